@@ -1,0 +1,211 @@
+//! From an order of the controller to a unit for the supervisor.
+
+mod context;
+mod environment;
+mod main_unit;
+mod step;
+mod streams;
+
+use std::path::PathBuf;
+
+use muster_model::ids::{BlobId, NodeIndex, StepId};
+use muster_model::job::{Job, JobKind};
+use muster_model::resources::NodeShare;
+use muster_model::step::{Step, StepNode};
+use muster_proto::document::{self, DocumentError};
+use muster_proto::{self as wire, NodeAddress};
+use muster_runtime::unit::{LaunchUnit, UnitKey, UnitUser};
+use muster_slurm::environment::{LaunchFacts, NodeFacts};
+
+pub(crate) use self::context::{Context, Contexts};
+use crate::outputs::Record;
+use crate::users::Login;
+
+/// An order, read.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Launch {
+    /// Its number.
+    pub(crate) sequence: u64,
+    /// The job with its specification and allocation.
+    pub(crate) job: Job,
+    /// The step; `None` for the main unit.
+    pub(crate) step: Option<Step>,
+    /// Nodes of the job in the order of its allocation.
+    pub(crate) nodes: Vec<NodeAddress>,
+    /// Name of the cluster.
+    pub(crate) cluster_name: String,
+}
+
+/// What of the agent's own matters to a launch.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Name of this node.
+    pub(crate) node_name: String,
+    /// Whether tasks are bound to CPUs.
+    pub(crate) cpu_binding: bool,
+    /// Where output of tasks of runs goes.
+    pub(crate) logs: PathBuf,
+    /// Path of `slurm.conf`, told to jobs.
+    pub(crate) slurm_conf: Option<String>,
+}
+
+/// What the node knows of the user of a job.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) user: UnitUser,
+    /// For environments that are to be filled up with what a login sets.
+    pub(crate) login: Option<Login>,
+}
+
+/// A unit that is ready, and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) unit: LaunchUnit,
+    /// Name of the environment that the supervisor has to be given, and what is left out of the context's.
+    pub(crate) environment: Option<(BlobId, Vec<&'static str>)>,
+    /// Where the output of a main unit goes.
+    pub(crate) record: Option<Record>,
+}
+
+/// Why a unit cannot be made of an order.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// The order contradicts itself; a bug, or another version.
+    #[error("the order to start it makes no sense: {0}")]
+    Senseless(&'static str),
+    /// This node cannot do its part.
+    #[error("{0}")]
+    Node(String),
+}
+
+impl Launch {
+    /// Reads an order.
+    pub(crate) fn decode(message: wire::Launch) -> Result<Launch, DocumentError> {
+        let step = match message.step_json.is_empty() {
+            true => None,
+            false => Some(document::decode(&message.step_json, "the step of a launch")?),
+        };
+        Ok(Launch {
+            sequence: message.launch_sequence,
+            job: document::decode(&message.job_json, "the job of a launch")?,
+            step,
+            nodes: message.nodes,
+            cluster_name: message.cluster_name,
+        })
+    }
+
+    /// Which unit.
+    pub(crate) fn key(&self) -> UnitKey {
+        let (step, restart) = match &self.step {
+            Some(step) => (step.step_id, step.restart),
+            None => (StepId::Batch, self.job.restart),
+        };
+        UnitKey {
+            job_id: self.job.id,
+            restart,
+            step,
+        }
+    }
+
+    /// Whether nothing of the job is to be started here after this unit: it is the only main unit of the job.
+    pub(crate) fn ends_job(&self) -> bool {
+        self.step.is_none()
+            && match self.job.spec.kind {
+                JobKind::Batch => true,
+                // A script on another node may still make steps here.
+                JobKind::EveryNode => self.nodes.len() == 1,
+                JobKind::Allocation => false,
+            }
+    }
+
+    /// Script and execution context that must be here first.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &BlobId> {
+        let spec = self.step.is_none().then_some(&self.job.spec);
+        spec.into_iter()
+            .flat_map(|spec| spec.script.iter().chain(&spec.context))
+    }
+
+    /// Ranks of its tasks on the node named so.
+    pub(crate) fn ranks(&self, node_name: &str) -> Vec<u32> {
+        match self.step_node(node_name) {
+            Some((_, node)) => node.ranks.clone(),
+            None => vec![0],
+        }
+    }
+
+    /// Whether this node is the one that speaks for the unit: the first of a step, any of a main unit.
+    pub(crate) fn is_first_node(&self, node_name: &str) -> bool {
+        self.step_node(node_name)
+            .is_none_or(|(position, _)| position == 0)
+    }
+
+    /// Position within the nodes of the job.
+    fn node_position(&self, node_name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == node_name)
+    }
+
+    /// What the job holds here.
+    fn share(&self, node_name: &str) -> Option<&NodeShare> {
+        let index = self.nodes.get(self.node_position(node_name)?)?.index;
+        self.job
+            .allocation
+            .as_ref()?
+            .shares
+            .iter()
+            .find(|share| share.node.0 == index)
+    }
+
+    /// What the step has here, and at which position among its nodes.
+    fn step_node(&self, node_name: &str) -> Option<(usize, &StepNode)> {
+        let index = self.nodes.get(self.node_position(node_name)?)?.index;
+        let layout = &self.step.as_ref()?.layout;
+        layout.iter().enumerate().find(|(_, node)| node.node.0 == index)
+    }
+}
+
+/// Makes the unit. `context` is that of the job; of no use for a step.
+pub(crate) fn prepare(
+    launch: &Launch,
+    site: &Site,
+    caller: Caller,
+    context: &Context,
+) -> Result<Prepared, LaunchError> {
+    let position = launch
+        .node_position(&site.node_name)
+        .ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
+    let nodes: Vec<NodeFacts<'_>> = launch
+        .nodes
+        .iter()
+        .map(|node| NodeFacts {
+            index: NodeIndex(node.index),
+            name: &node.name,
+            address: &node.address,
+        })
+        .collect();
+    let facts = LaunchFacts {
+        job: &launch.job,
+        cluster_name: &launch.cluster_name,
+        controller: None,
+        nodes: &nodes,
+        here: nodes.get(position).map_or(NodeIndex(0), |node| node.index),
+        slurm_conf: site.slurm_conf.as_deref(),
+    };
+    match &launch.step {
+        None => main_unit::prepare(launch, &facts, site, caller, context),
+        Some(step) => step::prepare(launch, &facts, step, site, caller),
+    }
+}
+
+/// CPUs to bind to.
+fn affinity(site: &Site, cpus: &muster_model::resources::IndexSet) -> Vec<u32> {
+    if site.cpu_binding {
+        cpus.iter().collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// Memory limit in bytes; `None` for what holds none.
+fn memory_limit(memory: muster_model::resources::Megabytes) -> Option<u64> {
+    (memory.0 > 0).then(|| memory.0.saturating_mul(1 << 20))
+}

@@ -1,0 +1,94 @@
+//! The tasks of a step on this node, with the streams and programs that each of them gets.
+
+use muster_model::step::{Step, StepLaunch};
+use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
+use muster_slurm::environment::{LaunchFacts, task_paths};
+
+use super::streams::streams;
+use super::{Caller, Launch, LaunchError, Prepared, Site, affinity, environment, memory_limit};
+
+pub(super) fn prepare(
+    launch: &Launch,
+    facts: &LaunchFacts<'_>,
+    step: &Step,
+    site: &Site,
+    caller: Caller,
+) -> Result<Prepared, LaunchError> {
+    let how = step
+        .launch
+        .as_deref()
+        .ok_or(LaunchError::Senseless("nothing says how to execute it"))?;
+    let (_, here) = launch
+        .step_node(&site.node_name)
+        .ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
+    if here.ranks.is_empty() {
+        return Err(LaunchError::Senseless("it has no task on this node"));
+    }
+    let share = launch
+        .share(&site.node_name)
+        .ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
+    let mut tasks: Vec<TaskLaunch> = here
+        .ranks
+        .iter()
+        .map(|rank| task(facts, step, how, *rank))
+        .collect();
+    let common = take_common_streams(&mut tasks);
+    let unit = LaunchUnit {
+        key: launch.key(),
+        user: caller.user,
+        work_dir: how.work_dir.clone(),
+        umask: how.umask,
+        limits: how.limits.clone(),
+        environment: None,
+        variables: environment::of_step(facts, step, how),
+        script: None,
+        command: how.command.clone(),
+        streams: common,
+        tasks,
+        affinity: affinity(site, &here.cpus),
+        memory_limit: memory_limit(if here.memory.0 > 0 {
+            here.memory
+        } else {
+            share.memory
+        }),
+        client: client(how, site),
+        pty: how.pty.filter(|_| here.ranks.contains(&0)),
+        message_name: String::new(),
+    };
+    Ok(Prepared {
+        unit,
+        environment: None,
+        record: None,
+    })
+}
+
+fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> TaskLaunch {
+    TaskLaunch {
+        rank,
+        variables: environment::of_task(facts, step, rank),
+        command: how
+            .programs
+            .iter()
+            .find(|(of, _)| *of == rank)
+            .map(|(_, command)| command.clone()),
+        streams: task_paths(facts, step, rank).map(streams),
+        affinity: None,
+    }
+}
+
+/// Takes streams that all tasks have alike out of them, so that a step of a thousand tasks on a node stays small.
+fn take_common_streams(tasks: &mut [TaskLaunch]) -> Streams {
+    let first = tasks.first().and_then(|task| task.streams.clone());
+    if tasks.iter().all(|task| task.streams == first) {
+        tasks.iter_mut().for_each(|task| task.streams = None);
+    }
+    first.unwrap_or_default()
+}
+
+fn client(how: &StepLaunch, site: &Site) -> Option<ClientLink> {
+    (!how.client_address.is_empty()).then(|| ClientLink {
+        address: how.client_address.clone(),
+        cookie: how.client_cookie.clone(),
+        node_name: site.node_name.clone(),
+    })
+}

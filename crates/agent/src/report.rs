@@ -1,0 +1,187 @@
+//! What an agent tells: ends of units, and the machine. From the supervisor's words to those of the wire.
+
+use std::path::Path;
+
+use muster_model::ids::{JobId, RestartCount};
+use muster_model::time::Timestamp;
+use muster_proto::{self as wire, document};
+use muster_runtime::detect;
+use muster_runtime::unit::{Outcome, TaskEnd, UnitEnd, UnitKey};
+
+use crate::clock;
+
+/// A key as it travels.
+pub(crate) fn wire_key(key: UnitKey) -> wire::UnitKey {
+    wire::UnitKey {
+        job_id: key.job_id.0,
+        restart: key.restart.0,
+        step: key.step.to_string(),
+    }
+}
+
+/// A key as it came; `None` when the step is none that this version knows.
+pub(crate) fn unit_key(key: &wire::UnitKey) -> Option<UnitKey> {
+    let step = key.step.parse().ok()?;
+    Some(UnitKey {
+        job_id: JobId(key.job_id),
+        restart: RestartCount(key.restart),
+        step,
+    })
+}
+
+/// The report of an end, still without the word on whether the job is clean.
+pub(crate) fn unit_ended(end: &UnitEnd) -> wire::UnitEnded {
+    let (failure, node_at_fault) = match &end.outcome {
+        Outcome::Ran => (String::new(), false),
+        Outcome::NotStarted { message, errno } => (message.clone(), is_nodes_fault(*errno)),
+        Outcome::Lost => ("the supervisor of the node died".to_owned(), false),
+    };
+    wire::UnitEnded {
+        key: Some(wire_key(end.key)),
+        tasks: end.tasks.iter().map(task_end).collect(),
+        failure,
+        node_at_fault,
+        job_is_clean: false,
+        end_time_ms: end.end_time.0,
+        out_of_memory: end.out_of_memory,
+    }
+}
+
+/// The report of a unit that never came to run.
+pub(crate) fn not_started(key: UnitKey, failure: impl Into<String>, node_at_fault: bool) -> wire::UnitEnded {
+    wire::UnitEnded {
+        key: Some(wire_key(key)),
+        failure: failure.into(),
+        node_at_fault,
+        end_time_ms: clock::now().0,
+        ..wire::UnitEnded::default()
+    }
+}
+
+/// The report of a unit that was ended before it came to run.
+pub(crate) fn ended_early(key: UnitKey, ranks: &[u32]) -> wire::UnitEnded {
+    const TERM: u32 = 15;
+    let end = |rank: &u32| wire::TaskEnd {
+        rank: *rank,
+        signal: TERM,
+        ..wire::TaskEnd::default()
+    };
+    wire::UnitEnded {
+        key: Some(wire_key(key)),
+        tasks: ranks.iter().map(end).collect(),
+        end_time_ms: clock::now().0,
+        ..wire::UnitEnded::default()
+    }
+}
+
+fn task_end(end: &TaskEnd) -> wire::TaskEnd {
+    wire::TaskEnd {
+        rank: end.rank,
+        code: end.exit.code.into(),
+        signal: end.exit.signal.into(),
+        user_cpu_us: end.usage.user_cpu_us,
+        system_cpu_us: end.usage.system_cpu_us,
+        rss_kb_max: end.usage.rss_kb_max,
+    }
+}
+
+/// Whether a unit could not be set up for lack of something of the whole node. A full or read-only file system is not
+/// among them: it is mostly the user's, and blaming the node would send the job on to drain the next one.
+fn is_nodes_fault(errno: i32) -> bool {
+    matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+}
+
+/// The hardware as the hello carries it; empty where the configuration alone decides.
+pub(crate) fn hardware(is_wanted: bool, tmp_dir: &Path) -> Vec<u8> {
+    if is_wanted {
+        document::encode(&detect::hardware(tmp_dir))
+    } else {
+        Vec::new()
+    }
+}
+
+/// The machine as it is now.
+pub(crate) fn machine(agent_start_time: Timestamp) -> wire::MachineReport {
+    let (system, load) = (detect::system(), detect::load());
+    wire::MachineReport {
+        architecture: system.architecture,
+        operating_system: system.operating_system,
+        boot_time_ms: system.boot_time.0,
+        agent_start_time_ms: agent_start_time.0,
+        load_hundredths: load.load_hundredths,
+        memory_free_mb: load.memory_free.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::ids::StepId;
+    use muster_model::state::{ExitStatus, Usage};
+
+    use super::*;
+
+    fn end(outcome: Outcome) -> wire::UnitEnded {
+        let key = UnitKey {
+            job_id: JobId(3),
+            restart: RestartCount(1),
+            step: StepId::Batch,
+        };
+        let task = TaskEnd {
+            rank: 0,
+            exit: ExitStatus::exited(7),
+            usage: Usage {
+                rss_kb_max: 9,
+                ..Usage::default()
+            },
+        };
+        unit_ended(&UnitEnd {
+            key,
+            outcome,
+            exit: ExitStatus::exited(7),
+            tasks: vec![task],
+            usage: Usage::default(),
+            start_time: Timestamp(1),
+            end_time: Timestamp(2),
+            out_of_memory: false,
+            terminated: false,
+        })
+    }
+
+    #[test]
+    fn ends_keep_what_the_controller_needs() {
+        let ran = end(Outcome::Ran);
+        assert_eq!(
+            unit_key(ran.key.as_ref().unwrap()).unwrap().to_string(),
+            "3.1.batch"
+        );
+        assert_eq!(
+            (ran.tasks[0].code, ran.tasks[0].rss_kb_max, ran.failure.as_str()),
+            (7, 9, "")
+        );
+    }
+
+    #[test]
+    fn blame_goes_where_it_belongs() {
+        let blamed = |errno| {
+            end(Outcome::NotStarted {
+                message: "m".into(),
+                errno,
+            })
+            .node_at_fault
+        };
+        assert!(!blamed(libc::ENOENT) && !blamed(libc::EACCES) && !blamed(libc::ENOSPC) && !blamed(0));
+        assert!(blamed(libc::EAGAIN) && blamed(libc::ENOMEM));
+    }
+
+    #[test]
+    fn steps_of_a_later_version_are_not_mistaken() {
+        assert_eq!(
+            unit_key(&wire::UnitKey {
+                job_id: 1,
+                restart: 0,
+                step: "dream".into()
+            }),
+            None
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! Native commands.
+
+mod applicant;
+pub(crate) mod apply;
+pub(crate) mod arguments;
+pub(crate) mod attach;
+pub(crate) mod completions;
+mod description;
+mod follow;
+pub(crate) mod logs;
+pub(crate) mod man;
+mod profiles;
+pub(crate) mod ps;
+pub(crate) mod run;
+mod runs;
+pub(crate) mod stop;
+mod terminal;
+mod watch;

@@ -1,0 +1,164 @@
+//! Getting an allocation for `srun` and `salloc`: submit, wait in the queue, hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_client::{Blobs, Client, ClientError};
+use muster_model::ids::JobId;
+use muster_model::job::{ExecutionContext, Job, JobSpec};
+use muster_model::request::{Answer, Cancel, Command, JobTarget};
+use muster_model::state::{ExitStatus, JobState};
+use muster_model::time::Span;
+use muster_slurm::options;
+use muster_slurm::submit::{CliExit, refused};
+
+use super::waiting::Patient;
+use super::{ask, end};
+
+/// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// What is asked for.
+pub(super) struct Wanted<'a> {
+    /// `srun` or `salloc`.
+    pub command: options::Command,
+    /// The job.
+    pub spec: &'a JobSpec,
+    /// Its environment, umask and limits.
+    pub context: &'a ExecutionContext,
+    /// `--immediate`: give up after this long.
+    pub immediate: Option<Span>,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// `-v` was given.
+    pub verbose: bool,
+}
+
+/// An allocation that lives as long as this does.
+pub(super) struct Held {
+    /// The job as it was when it started.
+    pub job: Arc<Job>,
+    /// News about it.
+    pub news: Patient,
+}
+
+impl Wanted<'_> {
+    fn program(&self) -> &'static str {
+        self.command.name()
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{}: {text}", self.program());
+        }
+    }
+
+    /// Submits the job and waits until it runs.
+    pub(super) async fn get(&self, client: &Client) -> Result<Held, CliExit> {
+        let (job_id, mut news) = self.submit(client).await?;
+        let deadline = self.immediate.map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
+        let waiting = self.wait_until_running(job_id, &mut news);
+        let job = match deadline {
+            None => tokio::select! {
+                job = waiting => job?,
+                () = interrupted() => return Err(self.give_up(client, job_id).await),
+            },
+            Some(limit) => match tokio::time::timeout(limit, waiting).await {
+                Ok(job) => job?,
+                Err(_) => {
+                    drop(client.command(&Command::Cancel(cancel(job_id))).await);
+                    return Err(end::error(self.program(), "Unable to allocate resources: Requested nodes are busy"));
+                }
+            },
+        };
+        Ok(Held { job, news })
+    }
+
+    async fn submit(&self, client: &Client) -> Result<(JobId, Patient), CliExit> {
+        let context = serde_json::to_vec(self.context).map_err(|error| end::error(self.program(), &error.to_string()))?;
+        let blobs = Blobs { script: None, context: Some(context) };
+        let command = Command::Submit(Box::new(self.spec.clone()));
+        let job_id = match client.command_with(&command, blobs).await.map_err(|error| self.failed(&error))? {
+            Answer::Submitted(job_id) => job_id,
+            other => return Err(end::error(self.program(), &format!("unexpected answer of the controller: {other:?}"))),
+        };
+        let news = Patient::listen(client, job_id, true).await.map_err(|error| self.failed(&error))?;
+        Ok((job_id, news))
+    }
+
+    async fn wait_until_running(&self, job_id: JobId, news: &mut Patient) -> Result<Arc<Job>, CliExit> {
+        let mut told = false;
+        loop {
+            let next = if told {
+                news.next().await
+            } else {
+                match tokio::time::timeout(PATIENCE, news.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        told = true;
+                        if self.command == options::Command::Salloc {
+                            self.say(&format!("Pending job allocation {job_id}"));
+                        }
+                        self.say(&format!("job {job_id} queued and waiting for resources"));
+                        continue;
+                    }
+                }
+            };
+            let piece = next.map_err(|error| self.failed(&error))?;
+            match piece.map(|piece| piece.job) {
+                Some(job) if job.state == JobState::Running => {
+                    if told {
+                        self.say(&format!("job {job_id} has been allocated resources"));
+                    }
+                    return Ok(job);
+                }
+                Some(job) if !job.state.is_final() => {}
+                _ => {
+                    self.say("Job has been cancelled");
+                    let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
+                    return Err(end::error(self.program(), &format!("{what}: Job/step already completing or completed")));
+                }
+            }
+        }
+    }
+
+    async fn give_up(&self, client: &Client, job_id: JobId) -> CliExit {
+        drop(client.command(&Command::Cancel(cancel(job_id))).await);
+        let program = self.program();
+        let stderr = format!("{program}: Job allocation {job_id} has been revoked.\n{program}: Job aborted due to signal\n");
+        CliExit { stdout: String::new(), stderr, code: 1 }
+    }
+
+    /// What to say when the controller refuses or cannot be asked.
+    fn failed(&self, error: &ClientError) -> CliExit {
+        if let ClientError::Refused(refusal) = error {
+            let fault = refused(self.command, refusal, false, self.verbose);
+            let exit_error = std::env::var("SLURM_EXIT_ERROR").ok();
+            return CliExit::new(self.command, &[], &fault, exit_error.as_deref());
+        }
+        let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
+        end::error(self.program(), &format!("{what}: {}", ask::reason(error)))
+    }
+}
+
+/// Gives an allocation back.
+pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
+    // It may have ended by itself; then there is nothing to give back.
+    drop(client.command(&Command::EndAllocation { job_id, exit }).await);
+}
+
+fn cancel(job_id: JobId) -> Cancel {
+    Cancel { target: JobTarget::job(job_id), signal: None, batch_only: false, full: false, states: Vec::new() }
+}
+
+/// Returns when the user or the system asks this process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

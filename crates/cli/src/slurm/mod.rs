@@ -1,0 +1,17 @@
+//! Slurm-named commands: thin edges around the pure dialect in `muster-slurm`.
+
+mod allocate;
+mod ask;
+mod end;
+mod expectation;
+pub(crate) mod sacct;
+pub(crate) mod salloc;
+pub(crate) mod sbatch;
+pub(crate) mod scancel;
+pub(crate) mod scontrol;
+pub(crate) mod sinfo;
+pub(crate) mod squeue;
+pub(crate) mod srun;
+mod streams;
+mod surroundings;
+mod waiting;

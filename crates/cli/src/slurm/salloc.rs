@@ -1,0 +1,150 @@
+//! `salloc`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use muster_client::{Client, ClientError};
+use muster_model::job::Job;
+use muster_model::node::Node;
+use muster_model::request::{Query, Reply};
+use muster_model::state::ExitStatus;
+use muster_slurm::environment::{self, NodeFacts};
+use muster_slurm::options;
+use muster_slurm::submit::CliExit;
+use muster_slurm::submit::salloc::{self, SallocPlan};
+use tokio::process::Command;
+
+use super::allocate::{Held, Wanted, give_back};
+use super::surroundings::Gathered;
+use super::waiting::Patient;
+use super::{ask, end};
+use crate::runtime::block_on;
+
+/// Runs `salloc`.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let gathered = Gathered::new("salloc", args);
+    let plan = match salloc::plan(&gathered.args, &gathered.surroundings()) {
+        Ok(plan) => plan,
+        Err(exit) => return end::print(&exit),
+    };
+    eprint!("{}", plan.stderr);
+    match block_on(allocate(&plan, &gathered)) {
+        Ok(code) => ExitCode::from(code),
+        Err(exit) => end::print(&exit),
+    }
+}
+
+async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit> {
+    let failed = |error: ClientError| end::error("salloc", &format!("Job submit/allocate failed: {}", ask::reason(&error)));
+    let client = Client::connect().await.map_err(failed)?;
+    let wanted = Wanted {
+        command: options::Command::Salloc,
+        spec: &plan.spec,
+        context: &plan.context,
+        immediate: plan.immediate,
+        quiet: plan.quiet,
+        verbose: plan.verbose > 0,
+    };
+    let Held { job, news } = wanted.get(&client).await?;
+    let say = |text: String| {
+        if !plan.quiet {
+            eprintln!("salloc: {text}");
+        }
+    };
+    say(format!("Granted job allocation {}", job.id));
+    if plan.bell == Some(true) {
+        eprint!("\x07");
+    }
+    if plan.no_shell {
+        return Err(end::error("salloc", "--no-shell is not supported yet: an allocation lives as long as its salloc"));
+    }
+    let nodes = nodes(&client).await.map_err(failed)?;
+    let result = run_command(plan, gathered, &job, &nodes, news).await;
+    say(format!("Relinquishing job allocation {}", job.id));
+    let (code, exit) = match &result {
+        Ok(exit) => (if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }, *exit),
+        Err(_) => (1, ExitStatus::exited(1)),
+    };
+    give_back(&client, job.id, exit).await;
+    result.map(|_| code)
+}
+
+async fn nodes(client: &Client) -> Result<Vec<Arc<Node>>, ClientError> {
+    match client.query(&Query::Nodes).await?.pop() {
+        Some(Reply::Nodes { nodes, .. }) => Ok(nodes),
+        _ => Err(ClientError::Protocol("no nodes in the answer".to_owned())),
+    }
+}
+
+/// Runs the user's command here, with the allocation in its environment, until it or the allocation ends.
+async fn run_command(
+    plan: &SallocPlan,
+    gathered: &Gathered,
+    job: &Job,
+    nodes: &[Arc<Node>],
+    news: Patient,
+) -> Result<ExitStatus, CliExit> {
+    let held = job.allocation.iter().flat_map(|allocation| &allocation.shares);
+    let facts: Vec<NodeFacts<'_>> = held
+        .filter_map(|share| {
+            let node = nodes.get(share.node.0 as usize)?;
+            Some(NodeFacts { index: share.node, name: &node.config.name, address: &node.config.address })
+        })
+        .collect();
+    let added = environment::allocation_environment(job, &facts, gathered.cluster_name(), &gathered.client_facts());
+    let shell = vec![std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
+    let words = if plan.command.is_empty() { &shell } else { &plan.command };
+    let (program, arguments) = words.split_first().ok_or_else(|| end::error("salloc", "no command"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&plan.work_dir).env_clear().kill_on_drop(false);
+    command.envs(plan.environment.iter().filter_map(|line| line.split_once('=')));
+    command.envs(added);
+    let mut child = command
+        .spawn()
+        .map_err(|_| end::error("salloc", &format!("_fork_command: Unable to find command \"{program}\"")))?;
+    ignore_terminal_signals();
+    let revoked = allocation_ended(news);
+    tokio::select! {
+        status = child.wait() => Ok(exit_of(status)),
+        () = revoked => {
+            eprintln!("salloc: Job allocation {} has been revoked.", job.id);
+            if let (Some(pid), signal) = (child.id(), plan.kill_command.unwrap_or(1)) {
+                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
+                drop(nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok()));
+            }
+            Ok(exit_of(child.wait().await))
+        }
+    }
+}
+
+/// Ctrl-C is for the command; salloc itself goes on until the command ends.
+fn ignore_terminal_signals() {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate(), SignalKind::hangup()] {
+        if let Ok(mut stream) = signal(kind) {
+            tokio::spawn(async move { while stream.recv().await.is_some() {} });
+        }
+    }
+}
+
+async fn allocation_ended(mut news: Patient) {
+    loop {
+        match news.next().await {
+            Ok(Some(piece)) if piece.job.state.is_final() => return,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return std::future::pending().await,
+        }
+    }
+}
+
+fn exit_of(status: std::io::Result<std::process::ExitStatus>) -> ExitStatus {
+    use std::os::unix::process::ExitStatusExt;
+    match status {
+        Ok(status) => {
+            let byte = |value: Option<i32>| value.and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
+            ExitStatus { code: byte(status.code()), signal: byte(status.signal()) }
+        }
+        Err(_) => ExitStatus::exited(1),
+    }
+}

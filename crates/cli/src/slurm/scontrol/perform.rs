@@ -1,0 +1,171 @@
+//! Carries out what a keyword of `scontrol` means.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use muster_client::{Client, ClientError};
+use muster_model::job::Job;
+use muster_model::request::{JobTarget, Query};
+use muster_model::state::JobState;
+use muster_slurm::output::scontrol::{Action, Changes, Flags, Show, down, host_list_of_text};
+use muster_slurm::output::{Outcome, unknown_cluster};
+
+use super::super::ask::{Call, ask, ask_with, failure, reason};
+use super::silent;
+
+/// How often `wait_job` looks.
+const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Does `action` and tells what to print.
+pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcome {
+    let outcome = match action {
+        Action::Lookup(lookup) => match ask(vec![lookup.query.clone()]).await {
+            Ok(answers) => match lookup.resume(&answers, &call.context) {
+                Action::Change(changes) => change(changes).await,
+                Action::Print(outcome) => outcome,
+                _ => silent(),
+            },
+            Err(error) => failure("scontrol", "slurm_load_jobs error", &error),
+        },
+        Action::Print(outcome) => outcome,
+        Action::Show(show) => present(&show, flags, call).await,
+        Action::Change(changes) => change(changes).await,
+        Action::HostListOfFile { path, sorted } => match std::fs::read_to_string(&path) {
+            Ok(text) => host_list_of_text(&text, sorted),
+            Err(error) => Outcome::failure(format!("scontrol: error: {path}: {error}\n"), 1),
+        },
+        Action::WaitJob(target) => wait_job(&target).await,
+        Action::WriteScript { target, name, file } => write_script(&target, &name, file).await,
+        Action::Repeat => Outcome::failure("invalid keyword: !!\n", 1),
+        Action::Set(_) | Action::Quit => silent(),
+    };
+    if flags.quiet {
+        Outcome {
+            stderr: String::new(),
+            ..outcome
+        }
+    } else {
+        outcome
+    }
+}
+
+/// The complaint where `wanted` is not the cluster that answers.
+pub(super) async fn wrong_cluster(wanted: &str) -> Option<Outcome> {
+    match ask(vec![Query::Ping]).await {
+        Ok(answers) if answers.cluster.name.as_deref() == Some(wanted) => None,
+        Ok(_) => Some(unknown_cluster("scontrol", wanted)),
+        Err(error) => Some(failure("scontrol", "slurm_load_ctl_conf error", &error)),
+    }
+}
+
+async fn present(show: &Show, flags: Flags, call: &Call) -> Outcome {
+    match ask(show.queries()).await {
+        Ok(answers) => show.render(&answers, &call.context, flags),
+        Err(ClientError::Unreachable { .. } | ClientError::Broken(_)) if *show == Show::Ping => {
+            let host = nix::unistd::gethostname().unwrap_or_default();
+            down(host.to_string_lossy().split('.').next().unwrap_or_default())
+        }
+        Err(error) => failure("scontrol", show.complaint_prefix(), &error),
+    }
+}
+
+async fn change(changes: Changes) -> Outcome {
+    let mut refusals = Vec::with_capacity(changes.list.len());
+    let mut client: Option<Client> = None;
+    for wanted in &changes.list {
+        let refusal = match &wanted.command {
+            Err(reason) => Some(reason.clone()),
+            Ok(command) => {
+                if client.is_none() {
+                    match Client::connect().await {
+                        Ok(connected) => client = Some(connected),
+                        Err(error @ ClientError::Unconfigured) => return failure("scontrol", "", &error),
+                        Err(error) => {
+                            refusals.push(Some(reason(&error)));
+                            continue;
+                        }
+                    }
+                }
+                match &client {
+                    Some(client) => client.command(command).await.err().map(|error| reason(&error)),
+                    None => None,
+                }
+            }
+        };
+        refusals.push(refusal);
+    }
+    changes.outcome(&refusals)
+}
+
+async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {
+    let query = Query::Jobs {
+        ids: Some(vec![target.job_id]),
+        uids: None,
+        active_only: false,
+    };
+    let answers = ask_with(client, vec![query]).await?;
+    Ok(answers
+        .jobs
+        .into_iter()
+        .find(|job| muster_slurm::output::ids::matches(target, job)))
+}
+
+async fn wait_job(target: &JobTarget) -> Outcome {
+    let problem = || Outcome::failure(format!("scontrol: Problem running job {}\n", target.job_id), 1);
+    let client = match Client::connect().await {
+        Ok(client) => client,
+        Err(error) => return failure("scontrol", "slurm_job_node_ready error", &error),
+    };
+    loop {
+        match find(&client, target).await {
+            Ok(Some(job)) if matches!(job.state, JobState::Running | JobState::Suspended) => {
+                return Outcome::failure(
+                    format!("scontrol: Nodes are ready for job {}\n", target.job_id),
+                    0,
+                );
+            }
+            Ok(Some(job)) if job.state == JobState::Pending => tokio::time::sleep(WAIT_INTERVAL).await,
+            Ok(_) | Err(ClientError::Refused(_)) => return problem(),
+            Err(error) => return failure("scontrol", "slurm_job_node_ready error", &error),
+        }
+    }
+}
+
+async fn write_script(target: &JobTarget, name: &str, file: Option<String>) -> Outcome {
+    let failed = |reason: &str| Outcome::failure(format!("job script retrieval failed: {reason}\n"), 0);
+    let client = match Client::connect().await {
+        Ok(client) => client,
+        Err(error) => return failure("scontrol", "job script retrieval failed", &error),
+    };
+    let job = match find(&client, target).await {
+        Ok(Some(job)) => job,
+        Ok(None) => return failed(muster_model::request::RefusalCode::InvalidJobId.text()),
+        Err(error) => return failed(&reason(&error)),
+    };
+    let Some(blob) = &job.spec.script else {
+        return failed("Job has no batch script");
+    };
+    let script = match client.fetch_blob(blob, job.id).await {
+        Ok(script) => script,
+        Err(error) => return failed(&reason(&error)),
+    };
+    let path = file.unwrap_or_else(|| format!("slurm-{}.sh", job.id));
+    if path == "-" {
+        return Outcome::success(String::from_utf8_lossy(&script).into_owned());
+    }
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o700)
+        .open(&path)
+        .and_then(|mut file| file.write_all(&script));
+    match written {
+        Ok(()) => Outcome::success(format!("batch script for job {name} written to {path}\n")),
+        Err(error) => Outcome::failure(
+            format!("scontrol: error: failed to open file `{path}`: {error}\n"),
+            1,
+        ),
+    }
+}

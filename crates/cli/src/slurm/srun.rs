@@ -1,0 +1,216 @@
+//! `srun`.
+
+mod signals;
+mod terminal;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use muster_client::{Client, ClientError};
+use muster_model::ids::JobId;
+use muster_model::request::{Answer, Command, Query, Reply};
+use muster_model::state::ExitStatus;
+use muster_model::step::Step;
+use muster_slurm::grammar::patterns::{self, PatternContext};
+use muster_slurm::options;
+use muster_slurm::submit::CliExit;
+use muster_slurm::submit::srun::{self, Allocation, SrunPlan, Stream};
+use tokio::sync::mpsc;
+
+use super::allocate::{Held, Wanted, give_back};
+use super::streams::{InputTo, Presentation, Sink, StepEnd, StepFacts, Streams};
+use super::surroundings::Gathered;
+use super::waiting::Patient;
+use super::{ask, end, expectation};
+use crate::runtime::block_on;
+
+/// How long a step may wait for resources of its job before the user is told.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Runs `srun`.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let gathered = Gathered::new("srun", args);
+    let plan = match srun::plan(&gathered.args, &gathered.surroundings()) {
+        Ok(plan) => plan,
+        Err(exit) => return end::print(&exit),
+    };
+    eprint!("{}", plan.stderr);
+    let address = gathered.client_host();
+    let result = block_on(launch(plan, &address));
+    terminal::restore();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(exit) => end::print(&exit),
+    }
+}
+
+async fn launch(plan: SrunPlan, address: &str) -> Result<u8, CliExit> {
+    let client = Client::connect().await.map_err(|error| unable(&error))?;
+    match plan.allocation.clone() {
+        Allocation::Within(job_id) => {
+            confirm(&client, job_id).await?;
+            let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
+            run_step(&client, plan, job_id, news, address).await.map(|step| step.exit_code())
+        }
+        Allocation::New(spec, _) if plan.test_only => test(&client, spec).await,
+        Allocation::New(spec, context) => {
+            let wanted = Wanted {
+                command: options::Command::Srun,
+                spec: &spec,
+                context: &context,
+                immediate: plan.immediate,
+                quiet: plan.quiet,
+                verbose: plan.verbose > 0,
+            };
+            let Held { job, news } = wanted.get(&client).await?;
+            let result = run_step(&client, plan, job.id, news, address).await;
+            let exit = result.as_ref().map_or(ExitStatus::exited(1), StepEnd::exit);
+            give_back(&client, job.id, exit).await;
+            result.map(|step| step.exit_code())
+        }
+    }
+}
+
+async fn test(client: &Client, spec: muster_model::job::JobSpec) -> Result<u8, CliExit> {
+    match client.command(&Command::TestSubmit(Box::new(spec))).await {
+        Ok(Answer::Expected(expected)) => {
+            eprintln!("{}", expectation::line("srun", &expected));
+            Ok(0)
+        }
+        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
+        Err(ClientError::Refused(refusal)) => {
+            let fault = muster_slurm::submit::refused(options::Command::Srun, &refusal, true, false);
+            Err(CliExit::new(options::Command::Srun, &[], &fault, None))
+        }
+        Err(error) => Err(unable(&error)),
+    }
+}
+
+/// The job in which the step is to run must be there.
+async fn confirm(client: &Client, job_id: JobId) -> Result<(), CliExit> {
+    let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
+    let replies = client.query(&query).await.map_err(|error| unable(&error))?;
+    let known = replies.iter().any(|reply| matches!(reply, Reply::Jobs(jobs) if jobs.iter().any(|job| job.id == job_id)));
+    if known {
+        return Ok(());
+    }
+    let mut exit = end::error("srun", &format!("Unable to confirm allocation for job {job_id}: Invalid job id specified"));
+    exit.stderr.push_str(&format!("srun: Check SLURM_JOB_ID environment variable. Expired or invalid job {job_id}\n"));
+    Err(exit)
+}
+
+/// Creates the step and attends it to its end.
+async fn run_step(client: &Client, mut plan: SrunPlan, job_id: JobId, news: Patient, address: &str) -> Result<StepEnd, CliExit> {
+    let problem = |error: anyhow::Error| end::error("srun", &format!("{error:#}"));
+    let streams = Streams::open(address).await.map_err(problem)?;
+    let port = streams.address().map_err(problem)?.port();
+    plan.launch.client_address = format!("{address}:{port}");
+    plan.launch.client_cookie = streams.cookie().to_owned();
+    if plan.pty {
+        plan.launch.pty = Some(terminal::size());
+    }
+    let step = create(client, &plan, job_id).await?;
+    let facts = StepFacts { step_name: format!("{job_id}.{}", step.step_id), tasks: step.tasks, nodes: step.layout.len() };
+    let presentation = present(&plan, &step).map_err(problem)?;
+    if plan.pty {
+        terminal::make_raw();
+    }
+    let (wish_sender, wishes) = mpsc::channel(16);
+    let attending = tokio::spawn(signals::pass_on(wish_sender, facts.step_name.clone(), facts.tasks, plan.quit_on_interrupt || plan.disable_status, plan.pty));
+    let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
+    attending.abort();
+    attended
+}
+
+async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step, CliExit> {
+    let command = Command::CreateStep { job_id, request: Box::new(plan.request.clone()), launch: Box::new(plan.launch.clone()) };
+    let creating = client.command(&command);
+    tokio::pin!(creating);
+    let mut told = false;
+    let answer = loop {
+        tokio::select! {
+            answer = &mut creating => break answer,
+            () = tokio::time::sleep(PATIENCE), if !told => {
+                told = true;
+                if !plan.quiet {
+                    eprintln!("srun: Job {job_id} step creation temporarily disabled, retrying (Requested nodes are busy)");
+                }
+            }
+        }
+    };
+    match answer {
+        Ok(Answer::StepCreated(step)) => {
+            if told && !plan.quiet {
+                eprintln!("srun: Step created for job {job_id}");
+            }
+            Ok(*step)
+        }
+        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
+        Err(error) => Err(end::error("srun", &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)))),
+    }
+}
+
+/// Returns when the job has ended, whether its tasks said so or not.
+async fn job_ended(mut news: Patient) {
+    loop {
+        match news.next().await {
+            Ok(Some(piece)) if piece.job.state.is_final() || piece.last => return,
+            Ok(Some(_)) => {}
+            // Without news the streams still tell how the step goes.
+            Ok(None) | Err(_) => return std::future::pending().await,
+        }
+    }
+}
+
+fn present(plan: &SrunPlan, step: &Step) -> anyhow::Result<Presentation> {
+    let stdout = sink(&plan.output, plan, step, "stdout")?.unwrap_or(Sink::Stdout);
+    let stderr = match &plan.error {
+        None => stdout.try_clone()?,
+        Some(error) => sink(error, plan, step, "stderr")?.unwrap_or(Sink::Stderr),
+    };
+    let input = match &plan.input {
+        Stream::Own => InputTo::All,
+        Stream::OwnOfRank(rank) => InputTo::Rank(*rank),
+        Stream::File(_) | Stream::NodeFile(_) | Stream::Null => InputTo::Nobody,
+    };
+    Ok(Presentation {
+        label: plan.label,
+        stdout,
+        stderr,
+        input,
+        kill_on_bad_exit: plan.kill_on_bad_exit == Some(true),
+        wait_after_first_end: plan.wait.filter(|wait| wait.0 > 0).map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
+    })
+}
+
+/// A file that all tasks share, opened here; `None` for our own stream.
+fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, name: &str) -> anyhow::Result<Option<Sink>> {
+    let Stream::File(pattern) = stream else { return Ok(None) };
+    let user = std::env::var("USER").unwrap_or_default();
+    let job_name = std::env::var("SLURM_JOB_NAME").unwrap_or_else(|_| step.name.to_string());
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let context = PatternContext {
+        job_id: step.job_id.0,
+        array_job_id: number("SLURM_ARRAY_JOB_ID"),
+        array_task: number("SLURM_ARRAY_TASK_ID"),
+        step: Some(step.step_id),
+        node_name: "",
+        node_index: 0,
+        rank: 0,
+        user: &user,
+        job_name: &job_name,
+        restart: step.restart.0,
+    };
+    let expanded = patterns::expand(pattern, &context);
+    let path = Path::new(&plan.launch.work_dir).join(expanded);
+    Sink::file(&path, plan.launch.append).map(Some).map_err(|error| {
+        let words = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)).desc();
+        anyhow::anyhow!("Could not open {name} file: {words}")
+    })
+}
+
+fn unable(error: &ClientError) -> CliExit {
+    end::error("srun", &format!("Unable to allocate resources: {}", ask::reason(error)))
+}

@@ -1,0 +1,83 @@
+//! What srun says about tasks that ended badly: `n1: tasks 0-1: Exited with exit code 2`.
+
+use std::collections::BTreeMap;
+
+use muster_model::resources::IndexSet;
+use muster_model::state::ExitStatus;
+
+/// Bad ends not yet told, equal ones of a node together.
+#[derive(Debug, Default)]
+pub(crate) struct EndMessages {
+    ends: BTreeMap<(String, ExitStatus), IndexSet>,
+}
+
+impl EndMessages {
+    /// Takes in the end of one task.
+    pub(crate) fn add(&mut self, node: &str, rank: u32, exit: ExitStatus) {
+        self.ends.entry((node.to_owned(), exit)).or_default().insert(rank);
+    }
+
+    /// What is to be said, without `srun: error: `.
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        let ends = std::mem::take(&mut self.ends);
+        ends.into_iter()
+            .map(|((node, exit), ranks)| {
+                let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
+                format!("{node}: {tasks} {ranks}: {}", describe(exit))
+            })
+            .collect()
+    }
+}
+
+fn describe(exit: ExitStatus) -> String {
+    match exit.signal {
+        0 => format!("Exited with exit code {}", exit.code),
+        signal => signal_words(signal).map_or_else(|| format!("Unknown signal {signal}"), str::to_owned),
+    }
+}
+
+/// The C library's words for a signal.
+fn signal_words(signal: u8) -> Option<&'static str> {
+    Some(match signal {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        5 => "Trace/breakpoint trap",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        10 => "User defined signal 1",
+        11 => "Segmentation fault",
+        12 => "User defined signal 2",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        16 => "Stack fault",
+        24 => "CPU time limit exceeded",
+        25 => "File size limit exceeded",
+        26 => "Virtual timer expired",
+        27 => "Profiling timer expired",
+        29 => "I/O possible",
+        30 => "Power failure",
+        31 => "Bad system call",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_ends_of_a_node_make_one_line() {
+        let mut messages = EndMessages::default();
+        for rank in [0, 1, 3] {
+            messages.add("n1", rank, ExitStatus::exited(2));
+        }
+        messages.add("n2", 2, ExitStatus::signaled(15));
+        assert_eq!(messages.take_lines(), ["n1: tasks 0-1,3: Exited with exit code 2", "n2: task 2: Terminated"]);
+        assert!(messages.take_lines().is_empty());
+    }
+}

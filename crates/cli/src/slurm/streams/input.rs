@@ -1,0 +1,60 @@
+//! Standard input of a step: read here, given to all tasks or to one.
+
+use std::io::Read;
+
+use muster_runtime::wire::ALL_RANKS;
+use tokio::sync::mpsc;
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 32 << 10;
+/// Chunks that may wait for the nodes.
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// Who gets standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputTo {
+    /// Every task.
+    All,
+    /// One task.
+    Rank(u32),
+    /// Nobody: their input is empty or a file on the node.
+    Nobody,
+}
+
+impl InputTo {
+    /// The rank as it is sent.
+    pub(super) fn rank(self) -> u32 {
+        match self {
+            InputTo::Rank(rank) => rank,
+            InputTo::All | InputTo::Nobody => ALL_RANKS,
+        }
+    }
+
+    /// Whether a node with these ranks gets it.
+    pub(super) fn reaches(self, ranks: &[u32]) -> bool {
+        match self {
+            InputTo::All => true,
+            InputTo::Rank(rank) => ranks.contains(&rank),
+            InputTo::Nobody => false,
+        }
+    }
+}
+
+/// Reads standard input on a thread of its own; an empty chunk is its end. The channel stays silent for nobody.
+pub(super) fn open(to: InputTo) -> mpsc::Receiver<(u32, Vec<u8>)> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+    if to != InputTo::Nobody {
+        // A read from a terminal cannot be interrupted; the thread ends with the process.
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; CHUNK_BYTES];
+            let mut stdin = std::io::stdin().lock();
+            loop {
+                let count = stdin.read(&mut buffer).unwrap_or(0);
+                if sender.blocking_send((to.rank(), buffer[..count].to_vec())).is_err() || count == 0 {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}

@@ -1,0 +1,60 @@
+//! `--label`: each line of output begins with the rank of its task.
+
+use std::collections::BTreeMap;
+
+/// Lines that are not complete yet, by rank and stream, and the width of the labels.
+#[derive(Debug)]
+pub(super) struct Labels {
+    width: usize,
+    partial: BTreeMap<(u32, bool), Vec<u8>>,
+}
+
+impl Labels {
+    /// For ranks below `tasks`.
+    pub(super) fn new(tasks: u32) -> Labels {
+        let highest = tasks.saturating_sub(1).max(1);
+        Labels { width: highest.ilog10() as usize + 1, partial: BTreeMap::new() }
+    }
+
+    /// The complete lines that `bytes` bring, labelled; the rest is kept.
+    pub(super) fn label(&mut self, rank: u32, is_error: bool, bytes: &[u8]) -> Vec<u8> {
+        let partial = self.partial.entry((rank, is_error)).or_default();
+        let mut labelled = Vec::with_capacity(bytes.len() + 16);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            partial.extend_from_slice(part);
+            if partial.ends_with(b"\n") {
+                labelled.extend_from_slice(format!("{rank:width$}: ", width = self.width).as_bytes());
+                labelled.append(partial);
+            }
+        }
+        labelled
+    }
+
+    /// What is left at the end of the step, each completed to a line: standard output and standard error.
+    pub(super) fn rest(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let mut rest = (Vec::new(), Vec::new());
+        for ((rank, is_error), partial) in std::mem::take(&mut self.partial) {
+            if !partial.is_empty() {
+                let target = if is_error { &mut rest.1 } else { &mut rest.0 };
+                target.extend_from_slice(format!("{rank:width$}: ", width = self.width).as_bytes());
+                target.extend_from_slice(&partial);
+                target.push(b'\n');
+            }
+        }
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_labelled_as_they_become_complete() {
+        let mut labels = Labels::new(12);
+        assert_eq!(labels.label(3, false, b"one\ntw"), b" 3: one\n");
+        assert_eq!(labels.label(3, false, b"o\n"), b" 3: two\n");
+        assert_eq!(labels.label(11, true, b"end"), b"");
+        assert_eq!(labels.rest(), (Vec::new(), b"11: end\n".to_vec()));
+    }
+}

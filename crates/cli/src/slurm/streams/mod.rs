@@ -1,0 +1,342 @@
+//! The client's end of a live step: tasks' output comes straight from the nodes, input goes straight to them.
+//!
+//! Each node of the step makes one connection to the port opened here; see `muster_runtime::wire` for what is said on
+//! it. Nothing passes through the controller.
+
+mod connection;
+mod ends;
+mod input;
+mod labels;
+mod sink;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use muster_model::state::ExitStatus;
+use muster_runtime::wire::{ALL_RANKS, Frame};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+pub(crate) use ends::EndMessages;
+pub(crate) use input::InputTo;
+pub(crate) use sink::Sink;
+
+use connection::{Connection, FromNode};
+use labels::Labels;
+
+/// Frames of all nodes that may wait to be written. Nodes wait beyond that, and their tasks in turn.
+const FRAMES_WAITING_MAX: usize = 64;
+/// How long ends of tasks are gathered, so that equal ones make one message.
+const END_GATHER_TIME: Duration = Duration::from_millis(50);
+
+/// An open port on which the nodes of one step will call.
+pub(crate) struct Streams {
+    listener: TcpListener,
+    cookie: String,
+}
+
+/// How the streams of a step are shown.
+pub(crate) struct Presentation {
+    /// `--label`: each line begins with its rank.
+    pub label: bool,
+    /// Where standard output goes.
+    pub stdout: Sink,
+    /// Where standard error goes.
+    pub stderr: Sink,
+    /// Who gets standard input.
+    pub input: InputTo,
+    /// `--kill-on-bad-exit`: the first bad end ends the step.
+    pub kill_on_bad_exit: bool,
+    /// `--wait`: the step ends so long after the first end of a task; `None` for never.
+    pub wait_after_first_end: Option<Duration>,
+}
+
+/// What the caller of [`Streams::attend`] asks for while the step runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wish {
+    /// Send this signal to all tasks.
+    Signal(u8),
+    /// The terminal has this size now.
+    WindowSize(u16, u16),
+}
+
+/// The step as it was created.
+pub(crate) struct StepFacts {
+    /// `12.0`, for messages.
+    pub step_name: String,
+    /// Ranks of the step.
+    pub tasks: u32,
+    /// Nodes that will call.
+    pub nodes: usize,
+}
+
+/// How the step ended, as its tasks told.
+#[derive(Debug, Default)]
+pub(crate) struct StepEnd {
+    /// End of each task that reported one.
+    pub exits: BTreeMap<u32, ExitStatus>,
+    /// A node could not set the step up, with its error number.
+    pub failure: Option<(u32, String)>,
+}
+
+impl StepEnd {
+    /// The exit code of srun: the highest of the tasks; 128 and the number for a signal.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let code = |exit: &ExitStatus| if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code };
+        let worst = self.exits.values().map(code).max().unwrap_or(0);
+        if worst == 0 && self.failure.is_some() { 1 } else { worst }
+    }
+
+    /// The worst end as a job records it.
+    pub(crate) fn exit(&self) -> ExitStatus {
+        let worst = self.exits.values().fold(ExitStatus::SUCCESS, |worst, exit| worst.worse(*exit));
+        if worst.is_success() && self.failure.is_some() { ExitStatus::exited(1) } else { worst }
+    }
+}
+
+impl Streams {
+    /// Opens a port on `address` and makes the secret that opens it.
+    pub(crate) async fn open(address: &str) -> anyhow::Result<Streams> {
+        let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("cannot open a port on {address}"))?;
+        let mut bytes = [0_u8; 16];
+        std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).context("cannot read /dev/urandom")?;
+        Ok(Streams { listener, cookie: bytes.iter().map(|byte| format!("{byte:02x}")).collect() })
+    }
+
+    /// Where nodes have to call.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// The secret they have to know.
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Attends the step until all its nodes are finished, or `over` says that it ended without them.
+    pub(crate) async fn attend(
+        self,
+        step: &StepFacts,
+        presentation: Presentation,
+        mut wishes: mpsc::Receiver<Wish>,
+        over: impl Future<Output = ()>,
+    ) -> anyhow::Result<StepEnd> {
+        let (sender, mut frames) = mpsc::channel(FRAMES_WAITING_MAX);
+        let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender));
+        let mut stage = Stage::new(step, presentation);
+        let mut input = input::open(stage.input);
+        tokio::pin!(over);
+        while stage.nodes_finished < step.nodes {
+            tokio::select! {
+                Some(message) = frames.recv() => stage.take(message)?,
+                Some(wish) = wishes.recv() => stage.wish(wish),
+                Some((rank, bytes)) = input.recv() => stage.feed(rank, &bytes).await,
+                () = tokio::time::sleep_until(stage.next_deadline()) => stage.deadline()?,
+                // The controller saw the end first: what is still on its way gets a moment.
+                () = &mut over, if !stage.is_over => stage.grant_grace(),
+            }
+            if stage.gave_up() {
+                break;
+            }
+        }
+        accepting.abort();
+        stage.finish()
+    }
+}
+
+/// How long output may still arrive after the controller has seen the end of the step.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// State of an attended step.
+struct Stage<'a> {
+    step: &'a StepFacts,
+    nodes: Vec<Connection>,
+    nodes_finished: usize,
+    labels: Option<Labels>,
+    stdout: Sink,
+    stderr: Sink,
+    input: InputTo,
+    input_so_far: Vec<u8>,
+    input_ended: bool,
+    kill_on_bad_exit: bool,
+    wait_after_first_end: Option<Duration>,
+    end: StepEnd,
+    messages: EndMessages,
+    flush_messages_at: Option<tokio::time::Instant>,
+    end_step_at: Option<tokio::time::Instant>,
+    give_up_at: Option<tokio::time::Instant>,
+    is_over: bool,
+    killed: BTreeSet<u32>,
+}
+
+impl<'a> Stage<'a> {
+    fn new(step: &'a StepFacts, presentation: Presentation) -> Self {
+        Stage {
+            step,
+            nodes: Vec::new(),
+            nodes_finished: 0,
+            labels: presentation.label.then(|| Labels::new(step.tasks)),
+            stdout: presentation.stdout,
+            stderr: presentation.stderr,
+            input: presentation.input,
+            input_so_far: Vec::new(),
+            input_ended: false,
+            kill_on_bad_exit: presentation.kill_on_bad_exit,
+            wait_after_first_end: presentation.wait_after_first_end,
+            end: StepEnd::default(),
+            messages: EndMessages::default(),
+            flush_messages_at: None,
+            end_step_at: None,
+            give_up_at: None,
+            is_over: false,
+            killed: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, message: FromNode) -> anyhow::Result<()> {
+        match message {
+            FromNode::Connected(mut node) => {
+                // A node that calls late gets what the others had so far.
+                if self.input.reaches(&node.ranks) {
+                    let (rank, so_far) = (self.input.rank(), std::mem::take(&mut self.input_so_far));
+                    if !so_far.is_empty() {
+                        node.send(Frame::Stdin { rank, bytes: so_far.clone() });
+                        self.input_so_far = so_far;
+                    }
+                    if self.input_ended {
+                        node.send(Frame::Stdin { rank, bytes: Vec::new() });
+                    }
+                }
+                self.nodes.push(node);
+                if self.nodes.len() >= self.step.nodes {
+                    self.input_so_far = Vec::new();
+                }
+            }
+            FromNode::Frame(node, frame) => self.take_frame(&node, frame)?,
+            FromNode::Closed(node, finished) => {
+                self.nodes_finished += 1;
+                if !finished {
+                    eprintln!("srun: error: Node failure on {node}");
+                    self.end.failure.get_or_insert((0, format!("the connection of {node} broke")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, node: &str, frame: Frame) -> anyhow::Result<()> {
+        match frame {
+            Frame::Stdout { rank, bytes } => self.write(rank, &bytes, false)?,
+            Frame::Stderr { rank, bytes } => self.write(rank, &bytes, true)?,
+            Frame::Ended { rank, exit } => self.task_ended(node, rank, exit),
+            Frame::Failed { errno, message } => {
+                eprintln!("srun: error: task launch on {node} failed: {message}");
+                self.end.failure.get_or_insert((errno, message));
+            }
+            // Process numbers are of no use here; the rest is never sent by nodes.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, rank: u32, bytes: &[u8], is_error: bool) -> anyhow::Result<()> {
+        let sink = if is_error { &mut self.stderr } else { &mut self.stdout };
+        match &mut self.labels {
+            Some(labels) if rank != ALL_RANKS => sink.write(&labels.label(rank, is_error, bytes)),
+            _ => sink.write(bytes),
+        }
+    }
+
+    fn task_ended(&mut self, node: &str, rank: u32, exit: ExitStatus) {
+        self.end.exits.insert(rank, exit);
+        if !exit.is_success() {
+            self.messages.add(node, rank, exit);
+            self.flush_messages_at.get_or_insert_with(|| tokio::time::Instant::now() + END_GATHER_TIME);
+            if self.kill_on_bad_exit && self.killed.is_empty() {
+                self.killed = (0..self.step.tasks).collect();
+                self.flush_messages();
+                eprintln!("srun: Terminating StepId={}", self.step.step_name);
+                self.signal_all(9);
+            }
+        }
+        if let Some(wait) = self.wait_after_first_end {
+            self.end_step_at.get_or_insert_with(|| tokio::time::Instant::now() + wait);
+        }
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Signal(signal) => self.signal_all(signal),
+            Wish::WindowSize(rows, columns) => self.nodes.iter_mut().for_each(|node| node.send(Frame::WindowSize { rows, columns })),
+        }
+    }
+
+    fn signal_all(&mut self, signal: u8) {
+        for node in &mut self.nodes {
+            node.send(Frame::Signal { rank: ALL_RANKS, signal });
+        }
+    }
+
+    async fn feed(&mut self, rank: u32, bytes: &[u8]) {
+        self.input_ended |= bytes.is_empty();
+        if self.nodes.len() < self.step.nodes {
+            self.input_so_far.extend_from_slice(bytes);
+        }
+        for node in self.nodes.iter_mut().filter(|node| self.input.reaches(&node.ranks)) {
+            node.send_when_ready(Frame::Stdin { rank, bytes: bytes.to_vec() }).await;
+        }
+    }
+
+    fn next_deadline(&self) -> tokio::time::Instant {
+        let all = [self.flush_messages_at, self.end_step_at, self.give_up_at];
+        let far = tokio::time::Instant::now() + Duration::from_secs(3600);
+        all.into_iter().flatten().min().unwrap_or(far)
+    }
+
+    fn deadline(&mut self) -> anyhow::Result<()> {
+        let now = tokio::time::Instant::now();
+        if self.flush_messages_at.is_some_and(|at| at <= now) {
+            self.flush_messages();
+        }
+        if self.end_step_at.is_some_and(|at| at <= now) && self.killed.is_empty() {
+            self.killed = (0..self.step.tasks).collect();
+            self.end_step_at = None;
+            let seconds = self.wait_after_first_end.map_or(0, |wait| wait.as_secs());
+            eprintln!("srun: First task exited {seconds}s ago");
+            eprintln!("srun: Terminating StepId={}", self.step.step_name);
+            self.signal_all(9);
+        }
+        Ok(())
+    }
+
+    fn flush_messages(&mut self) {
+        self.flush_messages_at = None;
+        for line in self.messages.take_lines() {
+            eprintln!("srun: error: {line}");
+        }
+    }
+
+    fn grant_grace(&mut self) {
+        self.is_over = true;
+        self.give_up_at = Some(tokio::time::Instant::now() + GRACE);
+    }
+
+    fn gave_up(&self) -> bool {
+        self.give_up_at.is_some_and(|at| at <= tokio::time::Instant::now())
+    }
+
+    fn finish(mut self) -> anyhow::Result<StepEnd> {
+        if let Some(labels) = &mut self.labels {
+            let (out, err) = labels.rest();
+            self.stdout.write(&out)?;
+            self.stderr.write(&err)?;
+        }
+        self.stdout.flush()?;
+        self.stderr.flush()?;
+        self.flush_messages();
+        Ok(self.end)
+    }
+}

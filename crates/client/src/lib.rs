@@ -1,0 +1,9 @@
+//! Typed client of the controller: changes, questions, news about jobs, output of jobs.
+
+mod connection;
+mod error;
+mod streams;
+
+pub use connection::{Blobs, Client, socket_from_environment};
+pub use error::ClientError;
+pub use streams::{NewsStream, OutputStream};

@@ -1,0 +1,107 @@
+//! Questions: answered from the published view or from the history, in parts, without touching the sequencer.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use muster_core::ReadView;
+use muster_model::ids::JobId;
+use muster_model::job::Job;
+use muster_model::request::{HistoryFilter, Pong, Query, Refusal, RefusalCode, Reply};
+use muster_proto as wire;
+use muster_proto::document::{decode, encode};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tracing::error;
+
+use super::{Answers, ApiService};
+use crate::clock;
+
+/// Jobs of one part of an answer.
+const JOBS_PER_PART: usize = 1000;
+/// Parts that may wait for a slow reader.
+const PARTS_WAITING_MAX: usize = 4;
+
+impl ApiService {
+    pub(super) fn answer(&self, request: &Request<wire::Question>) -> Result<Response<Answers<wire::AnswerPart>>, Status> {
+        self.identities.caller(request)?;
+        let question = decode::<Query>(&request.get_ref().query_json, "query")
+            .map_err(|problem| Status::invalid_argument(format!("{problem}: {}", problem.source)))?;
+        let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
+        let service = self.clone();
+        // Writing out a hundred thousand jobs takes a while; it must not hold up the reactor.
+        tokio::task::spawn_blocking(move || service.write_answer(question, &sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    fn write_answer(&self, question: Query, sender: &mpsc::Sender<Result<wire::AnswerPart, Status>>) {
+        let view = self.published.view();
+        match question {
+            Query::Jobs { ids, uids, active_only } => {
+                for part in select_jobs(&view, ids, uids, active_only).chunks(JOBS_PER_PART) {
+                    if !give(sender, &Reply::Jobs(part.to_vec())) {
+                        return;
+                    }
+                }
+            }
+            Query::Nodes => {
+                let (nodes, partitions) = (view.nodes.iter().cloned().collect(), view.partitions.iter().cloned().collect());
+                give(sender, &Reply::Nodes { nodes, partitions });
+            }
+            Query::Partitions => {
+                give(sender, &Reply::Partitions(view.partitions.iter().cloned().collect()));
+            }
+            Query::Steps { job_id } => {
+                let steps = view.steps.values().filter(|step| job_id.is_none_or(|job_id| step.job_id == job_id));
+                give(sender, &Reply::Steps(steps.cloned().collect()));
+            }
+            Query::Config => {
+                give(sender, &Reply::Config(view.config.shown.clone()));
+            }
+            Query::Ping => {
+                give(sender, &Reply::Pong(self.pong(&view)));
+            }
+            Query::History(filter) => self.write_history(&filter, sender),
+        }
+    }
+
+    fn pong(&self, view: &ReadView) -> Pong {
+        Pong {
+            cluster_name: view.config.cluster_name.clone(),
+            host: self.host.as_ref().into(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            now: clock::now(),
+        }
+    }
+
+    fn write_history(&self, filter: &HistoryFilter, sender: &mpsc::Sender<Result<wire::AnswerPart, Status>>) {
+        let searched = self.history.history(filter, &mut |rows| {
+            if give(sender, &Reply::History(rows)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if let Err(problem) = searched {
+            error!("cannot read the history: {problem}");
+            give(sender, &Reply::Refused(Refusal::new(RefusalCode::Internal, problem.to_string())));
+        }
+    }
+}
+
+/// Sends one part; `false` when the reader has gone.
+fn give(sender: &mpsc::Sender<Result<wire::AnswerPart, Status>>, reply: &Reply) -> bool {
+    sender.blocking_send(Ok(wire::AnswerPart { reply_json: encode(reply).into() })).is_ok()
+}
+
+fn select_jobs(view: &ReadView, ids: Option<Vec<JobId>>, uids: Option<Vec<u32>>, active_only: bool) -> Vec<Arc<Job>> {
+    let wanted = |job: &Arc<Job>| {
+        uids.as_ref().is_none_or(|uids| uids.contains(&job.spec.identity.uid))
+            && (!active_only || !job.state.is_final() || job.completing)
+    };
+    let Some(ids) = ids else { return view.jobs.values().filter(|job| wanted(job)).cloned().collect() };
+    let mut all: BTreeSet<JobId> = BTreeSet::new();
+    for id in ids {
+        all.insert(id);
+        all.extend(view.array_tasks.get(&id).into_iter().flat_map(|tasks| tasks.values()));
+    }
+    all.iter().filter_map(|id| view.jobs.get(id)).filter(|job| wanted(job)).cloned().collect()
+}

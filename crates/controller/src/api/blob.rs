@@ -1,0 +1,32 @@
+//! Stored scripts and execution contexts, for their owners.
+
+use muster_model::ids::{BlobId, JobId};
+use muster_proto as wire;
+use tonic::{Request, Response, Status};
+
+use super::ApiService;
+
+impl ApiService {
+    pub(super) async fn blob(&self, request: Request<wire::BlobRequest>) -> Result<Response<wire::Blob>, Status> {
+        let identity = self.identities.caller(&request)?;
+        let wanted = request.into_inner();
+        let id = BlobId(wanted.id.as_str().into());
+        let view = self.published.view();
+        let not_found = || Status::not_found(format!("job {} has no such script or environment", wanted.job_id));
+        let job = view.jobs.get(&JobId(wanted.job_id)).ok_or_else(not_found)?;
+        if !identity.is_operator() && identity.uid != job.spec.identity.uid {
+            return Err(Status::permission_denied(format!("job {} belongs to {}", job.id, job.spec.identity.user)));
+        }
+        if job.spec.script.as_ref() != Some(&id) && job.spec.context.as_ref() != Some(&id) {
+            return Err(not_found());
+        }
+        let blobs = self.blobs.clone();
+        let found = tokio::task::spawn_blocking(move || blobs.get(&id)).await;
+        match found {
+            Ok(Ok(Some(content))) => Ok(Response::new(wire::Blob { id: wanted.id, content: content.to_vec().into() })),
+            Ok(Ok(None)) => Err(not_found()),
+            Ok(Err(problem)) => Err(Status::internal(format!("cannot read it from the store: {problem}"))),
+            Err(_) => Err(Status::internal("reading it failed")),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Changes: checked for form, given their contents, and put before the sequencer.
+
+use std::sync::Arc;
+
+use muster_core::{Event, RequestId};
+use muster_model::fact::Fact;
+use muster_model::hostlist;
+use muster_model::ids::Identity;
+use muster_model::job::JobSpec;
+use muster_model::planning::Expectation;
+use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_proto::document::{decode, encode};
+use muster_proto::{self as wire, command_reply};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Answers, ApiService};
+use crate::clock;
+use crate::inbox::{Letter, Verdict};
+
+/// Largest environment accepted with a submit.
+const CONTEXT_SIZE_MAX: usize = 8 << 20;
+
+/// Takes a request back when its asker goes away before the answer came.
+struct Abandon<'a> {
+    service: &'a ApiService,
+    request: Option<RequestId>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let Some(request) = self.request.take() else { return };
+        self.service.dispatch.forget(request);
+        // When the inbox is full the step stays in line; its client will not claim it, and its job's end removes it.
+        drop(self.service.inbox.try_send(Event::RequestAbandoned(request).into()));
+    }
+}
+
+impl ApiService {
+    pub(super) async fn execute_one(
+        &self,
+        request: Request<wire::CommandRequest>,
+    ) -> Result<Response<wire::CommandReply>, Status> {
+        let identity = self.identities.caller(&request)?;
+        let message = request.into_inner();
+        let tag = message.tag;
+        let (command, attachments) = match self.prepare(message).await {
+            Ok(prepared) => prepared,
+            Err(refusal) => return Ok(Response::new(reply(tag, Err(refusal)))),
+        };
+        if let Command::TestSubmit(spec) = command {
+            return Ok(Response::new(reply(tag, self.expectation(*spec).await)));
+        }
+        let (request_id, receiver) = self.dispatch.expect_reply();
+        let mut abandon = Abandon { service: self, request: Some(request_id) };
+        self.send(request_id, identity, command, attachments).await?;
+        let verdict = receiver.await.map_err(|_| Status::unavailable("the controller is stopping"))?;
+        abandon.request = None;
+        Ok(Response::new(reply(tag, verdict)))
+    }
+
+    pub(super) fn execute_stream(
+        &self,
+        request: Request<Streaming<wire::CommandRequest>>,
+    ) -> Result<Response<Answers<wire::CommandReply>>, Status> {
+        let identity = self.identities.caller(&request)?;
+        let mut requests = request.into_inner();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let service = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = requests.message().await {
+                let tag = message.tag;
+                match service.prepare(message).await {
+                    Err(refusal) => drop(sender.send((tag, Err(refusal)))),
+                    Ok((Command::TestSubmit(spec), _)) => drop(sender.send((tag, service.expectation(*spec).await))),
+                    Ok((command, attachments)) => {
+                        let request_id = service.dispatch.expect_tagged(sender.clone(), tag);
+                        if service.send(request_id, identity.clone(), command, attachments).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        let replies = UnboundedReceiverStream::new(receiver).map(|(tag, verdict)| Ok(reply(tag, verdict)));
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn send(&self, request: RequestId, identity: Identity, command: Command, attachments: Vec<Fact>) -> Result<(), Status> {
+        let event = Event::Command { request, identity, command: Box::new(command) };
+        let sent = self.inbox.send(Letter { event, attachments }).await;
+        sent.map_err(|_| Status::unavailable("the controller is stopping"))
+    }
+
+    /// Reads the command, checks what needs no state, and takes its contents in.
+    async fn prepare(&self, message: wire::CommandRequest) -> Result<(Command, Vec<Fact>), Refusal> {
+        let mut command: Command = decode(&message.command_json, "command")
+            .map_err(|problem| Refusal::new(RefusalCode::Internal, format!("{problem}: {}", problem.source)))?;
+        let mut attachments = Vec::new();
+        if let Command::Submit(spec) | Command::TestSubmit(spec) = &mut command {
+            let script_max = self.published.view().config.script_size_max;
+            if message.script.as_ref().is_some_and(|script| script.len() as u64 > script_max) {
+                return Err(Refusal::new(RefusalCode::InvalidScript, format!("scripts may have up to {script_max} bytes")));
+            }
+            if message.context.as_ref().is_some_and(|context| context.len() > CONTEXT_SIZE_MAX) {
+                return Err(Refusal::new(RefusalCode::Internal, format!("environments may have up to {CONTEXT_SIZE_MAX} bytes")));
+            }
+            for (content, place) in [(message.script, &mut spec.script), (message.context, &mut spec.context)] {
+                *place = content.map(|content| {
+                    let (id, fact) = self.blobs.add(content.into());
+                    attachments.push(fact);
+                    id
+                });
+            }
+            self.check_feasible(spec)?;
+        }
+        Ok((command, attachments))
+    }
+
+    /// Whether the configured nodes could ever run it.
+    fn check_feasible(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        let view = self.plan_view();
+        let mut adviser = self.adviser.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        adviser.check_feasible(&view, spec)
+    }
+
+    /// When and where it would start, found by the planner on a copy of the published state.
+    async fn expectation(&self, spec: JobSpec) -> Verdict {
+        let view = self.plan_view();
+        let adviser = Arc::clone(&self.adviser);
+        let found = tokio::task::spawn_blocking(move || {
+            let mut adviser = adviser.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            adviser.expect(&view, &spec)
+        });
+        match found.await {
+            Ok(result) => result.map(|expected| Answer::Expected(self.named(expected))),
+            Err(_) => Err(Refusal::new(RefusalCode::Internal, "the planner failed on this request")),
+        }
+    }
+
+    /// With the names of its nodes and the number that the next job gets.
+    fn named(&self, mut expected: Expectation) -> Expectation {
+        let view = self.published.view();
+        let nodes = expected.allocation.shares.iter().filter_map(|share| view.nodes.get(share.node.0 as usize));
+        expected.node_list = hostlist::compress(nodes.map(|node| &**node.name()));
+        expected.job_id_next = view.jobs.get_max().map_or(1, |(last, _)| last.0.saturating_add(1));
+        expected
+    }
+
+    fn plan_view(&self) -> muster_model::planning::PlanView {
+        self.published.view().plan_view(clock::now())
+    }
+}
+
+fn reply(tag: u64, verdict: Verdict) -> wire::CommandReply {
+    let result = match verdict {
+        Ok(answer) => command_reply::Result::AnswerJson(encode(&answer).into()),
+        Err(refusal) => command_reply::Result::RefusalJson(encode(&refusal).into()),
+    };
+    wire::CommandReply { tag, result: Some(result) }
+}

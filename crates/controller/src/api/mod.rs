@@ -1,0 +1,74 @@
+//! What clients ask over the local socket. One file for each kind of question; this file only hands over.
+
+mod ask;
+mod blob;
+mod execute;
+mod output;
+mod watch;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use muster_proto as wire;
+use muster_proto::controller_server::Controller;
+use muster_store::History;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::blobs::Blobs;
+use crate::dispatch::Dispatch;
+use crate::identity::Identities;
+use crate::inbox::Inbox;
+use crate::planner::Adviser;
+use crate::published::Published;
+
+/// A stream of messages to a client.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service that clients call.
+#[derive(Clone)]
+pub(crate) struct ApiService {
+    pub inbox: Inbox,
+    pub dispatch: Dispatch,
+    pub published: Published,
+    pub blobs: Arc<Blobs>,
+    pub history: Arc<dyn History>,
+    pub identities: Identities,
+    pub adviser: Adviser,
+    pub host: Arc<str>,
+}
+
+#[tonic::async_trait]
+impl Controller for ApiService {
+    type ExecuteManyStream = Answers<wire::CommandReply>;
+    type AskStream = Answers<wire::AnswerPart>;
+    type WatchJobStream = Answers<wire::News>;
+    type ReadOutputStream = Answers<wire::OutputChunk>;
+
+    async fn execute(&self, request: Request<wire::CommandRequest>) -> Result<Response<wire::CommandReply>, Status> {
+        self.execute_one(request).await
+    }
+
+    async fn execute_many(
+        &self,
+        request: Request<Streaming<wire::CommandRequest>>,
+    ) -> Result<Response<Self::ExecuteManyStream>, Status> {
+        self.execute_stream(request)
+    }
+
+    async fn ask(&self, request: Request<wire::Question>) -> Result<Response<Self::AskStream>, Status> {
+        self.answer(&request)
+    }
+
+    async fn watch_job(&self, request: Request<wire::WatchRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        self.watch(request).await
+    }
+
+    async fn read_output(&self, request: Request<wire::OutputRequest>) -> Result<Response<Self::ReadOutputStream>, Status> {
+        self.output(&request)
+    }
+
+    async fn fetch_blob(&self, request: Request<wire::BlobRequest>) -> Result<Response<wire::Blob>, Status> {
+        self.blob(request).await
+    }
+}

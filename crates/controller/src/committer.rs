@@ -1,0 +1,60 @@
+//! The thread that makes batches durable and only then lets their effects out.
+
+use std::time::Duration;
+
+use muster_model::fact::Fact;
+use muster_model::ids::CommitSequence;
+use muster_store::Store;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use crate::dispatch::Dispatch;
+use crate::published::Published;
+use crate::sequencer::Batch;
+
+/// Batches that may wait for the disk. The sequencer waits beyond that, and its batches grow.
+pub(crate) const QUEUE_SIZE: usize = 4;
+/// Pause before a failed commit is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs until the sequencer is gone and everything it handed over is durable.
+pub(crate) async fn run(
+    mut store: Box<dyn Store>,
+    mut sequence: CommitSequence,
+    mut batches: mpsc::Receiver<Batch>,
+    published: Published,
+    dispatch: Dispatch,
+) {
+    let mut ready = Vec::with_capacity(QUEUE_SIZE);
+    while batches.recv_many(&mut ready, QUEUE_SIZE).await > 0 {
+        let mut facts: Vec<Fact> = Vec::new();
+        for batch in &mut ready {
+            facts.append(&mut batch.outcome.facts);
+        }
+        if !facts.is_empty() {
+            sequence.0 += 1;
+            commit(store.as_mut(), sequence, &facts).await;
+        }
+        let mut effects = Vec::new();
+        for mut batch in ready.drain(..) {
+            effects.append(&mut batch.outcome.effects);
+            published.replace(batch.view);
+        }
+        dispatch.carry_out(effects);
+    }
+}
+
+/// Tries until it succeeds. While the disk refuses, nothing is promised to anybody, and what runs goes on running.
+async fn commit(store: &mut dyn Store, sequence: CommitSequence, facts: &[Fact]) {
+    let mut failures = 0_u32;
+    while let Err(problem) = store.commit(sequence, facts) {
+        if failures.is_multiple_of(50) {
+            error!(sequence = sequence.0, facts = facts.len(), "cannot make changes durable, trying again: {problem}");
+        }
+        failures = failures.saturating_add(1);
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+    if failures > 0 {
+        info!(sequence = sequence.0, failures, "changes are durable again");
+    }
+}

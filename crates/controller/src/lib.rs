@@ -1,0 +1,29 @@
+//! The controller: the pure core and scheduler, composed with the store, the clock and the network.
+//!
+//! # How a change travels
+//!
+//! 1. [`api`] takes it from a client, or [`agents`] from a node, and puts it into the inbox of the [`sequencer`].
+//! 2. The sequencer thread, the only owner of the state, steps the core through a batch of what has arrived.
+//! 3. The [`committer`] thread makes the facts of the batch durable in one transaction, publishes the new read view,
+//!    and only then hands out replies, commands to nodes and news.
+//! 4. The [`planner`] thread works on a copy of the state whenever something changed that it should look at; its plan
+//!    comes back through the same inbox and is checked piece by piece.
+//!
+//! Readers only ever see published views and the history; they never reach the sequencer.
+
+mod agents;
+mod api;
+mod blobs;
+mod clock;
+mod committer;
+mod dispatch;
+mod identity;
+mod inbox;
+mod node_commands;
+mod planner;
+mod published;
+mod sequencer;
+mod server;
+mod watchers;
+
+pub use server::{ControllerOptions, run};

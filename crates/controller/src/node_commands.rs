@@ -1,0 +1,181 @@
+//! From decisions of the core to messages for an agent, with the scripts and environments they need.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use muster_core::NodeCommand;
+use muster_core::effect::{EndCause, SignalScope};
+use muster_model::ids::{BlobId, JobId, NodeIndex, RestartCount, StepId};
+use muster_model::job::Job;
+use muster_model::step::Step;
+use muster_model::time::Timestamp;
+use muster_proto::document::encode;
+use muster_proto::{self as wire, ToAgent, signal_unit, to_agent};
+use tokio::sync::mpsc;
+use tracing::error;
+
+use crate::agents::Outgoing;
+use crate::blobs::Blobs;
+use crate::clock;
+use crate::published::Published;
+
+/// Turns decisions into messages for one connection.
+pub(crate) struct Writer {
+    pub published: Published,
+    pub blobs: Arc<Blobs>,
+    pub host: Arc<str>,
+    pub sender: mpsc::Sender<ToAgent>,
+    /// Contents this connection has been given; the agent asks when it has dropped one.
+    pub sent_blobs: HashSet<BlobId>,
+}
+
+impl Writer {
+    /// Runs until the connection or the controller ends.
+    pub(crate) async fn run(mut self, welcome: wire::Welcome, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+        if self.write(to_agent::Message::Welcome(welcome)).await.is_err() {
+            return;
+        }
+        while let Some(next) = outgoing.recv().await {
+            let written = match next {
+                Outgoing::Ready(message) => self.write(message).await,
+                Outgoing::Blob(id) => self.write_blob(id).await,
+                Outgoing::Command(NodeCommand::Launch { sequence, job, step }) => self.launch(sequence, &job, step).await,
+                Outgoing::Command(command) => match self.message(command) {
+                    Some(message) => self.write(message).await,
+                    None => Ok(()),
+                },
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn write(&self, message: to_agent::Message) -> Result<(), ()> {
+        self.sender.send(ToAgent { message: Some(message) }).await.map_err(drop)
+    }
+
+    async fn write_blob(&mut self, id: BlobId) -> Result<(), ()> {
+        let blobs = self.blobs.clone();
+        let wanted = id.clone();
+        let found = tokio::task::spawn_blocking(move || blobs.get(&wanted)).await;
+        match found {
+            Ok(Ok(Some(content))) => {
+                self.sent_blobs.insert(id.clone());
+                let blob = wire::Blob { id: id.0.to_string(), content: content.to_vec().into() };
+                self.write(to_agent::Message::Blob(blob)).await
+            }
+            Ok(Ok(None)) => {
+                error!(id = &*id.0, "a job refers to a script or environment that is not in the store");
+                Ok(())
+            }
+            Ok(Err(problem)) => {
+                error!(id = &*id.0, "cannot read a script or environment from the store: {problem}");
+                Ok(())
+            }
+            Err(_) => Err(()),
+        }
+    }
+
+    async fn launch(&mut self, sequence: u64, job: &Job, step: Option<Arc<Step>>) -> Result<(), ()> {
+        if step.is_none() {
+            for id in [&job.spec.script, &job.spec.context].into_iter().flatten() {
+                if !self.sent_blobs.contains(id) {
+                    self.write_blob(id.clone()).await?;
+                }
+            }
+        }
+        let launch = self.launch_message(sequence, job, step.as_deref());
+        self.write(to_agent::Message::Launch(launch)).await
+    }
+
+    fn launch_message(&self, sequence: u64, job: &Job, step: Option<&Step>) -> wire::Launch {
+        let view = self.published.view();
+        let held = job.allocation.iter().flat_map(|allocation| &allocation.shares);
+        let nodes = held.filter_map(|share| {
+            let node = view.nodes.get(share.node.0 as usize)?;
+            let (name, address) = (node.config.name.to_string(), node.config.address.to_string());
+            Some(wire::NodeAddress { index: share.node.0, name, address })
+        });
+        wire::Launch {
+            launch_sequence: sequence,
+            job_json: encode(job).into(),
+            step_json: step.map(encode).unwrap_or_default().into(),
+            nodes: nodes.collect(),
+            cluster_name: view.config.cluster_name.to_string(),
+            controller_host: self.host.to_string(),
+            kill_wait_ms: u32::try_from(view.config.kill_wait.0).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn message(&self, command: NodeCommand) -> Option<to_agent::Message> {
+        Some(match command {
+            // Needs contents to be sent first; see `launch`.
+            NodeCommand::Launch { .. } => return None,
+            NodeCommand::Signal { job_id, restart, step, signal, scope } => to_agent::Message::Signal(wire::SignalUnit {
+                job_id: job_id.0,
+                restart: restart.0,
+                step: step_text(step),
+                signal: signal.into(),
+                scope: match scope {
+                    SignalScope::Steps => signal_unit::Scope::Steps,
+                    SignalScope::Batch => signal_unit::Scope::Batch,
+                    SignalScope::All => signal_unit::Scope::All,
+                }
+                .into(),
+            }),
+            NodeCommand::Clean { job_id, restart, step, kill_wait_ms, cause } => to_agent::Message::CleanJob(wire::CleanJob {
+                job_id: job_id.0,
+                restart: restart.0,
+                step: step_text(step),
+                kill_wait_ms,
+                message: cause.map(|cause| self.farewell(job_id, restart, step, cause)).unwrap_or_default(),
+            }),
+            NodeCommand::Pause { job_id, restart, resume } => {
+                to_agent::Message::Pause(wire::Pause { job_id: job_id.0, restart: restart.0, resume })
+            }
+            NodeCommand::Acknowledge(key) => to_agent::Message::Acknowledge(wire::UnitKey {
+                job_id: key.job_id.0,
+                restart: key.restart.0,
+                step: key.step.to_string(),
+            }),
+        })
+    }
+
+    /// The line that a job finds in its standard error, in Slurm's words.
+    fn farewell(&self, job_id: JobId, restart: RestartCount, step: Option<StepId>, cause: EndCause) -> String {
+        let view = self.published.view();
+        let what = match step {
+            Some(step) => format!("STEP {job_id}.{step}"),
+            None => format!("JOB {job_id}"),
+        };
+        let job = view.jobs.get(&job_id).filter(|job| job.restart == restart || job.restart.0 == restart.0 + 1);
+        let host = job.and_then(|job| job.batch_host.clone()).or_else(|| first_node(&view.nodes, job.map(|job| &**job)));
+        let host = host.as_deref().unwrap_or("unknown");
+        let due_to = match cause {
+            EndCause::Cancelled => "",
+            EndCause::TimeLimit => " DUE TO TIME LIMIT",
+            EndCause::Requeue => " DUE TO JOB REQUEUE",
+            EndCause::NodeFailure => " DUE TO NODE FAILURE",
+            EndCause::Preemption => " DUE TO PREEMPTION",
+        };
+        format!("slurmstepd: error: *** {what} ON {host} CANCELLED AT {}{due_to} ***", local_time(clock::now()))
+    }
+}
+
+fn first_node(nodes: &imbl::Vector<Arc<muster_model::node::Node>>, job: Option<&Job>) -> Option<muster_model::ids::Name> {
+    let first: NodeIndex = job?.allocation.as_ref()?.shares.first()?.node;
+    nodes.get(first.0 as usize).map(|node| node.name().clone())
+}
+
+fn step_text(step: Option<StepId>) -> String {
+    step.map(|step| step.to_string()).unwrap_or_default()
+}
+
+/// `YYYY-MM-DDTHH:MM:SS` in the time zone of the machine.
+fn local_time(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .map(|at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S").to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,174 @@
+//! Starts the parts of the controller and stops them in order.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use muster_core::{Cluster, Outcome};
+use muster_model::config::ClusterConfig;
+use muster_proto::agent_link_server::AgentLinkServer;
+use muster_proto::controller_server::ControllerServer;
+use muster_sched::Planner;
+use muster_store::{History, SqliteHistory, SqliteStore, Store};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::agents::LinkService;
+use crate::api::ApiService;
+use crate::blobs::Blobs;
+use crate::committer;
+use crate::dispatch::Dispatch;
+use crate::identity::Identities;
+use crate::inbox::INBOX_SIZE;
+use crate::planner;
+use crate::published::Published;
+use crate::sequencer::Sequencer;
+use crate::clock;
+
+/// Largest message taken from a client or an agent.
+const MESSAGE_SIZE_MAX: usize = 64 << 20;
+
+/// What a controller is started with.
+#[derive(Debug)]
+pub struct ControllerOptions {
+    /// The cluster.
+    pub config: ClusterConfig,
+    /// Directory of the database, locked by one controller at a time.
+    pub state_directory: PathBuf,
+    /// Local socket for clients.
+    pub socket: PathBuf,
+    /// Address for agents.
+    pub listen: String,
+    /// Secret that agents must know.
+    pub agent_token: String,
+    /// Name of this host, as shown by `scontrol ping`.
+    pub host: String,
+}
+
+/// Runs a controller until SIGTERM or SIGINT, then makes everything durable and returns.
+///
+/// # Errors
+/// When the state cannot be read, or a socket cannot be opened: with the path or address, and why.
+pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
+    let (store, history, sequence, cluster, first) = open_state(&options)?;
+    let published = Published::new(cluster.read_view());
+    let dispatch = Dispatch::default();
+    let (inbox, inbox_receiver) = mpsc::channel(INBOX_SIZE);
+    let (plan_sender, plan_receiver) = mpsc::channel(1);
+    let (batch_sender, batch_receiver) = mpsc::channel(committer::QUEUE_SIZE);
+
+    let (stop_sender, stop) = watch::channel(false);
+    let sequencer = Sequencer { cluster, inbox: inbox_receiver, committer: batch_sender, planner: plan_sender, first, stop };
+    let committing = committer::run(store, sequence, batch_receiver, published.clone(), dispatch.clone());
+    let threads = [
+        spawn_thread("sequencer", sequencer.run())?,
+        spawn_thread("committer", committing)?,
+    ];
+    // Not waited for at the end: a pass may be long, and its plan would come to nobody.
+    drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone()))?);
+
+    let host: Arc<str> = options.host.as_str().into();
+    let blobs = Arc::new(Blobs::new(history.clone()));
+    let api = ApiService {
+        inbox: inbox.clone(),
+        dispatch: dispatch.clone(),
+        published: published.clone(),
+        blobs: blobs.clone(),
+        history,
+        identities: Identities::default(),
+        adviser: Arc::new(Mutex::new(Planner::new())),
+        host: host.clone(),
+    };
+    let token = options.agent_token.as_str().into();
+    let link = LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host };
+    drop(inbox);
+    let served = serve(&options, api, link).await;
+    // First the sequencer ends, then the committer, when it has made durable what it was handed.
+    stop_sender.send_replace(true);
+    tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await?;
+    served?;
+    info!("stopped; everything is durable");
+    Ok(())
+}
+
+type State = (Box<dyn Store>, Arc<dyn History>, muster_model::ids::CommitSequence, Cluster, Outcome);
+
+fn open_state(options: &ControllerOptions) -> anyhow::Result<State> {
+    let mut store = SqliteStore::open(&options.state_directory)?;
+    let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&options.state_directory)?);
+    let loaded = store.load()?;
+    let (jobs, sequence) = (loaded.state.jobs.len(), loaded.sequence);
+    let mut first = Outcome::default();
+    let cluster = Cluster::restore(options.config.clone(), loaded.state, clock::now(), &mut first);
+    info!(jobs, sequence = sequence.0, "state loaded from {}", options.state_directory.display());
+    Ok((Box::new(store), history, sequence, cluster, first))
+}
+
+/// A thread with a small reactor of its own, so that nothing else can take its turn.
+fn spawn_thread<F>(name: &str, work: F) -> anyhow::Result<JoinHandle<()>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || runtime.block_on(work)).with_context(|| format!("cannot start the {name} thread"))
+}
+
+async fn serve(options: &ControllerOptions, api: ApiService, link: LinkService) -> anyhow::Result<()> {
+    let local = open_socket(&options.socket)?;
+    let remote = TcpListener::bind(&options.listen)
+        .await
+        .with_context(|| format!("cannot listen for agents at {}; is another controller running there?", options.listen))?;
+    info!(socket = %options.socket.display(), agents = %remote.local_addr()?, pid = std::process::id(), "controller is up");
+    let stop = stop_signal()?;
+    let stopped = |mut stop: watch::Receiver<bool>| async move { drop(stop.wait_for(|stop| *stop).await) };
+    let api = ControllerServer::new(api).max_decoding_message_size(MESSAGE_SIZE_MAX).max_encoding_message_size(MESSAGE_SIZE_MAX);
+    let link = AgentLinkServer::new(link).max_decoding_message_size(MESSAGE_SIZE_MAX);
+    let local = Server::builder()
+        .initial_connection_window_size(8 << 20)
+        .initial_stream_window_size(4 << 20)
+        .add_service(api)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(local), stopped(stop.clone()));
+    let remote = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
+        .add_service(link)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(remote), stopped(stop.clone()));
+    // Long streams (agents, watchers) end by themselves only when the other side goes; they are cut here.
+    tokio::select! {
+        result = async { tokio::try_join!(local, remote) } => drop(result?),
+        () = async { stopped(stop.clone()).await; tokio::time::sleep(std::time::Duration::from_millis(300)).await } => {}
+    }
+    drop(std::fs::remove_file(&options.socket));
+    Ok(())
+}
+
+/// The socket that every local user may connect to; the kernel tells who they are.
+fn open_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    drop(std::fs::remove_file(path));
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot open the socket {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+        .with_context(|| format!("cannot open the socket {} to all users", path.display()))?;
+    Ok(listener)
+}
+
+/// Turns true when the process is asked to stop.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("asked to stop");
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,130 @@
+//! What is to be done in the outside world after the facts of an event are durable.
+
+use std::sync::Arc;
+
+use muster_model::fact::Fact;
+use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
+use muster_model::job::Job;
+use muster_model::request::{Answer, Refusal};
+use muster_model::step::Step;
+
+use crate::event::{RequestId, UnitKey};
+
+/// One thing to do. Each may be done twice or be lost without harm; what matters is repeated when an agent connects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Answer a request.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        result: Result<Answer, Refusal>,
+    },
+    /// Tell the agent of a node, if it is connected.
+    Send {
+        /// The node.
+        node: NodeIndex,
+        /// What.
+        command: NodeCommand,
+    },
+    /// Tell those who wait for news about this job.
+    News(Arc<Job>),
+}
+
+/// What an agent is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeCommand {
+    /// Start the main unit of a job, or a step.
+    Launch {
+        /// Ascending on each node. The agent drops what it has passed and does not know.
+        sequence: u64,
+        /// The job with its specification and allocation.
+        job: Arc<Job>,
+        /// The step; `None` for the main unit.
+        step: Option<Arc<Step>>,
+    },
+    /// Send a signal.
+    Signal {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// Only to this step; `None` for what `scope` names.
+        step: Option<StepId>,
+        /// Signal number.
+        signal: u8,
+        /// To which units.
+        scope: SignalScope,
+    },
+    /// End all processes of that start of the job, or of one step, on the node.
+    Clean {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// Only this step.
+        step: Option<StepId>,
+        /// Time between TERM and KILL, milliseconds.
+        kill_wait_ms: u32,
+        /// Why, for the job's standard error.
+        cause: Option<EndCause>,
+    },
+    /// Stop or continue all processes of a job.
+    Pause {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// Continue rather than stop.
+        resume: bool,
+    },
+    /// The end of this unit is durable; forget it.
+    Acknowledge(UnitKey),
+}
+
+/// Which units of a job a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalScope {
+    /// Steps, not the batch shell.
+    Steps,
+    /// The batch shell.
+    Batch,
+    /// Both.
+    All,
+}
+
+/// Why a job or step is ended from outside; printed as `CANCELLED AT time [DUE TO cause]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// A user or an operator.
+    Cancelled,
+    /// Its time limit.
+    TimeLimit,
+    /// It goes back to the queue.
+    Requeue,
+    /// A node of it failed.
+    NodeFailure,
+    /// A more important job.
+    Preemption,
+}
+
+/// What came out of one or several events.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rows to make durable, in order.
+    pub facts: Vec<Fact>,
+    /// What to do once they are.
+    pub effects: Vec<Effect>,
+    /// Whether something changed that the scheduler should look at.
+    pub plan_needed: bool,
+}
+
+impl Outcome {
+    pub(crate) fn reply(&mut self, request: RequestId, result: Result<Answer, Refusal>) {
+        self.effects.push(Effect::Reply { request, result });
+    }
+
+    pub(crate) fn send(&mut self, node: NodeIndex, command: NodeCommand) {
+        self.effects.push(Effect::Send { node, command });
+    }
+}

@@ -1,0 +1,103 @@
+//! Everything that can happen to the cluster.
+
+use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, StepId};
+use muster_model::node::{Hardware, NodeReport};
+use muster_model::planning::Plan;
+use muster_model::request::Command;
+use muster_model::state::{ExitStatus, Usage};
+
+/// Names a request until its reply; given by the caller, never interpreted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A client asks for a change.
+    Command {
+        /// Where the reply goes.
+        request: RequestId,
+        /// Who asks.
+        identity: Identity,
+        /// What.
+        command: Box<Command>,
+    },
+    /// A client that waits for a step gave up; its request needs no reply any more.
+    RequestAbandoned(RequestId),
+    /// The client that holds an allocation is connected (again).
+    HolderPresent(JobId),
+    /// The connection of the client that holds an allocation broke.
+    HolderGone(JobId),
+    /// The agent of a node tells something.
+    Agent(NodeIndex, AgentReport),
+    /// The scheduler proposes something.
+    Plan(Plan),
+    /// Time has passed; see [`Cluster::next_timer`](crate::Cluster::next_timer).
+    Tick,
+}
+
+/// One start of one step of a job on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitKey {
+    /// The job.
+    pub job_id: JobId,
+    /// Which start of it.
+    pub restart: RestartCount,
+    /// The step; [`StepId::Batch`] for the job's own main unit.
+    pub step: StepId,
+}
+
+/// What an agent tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentReport {
+    /// It connected, or connected anew.
+    Connected {
+        /// Hardware as detected; `None` when the configuration declares it.
+        hardware: Option<Hardware>,
+        /// The machine.
+        report: NodeReport,
+        /// Greatest launch sequence number it has ever seen.
+        launch_sequence_seen: u64,
+        /// Units that run, or ended and were not acknowledged.
+        units: Vec<UnitKey>,
+    },
+    /// Its connection broke.
+    Disconnected,
+    /// Sign of life.
+    Heartbeat(NodeReport),
+    /// A unit ended. Repeated until acknowledged.
+    UnitEnded(UnitEnd),
+    /// No process of that start of the job is left on the node.
+    JobCleaned {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+    },
+}
+
+/// How a unit ended on one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitEnd {
+    /// Which.
+    pub key: UnitKey,
+    /// Worst end of its tasks.
+    pub exit: ExitStatus,
+    /// What its tasks used.
+    pub usage: Usage,
+    /// Why it could not be started or was lost sight of; `None` for an ordinary end.
+    pub failure: Option<UnitFailure>,
+    /// The job has no process left on the node.
+    pub job_is_clean: bool,
+    /// The kernel ended a process of it for lack of memory.
+    pub out_of_memory: bool,
+}
+
+/// Why a unit did not run to its own end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitFailure {
+    /// What happened, for people.
+    pub text: String,
+    /// Whether the node is to blame, rather than the job.
+    pub node_at_fault: bool,
+}

@@ -1,0 +1,294 @@
+//! What agents report, and how a node that comes back is brought into line with what should be.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
+use muster_model::job::Job;
+use muster_model::node::{Hardware, NodeHealth, NodeReason, NodeReport};
+use muster_model::state::{ExitStatus, JobState, Usage};
+use muster_model::step::Step;
+use muster_model::time::{Span, Timestamp};
+
+use super::{ending, plan, requeue, units};
+use crate::cluster::Cluster;
+use crate::effect::{NodeCommand, Outcome};
+use crate::event::{AgentReport, UnitEnd, UnitFailure, UnitKey};
+use crate::timers::Timer;
+
+/// Reason of a node that was silent for too long. `ReturnToService=1` looks for exactly these words.
+const NOT_RESPONDING: &str = "Not responding";
+
+pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, report: AgentReport, out: &mut Outcome) {
+    if cluster.nodes.get(node.0 as usize).is_none() {
+        return;
+    }
+    match report {
+        AgentReport::Connected { hardware, report, launch_sequence_seen, units } => {
+            come_back(cluster, now, node, hardware, report, out);
+            reconcile(cluster, now, node, launch_sequence_seen, &units, out);
+        }
+        AgentReport::Disconnected => disconnected(cluster, now, node, out),
+        AgentReport::Heartbeat(report) => {
+            cluster.change_node(node, out, |node| {
+                node.last_response = Some(now);
+                node.report = report;
+            });
+        }
+        AgentReport::UnitEnded(end) => {
+            let gone = end.job_is_clean.then_some((end.key.job_id, end.key.restart));
+            units::ended(cluster, now, node, end, out);
+            if let Some((job_id, restart)) = gone {
+                leftover_gone(cluster, node, job_id, restart, out);
+            }
+        }
+        AgentReport::JobCleaned { job_id, restart } => {
+            ending::node_is_clean(cluster, now, node, job_id, restart, out);
+            leftover_gone(cluster, node, job_id, restart, out);
+        }
+    }
+}
+
+fn come_back(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, hardware: Option<Hardware>, report: NodeReport, out: &mut Outcome) {
+    let return_to_service = cluster.config.return_to_service;
+    let overrides = cluster.config.hardware_overrides;
+    cluster.change_node(index, out, |node| {
+        node.last_response = Some(now);
+        let rebooted = node.report.boot_time != Timestamp::default() && node.report.boot_time != report.boot_time;
+        node.report = report;
+        match node.health {
+            NodeHealth::Unknown | NodeHealth::Future => node.health = NodeHealth::Up,
+            NodeHealth::Down => {
+                let was_silent = node.reason.as_ref().is_some_and(|reason| &*reason.text == NOT_RESPONDING);
+                if return_to_service == 2 || (return_to_service == 1 && was_silent && !rebooted) {
+                    node.health = NodeHealth::Up;
+                    if !node.drain {
+                        node.reason = None;
+                    }
+                }
+            }
+            NodeHealth::Up => {}
+        }
+        let shortage = hardware.filter(|_| !overrides).and_then(|found| shortage(&node.config.hardware, &found));
+        if let Some(text) = shortage {
+            node.drain = true;
+            node.reason = Some(NodeReason { text: text.into(), user: "root".into(), uid: 0, time: now });
+        }
+    });
+    out.plan_needed = true;
+}
+
+/// What a machine lacks of what the configuration says it has, in Slurm's words.
+fn shortage(configured: &Hardware, found: &Hardware) -> Option<String> {
+    if found.cpus < configured.cpus {
+        return Some(format!("Low CPUs (reported:{} < configured:{})", found.cpus, configured.cpus));
+    }
+    if found.memory < configured.memory {
+        return Some(format!("Low RealMemory (reported:{} < 100.00% of configured:{})", found.memory.0, configured.memory.0));
+    }
+    if found.tmp_disk < configured.tmp_disk {
+        return Some(format!("Low TmpDisk ({} < {})", found.tmp_disk.0, configured.tmp_disk.0));
+    }
+    configured.gres.iter().find_map(|wanted| {
+        let count: u64 = found.gres.iter().filter(|gres| gres.name == wanted.name).map(|gres| gres.count).sum();
+        (count < wanted.count)
+            .then(|| format!("gres/{} count reported lower than configured ({count} < {})", wanted.name, wanted.count))
+    })
+}
+
+/// Compares what should run on the node with what the agent knows, and acts on the difference.
+fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, units: &[UnitKey], out: &mut Outcome) {
+    let known: BTreeSet<UnitKey> = units.iter().copied().collect();
+    let unwanted: Vec<&UnitKey> = known.iter().filter(|key| !is_wanted(cluster, node, key)).collect();
+    let (held, left): (Vec<&UnitKey>, Vec<&UnitKey>) =
+        unwanted.into_iter().partition(|key| is_held(cluster, node, key.job_id, key.restart));
+    for key in held {
+        let (job_id, restart) = (key.job_id, key.restart);
+        out.send(node, NodeCommand::Clean { job_id, restart, step: Some(key.step), kill_wait_ms: 0, cause: None });
+    }
+    let left: BTreeSet<(JobId, RestartCount)> = left.into_iter().map(|key| (key.job_id, key.restart)).collect();
+    for (job_id, restart) in &left {
+        let (job_id, restart) = (*job_id, *restart);
+        out.send(node, NodeCommand::Clean { job_id, restart, step: None, kill_wait_ms: 0, cause: None });
+    }
+    cluster.change_node(node, out, |node| {
+        node.launch_sequence = node.launch_sequence.max(seen);
+        node.not_responding = !left.is_empty();
+    });
+    if left.is_empty() {
+        cluster.leftovers.remove(&node);
+    } else {
+        cluster.leftovers.insert(node, left);
+    }
+    let jobs: Vec<JobId> = cluster.node_jobs.get(&node).into_iter().flatten().copied().collect();
+    for job_id in jobs {
+        reconcile_job(cluster, now, node, job_id, seen, &known, out);
+    }
+}
+
+fn is_wanted(cluster: &Cluster, node: NodeIndex, key: &UnitKey) -> bool {
+    cluster.steps.get(&(key.job_id, key.step)).is_some_and(|step| step.restart == key.restart && step.nodes_left.contains(&node))
+}
+
+/// Whether what the agent has of that start of the job is still accounted for.
+fn is_held(cluster: &Cluster, node: NodeIndex, job_id: JobId, restart: RestartCount) -> bool {
+    let here = cluster.node_jobs.get(&node).is_some_and(|jobs| jobs.contains(&job_id));
+    here && cluster.jobs.get(&job_id).is_some_and(|job| {
+        restart == job.cleaning.as_ref().map_or(job.restart, |cleaning| cleaning.restart)
+    })
+}
+
+/// Processes of a job that held nothing any more are gone; with the last of them the node takes jobs again.
+fn leftover_gone(cluster: &mut Cluster, node: NodeIndex, job_id: JobId, restart: RestartCount, out: &mut Outcome) {
+    let Some(left) = cluster.leftovers.get_mut(&node) else { return };
+    left.remove(&(job_id, restart));
+    if left.is_empty() {
+        cluster.leftovers.remove(&node);
+        cluster.change_node(node, out, |node| node.not_responding = false);
+    }
+}
+
+fn reconcile_job(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    node: NodeIndex,
+    job_id: JobId,
+    seen: u64,
+    known: &BTreeSet<UnitKey>,
+    out: &mut Outcome,
+) {
+    let expected: Vec<Step> =
+        cluster.steps_of(job_id).filter(|step| step.nodes_left.contains(&node)).map(|step| (**step).clone()).collect();
+    for step in expected {
+        let key = UnitKey { job_id, restart: step.restart, step: step.step_id };
+        if !known.contains(&key) {
+            missing(cluster, now, node, step, seen, out);
+        } else if step.cancelled_by.is_some() || step.is_over_limit(now) {
+            // It may have missed that it has to end the step.
+            let (restart, kill_wait_ms) = (step.restart, ending::kill_wait_ms(cluster));
+            out.send(node, NodeCommand::Clean { job_id, restart, step: Some(step.step_id), kill_wait_ms, cause: None });
+        }
+    }
+    clean_again(cluster, node, job_id, out);
+    // It may have missed that the job was stopped or goes on.
+    if let Some(job) = cluster.jobs.get(&job_id).filter(|job| !job.completing)
+        && (job.state == JobState::Suspended || job.suspended > Span::ZERO)
+    {
+        let resume = job.state == JobState::Running;
+        out.send(node, NodeCommand::Pause { job_id, restart: job.restart, resume });
+    }
+}
+
+/// A unit that should be on the node is not known there. A launch that never arrived is sent again under a new number; one
+/// that arrived and left no trace is lost with whatever it ran.
+fn missing(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Step, seen: u64, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else { return };
+    if job.completing || !matches!(job.state, JobState::Running | JobState::Suspended) {
+        return;
+    }
+    if may_have_arrived(cluster, node, &step, seen) {
+        lost(cluster, now, node, &job, &step, out);
+        return;
+    }
+    let sequence = plan::next_launch(cluster, node, out);
+    for on in step.layout.iter_mut().filter(|on| on.node == node) {
+        on.launch_sequence = sequence;
+    }
+    let is_main = step.step_id == StepId::Batch;
+    let shared = Arc::new(step.clone());
+    cluster.put_step(step, out);
+    out.send(node, NodeCommand::Launch { sequence, job, step: (!is_main).then_some(shared) });
+}
+
+/// A machine that booted after the launch may have lost the memory of it together with its disk.
+fn may_have_arrived(cluster: &Cluster, node: NodeIndex, step: &Step, seen: u64) -> bool {
+    let sequence = step.layout.iter().find(|on| on.node == node).map_or(0, |on| on.launch_sequence);
+    let booted = cluster.nodes.get(node.0 as usize).map(|node| node.report.boot_time).unwrap_or_default();
+    sequence <= seen || step.start_time.is_some_and(|start| booted > start)
+}
+
+fn lost(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, job: &Job, step: &Step, out: &mut Outcome) {
+    if step.step_id == StepId::Batch {
+        // Other units of the job may still be there, so the node is asked to clean up like the others.
+        requeue::after_node_failure(cluster, now, job, &BTreeSet::new(), out);
+        return;
+    }
+    let end = UnitEnd {
+        key: UnitKey { job_id: job.id, restart: step.restart, step: step.step_id },
+        exit: ExitStatus::signaled(9),
+        usage: Usage::default(),
+        failure: Some(UnitFailure { text: "the node lost sight of it".to_owned(), node_at_fault: false }),
+        job_is_clean: false,
+        out_of_memory: false,
+    };
+    units::ended(cluster, now, node, end, out);
+}
+
+/// The node may have missed that it has to clean a job.
+fn clean_again(cluster: &Cluster, node: NodeIndex, job_id: JobId, out: &mut Outcome) {
+    let cleaning = cluster.jobs.get(&job_id).and_then(|job| job.cleaning.as_ref());
+    if let Some(cleaning) = cleaning.filter(|cleaning| cleaning.nodes.contains(&node)) {
+        let (restart, kill_wait_ms) = (cleaning.restart, ending::kill_wait_ms(cluster));
+        out.send(node, NodeCommand::Clean { job_id, restart, step: None, kill_wait_ms, cause: None });
+    }
+}
+
+fn disconnected(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &mut Outcome) {
+    let timeout = cluster.config.node_timeout;
+    cluster.leftovers.remove(&index);
+    cluster.change_node(index, out, |node| {
+        node.not_responding = true;
+        node.last_response.get_or_insert(now);
+    });
+    if timeout.0 > 0 {
+        cluster.timers.set(now + timeout, Timer::NodeSilent(index));
+    }
+}
+
+/// An operator wants a node back that does not answer: it gets the usual time to call.
+pub(super) fn await_call(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &mut Outcome) {
+    if !cluster.is_connected(index) && cluster.config.node_timeout > Span::ZERO {
+        cluster.change_node(index, out, |node| node.last_response = Some(now));
+        cluster.timers.set(now + cluster.config.node_timeout, Timer::NodeSilent(index));
+    }
+}
+
+/// A node has been silent for `SlurmdTimeout`: it is down, and its jobs go elsewhere.
+pub(super) fn silent(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &mut Outcome) {
+    let timeout = cluster.config.node_timeout;
+    let Some(node) = cluster.nodes.get(index.0 as usize) else { return };
+    if cluster.is_connected(index) || node.health == NodeHealth::Future {
+        return;
+    }
+    let silent_for = now.since(node.last_response.unwrap_or(now));
+    if silent_for < timeout {
+        cluster.timers.set(now + Span(timeout.0 - silent_for.0), Timer::NodeSilent(index));
+    } else if node.health == NodeHealth::Down {
+        give_up_jobs(cluster, now, index, out);
+    } else {
+        take_down(cluster, now, index, NodeReason { text: NOT_RESPONDING.into(), user: "root".into(), uid: 0, time: now }, out);
+    }
+}
+
+/// Declares a node down: its jobs end or go back to the queue. A node that answers is asked to clean up and holds what it
+/// gave until it says so; from one that does not, nothing is waited for.
+pub(super) fn take_down(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, reason: NodeReason, out: &mut Outcome) {
+    cluster.change_node(index, out, |node| {
+        node.health = NodeHealth::Down;
+        node.reason = Some(reason);
+    });
+    give_up_jobs(cluster, now, index, out);
+}
+
+fn give_up_jobs(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &mut Outcome) {
+    let connected = cluster.is_connected(index);
+    let jobs: Vec<JobId> = cluster.node_jobs.get(&index).into_iter().flatten().copied().collect();
+    for job_id in jobs {
+        let Some(job) = cluster.jobs.get(&job_id).cloned() else { continue };
+        match &job.cleaning {
+            Some(_) if connected => {}
+            Some(cleaning) => ending::node_is_clean(cluster, now, index, job_id, cleaning.restart, out),
+            None => requeue::after_node_failure(cluster, now, &job, &BTreeSet::new(), out),
+        }
+    }
+}

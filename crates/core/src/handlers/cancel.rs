@@ -1,0 +1,159 @@
+//! `scancel`: ending jobs, and sending them signals.
+
+use std::sync::Arc;
+
+use muster_model::ids::{Identity, JobId, StepId};
+use muster_model::job::{ArrayRole, Job};
+use muster_model::request::{Cancel, Refusal, RefusalCode};
+use muster_model::state::{JobState, Reason};
+use muster_model::time::Timestamp;
+
+use super::ending::{self, End};
+use super::{authorisation, dependency, targets};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, NodeCommand, Outcome, SignalScope};
+
+/// SIGKILL, which ends a job even when it was asked for as a plain signal.
+const KILL: u8 = 9;
+
+pub(super) fn cancel(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    cancel: &Cancel,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    let resolved = targets::resolve(cluster, &cancel.target)?;
+    for id in resolved.records.iter().chain(resolved.waiting_tasks.iter().map(|(id, _)| id)) {
+        if let Some(job) = cluster.jobs.get(id) {
+            authorisation::may_change_job(identity, job)?;
+        }
+    }
+    let by = Some(identity.uid);
+    let wanted = |job: &Job| cancel.states.is_empty() || cancel.states.contains(&job.state);
+    let ends = cancel.signal.is_none() || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
+    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
+    if let Some((array_id, tasks)) = resolved.waiting_tasks {
+        let concerns = cluster.jobs.get(&array_id).is_some_and(|job| wanted(job));
+        for index in tasks.iter().filter(|_| ends && concerns).collect::<Vec<_>>() {
+            if let Some(task) = targets::split_task(cluster, now, array_id, index, out) {
+                end_pending(cluster, now, task, by, out);
+            }
+        }
+        outcome = if ends || !concerns { Ok(()) } else { Err(RefusalCode::JobPending.into()) };
+    }
+    for id in resolved.records {
+        let Some(job) = cluster.jobs.get(&id).cloned() else { continue };
+        if !wanted(&job) {
+            outcome = Ok(());
+            continue;
+        }
+        let result = match cancel.target.step {
+            Some(step) => signal_or_end_step(cluster, &job, step, cancel.signal, by, out),
+            None if ends => end(cluster, now, job, by, out),
+            None => signal(&job, cancel, out),
+        };
+        outcome = targets::any_done(outcome, result);
+    }
+    outcome
+}
+
+fn end(cluster: &mut Cluster, now: Timestamp, job: Arc<Job>, by: Option<u32>, out: &mut Outcome) -> Result<(), Refusal> {
+    match job.state {
+        // A job on its way back to the queue is ended where it stands; its nodes go on cleaning.
+        JobState::Pending => {
+            end_pending(cluster, now, (*job).clone(), by, out);
+            Ok(())
+        }
+        JobState::Running | JobState::Suspended => {
+            let mut end = End::new(JobState::Cancelled, Reason::None);
+            end.cancelled_by = by;
+            end.cause = Some(EndCause::Cancelled);
+            ending::end_job(cluster, now, job.id, end, out);
+            Ok(())
+        }
+        _ => Err(RefusalCode::AlreadyDone.into()),
+    }
+}
+
+/// Ends a job that holds nothing.
+pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
+    job.state = JobState::Cancelled;
+    job.cancelled_by = by;
+    job.end_time = Some(now);
+    job.start_time = None;
+    job.planned_nodes = None;
+    job.requeue_pending = false;
+    if job.reason != Reason::DependencyNeverSatisfied {
+        job.reason = Reason::None;
+    }
+    if let Some(info) = cluster.arrays.get_mut(&job.id)
+        && matches!(job.array, Some(ArrayRole::Waiting { .. }))
+    {
+        info.any_failed = true;
+    }
+    cluster.holders_away.remove(&job.id);
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job.clone(), out);
+    dependency::target_changed(cluster, &job);
+}
+
+fn signal(job: &Job, cancel: &Cancel, out: &mut Outcome) -> Result<(), Refusal> {
+    match job.state {
+        JobState::Running | JobState::Suspended => {}
+        // Only a signal was asked for; a waiting job has nobody to receive it.
+        JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        _ => return Err(RefusalCode::AlreadyDone.into()),
+    }
+    let scope = match (cancel.batch_only, cancel.full) {
+        (true, _) => SignalScope::Batch,
+        (false, true) => SignalScope::All,
+        (false, false) => SignalScope::Steps,
+    };
+    send_signal(job, None, cancel.signal.unwrap_or(KILL), scope, out);
+    Ok(())
+}
+
+/// Sends a signal to units of a running job on all its nodes.
+pub(super) fn send_signal(job: &Job, step: Option<StepId>, signal: u8, scope: SignalScope, out: &mut Outcome) {
+    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        out.send(share.node, NodeCommand::Signal { job_id: job.id, restart: job.restart, step, signal, scope });
+    }
+}
+
+fn signal_or_end_step(
+    cluster: &mut Cluster,
+    job: &Job,
+    step_id: StepId,
+    signal: Option<u8>,
+    by: Option<u32>,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    let Some(step) = cluster.steps.get(&(job.id, step_id)).cloned() else { return Err(RefusalCode::InvalidJobId.into()) };
+    match signal {
+        Some(signal) => send_signal(job, Some(step_id), signal, SignalScope::All, out),
+        None => {
+            end_step(cluster, job, &step, EndCause::Cancelled, out);
+            let mut step = (*step).clone();
+            step.cancelled_by = by;
+            cluster.put_step(step, out);
+        }
+    }
+    Ok(())
+}
+
+/// Ends one step; its nodes report the end of its tasks as usual.
+pub(super) fn end_step(cluster: &mut Cluster, job: &Job, step: &muster_model::step::Step, cause: EndCause, out: &mut Outcome) {
+    let kill_wait_ms = ending::kill_wait_ms(cluster);
+    for node in &step.nodes_left {
+        let (job_id, restart) = (job.id, step.restart);
+        out.send(*node, NodeCommand::Clean { job_id, restart, step: Some(step.step_id), kill_wait_ms, cause: Some(cause) });
+    }
+}
+
+/// Ends a job because of the system rather than a user.
+pub(super) fn end_by_system(cluster: &mut Cluster, now: Timestamp, job_id: JobId, state: JobState, reason: Reason, cause: EndCause, out: &mut Outcome) {
+    let mut end = End::new(state, reason);
+    end.cause = Some(cause);
+    ending::end_job(cluster, now, job_id, end, out);
+}

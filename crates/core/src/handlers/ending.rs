@@ -1,0 +1,314 @@
+//! The end of a job: its final state, the clean-up on its nodes, and what follows once they are clean.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_model::fact::Fact;
+use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
+use muster_model::job::{Cleaning, Hold, Job, JobKind};
+use muster_model::node::NodeHealth;
+use muster_model::request::RefusalCode;
+use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::step::Step;
+use muster_model::time::{Span, Timestamp};
+
+use super::{dependency, requeue, submit};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, NodeCommand, Outcome};
+
+/// How a job that holds resources is to end.
+pub(super) struct End {
+    pub state: JobState,
+    pub reason: Reason,
+    pub exit: ExitStatus,
+    pub cancelled_by: Option<u32>,
+    /// For its standard error, and whether its processes get time between TERM and KILL.
+    pub cause: Option<EndCause>,
+    /// Nodes that are known to have nothing left of it.
+    pub clean_nodes: BTreeSet<NodeIndex>,
+}
+
+impl End {
+    pub(super) fn new(state: JobState, reason: Reason) -> End {
+        End { state, reason, exit: ExitStatus::SUCCESS, cancelled_by: None, cause: None, clean_nodes: BTreeSet::new() }
+    }
+}
+
+/// Ends a job that runs or is suspended. Its resources are given back node by node, as each confirms that it is clean.
+pub(super) fn end_job(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End, out: &mut Outcome) {
+    let Some(mut job) = running_job(cluster, job_id) else { return };
+    let unclean = nodes_to_clean(cluster, &job, &end.clean_nodes);
+    let restart = job.restart;
+    close_run_time(&mut job, now);
+    job.state = end.state;
+    job.reason = end.reason;
+    job.reason_detail = None;
+    job.exit = end.exit;
+    job.cancelled_by = end.cancelled_by;
+    begin_clean_up(cluster, now, job, restart, unclean, end.cause, out);
+}
+
+/// Takes a running job's processes away and puts it back into the queue once its nodes are clean. The row of this start
+/// stays in the history.
+pub(super) fn requeue_running(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job_id: JobId,
+    how: Requeue,
+    clean_nodes: &BTreeSet<NodeIndex>,
+    out: &mut Outcome,
+) {
+    let Some(job) = running_job(cluster, job_id) else { return };
+    let unclean = nodes_to_clean(cluster, &job, clean_nodes);
+    let old_restart = job.restart;
+    let mut past = job.clone();
+    close_run_time(&mut past, now);
+    past.state = how.past_state;
+    past.reason = Reason::None;
+    out.facts.push(Fact::Job(Arc::new(past)));
+    let mut job = back_to_pending(cluster, now, job, how.hold, how.delay);
+    job.requeue_pending = true;
+    begin_clean_up(cluster, now, job, old_restart, unclean, Some(how.cause), out);
+}
+
+/// Why and how a running job goes back to the queue.
+pub(super) struct Requeue {
+    /// What the history says of this start.
+    pub past_state: JobState,
+    /// For the job's standard error.
+    pub cause: EndCause,
+    /// Held afterwards.
+    pub hold: Option<Hold>,
+    /// From when it may start again.
+    pub delay: Span,
+}
+
+fn running_job(cluster: &Cluster, job_id: JobId) -> Option<Job> {
+    let job = cluster.jobs.get(&job_id)?;
+    matches!(job.state, JobState::Running | JobState::Suspended).then(|| (**job).clone())
+}
+
+/// Stops the clock of a job that ran until `now`.
+fn close_run_time(job: &mut Job, now: Timestamp) {
+    if let Some(since) = job.suspend_time.take() {
+        job.suspended.0 += now.since(since).0;
+    }
+    job.end_time = Some(now);
+}
+
+/// The job as a new entry of the queue: next start, new submit time, nothing held.
+pub(super) fn back_to_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, hold: Option<Hold>, delay: Span) -> Job {
+    job.restart = RestartCount(job.restart.0.saturating_add(1));
+    job.state = JobState::Pending;
+    job.hold = hold;
+    job.priority = if hold.is_some() { 0 } else { submit::initial_priority(&job.spec) };
+    job.submit_time = now;
+    job.eligible_time = None;
+    job.begin_time = (delay > Span::ZERO).then(|| now + delay);
+    job.start_time = None;
+    job.end_time = None;
+    job.suspend_time = None;
+    job.suspended = Span::ZERO;
+    job.exit = ExitStatus::SUCCESS;
+    job.derived_exit = ExitStatus::SUCCESS;
+    job.cancelled_by = None;
+    job.reason = Reason::None;
+    job.reason_detail = None;
+    job.next_step = 0;
+    job.early_signal_sent = false;
+    let partition = cluster.partition(&job.partition).cloned();
+    if let Some(partition) = partition {
+        job.time_limit = job.spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    }
+    dependency::settle(cluster, now, &mut job);
+    job
+}
+
+/// Nodes on which something of the job may still run. Only its main unit was ever launched while it made no step, so
+/// nodes without that unit have nothing to clean. A node that is down and out of reach is not waited for: it takes no
+/// jobs before it has got rid of what is left.
+fn nodes_to_clean(cluster: &Cluster, job: &Job, clean: &BTreeSet<NodeIndex>) -> Vec<NodeIndex> {
+    let held = job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node);
+    let made_steps = job.next_step > 0;
+    let main_nodes = match job.spec.kind {
+        JobKind::Batch => 1,
+        JobKind::EveryNode => usize::MAX,
+        JobKind::Allocation => 0,
+    };
+    let mut nodes: Vec<NodeIndex> = held
+        .enumerate()
+        .filter(|(position, node)| (made_steps || *position < main_nodes) && !clean.contains(node))
+        .map(|(_, node)| node)
+        .filter(|node| !is_given_up(cluster, *node))
+        .collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+fn is_given_up(cluster: &Cluster, index: NodeIndex) -> bool {
+    let down = cluster.nodes.get(index.0 as usize).is_none_or(|node| node.health == NodeHealth::Down);
+    down && !cluster.is_connected(index)
+}
+
+fn begin_clean_up(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    mut job: Job,
+    restart: RestartCount,
+    unclean: Vec<NodeIndex>,
+    cause: Option<EndCause>,
+    out: &mut Outcome,
+) {
+    refuse_waiting_steps(cluster, job.id, out);
+    cluster.holders_away.remove(&job.id);
+    // What an ended batch script left behind is killed at once.
+    let kill_wait_ms = if cause.is_some() { kill_wait_ms(cluster) } else { 0 };
+    for node in &unclean {
+        out.send(*node, NodeCommand::Clean { job_id: job.id, restart, step: None, kill_wait_ms, cause });
+    }
+    cluster.count_as_completing(&job);
+    let held = job.allocation.iter().flat_map(|held| &held.shares).map(|share| share.node);
+    let released: Vec<NodeIndex> = held.filter(|node| !unclean.contains(node)).collect();
+    for node in &released {
+        release_node(cluster, now, &job, *node);
+    }
+    job.completing = true;
+    let done = unclean.is_empty();
+    job.cleaning = Some(Box::new(Cleaning { restart, nodes: unclean }));
+    if done {
+        finish_clean_up(cluster, now, job, out);
+        return;
+    }
+    let job_id = job.id;
+    cluster.put_job(now, job, out);
+    for node in released {
+        close_steps_on(cluster, now, node, job_id, restart, out);
+    }
+}
+
+/// `KillWait`: what processes get between TERM and KILL.
+pub(super) fn kill_wait_ms(cluster: &Cluster) -> u32 {
+    u32::try_from(cluster.config.kill_wait.0).unwrap_or(u32::MAX)
+}
+
+/// A node says that nothing of that start of the job is left on it, or it is taken for granted since the node is out of
+/// reach. Written down node by node: what is given back may be given away at once, and must not be taken back by a
+/// restart.
+pub(super) fn node_is_clean(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    node: NodeIndex,
+    job_id: JobId,
+    restart: RestartCount,
+    out: &mut Outcome,
+) {
+    if !is_cleaning(cluster, job_id, restart, node) {
+        return;
+    }
+    close_steps_on(cluster, now, node, job_id, restart, out);
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    release_node(cluster, now, &job, node);
+    out.plan_needed = true;
+    let mut job = (*job).clone();
+    let Some(cleaning) = &mut job.cleaning else { return };
+    cleaning.nodes.retain(|left| *left != node);
+    if cleaning.nodes.is_empty() {
+        finish_clean_up(cluster, now, job, out);
+    } else {
+        cluster.put_job_quietly(now, job, out);
+    }
+}
+
+/// Whether that start of the job still has to be cleaned up on `node`.
+pub(super) fn is_cleaning(cluster: &Cluster, job_id: JobId, restart: RestartCount, node: NodeIndex) -> bool {
+    let cleaning = cluster.jobs.get(&job_id).and_then(|job| job.cleaning.as_ref());
+    cleaning.is_some_and(|cleaning| cleaning.restart == restart && cleaning.nodes.contains(&node))
+}
+
+/// After a restart some nodes of the job are no longer part of the configuration, and its rows do not name them any more.
+pub(crate) fn nodes_vanished(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    match &job.cleaning {
+        Some(cleaning) if cleaning.nodes.is_empty() => finish_clean_up(cluster, now, (*job).clone(), out),
+        Some(_) => cluster.put_job(now, (*job).clone(), out),
+        None => requeue::after_node_failure(cluster, now, &job, &BTreeSet::new(), out),
+    }
+}
+
+fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeIndex) {
+    let share = job.allocation.as_ref().and_then(|allocation| allocation.share(node)).cloned();
+    if let Some(share) = share {
+        cluster.release_share(now, job.id, &share);
+    }
+}
+
+/// All nodes are clean: the job has truly ended, or goes back to the queue.
+fn finish_clean_up(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) {
+    let Some(cleaning) = job.cleaning.take() else { return };
+    job.completing = false;
+    job.requeue_pending = false;
+    close_all_steps(cluster, now, &job, cleaning.restart, out);
+    if cleaning.restart != job.restart {
+        // What was cleaned up is an earlier start; the present one holds nothing yet.
+        job.allocation = None;
+        job.node_list = None;
+        job.batch_host = None;
+        dependency::settle(cluster, now, &mut job);
+    }
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job.clone(), out);
+    dependency::target_changed(cluster, &job);
+}
+
+/// Steps of a job whose agents will never report them again end with the job.
+fn close_all_steps(cluster: &mut Cluster, now: Timestamp, job: &Job, restart: RestartCount, out: &mut Outcome) {
+    let open: Vec<Step> = cluster.steps_of(job.id).map(|step| (**step).clone()).collect();
+    let state = end_of_start(job, restart);
+    for step in open {
+        close_step(cluster, now, step, state, out);
+    }
+}
+
+/// Takes a node off all steps of a job; steps that have none left end.
+fn close_steps_on(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    node: NodeIndex,
+    job_id: JobId,
+    restart: RestartCount,
+    out: &mut Outcome,
+) {
+    let on_node: Vec<Step> =
+        cluster.steps_of(job_id).filter(|step| step.nodes_left.contains(&node)).map(|step| (**step).clone()).collect();
+    let state = cluster.jobs.get(&job_id).map_or(JobState::Cancelled, |job| end_of_start(job, restart));
+    for mut step in on_node {
+        step.nodes_left.retain(|left| *left != node);
+        if step.nodes_left.is_empty() {
+            close_step(cluster, now, step, state, out);
+        } else {
+            cluster.put_step(step, out);
+        }
+    }
+}
+
+/// How that start of the job ended; a job on its way back to the queue tells only about its next start.
+fn end_of_start(job: &Job, restart: RestartCount) -> JobState {
+    if job.restart == restart { job.state } else { JobState::Cancelled }
+}
+
+fn close_step(cluster: &mut Cluster, now: Timestamp, mut step: Step, job_state: JobState, out: &mut Outcome) {
+    step.state = match job_state {
+        JobState::Completed | JobState::Failed if step.step_id != StepId::Batch => JobState::Cancelled,
+        state if state.is_final() => state,
+        _ => JobState::Cancelled,
+    };
+    step.end_time = Some(now);
+    step.nodes_left.clear();
+    cluster.put_step(step, out);
+}
+
+fn refuse_waiting_steps(cluster: &mut Cluster, job_id: JobId, out: &mut Outcome) {
+    for waiting in cluster.waiting_steps.remove(&job_id).into_iter().flatten() {
+        out.reply(waiting.request_id, Err(RefusalCode::AlreadyDone.into()));
+    }
+}

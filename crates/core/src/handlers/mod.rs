@@ -1,0 +1,59 @@
+//! One file for each family of events. This file only dispatches.
+
+pub(crate) mod agent;
+mod authorisation;
+mod cancel;
+pub(crate) mod dependency;
+pub(crate) mod ending;
+mod hold;
+pub(crate) mod holder;
+mod nodes;
+pub(crate) mod plan;
+mod requeue;
+pub(crate) mod steps;
+mod submit;
+mod suspend;
+mod targets;
+pub(crate) mod tick;
+mod units;
+mod update_job;
+
+use muster_model::ids::Identity;
+use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_model::time::Timestamp;
+
+use crate::cluster::Cluster;
+use crate::effect::Outcome;
+use crate::event::RequestId;
+
+/// Carries out one change asked for by a client and replies to it.
+pub(crate) fn command(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    request: RequestId,
+    identity: &Identity,
+    command: Command,
+    out: &mut Outcome,
+) {
+    let done = |result: Result<(), Refusal>| result.map(|()| Answer::Done);
+    let result = match command {
+        Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, out).map(Answer::Submitted),
+        // Answered by the scheduler on a copy of the state; it never comes here.
+        Command::TestSubmit(_) => Err(RefusalCode::NotSupported.into()),
+        Command::Cancel(cancel) => done(cancel::cancel(cluster, now, identity, &cancel, out)),
+        Command::Hold { target, as_user } => done(hold::hold(cluster, now, identity, &target, as_user, out)),
+        Command::Release(target) => done(hold::release(cluster, now, identity, &target, out)),
+        Command::Requeue { target, hold } => done(requeue::requeue(cluster, now, identity, &target, hold, out)),
+        Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),
+        Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
+        Command::UpdateJob { target, changes } => done(update_job::update(cluster, now, identity, &target, &changes, out)),
+        Command::UpdateNodes { nodes, changes } => done(nodes::update(cluster, now, identity, &nodes, &changes, out)),
+        Command::UpdatePartition { name, state } => done(nodes::update_partition(cluster, identity, &name, state, out)),
+        Command::CreateStep { job_id, request: step, launch } => {
+            // Replies by itself: at once, or when the step has found its resources.
+            return steps::create(cluster, now, identity, job_id, steps::Asked { request_id: request, request: *step, launch: *launch }, out);
+        }
+        Command::EndAllocation { job_id, exit } => done(holder::end(cluster, now, identity, job_id, exit, out)),
+    };
+    out.reply(request, result);
+}

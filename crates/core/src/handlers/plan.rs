@@ -1,0 +1,173 @@
+//! What the scheduler proposed, checked against the present and carried out as far as it still fits.
+
+use std::sync::Arc;
+
+use muster_model::hostlist;
+use muster_model::ids::{JobId, Name, NodeIndex, StepId};
+use muster_model::job::{ArrayRole, Job, JobKind};
+use muster_model::partition::PartitionState;
+use muster_model::planning::{Plan, PlannedStart, PlannedWait};
+use muster_model::resources::{Allocation, NodeShare, Sharing};
+use muster_model::state::{ExitStatus, JobState, Reason, Usage};
+use muster_model::step::{Step, StepNode};
+use muster_model::time::Timestamp;
+
+use super::{dependency, targets};
+use crate::cluster::Cluster;
+use crate::effect::{NodeCommand, Outcome};
+use crate::{index, placement};
+
+pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
+    for start in &plan.starts {
+        if !start_job(cluster, now, start, out) {
+            // The state moved on; the next plan will see it.
+            out.plan_needed = true;
+        }
+    }
+    for wait in plan.waits {
+        note_wait(cluster, now, wait);
+    }
+}
+
+/// Starts one job if it still can be; `false` when something of it does not fit any more.
+fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> bool {
+    let Some(record) = cluster.jobs.get(&start.job_id).cloned() else { return false };
+    if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
+        return false;
+    }
+    let Some(partition) = cluster.partition(&start.partition).cloned() else { return false };
+    if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
+        return false;
+    }
+    let task_index = match (&record.array, start.task_index) {
+        (Some(ArrayRole::Waiting { tasks }), Some(index)) if tasks.contains(index) && array_may_start(cluster, record.id) => Some(index),
+        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return false,
+        (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => return false,
+        _ => None,
+    };
+    let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else { return false };
+    let job = match task_index {
+        Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
+            Some(task) => task,
+            None => return false,
+        },
+        None => (*record).clone(),
+    };
+    begin(cluster, now, job, partition.name.clone(), shares, out);
+    true
+}
+
+fn array_may_start(cluster: &Cluster, array: JobId) -> bool {
+    cluster.array_slots.get(&array).is_none_or(|slots| *slots > 0)
+}
+
+fn realise_shares(cluster: &Cluster, job: &Job, start: &PlannedStart, allowed: &[NodeIndex]) -> Option<Vec<NodeShare>> {
+    let uid = job.spec.identity.uid;
+    let exclusive_user = job.spec.request.sharing == Sharing::ExclusiveUser;
+    let mut shares = Vec::with_capacity(start.shares.len());
+    for planned in &start.shares {
+        let ascending = shares.last().is_none_or(|last: &NodeShare| last.node < planned.node);
+        if !ascending || allowed.binary_search(&planned.node).is_err() {
+            return None;
+        }
+        shares.push(placement::realise(cluster, planned, uid, exclusive_user)?);
+    }
+    Some(shares)
+}
+
+fn begin(cluster: &mut Cluster, now: Timestamp, mut job: Job, partition: Name, shares: Vec<NodeShare>, out: &mut Outcome) {
+    let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
+    job.batch_host = names.first().cloned();
+    job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
+    if job.partition != partition {
+        let default = cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
+        job.time_limit = job.spec.time_limit.or(default).unwrap_or(job.time_limit);
+        job.partition = partition;
+    }
+    job.state = JobState::Running;
+    job.reason = Reason::None;
+    job.reason_detail = None;
+    job.start_time = Some(now);
+    job.end_time = job.time_limit.span().map(|limit| now + limit);
+    job.planned_nodes = None;
+    job.last_evaluated = Some(now);
+    for share in &shares {
+        cluster.take_share(job.id, share, false, job.spec.identity.uid, &job);
+    }
+    job.allocation = Some(Arc::new(Allocation { shares }));
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job.clone(), out);
+    launch_main_unit(cluster, now, &job, out);
+    dependency::target_changed(cluster, &job);
+}
+
+/// Sends the batch script to its node, or to all nodes of the job.
+fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut Outcome) {
+    let Some(allocation) = job.allocation.clone() else { return };
+    let main_nodes = match job.spec.kind {
+        JobKind::Batch => 1,
+        JobKind::EveryNode => allocation.shares.len(),
+        JobKind::Allocation => return,
+    };
+    let shared = Arc::new(job.clone());
+    let mut layout = Vec::with_capacity(main_nodes);
+    for (rank, share) in (0..).zip(allocation.shares.iter().take(main_nodes)) {
+        let sequence = next_launch(cluster, share.node, out);
+        layout.push(StepNode {
+            node: share.node,
+            ranks: vec![rank],
+            cpus: share.cpus.clone(),
+            memory: share.memory,
+            gres: share.gres.clone(),
+            launch_sequence: sequence,
+        });
+        out.send(share.node, NodeCommand::Launch { sequence, job: shared.clone(), step: None });
+    }
+    let nodes_left: Vec<NodeIndex> = layout.iter().map(|on| on.node).collect();
+    let names: Vec<Name> = cluster.node_names(nodes_left.iter().copied()).cloned().collect();
+    let step = Step {
+        job_id: job.id,
+        step_id: StepId::Batch,
+        restart: job.restart,
+        name: "batch".into(),
+        state: JobState::Running,
+        tasks: u32::try_from(layout.len()).unwrap_or(u32::MAX),
+        layout,
+        node_list: hostlist::compress(names.iter().map(|name| &**name)).into(),
+        start_time: Some(now),
+        end_time: None,
+        time_limit: None,
+        exit: ExitStatus::SUCCESS,
+        usage: Usage::default(),
+        out_of_memory: false,
+        cancelled_by: None,
+        nodes_left,
+        launch: None,
+    };
+    cluster.put_step(step, out);
+}
+
+/// Number of the next launch on a node; durable with the batch, so that it never goes back.
+pub(super) fn next_launch(cluster: &mut Cluster, node: NodeIndex, out: &mut Outcome) -> u64 {
+    cluster
+        .change_node(node, out, |node| {
+            node.launch_sequence += 1;
+            node.launch_sequence
+        })
+        .unwrap_or_default()
+}
+
+/// Keeps what the scheduler said about a job that waits. It can be planned again, so it is not made durable.
+fn note_wait(cluster: &mut Cluster, now: Timestamp, wait: PlannedWait) {
+    let Some(job) = cluster.jobs.get(&wait.job_id) else { return };
+    if !index::is_queued(job, now) {
+        return;
+    }
+    let mut job = (**job).clone();
+    job.reason = wait.reason;
+    job.reason_detail = wait.detail;
+    job.start_time = wait.expected_start;
+    job.planned_nodes = wait.expected_nodes;
+    job.last_evaluated = Some(now);
+    cluster.put_expectation(now, job);
+}

@@ -1,0 +1,89 @@
+//! Putting a batch job back into the queue.
+
+use std::collections::BTreeSet;
+
+use muster_model::ids::Identity;
+use muster_model::job::{Hold, Job, JobKind};
+use muster_model::request::{JobTarget, Refusal, RefusalCode};
+use muster_model::state::JobState;
+use muster_model::time::{Span, Timestamp};
+
+use super::ending::{self, Requeue};
+use super::{authorisation, targets};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, Outcome};
+
+pub(super) fn requeue(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    target: &JobTarget,
+    hold: bool,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    let hold = hold.then_some(if identity.is_operator() { Hold::Admin } else { Hold::User });
+    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
+    for id in targets::resolve(cluster, target)?.all() {
+        if let Some(job) = cluster.jobs.get(&id).cloned() {
+            outcome = targets::any_done(outcome, requeue_one(cluster, now, identity, &job, hold, out));
+        }
+    }
+    outcome
+}
+
+fn requeue_one(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    job: &Job,
+    hold: Option<Hold>,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    authorisation::may_change_job(identity, job)?;
+    if !may_requeue(cluster, job) {
+        return Err(RefusalCode::Disabled.into());
+    }
+    let delay = cluster.config.requeue_delay;
+    match job.state {
+        JobState::Pending => Err(RefusalCode::JobPending.into()),
+        JobState::Running | JobState::Suspended => {
+            let how = Requeue { past_state: JobState::Requeued, cause: EndCause::Requeue, hold, delay };
+            ending::requeue_running(cluster, now, job.id, how, &BTreeSet::new(), out);
+            Ok(())
+        }
+        _ if job.completing => Err(RefusalCode::InvalidTransition.into()),
+        _ => {
+            let mut job = ending::back_to_pending(cluster, now, job.clone(), hold, delay);
+            job.allocation = None;
+            job.node_list = None;
+            job.batch_host = None;
+            cluster.set_job_timers(&job, now);
+            cluster.put_job(now, job, out);
+            Ok(())
+        }
+    }
+}
+
+/// Only batch jobs can start again, and only if the user or the configuration did not forbid it.
+pub(super) fn may_requeue(cluster: &Cluster, job: &Job) -> bool {
+    job.spec.kind != JobKind::Allocation && job.spec.requeue.unwrap_or(cluster.config.requeue_default)
+}
+
+/// A node of a running job failed: the job goes back to the queue, or ends with `NODE_FAIL`.
+pub(super) fn after_node_failure(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Job,
+    failed: &BTreeSet<muster_model::ids::NodeIndex>,
+    out: &mut Outcome,
+) {
+    if may_requeue(cluster, job) {
+        let how = Requeue { past_state: JobState::NodeFail, cause: EndCause::NodeFailure, hold: None, delay: Span::ZERO };
+        ending::requeue_running(cluster, now, job.id, how, failed, out);
+    } else {
+        let mut end = ending::End::new(JobState::NodeFail, muster_model::state::Reason::NodeDown);
+        end.cause = Some(EndCause::NodeFailure);
+        end.clean_nodes = failed.clone();
+        ending::end_job(cluster, now, job.id, end, out);
+    }
+}

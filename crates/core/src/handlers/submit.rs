@@ -1,0 +1,161 @@
+//! A new job. Checks what the state decides (partition, limits, dependencies, counts); whether the hardware could ever do
+//! it is checked by the scheduler before the request gets here.
+
+use std::sync::Arc;
+
+use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
+use muster_model::ids::{Identity, JobId, Name, RestartCount};
+use muster_model::job::{ArrayRole, Hold, Job, JobKind, JobSpec};
+use muster_model::partition::{Partition, PartitionState};
+use muster_model::request::{Refusal, RefusalCode};
+use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+use super::{authorisation, dependency};
+use crate::cluster::Cluster;
+use crate::effect::Outcome;
+
+/// Priority of a job for which nobody asked for another. Far from both ends, so that nice and boosts have room.
+pub(crate) const PRIORITY_DEFAULT: u32 = 1_000_000;
+
+pub(super) fn submit(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    spec: JobSpec,
+    out: &mut Outcome,
+) -> Result<JobId, Refusal> {
+    authorisation::may_submit_as(identity, &spec.identity)?;
+    if cluster.jobs.len() >= cluster.config.job_count_max as usize {
+        return Err(RefusalCode::TooManyJobs.into());
+    }
+    let partition = choose_partition(cluster, identity, &spec)?;
+    let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    check_array(cluster, &spec)?;
+    let dependencies = check_dependencies(&spec.dependencies)?;
+    check_priority(identity, &spec)?;
+
+    let id = cluster.allocate_job_id(out);
+    let (spec_id, spec) = cluster.share_spec(spec, out);
+    let partition_name = partition.name.clone();
+    let hold = spec.hold.then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let mut job = Job {
+        id,
+        spec_id,
+        array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
+        state: JobState::Pending,
+        completing: false,
+        cleaning: None,
+        requeue_pending: false,
+        reason: Reason::None,
+        reason_detail: None,
+        hold,
+        partition: partition_name,
+        priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
+        time_limit,
+        submit_time: now,
+        eligible_time: None,
+        begin_time: spec.begin,
+        start_time: None,
+        end_time: None,
+        suspend_time: None,
+        suspended: Span::ZERO,
+        last_evaluated: None,
+        restart: RestartCount(0),
+        allocation: None,
+        node_list: None,
+        batch_host: None,
+        planned_nodes: None,
+        exit: ExitStatus::SUCCESS,
+        derived_exit: ExitStatus::SUCCESS,
+        cancelled_by: None,
+        dependencies,
+        next_step: 0,
+        early_signal_sent: false,
+        spec,
+    };
+    dependency::settle(cluster, now, &mut job);
+    cluster.set_job_timers(&job, now);
+    if job.spec.kind == JobKind::Allocation {
+        // Its client attaches right after; until then it counts as away.
+        super::holder::gone_since(cluster, now, id);
+    }
+    dependency::correspond_all(cluster, &job);
+    cluster.put_job(now, job, out);
+    Ok(id)
+}
+
+/// What a job's priority is when it enters the queue or is released.
+pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
+    let base = i64::from(spec.priority.unwrap_or(PRIORITY_DEFAULT)) - i64::from(spec.nice);
+    u32::try_from(base.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(1)
+}
+
+/// The first partition asked for that takes the job, or the reason why none does.
+fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> Result<Arc<Partition>, Refusal> {
+    let names: Vec<&str> = if spec.partitions.is_empty() {
+        let default = cluster.partitions.iter().find(|partition| partition.default).map(|partition| &*partition.name);
+        vec![default.ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, "no partition given and no default partition"))?]
+    } else {
+        spec.partitions.iter().map(|name| &**name).collect()
+    };
+    let mut refusal = None;
+    for name in names {
+        let partition =
+            cluster.partition(name).ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}")))?;
+        match admits(partition, identity, spec) {
+            Ok(()) => return Ok(partition.clone()),
+            Err(problem) => refusal = refusal.or(Some(problem)),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| RefusalCode::InvalidPartition.into()))
+}
+
+fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
+    if matches!(partition.state, PartitionState::Drain | PartitionState::Inactive) {
+        return Err(Refusal::new(RefusalCode::PartitionUnavailable, format!("partition {} takes no jobs", partition.name)));
+    }
+    if partition.root_only && identity.uid != 0 {
+        return Err(RefusalCode::AccessDenied.into());
+    }
+    if !partition.groups_allowed.is_empty() && identity.uid != 0 && !partition.groups_allowed.contains(&identity.group) {
+        return Err(Refusal::new(RefusalCode::AccessDenied, format!("group {} may not use partition {}", identity.group, partition.name)));
+    }
+    let account_allowed = |account: &Name| partition.accounts_allowed.contains(account);
+    if !partition.accounts_allowed.is_empty() && !spec.account.as_ref().is_some_and(account_allowed) {
+        return Err(RefusalCode::InvalidAccount.into());
+    }
+    if let (Some(TimeLimit::Limited(asked)), Some(least)) = (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))
+        && least > asked
+    {
+        return Err(RefusalCode::InvalidTimeLimit.into());
+    }
+    Ok(())
+}
+
+fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {
+    let Some(array) = &spec.array else { return Ok(()) };
+    let index_max = cluster.config.array_size_max.saturating_sub(1);
+    if array.tasks.is_empty() || array.tasks.last().is_some_and(|last| last > index_max) {
+        return Err(Refusal::new(RefusalCode::InvalidArray, format!("task indices go from 0 to {index_max} (MaxArraySize)")));
+    }
+    if spec.kind == JobKind::Allocation {
+        return Err(Refusal::new(RefusalCode::InvalidArray, "only batch jobs can be arrays"));
+    }
+    Ok(())
+}
+
+/// A dependency without a job makes no sense but for `singleton`. One on a job that nobody knows any more counts as
+/// satisfied, as Slurm has it, so that a chain can be built on a job that has long ended.
+pub(super) fn check_dependencies(dependencies: &Dependencies) -> Result<Dependencies, Refusal> {
+    let complete = |dependency: &Dependency| dependency.job.is_some() || dependency.kind == DependencyKind::Singleton;
+    if dependencies.all.iter().all(complete) { Ok(dependencies.clone()) } else { Err(RefusalCode::Dependency.into()) }
+}
+
+fn check_priority(identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
+    let raised = spec.run.is_none() && spec.priority.is_some_and(|priority| priority > PRIORITY_DEFAULT);
+    if (raised || spec.nice < 0) && !identity.is_operator() {
+        return Err(Refusal::new(RefusalCode::AccessDenied, "only operators may raise a priority"));
+    }
+    Ok(())
+}

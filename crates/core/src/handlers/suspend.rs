@@ -1,0 +1,73 @@
+//! Stopping and continuing running jobs.
+
+use muster_model::ids::Identity;
+use muster_model::job::Job;
+use muster_model::request::{JobTarget, Refusal, RefusalCode};
+use muster_model::state::JobState;
+use muster_model::time::Timestamp;
+
+use super::{authorisation, steps, targets};
+use crate::cluster::Cluster;
+use crate::effect::{NodeCommand, Outcome};
+
+pub(super) fn suspend(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
+    authorisation::must_be_operator(identity)?;
+    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
+    for id in targets::resolve(cluster, target)?.all() {
+        if let Some(job) = cluster.jobs.get(&id).cloned() {
+            outcome = targets::any_done(outcome, suspend_one(cluster, now, (*job).clone(), out));
+        }
+    }
+    outcome
+}
+
+fn suspend_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) -> Result<(), Refusal> {
+    match job.state {
+        JobState::Running => {}
+        JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        JobState::Suspended => return Err(RefusalCode::Disabled.into()),
+        _ => return Err(RefusalCode::JobFinished.into()),
+    }
+    pause(&job, false, out);
+    job.state = JobState::Suspended;
+    job.suspend_time = Some(now);
+    cluster.put_job(now, job, out);
+    Ok(())
+}
+
+pub(super) fn resume(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
+    authorisation::must_be_operator(identity)?;
+    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
+    for id in targets::resolve(cluster, target)?.all() {
+        if let Some(job) = cluster.jobs.get(&id).cloned() {
+            outcome = targets::any_done(outcome, resume_one(cluster, now, (*job).clone(), out));
+        }
+    }
+    outcome
+}
+
+fn resume_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) -> Result<(), Refusal> {
+    match job.state {
+        JobState::Suspended => {}
+        JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        JobState::Running => return Err(RefusalCode::Disabled.into()),
+        _ => return Err(RefusalCode::JobFinished.into()),
+    }
+    pause(&job, true, out);
+    let stopped = job.suspend_time.take().map(|since| now.since(since)).unwrap_or_default();
+    job.state = JobState::Running;
+    job.suspended.0 += stopped.0;
+    // The time it was stopped does not count against its limit.
+    job.end_time = job.end_time.map(|end| end + stopped);
+    let job_id = job.id;
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job, out);
+    steps::try_waiting(cluster, now, job_id, out);
+    Ok(())
+}
+
+fn pause(job: &Job, resume: bool, out: &mut Outcome) {
+    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        out.send(share.node, NodeCommand::Pause { job_id: job.id, restart: job.restart, resume });
+    }
+}

@@ -1,0 +1,99 @@
+//! What happens because time has passed.
+
+use std::collections::BTreeSet;
+
+use muster_model::ids::JobId;
+use muster_model::state::{JobState, Reason};
+use muster_model::time::Timestamp;
+
+use super::{agent, cancel, dependency, holder};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, Outcome, SignalScope};
+use crate::timers::Timer;
+
+/// Most timers handled by one event, so that a flood of them cannot delay everything else. The rest is due at once again.
+const TIMERS_PER_EVENT_MAX: usize = 1000;
+
+pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
+    let mut seen = BTreeSet::new();
+    for _ in 0..TIMERS_PER_EVENT_MAX {
+        let Some(timer) = cluster.timers.pop_due(now) else { break };
+        if !seen.insert(timer) {
+            continue;
+        }
+        match timer {
+            Timer::Eligible(job_id) => dependency::evaluate(cluster, now, job_id, out),
+            Timer::EarlySignal(job_id) => early_signal(cluster, now, job_id, out),
+            Timer::TimeLimit(job_id) => time_limit(cluster, now, job_id, out),
+            Timer::StepTimeLimit(job_id, step_id) => step_time_limit(cluster, now, job_id, step_id, out),
+            Timer::Deadline(job_id) => deadline(cluster, now, job_id, out),
+            Timer::Holder(job_id) => holder::expire(cluster, now, job_id, out),
+            Timer::Forget(job_id) => forget(cluster, now, job_id, out),
+            Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
+        }
+    }
+}
+
+fn early_signal(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running && !job.early_signal_sent) else { return };
+    let (Some(early), Some(end)) = (job.spec.early_signal, job.end_time) else { return };
+    // The limit may have been moved since the timer was set.
+    if end - early.before_end <= now {
+        let scope = if early.batch_only { SignalScope::Batch } else { SignalScope::Steps };
+        let mut job = (**job).clone();
+        cancel::send_signal(&job, None, early.signal, scope, out);
+        job.early_signal_sent = true;
+        cluster.put_job_quietly(now, job, out);
+    }
+}
+
+fn time_limit(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running) else { return };
+    if job.end_time.is_some_and(|end| end + cluster.config.over_time_limit <= now) {
+        cancel::end_by_system(cluster, now, job_id, JobState::Timeout, Reason::TimeLimit, EndCause::TimeLimit, out);
+    }
+}
+
+fn step_time_limit(cluster: &mut Cluster, now: Timestamp, job_id: JobId, step_id: muster_model::ids::StepId, out: &mut Outcome) {
+    let Some(step) = cluster.steps.get(&(job_id, step_id)).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    if step.is_over_limit(now) {
+        cancel::end_step(cluster, &job, &step, EndCause::TimeLimit, out);
+    }
+}
+
+fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && !job.completing).cloned() else { return };
+    if job.spec.deadline.is_none_or(|deadline| deadline > now) {
+        return;
+    }
+    let mut job = (*job).clone();
+    job.state = JobState::Deadline;
+    job.reason = Reason::DeadLine;
+    job.end_time = Some(now);
+    job.start_time = None;
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job.clone(), out);
+    dependency::target_changed(cluster, &job);
+}
+
+/// An ended job leaves the memory after `MinJobAge`. A failed task stays as long as its array, so that what depends on
+/// the array is judged rightly.
+fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state.is_final() && !job.completing) else { return };
+    let age = cluster.config.job_age_min;
+    let ended = job.end_time.unwrap_or(now);
+    if ended + age > now {
+        cluster.timers.set(ended + age, Timer::Forget(job_id));
+        return;
+    }
+    let array_goes_on = job.array_job_id().is_some_and(|array| {
+        let waiting = cluster.jobs.get(&array).is_some_and(|record| !record.state.is_final());
+        waiting || cluster.arrays.get(&array).is_some_and(|info| info.unfinished > 0)
+    });
+    if array_goes_on && (job.state != JobState::Completed || Some(job.id) == job.array_job_id()) {
+        cluster.timers.set(now + age.max(muster_model::time::Span::from_seconds(1)), Timer::Forget(job_id));
+        return;
+    }
+    cluster.remove_job(job_id, out);
+}

@@ -1,0 +1,194 @@
+//! Ends of units, as agents report them: a batch script or a step has ended on a node.
+
+use std::collections::BTreeSet;
+
+use muster_model::ids::{NodeIndex, StepId};
+use muster_model::job::{Hold, Job};
+use muster_model::node::NodeReason;
+use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::step::Step;
+use muster_model::time::Timestamp;
+
+use super::ending::{self, End, Requeue};
+use super::{requeue, steps};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, NodeCommand, Outcome};
+use crate::event::{UnitEnd, UnitFailure};
+
+/// A unit ended on `node`. The report is repeated until acknowledged, so it is acknowledged even when it says nothing new.
+pub(super) fn ended(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, end: UnitEnd, out: &mut Outcome) {
+    out.send(node, NodeCommand::Acknowledge(end.key));
+    let (job_id, restart) = (end.key.job_id, end.key.restart);
+    let known = cluster.steps.get(&(job_id, end.key.step)).filter(|step| step.restart == restart);
+    if let Some(step) = known.filter(|step| step.nodes_left.contains(&node)).cloned() {
+        step_ended_on(cluster, now, node, (*step).clone(), &end, out);
+    }
+    if says_clean(cluster, node, &end) {
+        ending::node_is_clean(cluster, now, node, job_id, restart, out);
+    }
+}
+
+/// Whether the report means that the node has nothing of the job left. When it was written, the launch of another step may
+/// have been on its way.
+fn says_clean(cluster: &Cluster, node: NodeIndex, end: &UnitEnd) -> bool {
+    let others = || cluster.steps_of(end.key.job_id).filter(|step| step.step_id != end.key.step);
+    end.job_is_clean && !others().any(|step| step.nodes_left.contains(&node))
+}
+
+fn step_ended_on(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Step, end: &UnitEnd, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else { return };
+    let is_main = step.step_id == StepId::Batch;
+    let runs = matches!(job.state, JobState::Running | JobState::Suspended) && job.restart == step.restart;
+    step.nodes_left.retain(|left| *left != node);
+    step.usage.add(end.usage);
+    step.out_of_memory |= end.out_of_memory;
+    // How the other nodes of a job are ended says nothing about why the first failed.
+    if runs || !is_main || step.exit.is_success() {
+        step.exit = step.exit.worse(end.exit);
+    }
+    if let Some(failure) = end.failure.as_ref().filter(|_| is_main && runs) {
+        blame_node(cluster, now, node, failure, out);
+        main_unit_failed(cluster, now, &job, step, failure, out);
+        return;
+    }
+    let last = step.nodes_left.is_empty();
+    let state = final_state(&step, &job, now);
+    let exit = step.exit;
+    if last {
+        step.end_time = Some(now);
+        step.state = state;
+    }
+    cluster.put_step(step, out);
+    if !is_main {
+        if last && job.restart == end.key.restart {
+            note_derived_exit(cluster, now, &job, exit, out);
+        }
+        steps::try_waiting(cluster, now, job.id, out);
+    } else if runs && (last || state != JobState::Completed) {
+        // The first node that fails ends the job: the others would wait for it for ever.
+        main_unit_ended(cluster, now, &job, exit, state, node, end, out);
+    } else if last && is_killed(&job) && job.restart == end.key.restart && job.exit.is_success() {
+        // A cancelled or timed-out job keeps its state; how its script died is worth keeping too.
+        note_exit(cluster, now, &job, exit, out);
+    }
+}
+
+fn is_killed(job: &Job) -> bool {
+    job.state.is_final() && job.state != JobState::Completed
+}
+
+fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
+    let of_job = job.restart == step.restart;
+    match job.state {
+        _ if step.out_of_memory => JobState::OutOfMemory,
+        JobState::Cancelled | JobState::Timeout | JobState::NodeFail | JobState::Preempted if of_job => job.state,
+        _ if step.cancelled_by.is_some() || !of_job => JobState::Cancelled,
+        _ if step.exit.is_success() => JobState::Completed,
+        _ if step.is_over_limit(now) => JobState::Timeout,
+        _ => JobState::Failed,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one report; a struct would only rename them")]
+fn main_unit_ended(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Job,
+    exit: ExitStatus,
+    state: JobState,
+    node: NodeIndex,
+    report: &UnitEnd,
+    out: &mut Outcome,
+) {
+    let reason = match (state, exit) {
+        (JobState::OutOfMemory, _) => Reason::OutOfMemory,
+        (JobState::Completed, _) => Reason::None,
+        (_, ExitStatus { signal: 0, .. }) => Reason::NonZeroExitCode,
+        _ => Reason::RaisedSignal,
+    };
+    let mut end = End::new(state, reason);
+    end.exit = exit;
+    // Other nodes that reported earlier said so for that time only; they are asked again.
+    end.clean_nodes.extend(says_clean(cluster, node, report).then_some(node));
+    ending::end_job(cluster, now, job.id, end, out);
+}
+
+fn note_exit(cluster: &mut Cluster, now: Timestamp, job: &Job, exit: ExitStatus, out: &mut Outcome) {
+    let mut job = job.clone();
+    job.exit = exit;
+    cluster.put_job(now, job, out);
+}
+
+fn note_derived_exit(cluster: &mut Cluster, now: Timestamp, job: &Job, exit: ExitStatus, out: &mut Outcome) {
+    if job.derived_exit.worse(exit) != job.derived_exit {
+        let mut job = job.clone();
+        job.derived_exit = job.derived_exit.worse(exit);
+        cluster.put_job(now, job, out);
+    }
+}
+
+/// The script could not be started, or the node lost sight of it.
+fn main_unit_failed(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Job,
+    mut step: Step,
+    failure: &UnitFailure,
+    out: &mut Outcome,
+) {
+    step.state = if failure.node_at_fault { JobState::NodeFail } else { JobState::Failed };
+    step.end_time = Some(now);
+    step.nodes_left.clear();
+    let exit = step.exit;
+    cluster.put_step(step, out);
+    if failure.node_at_fault {
+        if requeue::may_requeue(cluster, job) {
+            let held = job.restart.0 >= cluster.config.launch_failures_max;
+            let how = Requeue {
+                past_state: JobState::NodeFail,
+                cause: EndCause::NodeFailure,
+                hold: held.then_some(Hold::Admin),
+                delay: cluster.config.requeue_delay,
+            };
+            ending::requeue_running(cluster, now, job.id, how, &BTreeSet::new(), out);
+            if held {
+                note_launch_failures(cluster, now, job, out);
+            }
+            return;
+        }
+        let mut end = End::new(JobState::NodeFail, Reason::SystemFailure);
+        end.exit = exit;
+        ending::end_job(cluster, now, job.id, end, out);
+    } else {
+        let mut end = End::new(JobState::Failed, Reason::JobLaunchFailure);
+        end.exit = if exit.is_success() { ExitStatus::exited(1) } else { exit };
+        ending::end_job(cluster, now, job.id, end, out);
+    }
+    // What exactly happened is the most useful thing to tell.
+    let text = failure.text.clone();
+    if let Some(ended) = cluster.jobs.get(&job.id).cloned() {
+        let mut ended = (*ended).clone();
+        ended.reason_detail = Some(text.into());
+        cluster.put_job(now, ended, out);
+    }
+}
+
+fn note_launch_failures(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut Outcome) {
+    if let Some(current) = cluster.jobs.get(&job.id).cloned() {
+        let mut current = (*current).clone();
+        current.reason = Reason::JobHoldMaxRequeue;
+        cluster.put_job(now, current, out);
+    }
+}
+
+/// A node that cannot launch gets no more jobs until somebody has looked at it.
+fn blame_node(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, failure: &UnitFailure, out: &mut Outcome) {
+    if !failure.node_at_fault {
+        return;
+    }
+    let text = format!("launch failed: {}", failure.text);
+    cluster.change_node(node, out, |node| {
+        node.drain = true;
+        node.reason.get_or_insert_with(|| NodeReason { text: text.into(), user: "root".into(), uid: 0, time: now });
+    });
+}

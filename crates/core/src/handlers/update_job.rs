@@ -1,0 +1,223 @@
+//! `scontrol update JobId=`: a changed job gets a specification of its own.
+
+use std::sync::Arc;
+
+use muster_model::fact::Fact;
+use muster_model::ids::Identity;
+use muster_model::job::{Job, JobSpec};
+use muster_model::request::{JobChanges, JobTarget, Refusal, RefusalCode};
+use muster_model::state::JobState;
+use muster_model::time::{TimeLimit, Timestamp};
+
+use super::{authorisation, dependency, submit, targets};
+use crate::cluster::Cluster;
+use crate::effect::Outcome;
+
+pub(super) fn update(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    target: &JobTarget,
+    changes: &JobChanges,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    let records = if target.tasks.is_some() {
+        targets::resolve_and_split(cluster, now, target, out)?
+    } else {
+        targets::resolve(cluster, target)?.records
+    };
+    // All or nothing: every record is checked before the first is changed.
+    let mut changed = Vec::with_capacity(records.len());
+    let many = records.len() > 1;
+    for id in records {
+        let Some(job) = cluster.jobs.get(&id).cloned() else { continue };
+        authorisation::may_change_job(identity, &job)?;
+        if job.state.is_final() && many {
+            continue;
+        }
+        check(cluster, identity, &job, changes)?;
+        changed.push(job);
+    }
+    if changed.is_empty() {
+        return Err(RefusalCode::JobFinished.into());
+    }
+    for job in changed {
+        apply(cluster, now, &job, changes, out);
+    }
+    Ok(())
+}
+
+fn check(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+    let only_notes = JobChanges {
+        comment: changes.comment.clone(),
+        admin_comment: changes.admin_comment.clone(),
+        wckey: changes.wckey.clone(),
+        ..JobChanges::default()
+    };
+    if job.state.is_final() && *changes != only_notes {
+        return Err(RefusalCode::JobFinished.into());
+    }
+    let needs_pending = changes.partition.is_some()
+        || changes.begin.is_some()
+        || changes.priority.is_some()
+        || changes.nice.is_some()
+        || changes.dependencies.is_some()
+        || changes.constraint.is_some()
+        || changes.nodes_required.is_some()
+        || changes.nodes_excluded.is_some()
+        || changes.nodes.is_some()
+        || changes.tasks.is_some()
+        || changes.cpus_per_task.is_some()
+        || changes.memory.is_some()
+        || changes.gres.is_some()
+        || changes.account.is_some()
+        || changes.qos.is_some()
+        || changes.output.is_some()
+        || changes.error.is_some()
+        || changes.work_dir.is_some()
+        || changes.reservation.is_some();
+    if needs_pending && job.state != JobState::Pending {
+        return Err(RefusalCode::JobRunning.into());
+    }
+    if let Some(name) = &changes.partition {
+        cluster.partition(name).ok_or(RefusalCode::InvalidPartition)?;
+    }
+    if let Some(dependencies) = &changes.dependencies {
+        submit::check_dependencies(dependencies)?;
+        if dependencies.all.iter().any(|dependency| dependency.job == Some(job.id)) {
+            return Err(RefusalCode::Dependency.into());
+        }
+    }
+    if identity.is_operator() {
+        return Ok(());
+    }
+    let raises_limit = changes.time_limit.is_some_and(|limit| limit_order(limit) > limit_order(job.time_limit));
+    let raises_priority = changes.priority.is_some_and(|priority| priority > job.priority)
+        || changes.nice.is_some_and(|nice| nice < job.spec.nice)
+        || changes.admin_comment.is_some();
+    if (raises_limit && job.state != JobState::Pending) || raises_priority {
+        return Err(RefusalCode::AccessDenied.into());
+    }
+    Ok(())
+}
+
+fn limit_order(limit: TimeLimit) -> i64 {
+    limit.span().map_or(i64::MAX, |span| span.0)
+}
+
+fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges, out: &mut Outcome) {
+    let mut spec = (*old.spec).clone();
+    change_spec(&mut spec, changes);
+    change_rare(&mut spec, changes);
+    let mut job = old.clone();
+    let spec_id = cluster.allocate_spec_id();
+    job.spec_id = spec_id;
+    job.spec = Arc::new(spec);
+    out.facts.push(Fact::Spec(spec_id, job.spec.clone()));
+    if let Some(partition) = &changes.partition {
+        job.partition = partition.clone();
+    }
+    if let Some(limit) = changes.time_limit {
+        job.time_limit = limit;
+        if matches!(job.state, JobState::Running | JobState::Suspended) {
+            let start = job.start_time.unwrap_or(now) + job.suspended;
+            job.end_time = limit.span().map(|limit| start + limit);
+            // The signal is for the end, wherever that is now.
+            let early = job.spec.early_signal.zip(job.end_time).is_some_and(|(early, end)| end - early.before_end > now);
+            job.early_signal_sent &= !early;
+        }
+    }
+    if let Some(begin) = changes.begin {
+        job.begin_time = (begin > now).then_some(begin);
+    }
+    if let Some(dependencies) = &changes.dependencies {
+        job.dependencies = dependencies.clone();
+    }
+    change_priority(&mut job, changes);
+    if let (Some(throttle), Some(array)) = (changes.array_throttle, job.array_job_id())
+        && let Some(info) = cluster.arrays.get_mut(&array)
+    {
+        info.throttle = (throttle > 0).then_some(throttle);
+        out.plan_needed = true;
+    }
+    dependency::settle(cluster, now, &mut job);
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job, out);
+}
+
+fn change_priority(job: &mut Job, changes: &JobChanges) {
+    match changes.priority {
+        Some(0) => {
+            job.hold = job.hold.or(Some(muster_model::job::Hold::Admin));
+            job.priority = 0;
+        }
+        Some(priority) => {
+            job.hold = None;
+            job.priority = priority;
+        }
+        None if changes.nice.is_some() && job.hold.is_none() => job.priority = submit::initial_priority(&job.spec),
+        None => {}
+    }
+}
+
+fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
+    /// Replaces a field by a change of it, if there is one.
+    fn set<T: Clone>(field: &mut T, change: &Option<T>) {
+        if let Some(value) = change {
+            *field = value.clone();
+        }
+    }
+    /// The same for a field that may be absent; an empty text takes it away.
+    fn set_name(field: &mut Option<muster_model::ids::Name>, change: &Option<muster_model::ids::Name>) {
+        if let Some(value) = change {
+            *field = (!value.is_empty()).then(|| value.clone());
+        }
+    }
+    set(&mut spec.name, &changes.name);
+    set(&mut spec.nice, &changes.nice);
+    set(&mut spec.work_dir, &changes.work_dir);
+    set(&mut spec.dependencies, &changes.dependencies);
+    set_name(&mut spec.account, &changes.account);
+    set_name(&mut spec.qos, &changes.qos);
+    set_name(&mut spec.output, &changes.output);
+    set_name(&mut spec.error, &changes.error);
+    set_name(&mut spec.reservation, &changes.reservation);
+    if let Some(partition) = &changes.partition {
+        spec.partitions = vec![partition.clone()];
+    }
+    spec.time_limit = changes.time_limit.or(spec.time_limit);
+    spec.requeue = changes.requeue.or(spec.requeue);
+    spec.begin = changes.begin.or(spec.begin);
+    if let (Some(throttle), Some(array)) = (changes.array_throttle, spec.array.as_mut()) {
+        array.throttle = (throttle > 0).then_some(throttle);
+    }
+    let request = &mut spec.request;
+    set_name(&mut request.constraint, &changes.constraint);
+    set_name(&mut request.nodes_required, &changes.nodes_required);
+    set_name(&mut request.nodes_excluded, &changes.nodes_excluded);
+    set(&mut request.tasks, &changes.tasks);
+    set(&mut request.cpus_per_task, &changes.cpus_per_task);
+    set(&mut request.gres, &changes.gres);
+    request.tasks_given |= changes.tasks.is_some();
+    request.cpus_per_task_given |= changes.cpus_per_task.is_some();
+    request.memory = changes.memory.or(request.memory);
+    if let Some((min, max)) = changes.nodes {
+        request.nodes_min = min.max(1);
+        request.nodes_max = Some(max.max(min).max(1));
+        request.tasks = if request.tasks_given { request.tasks } else { request.nodes_min };
+    }
+}
+
+fn change_rare(spec: &mut JobSpec, changes: &JobChanges) {
+    let pairs = [&changes.comment, &changes.admin_comment, &changes.wckey, &changes.mail_type, &changes.mail_user];
+    if pairs.iter().all(|change| change.is_none()) {
+        return;
+    }
+    let rare = spec.rare.get_or_insert_default();
+    let fields = [&mut rare.comment, &mut rare.admin_comment, &mut rare.wckey, &mut rare.mail_type, &mut rare.mail_user];
+    for (field, change) in fields.into_iter().zip(pairs) {
+        if let Some(value) = change {
+            *field = (!value.is_empty()).then(|| value.clone());
+        }
+    }
+}

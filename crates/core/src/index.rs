@@ -1,0 +1,329 @@
+//! The one place where a job, step or node row changes, so that every index, fact and news follows.
+
+use std::sync::Arc;
+
+use muster_model::dependency::DependencyKind;
+use muster_model::fact::{Fact, NodeRecord};
+use muster_model::ids::{JobId, Name, NodeIndex, StepId};
+use muster_model::job::{ArrayRole, Job};
+use muster_model::node::Node;
+use muster_model::planning::QueueKey;
+use muster_model::resources::{GresShare, NodeShare, Sharing};
+use muster_model::state::JobState;
+use muster_model::step::Step;
+use muster_model::time::Timestamp;
+
+use crate::cluster::{ArrayInfo, Cluster};
+use crate::effect::{Effect, Outcome};
+use crate::timers::Timer;
+
+/// The end of a job without limit, in the order of ends.
+const FAR_FUTURE: Timestamp = Timestamp(i64::MAX);
+
+impl Cluster {
+    /// Puts in the new row of a job: indexes, fact and news follow from the difference to the old row.
+    pub(crate) fn put_job(&mut self, now: Timestamp, job: Job, out: &mut Outcome) {
+        let id = job.id;
+        self.put_job_quietly(now, job, out);
+        out.effects.extend(self.jobs.get(&id).cloned().map(Effect::News));
+    }
+
+    /// As [`Cluster::put_job`] for changes that nobody waits for.
+    pub(crate) fn put_job_quietly(&mut self, now: Timestamp, job: Job, out: &mut Outcome) {
+        let job = Arc::new(job);
+        let old = self.jobs.get(&job.id).cloned();
+        self.index_job(old.as_deref(), &job, now);
+        out.facts.push(Fact::Job(job.clone()));
+        out.plan_needed |= scheduler_cares(old.as_deref(), &job);
+        self.jobs.insert(job.id, job);
+    }
+
+    /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what the last plan said.
+    pub(crate) fn put_expectation(&mut self, now: Timestamp, job: Job) {
+        let job = Arc::new(job);
+        let old = self.jobs.get(&job.id).cloned();
+        self.index_job(old.as_deref(), &job, now);
+        self.jobs.insert(job.id, job);
+    }
+
+    pub(crate) fn index_job(&mut self, old: Option<&Job>, new: &Arc<Job>, now: Timestamp) {
+        if let Some(old) = old {
+            self.queue.remove(&self.queue_key(old));
+            self.running.remove(&running_key(old));
+        }
+        if is_queued(new, now) {
+            self.queue.insert(self.queue_key(new), new.clone());
+        }
+        if new.holds_resources() {
+            self.running.insert(running_key(new), new.clone());
+        }
+        self.index_array(old, new);
+        self.index_name(old, new);
+        self.index_dependencies(old, new);
+    }
+
+    fn index_name(&mut self, old: Option<&Job>, new: &Job) {
+        let unfinished = |job: &Job| !job.state.is_final() || job.completing;
+        let old_key = old.filter(|old| unfinished(old)).map(name_key);
+        let new_key = unfinished(new).then(|| name_key(new));
+        if old_key == new_key {
+            return;
+        }
+        if let Some(key) = old_key {
+            self.named.remove(&key);
+            self.wake_singletons(&key);
+        }
+        self.named.extend(new_key);
+    }
+
+    /// Looks again at the first job that waits for the others of its user and name to end: those after it wait for it
+    /// too. Tasks of one array do not wait for each other.
+    pub(crate) fn wake_singletons(&mut self, (uid, name, _): &(u32, Name, JobId)) {
+        let of_name = (*uid, name.clone(), JobId(0))..=(*uid, name.clone(), JobId(u32::MAX));
+        let array_of = |id: JobId| self.jobs.get(&id).and_then(|job| job.array_job_id());
+        let mut waiting = self.singletons.range(of_name).map(|(_, _, id)| *id);
+        let Some(first) = waiting.next() else { return };
+        let array = array_of(first);
+        let siblings = waiting.filter(|id| array.is_some() && array_of(*id) == array);
+        self.to_evaluate.extend(std::iter::once(first).chain(siblings));
+    }
+
+    fn index_array(&mut self, old: Option<&Job>, new: &Job) {
+        let Some(array_id) = new.array_job_id() else { return };
+        let info = self.arrays.entry(array_id).or_insert_with(|| ArrayInfo {
+            throttle: new.spec.array.as_ref().and_then(|array| array.throttle),
+            ..ArrayInfo::default()
+        });
+        let task = |job: &Job| matches!(job.array, Some(ArrayRole::Task { .. }));
+        let active = |job: &Job| u32::from(task(job) && job.holds_resources());
+        let unfinished = |job: &Job| u32::from(Cluster::is_unfinished_task(job));
+        info.active = info.active + active(new) - old.map_or(0, active);
+        info.unfinished = info.unfinished + unfinished(new) - old.map_or(0, unfinished);
+        if task(new) && new.state.is_final() && new.state != JobState::Completed {
+            info.any_failed = true;
+        }
+        if let Some(throttle) = info.throttle {
+            self.array_slots.insert(array_id, throttle.saturating_sub(info.active));
+        } else {
+            self.array_slots.remove(&array_id);
+        }
+        if let Some(index) = new.task_index() {
+            self.array_tasks.entry(array_id).or_default().insert(index, new.id);
+        } else {
+            self.array_tasks.entry(array_id).or_default();
+        }
+    }
+
+    fn index_dependencies(&mut self, old: Option<&Job>, new: &Job) {
+        let waits = |job: &Job| job.state == JobState::Pending && !job.dependencies.is_empty();
+        let same_as = |old: &Job| {
+            waits(old) == waits(new) && old.dependencies == new.dependencies && name_key(old) == name_key(new)
+        };
+        if old.map_or(!waits(new), same_as) {
+            return;
+        }
+        for dependency in old.iter().flat_map(|old| &old.dependencies.all) {
+            if let Some(waiting) = dependency.job.and_then(|target| self.dependents.get_mut(&target)) {
+                waiting.remove(&new.id);
+            }
+        }
+        if let Some(old) = old {
+            self.singletons.remove(&name_key(old));
+        }
+        for dependency in new.dependencies.all.iter().filter(|_| waits(new)) {
+            if let Some(target) = dependency.job {
+                self.dependents.entry(target).or_default().insert(new.id);
+            }
+            if dependency.kind == DependencyKind::Singleton {
+                self.singletons.insert(name_key(new));
+            }
+        }
+    }
+
+    /// Takes a job out of memory. Its rows stay in the store as history.
+    pub(crate) fn remove_job(&mut self, job_id: JobId, out: &mut Outcome) {
+        let Some(job) = self.jobs.remove(&job_id) else { return };
+        self.queue.remove(&self.queue_key(&job));
+        self.running.remove(&running_key(&job));
+        self.dependents.remove(&job_id);
+        if let (Some(array_id), Some(index)) = (job.array_job_id(), job.task_index()) {
+            let mut empty = false;
+            if let Some(tasks) = self.array_tasks.get_mut(&array_id) {
+                tasks.remove(&index);
+                empty = tasks.is_empty();
+            }
+            if empty && !self.jobs.contains_key(&array_id) {
+                self.array_tasks.remove(&array_id);
+                self.array_slots.remove(&array_id);
+                self.arrays.remove(&array_id);
+                self.dependents.remove(&array_id);
+            }
+        } else if job.array_job_id().is_some() && self.array_tasks.get(&job_id).is_none_or(|tasks| tasks.is_empty()) {
+            self.array_tasks.remove(&job_id);
+            self.array_slots.remove(&job_id);
+            self.arrays.remove(&job_id);
+        }
+        out.facts.push(Fact::JobForgotten(job_id));
+    }
+
+    /// Sets the timers that follow from the state of a job.
+    pub(crate) fn set_job_timers(&mut self, job: &Job, now: Timestamp) {
+        let id = job.id;
+        match job.state {
+            JobState::Pending => {
+                for at in [job.begin_time, job.eligible_time].into_iter().flatten().filter(|at| *at > now) {
+                    self.timers.set(at, Timer::Eligible(id));
+                }
+                if let Some(deadline) = job.spec.deadline {
+                    self.timers.set(deadline, Timer::Deadline(id));
+                }
+            }
+            JobState::Running => {
+                if let Some(end) = job.end_time {
+                    self.timers.set(end + self.config.over_time_limit, Timer::TimeLimit(id));
+                    if let Some(early) = job.spec.early_signal {
+                        self.timers.set(end - early.before_end, Timer::EarlySignal(id));
+                    }
+                }
+            }
+            state if state.is_final() && !job.completing => {
+                self.timers.set(job.end_time.unwrap_or(now) + self.config.job_age_min, Timer::Forget(id));
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts in the new row of a step; an ended step leaves the memory and stays in the store.
+    pub(crate) fn put_step(&mut self, step: Step, out: &mut Outcome) {
+        let key = (step.job_id, step.step_id);
+        let step = Arc::new(step);
+        out.facts.push(Fact::Step(step.clone()));
+        if step.state.is_final() {
+            self.steps.remove(&key);
+        } else {
+            self.steps.insert(key, step);
+        }
+    }
+
+    /// Steps of a job that have not ended, batch included.
+    pub(crate) fn steps_of(&self, job_id: JobId) -> impl Iterator<Item = &Arc<Step>> {
+        self.steps.range((job_id, StepId::Number(0))..=(job_id, StepId::Extern)).map(|(_, step)| step)
+    }
+
+    /// Changes a node; what outlives a restart is written down when it changed.
+    pub(crate) fn change_node<R>(&mut self, index: NodeIndex, out: &mut Outcome, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        let node = Arc::make_mut(self.nodes.get_mut(index.0 as usize)?);
+        let before = NodeRecord::of(node);
+        let schedulable_before = node.is_schedulable();
+        let result = change(node);
+        let record = NodeRecord::of(node);
+        out.plan_needed |= schedulable_before != node.is_schedulable();
+        if record != before {
+            out.facts.push(Fact::Node { name: node.config.name.clone(), record });
+        }
+        Some(result)
+    }
+
+    /// Marks a share as held.
+    pub(crate) fn take_share(&mut self, job_id: JobId, share: &NodeShare, completing: bool, uid: u32, job: &Job) {
+        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else { return };
+        self.node_jobs.entry(share.node).or_default().insert(job_id);
+        let used = &mut Arc::make_mut(node).used;
+        used.cpus.add_all(&share.cpus);
+        used.memory.0 = used.memory.0.saturating_add(share.memory.0);
+        for held in &share.gres {
+            match used.gres.iter_mut().find(|gres| gres.name == held.name) {
+                Some(gres) => gres.units.add_all(&held.units),
+                None => used.gres.push(GresShare { name: held.name.clone(), kind: None, units: held.units.clone() }),
+            }
+        }
+        if completing {
+            used.jobs_completing += 1;
+        } else {
+            used.jobs_running += 1;
+        }
+        if job.spec.request.sharing == Sharing::ExclusiveUser {
+            used.exclusive_user = Some(uid);
+        }
+    }
+
+    /// Gives a share of an ended job back.
+    pub(crate) fn release_share(&mut self, now: Timestamp, job_id: JobId, share: &NodeShare) {
+        let left_alone = self.node_jobs.get_mut(&share.node).is_none_or(|jobs| {
+            jobs.remove(&job_id);
+            jobs.is_empty()
+        });
+        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else { return };
+        let node = Arc::make_mut(node);
+        node.last_busy = Some(now);
+        let used = &mut node.used;
+        used.cpus.remove_all(&share.cpus);
+        used.memory.0 = used.memory.0.saturating_sub(share.memory.0);
+        for held in &share.gres {
+            if let Some(gres) = used.gres.iter_mut().find(|gres| gres.name == held.name) {
+                gres.units.remove_all(&held.units);
+            }
+        }
+        used.gres.retain(|gres| !gres.units.is_empty());
+        used.jobs_completing = used.jobs_completing.saturating_sub(1);
+        if left_alone {
+            used.exclusive_user = None;
+        }
+    }
+
+    /// Turns the shares of a running job into shares of a completing one.
+    pub(crate) fn count_as_completing(&mut self, job: &Job) {
+        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+            if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
+                let used = &mut Arc::make_mut(node).used;
+                used.jobs_running = used.jobs_running.saturating_sub(1);
+                used.jobs_completing += 1;
+            }
+        }
+    }
+
+    fn queue_key(&self, job: &Job) -> QueueKey {
+        let tier = self.partition(&job.partition).map_or(0, |partition| partition.priority_tier);
+        QueueKey {
+            tier: std::cmp::Reverse(tier),
+            priority: std::cmp::Reverse(job.priority),
+            submit_time: job.submit_time,
+            job_id: job.id,
+        }
+    }
+}
+
+/// Whether the scheduler may start the job now.
+pub(crate) fn is_queued(job: &Job, now: Timestamp) -> bool {
+    job.state == JobState::Pending
+        && !job.completing
+        && job.hold.is_none()
+        && job.eligible_time.is_some_and(|eligible| eligible <= now)
+        && !matches!(&job.array, Some(ArrayRole::Waiting { tasks }) if tasks.is_empty())
+}
+
+fn running_key(job: &Job) -> (Timestamp, JobId) {
+    (job.end_time.filter(|_| job.holds_resources()).unwrap_or(FAR_FUTURE), job.id)
+}
+
+/// A job's place among those of its user and name.
+pub(crate) fn name_key(job: &Job) -> (u32, Name, JobId) {
+    (job.spec.identity.uid, job.spec.name.clone(), job.id)
+}
+
+/// Whether a change of a job can change what the scheduler would decide.
+fn scheduler_cares(old: Option<&Job>, new: &Job) -> bool {
+    match old {
+        None => true,
+        Some(old) => {
+            old.state != new.state
+                || old.completing != new.completing
+                || old.hold != new.hold
+                || old.priority != new.priority
+                || old.eligible_time != new.eligible_time
+                || old.dependencies != new.dependencies
+                || old.end_time != new.end_time
+                || !Arc::ptr_eq(&old.spec, &new.spec)
+        }
+    }
+}

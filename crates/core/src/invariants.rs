@@ -1,0 +1,281 @@
+//! What must be true of the cluster after every event. Run after each step in the simulator and in tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::dependency::DependencyKind;
+use muster_model::ids::{JobId, NodeIndex};
+use muster_model::job::{ArrayRole, Job};
+use muster_model::resources::{IndexSet, NodeShare};
+use muster_model::state::JobState;
+
+use crate::cluster::Cluster;
+use crate::index::name_key;
+use crate::timers::Timer;
+
+/// Everything that is wrong, in words; empty when all is well.
+pub fn check(cluster: &Cluster) -> Vec<String> {
+    let mut wrong = Vec::new();
+    shares_are_disjoint(cluster, &mut wrong);
+    holders_are_listed(cluster, &mut wrong);
+    cleaning_is_complete(cluster, &mut wrong);
+    queue_is_pending(cluster, &mut wrong);
+    nobody_is_forgotten(cluster, &mut wrong);
+    arrays_add_up(cluster, &mut wrong);
+    dependencies_are_indexed(cluster, &mut wrong);
+    steps_fit(cluster, &mut wrong);
+    wrong
+}
+
+/// What all jobs together hold on one node.
+#[derive(Default)]
+struct Held {
+    cpus: IndexSet,
+    memory: u64,
+    gres: BTreeMap<String, IndexSet>,
+    running: u32,
+    completing: u32,
+    jobs: BTreeSet<JobId>,
+}
+
+/// Shares of a job that have not been given back.
+fn shares_of(job: &Job) -> impl Iterator<Item = &NodeShare> {
+    let held = |share: &&NodeShare| job.cleaning.as_ref().is_none_or(|cleaning| cleaning.nodes.contains(&share.node));
+    job.allocation.iter().filter(|_| job.holds_resources()).flat_map(|allocation| &allocation.shares).filter(held)
+}
+
+/// No CPU and no unit of a generic resource is held twice, no memory beyond what a node has, and what a node says is
+/// used is exactly what jobs hold.
+fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let mut nodes: BTreeMap<NodeIndex, Held> = BTreeMap::new();
+    for job in cluster.jobs.values() {
+        for share in shares_of(job) {
+            let held = nodes.entry(share.node).or_default();
+            if !held.cpus.is_disjoint(&share.cpus) {
+                wrong.push(format!("job {} holds CPUs {} of node {} that another job holds", job.id, share.cpus, share.node.0));
+            }
+            held.cpus.add_all(&share.cpus);
+            held.memory += share.memory.0;
+            held.running += u32::from(!job.completing);
+            held.completing += u32::from(job.completing);
+            held.jobs.insert(job.id);
+            for units in &share.gres {
+                let all = held.gres.entry(units.name.to_string()).or_default();
+                if !all.is_disjoint(&units.units) {
+                    wrong.push(format!("job {} holds {} {} of node {} twice", job.id, units.name, units.units, share.node.0));
+                }
+                all.add_all(&units.units);
+            }
+        }
+    }
+    for (index, node) in (0..).map(NodeIndex).zip(&cluster.nodes) {
+        let held = nodes.remove(&index).unwrap_or_default();
+        node_adds_up(cluster, index, node, &held, wrong);
+    }
+}
+
+fn node_adds_up(cluster: &Cluster, index: NodeIndex, node: &muster_model::node::Node, held: &Held, wrong: &mut Vec<String>) {
+    let (used, name) = (&node.used, node.name());
+    if held.cpus != used.cpus || held.memory != used.memory.0 {
+        wrong.push(format!(
+            "node {name} counts CPUs {} and {} MB in use, jobs hold {} and {} MB",
+            used.cpus, used.memory.0, held.cpus, held.memory
+        ));
+    }
+    if (held.running, held.completing) != (used.jobs_running, used.jobs_completing) {
+        wrong.push(format!(
+            "node {name} counts {} running and {} completing jobs, {} and {} are",
+            used.jobs_running, used.jobs_completing, held.running, held.completing
+        ));
+    }
+    let gres: BTreeMap<String, IndexSet> = used.gres.iter().map(|gres| (gres.name.to_string(), gres.units.clone())).collect();
+    if gres != held.gres {
+        wrong.push(format!("node {name} counts {gres:?} in use, jobs hold {:?}", held.gres));
+    }
+    if cluster.config.memory_is_consumed && held.memory > node.config.hardware.memory.0 {
+        wrong.push(format!("node {name} has given away {} MB, more than it has", held.memory));
+    }
+    if held.cpus.iter().any(|cpu| cpu >= node.config.hardware.cpus) {
+        wrong.push(format!("node {name} has given away CPUs it does not have: {}", held.cpus));
+    }
+    let listed = cluster.node_jobs.get(&index).cloned().unwrap_or_default();
+    if listed != held.jobs {
+        wrong.push(format!("node {name} lists jobs {listed:?}, {:?} hold something there", held.jobs));
+    }
+}
+
+fn holders_are_listed(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let holding: BTreeSet<JobId> = cluster.jobs.values().filter(|job| job.holds_resources()).map(|job| job.id).collect();
+    let listed: BTreeSet<JobId> = cluster.running.values().map(|job| job.id).collect();
+    if holding != listed || listed.len() != cluster.running.len() {
+        wrong.push(format!("jobs {holding:?} hold resources, {listed:?} are listed"));
+    }
+    for job in cluster.running.values() {
+        if cluster.jobs.get(&job.id).is_none_or(|current| !Arc::ptr_eq(current, job)) {
+            wrong.push(format!("an old row of job {} is listed as running", job.id));
+        }
+    }
+    for job in cluster.jobs.values() {
+        let runs = matches!(job.state, JobState::Running | JobState::Suspended);
+        if runs && job.allocation.as_ref().is_none_or(|allocation| allocation.shares.is_empty()) {
+            wrong.push(format!("job {} runs on nothing", job.id));
+        }
+        if job.state == JobState::Pending && !job.completing && job.allocation.is_some() {
+            wrong.push(format!("job {} waits and still holds an allocation", job.id));
+        }
+        if runs && job.completing {
+            wrong.push(format!("job {} runs and is cleaned up at the same time", job.id));
+        }
+    }
+}
+
+/// A job is completing exactly while some node still has to be cleaned of it, and it holds something there.
+fn cleaning_is_complete(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for job in cluster.jobs.values() {
+        let left = job.cleaning.as_ref().map_or(0, |cleaning| cleaning.nodes.len());
+        if job.completing != (left > 0) || job.completing != job.cleaning.is_some() {
+            wrong.push(format!("job {} is completing: {}, with {left} nodes to clean", job.id, job.completing));
+        }
+        if job.completing && shares_of(job).count() != left {
+            wrong.push(format!("job {} has to be cleaned up on nodes where it holds nothing", job.id));
+        }
+        if job.requeue_pending && (!job.completing || job.state != JobState::Pending) {
+            wrong.push(format!("job {} is on its way back to the queue as {}", job.id, job.state));
+        }
+    }
+}
+
+fn queue_is_pending(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for job in cluster.queue.values() {
+        let current = cluster.jobs.get(&job.id);
+        if current.is_none_or(|current| !Arc::ptr_eq(current, job)) {
+            wrong.push(format!("the queue holds an old row of job {}", job.id));
+        }
+        if job.state != JobState::Pending || job.hold.is_some() || job.eligible_time.is_none() || job.completing {
+            wrong.push(format!("job {} is in the queue but may not start", job.id));
+        }
+    }
+}
+
+/// Whatever has to happen by itself has a timer, and whoever may start is in the queue.
+fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let queued: BTreeSet<JobId> = cluster.queue.values().map(|job| job.id).collect();
+    for job in cluster.jobs.values() {
+        let id = job.id;
+        match job.state {
+            JobState::Pending if job.completing || job.hold.is_some() || !job.dependencies.is_empty() => {}
+            JobState::Pending => match job.eligible_time {
+                None => wrong.push(format!("job {id} waits for nothing and is not eligible")),
+                Some(at) if !queued.contains(&id) && !cluster.timers.contains(at, Timer::Eligible(id)) => {
+                    wrong.push(format!("job {id} is neither in the queue nor will a timer put it there"));
+                }
+                Some(_) => {}
+            },
+            JobState::Running => {
+                let due = job.end_time.map(|end| end + cluster.config.over_time_limit);
+                if due.is_some_and(|due| !cluster.timers.contains(due, Timer::TimeLimit(id))) {
+                    wrong.push(format!("job {id} has a time limit that no timer watches"));
+                }
+            }
+            _ => {}
+        }
+    }
+    for job_id in cluster.holders_away.keys() {
+        if cluster.jobs.get(job_id).is_none_or(|job| job.state.is_final()) {
+            wrong.push(format!("the client of job {job_id} is waited for, but the job has ended"));
+        }
+    }
+    for (job_id, waiting) in &cluster.waiting_steps {
+        let runs = cluster.jobs.get(job_id).is_some_and(|job| matches!(job.state, JobState::Running | JobState::Suspended));
+        if !runs || waiting.is_empty() {
+            wrong.push(format!("{} steps wait in job {job_id}, which does not run", waiting.len()));
+        }
+    }
+    if !cluster.to_evaluate.is_empty() || !cluster.to_correspond.is_empty() {
+        wrong.push("dependencies were left to be looked at".to_owned());
+    }
+}
+
+fn arrays_add_up(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for (array_id, info) in &cluster.arrays {
+        let tasks = || {
+            let ids = cluster.array_tasks.get(array_id).into_iter().flat_map(|tasks| tasks.values());
+            ids.filter_map(|id| cluster.jobs.get(id))
+        };
+        let active = tasks().filter(|job| job.holds_resources()).count();
+        if active != info.active as usize {
+            wrong.push(format!("array {array_id} counts {} active tasks, {active} are", info.active));
+        }
+        let unfinished = tasks().filter(|job| Cluster::is_unfinished_task(job)).count();
+        if unfinished != info.unfinished as usize {
+            wrong.push(format!("array {array_id} counts {} unfinished tasks, {unfinished} are", info.unfinished));
+        }
+        let slots = info.throttle.map(|throttle| throttle.saturating_sub(info.active));
+        if slots != cluster.array_slots.get(array_id).copied() {
+            wrong.push(format!("array {array_id} has {slots:?} slots, the scheduler is told otherwise"));
+        }
+        if let Some(record) = cluster.jobs.get(array_id)
+            && let Some(ArrayRole::Waiting { tasks: waiting }) = &record.array
+            && tasks().filter_map(|job| job.task_index()).any(|index| waiting.contains(index))
+        {
+            wrong.push(format!("array {array_id} has a task that waits and has a record of its own"));
+        }
+    }
+    for job in cluster.jobs.values() {
+        if job.array_job_id().is_some_and(|array| !cluster.arrays.contains_key(&array)) {
+            wrong.push(format!("the array of job {} is not known", job.id));
+        }
+    }
+}
+
+/// Who waits for whom is known from both ends.
+fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for job in cluster.jobs.values() {
+        let unfinished = !job.state.is_final() || job.completing;
+        if unfinished != cluster.named.contains(&name_key(job)) {
+            wrong.push(format!("job {} is not listed rightly under its name", job.id));
+        }
+        if job.state != JobState::Pending {
+            continue;
+        }
+        for dependency in &job.dependencies.all {
+            let listed = match dependency.job {
+                Some(target) => {
+                    let exists = cluster.jobs.contains_key(&target) || cluster.arrays.contains_key(&target);
+                    !exists || cluster.dependents.get(&target).is_some_and(|waiting| waiting.contains(&job.id))
+                }
+                None => dependency.kind != DependencyKind::Singleton || cluster.singletons.contains(&name_key(job)),
+            };
+            if !listed {
+                wrong.push(format!("job {} waits for a job that does not know of it", job.id));
+            }
+        }
+    }
+}
+
+/// Steps hold CPUs of their job only, and are open only where the job still holds something.
+fn steps_fit(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for step in cluster.steps.values() {
+        let Some(job) = cluster.jobs.get(&step.job_id).filter(|job| job.holds_resources()) else {
+            wrong.push(format!("step {}.{} runs without its job", step.job_id, step.step_id));
+            continue;
+        };
+        let restart = job.cleaning.as_ref().map_or(job.restart, |cleaning| cleaning.restart);
+        if step.restart != restart || step.nodes_left.is_empty() {
+            wrong.push(format!("step {}.{} is open and belongs to no start of its job", step.job_id, step.step_id));
+        }
+        for node in &step.nodes_left {
+            if !shares_of(job).any(|share| share.node == *node) {
+                wrong.push(format!("step {}.{} is open on node {}, which the job gave back", step.job_id, step.step_id, node.0));
+            }
+        }
+        for on in &step.layout {
+            let within = job.allocation.as_ref().and_then(|allocation| allocation.share(on.node)).is_some_and(|share| {
+                on.cpus.iter().all(|cpu| share.cpus.contains(cpu))
+            });
+            if !within {
+                wrong.push(format!("step {}.{} uses CPUs its job does not hold", step.job_id, step.step_id));
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The picture of the cluster that readers get: immutable, shared, cheap to copy.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
+use muster_model::config::ClusterConfig;
+use muster_model::ids::{JobId, StepId};
+use muster_model::job::Job;
+use muster_model::node::Node;
+use muster_model::partition::Partition;
+use muster_model::planning::{PlanView, QueueKey};
+use muster_model::step::Step;
+use muster_model::time::Timestamp;
+
+/// The cluster as of one commit. Reading it never delays a change.
+#[derive(Debug, Clone)]
+pub struct ReadView {
+    /// Configuration.
+    pub config: Arc<ClusterConfig>,
+    /// All jobs in memory.
+    pub jobs: OrdMap<JobId, Arc<Job>>,
+    /// For each array, its tasks that have a record of their own, by index.
+    pub array_tasks: OrdMap<JobId, OrdMap<u32, JobId>>,
+    /// Steps that wait or run.
+    pub steps: OrdMap<(JobId, StepId), Arc<Step>>,
+    /// All nodes by index.
+    pub nodes: Vector<Arc<Node>>,
+    /// All partitions by index.
+    pub partitions: Vector<Arc<Partition>>,
+    /// Eligible pending jobs in queue order.
+    pub queue: OrdMap<QueueKey, Arc<Job>>,
+    /// Jobs that hold resources, by their expected end.
+    pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,
+    /// For arrays with a throttle: how many more tasks may start.
+    pub array_slots: OrdMap<JobId, u32>,
+}
+
+impl ReadView {
+    /// The same picture as the scheduler sees it, to answer what-if questions.
+    pub fn plan_view(&self, now: Timestamp) -> PlanView {
+        PlanView {
+            now,
+            config: self.config.clone(),
+            nodes: self.nodes.clone(),
+            partitions: self.partitions.clone(),
+            queue: self.queue.clone(),
+            running: self.running.clone(),
+            array_slots: self.array_slots.clone(),
+        }
+    }
+}

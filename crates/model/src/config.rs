@@ -1,0 +1,89 @@
+//! The configuration of a cluster, after `slurm.conf` has been read and checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Name;
+use crate::node::NodeConfig;
+use crate::partition::Partition;
+use crate::time::Span;
+
+/// All that the controller takes from its configuration. Defaults are Slurm's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterConfig {
+    /// Name of the cluster.
+    pub cluster_name: Name,
+    /// Nodes; their position is their [`NodeIndex`](crate::ids::NodeIndex).
+    pub nodes: Vec<NodeConfig>,
+    /// Partitions; their position is their index.
+    pub partitions: Vec<Partition>,
+    /// `FirstJobId`.
+    pub first_job_id: u32,
+    /// `MaxArraySize`: one more than the greatest task index.
+    pub array_size_max: u32,
+    /// `MaxJobCount`: most job records in memory.
+    pub job_count_max: u32,
+    /// `max_script_size` of `SchedulerParameters`, bytes.
+    pub script_size_max: u64,
+    /// `MinJobAge`: how long an ended job stays in memory.
+    pub job_age_min: Span,
+    /// `KillWait`: time between TERM and KILL.
+    pub kill_wait: Span,
+    /// `OverTimeLimit`.
+    pub over_time_limit: Span,
+    /// `SlurmdTimeout`: silence after which a node is down; zero for never.
+    pub node_timeout: Span,
+    /// `ReturnToService`: 0, 1 or 2.
+    pub return_to_service: u8,
+    /// `JobRequeue`: whether batch jobs may be requeued unless they say otherwise.
+    pub requeue_default: bool,
+    /// `requeue_delay` of `SchedulerParameters`, or the life of a credential.
+    pub requeue_delay: Span,
+    /// `MaxBatchRequeue`: launch failures after which a job is held.
+    pub launch_failures_max: u32,
+    /// `kill_invalid_depend` of `SchedulerParameters`.
+    pub kill_invalid_dependency: bool,
+    /// `JobFileAppend`.
+    pub append_output: bool,
+    /// Whether memory is given away by amount (`CR_*_Memory`) or not looked at.
+    pub memory_is_consumed: bool,
+    /// Whether whole nodes are given (`select/linear`).
+    pub whole_nodes: bool,
+    /// Whether the backfill scheduler runs (`sched/backfill`).
+    pub backfill: bool,
+    /// Names of the generic resources that exist (`GresTypes`).
+    pub gres_types: Vec<Name>,
+    /// Whether registration with less hardware than configured is accepted (`config_overrides`).
+    pub hardware_overrides: bool,
+    /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
+    pub shown: Vec<(String, String)>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        ClusterConfig {
+            cluster_name: "muster".into(),
+            nodes: Vec::new(),
+            partitions: Vec::new(),
+            first_job_id: 1,
+            array_size_max: 1001,
+            job_count_max: 10_000,
+            script_size_max: 4 << 20,
+            job_age_min: Span::from_seconds(300),
+            kill_wait: Span::from_seconds(30),
+            over_time_limit: Span::ZERO,
+            node_timeout: Span::from_seconds(300),
+            return_to_service: 0,
+            requeue_default: true,
+            requeue_delay: Span::from_seconds(121),
+            launch_failures_max: 5,
+            kill_invalid_dependency: false,
+            append_output: false,
+            memory_is_consumed: true,
+            whole_nodes: false,
+            backfill: true,
+            gres_types: Vec::new(),
+            hardware_overrides: false,
+            shown: Vec::new(),
+        }
+    }
+}

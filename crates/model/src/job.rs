@@ -1,0 +1,371 @@
+//! Jobs: what was asked for ([`JobSpec`]) and what became of it ([`Job`]).
+//!
+//! One [`JobSpec`] travels unchanged from submit to exec. A [`Job`] is the current row about one job; it is what
+//! the core changes, the store keeps, and the dialects print.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::{ArraySpec, TaskSet};
+use crate::dependency::Dependencies;
+use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
+use crate::resources::{Allocation, ResourceRequest};
+use crate::state::{ExitStatus, JobState, Reason};
+use crate::time::{Span, TimeLimit, Timestamp};
+
+/// What a job runs by itself once it has its allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A script on the first node (`sbatch`).
+    Batch,
+    /// The script on every node of the allocation (a dstack task with `nodes: N`).
+    EveryNode,
+    /// Nothing; a client holds the allocation and starts steps in it (`salloc`, `srun`).
+    Allocation,
+}
+
+/// Whether output files are emptied or continued when a job starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenMode {
+    /// `--open-mode=truncate`.
+    Truncate,
+    /// `--open-mode=append`.
+    Append,
+}
+
+/// `--signal=[R][B:]SIG[@seconds]`: a signal sent some time before the time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlySignal {
+    /// Signal number.
+    pub signal: u8,
+    /// How long before the end.
+    pub before_end: Span,
+    /// `B:`: to the batch shell only; otherwise to the steps only.
+    pub batch_only: bool,
+    /// `R:`: the job may overlap a reservation.
+    #[serde(default)]
+    pub reservation: bool,
+}
+
+/// Ties a job to the dstack run it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReference {
+    /// Name of the run.
+    pub run_name: Name,
+    /// Project of the run.
+    pub project: Name,
+    /// The configuration as it was applied, as JSON text, so that `ps` and `apply` can show and compare it.
+    pub configuration: Name,
+}
+
+/// Everything a user asked for. Never changes after submit, except by an explicit update, which makes a new one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Who submitted.
+    pub identity: Identity,
+    /// Name shown in the queue.
+    pub name: Name,
+    /// What it runs by itself.
+    pub kind: JobKind,
+    /// Partitions asked for, in order; empty for the default one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Name>,
+    /// `--account`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Name>,
+    /// `--qos`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Name>,
+    /// Resources.
+    pub request: ResourceRequest,
+    /// `--time`; `None` takes the partition's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<TimeLimit>,
+    /// `--time-min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_min: Option<TimeLimit>,
+    /// `--begin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Timestamp>,
+    /// `--deadline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// `--array`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArraySpec>,
+    /// `--dependency`.
+    #[serde(default, skip_serializing_if = "Dependencies::is_empty")]
+    pub dependencies: Dependencies,
+    /// `--hold`.
+    #[serde(default)]
+    pub hold: bool,
+    /// `--requeue` or `--no-requeue`; `None` takes the cluster's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeue: Option<bool>,
+    /// `--nice`.
+    #[serde(default)]
+    pub nice: i32,
+    /// `--priority`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// `--reservation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
+    /// `--signal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_signal: Option<EarlySignal>,
+    /// `--kill-on-invalid-dep`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_on_invalid_dependency: Option<bool>,
+    /// `--no-kill`.
+    #[serde(default)]
+    pub no_kill: bool,
+    /// Directory in which it starts.
+    pub work_dir: Name,
+    /// File patterns as written; `None` for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Name>,
+    /// `--error`; `None` joins it with `output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Name>,
+    /// `--input`; `None` for `/dev/null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Name>,
+    /// `--open-mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_mode: Option<OpenMode>,
+    /// What `scontrol show job` prints as `Command`: the path of the script, or the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Name>,
+    /// Arguments given to the script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<Name>,
+    /// The script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<BlobId>,
+    /// The [`ExecutionContext`] as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<BlobId>,
+    /// Host and session from which it was submitted (`AllocNode:Sid`).
+    pub submit_host: Name,
+    /// Session number of the submitting shell.
+    #[serde(default)]
+    pub submit_session: u32,
+    /// The command line of the submit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submit_line: Option<Name>,
+    /// Things that are kept to be shown and used rarely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rare: Option<Box<RareOptions>>,
+    /// The dstack run of this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<RunReference>>,
+}
+
+/// Options that few jobs give. Kept apart so that a pending job stays small.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RareOptions {
+    /// `--comment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Name>,
+    /// Comment set by an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_comment: Option<Name>,
+    /// `--wckey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wckey: Option<Name>,
+    /// `--mail-type`, normalised as Slurm shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail_type: Option<Name>,
+    /// `--mail-user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail_user: Option<Name>,
+    /// Further options by their long name and value, kept to be shown (`network`, `extra`, `mcs-label`, …).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Name, Name)>,
+}
+
+/// What a process needs besides its command: environment, umask and limits, as they were at submit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ExecutionContext {
+    /// `NAME=value` lines.
+    pub environment: Vec<String>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Soft resource limits to pass on: Linux resource number and value (`u64::MAX` for unlimited).
+    #[serde(default)]
+    pub limits: Vec<(u32, u64)>,
+}
+
+/// Who holds a pending job back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// The user; user and operator may release.
+    User,
+    /// An operator; only an operator may release.
+    Admin,
+}
+
+/// A job's place in an array.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrayRole {
+    /// The record that stands for all tasks that have not started. Its id is the id of the array.
+    Waiting {
+        /// Tasks not yet started.
+        tasks: TaskSet,
+    },
+    /// One task with a record of its own. The last task to start keeps the id of the array.
+    Task {
+        /// The id of the array.
+        array_job_id: JobId,
+        /// Index within the array.
+        task_index: u32,
+    },
+}
+
+/// Nodes that have not yet confirmed that nothing of an ended start of a job is left on them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaning {
+    /// Which start of the job is cleaned up: the present one, or the one before where the job goes back to the queue.
+    pub restart: RestartCount,
+    /// The nodes, ascending. What the job held on its other nodes has been given back.
+    pub nodes: Vec<NodeIndex>,
+}
+
+/// The current row about one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// Number of the stored specification.
+    pub spec_id: SpecId,
+    /// The specification. Stored apart, see [`SpecId`].
+    pub spec: Arc<JobSpec>,
+    /// Its place in an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArrayRole>,
+    /// Base state.
+    pub state: JobState,
+    /// Ended, but nodes are still being cleaned (Slurm: COMPLETING). Its resources are still held there.
+    #[serde(default)]
+    pub completing: bool,
+    /// What is left of the clean-up; set exactly while [`Job::completing`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleaning: Option<Box<Cleaning>>,
+    /// Will go back to the queue when cleaned.
+    #[serde(default)]
+    pub requeue_pending: bool,
+    /// Why it waits or how it ended.
+    pub reason: Reason,
+    /// The long form of the reason, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_detail: Option<Name>,
+    /// Who holds it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Partition: the first asked for while pending, the one it runs in afterwards.
+    pub partition: Name,
+    /// Priority, at least 1; 0 for a held job.
+    pub priority: u32,
+    /// The limit in force: the user's, or the partition's default.
+    pub time_limit: TimeLimit,
+    /// When it was submitted, or last put back into the queue.
+    pub submit_time: Timestamp,
+    /// From when it may start; `None` while a dependency or a hold keeps it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eligible_time: Option<Timestamp>,
+    /// When it may start at the earliest (`--begin`, or the delay after a requeue).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin_time: Option<Timestamp>,
+    /// When it started; while pending, when the plan expects it to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When it ended; while running, when its limit ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+    /// When it was last suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend_time: Option<Timestamp>,
+    /// Time spent suspended before [`Job::suspend_time`].
+    #[serde(default)]
+    pub suspended: Span,
+    /// When the scheduler last looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_evaluated: Option<Timestamp>,
+    /// Which start this is.
+    #[serde(default)]
+    pub restart: RestartCount,
+    /// What it holds, or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Arc<Allocation>>,
+    /// Names of its nodes as a host list; stays readable when the configuration changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_list: Option<Name>,
+    /// Name of the first node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_host: Option<Name>,
+    /// Nodes the plan expects to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_nodes: Option<Name>,
+    /// How it ended.
+    #[serde(default)]
+    pub exit: ExitStatus,
+    /// The worst end of its steps.
+    #[serde(default)]
+    pub derived_exit: ExitStatus,
+    /// User who cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<u32>,
+    /// Dependencies still to be satisfied.
+    #[serde(default, skip_serializing_if = "Dependencies::is_empty")]
+    pub dependencies: Dependencies,
+    /// Number of the next ordinary step.
+    #[serde(default)]
+    pub next_step: u32,
+    /// The signal of [`JobSpec::early_signal`] was sent to this start.
+    #[serde(default)]
+    pub early_signal_sent: bool,
+}
+
+impl Job {
+    /// The array it belongs to, and its index where it is a single task.
+    pub fn array_job_id(&self) -> Option<JobId> {
+        match &self.array {
+            None => None,
+            Some(ArrayRole::Waiting { .. }) => Some(self.id),
+            Some(ArrayRole::Task { array_job_id, .. }) => Some(*array_job_id),
+        }
+    }
+
+    /// Its index within an array.
+    pub fn task_index(&self) -> Option<u32> {
+        match &self.array {
+            Some(ArrayRole::Task { task_index, .. }) => Some(*task_index),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds resources on nodes.
+    pub fn holds_resources(&self) -> bool {
+        self.completing || matches!(self.state, JobState::Running | JobState::Suspended)
+    }
+
+    /// How long it has run at `now`, without the time it was suspended.
+    pub fn run_time(&self, now: Timestamp) -> Span {
+        let Some(start) = self.start_time.filter(|_| self.state != JobState::Pending) else {
+            return Span::ZERO;
+        };
+        let until = match self.state {
+            JobState::Running => now,
+            JobState::Suspended => self.suspend_time.unwrap_or(now),
+            _ => self.end_time.unwrap_or(now),
+        };
+        Span((until.since(start).0 - self.suspended.0).max(0))
+    }
+}

@@ -1,0 +1,20 @@
+//! The vocabulary of Muster: identifiers, job specifications, resources, states, and how they are read and printed.
+//!
+//! Pure data and pure functions. Nothing here reads a clock, draws a random number or does I/O, and no other crate
+//! of the project is known here.
+
+pub mod array;
+pub mod config;
+pub mod dependency;
+pub mod fact;
+pub mod hostlist;
+pub mod ids;
+pub mod job;
+pub mod node;
+pub mod partition;
+pub mod planning;
+pub mod request;
+pub mod resources;
+pub mod state;
+pub mod step;
+pub mod time;

@@ -1,0 +1,95 @@
+//! Partitions: named groups of nodes with limits and preferences.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Name, NodeIndex};
+use crate::resources::Megabytes;
+use crate::time::TimeLimit;
+
+/// `State=` of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionState {
+    /// Takes and starts jobs.
+    #[default]
+    Up,
+    /// Takes jobs, starts none.
+    Down,
+    /// Takes no new jobs, starts those it has.
+    Drain,
+    /// Neither.
+    Inactive,
+}
+
+/// Default memory of jobs that ask for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryDefault {
+    /// `DefMemPerNode`.
+    PerNode(Megabytes),
+    /// `DefMemPerCPU`.
+    PerCpu(Megabytes),
+}
+
+/// `OverSubscribe=` of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverSubscribe {
+    /// Whole nodes only.
+    Exclusive,
+    /// Each core to one job.
+    #[default]
+    No,
+    /// Up to N jobs on a core when the job asks.
+    Yes(u32),
+    /// Up to N jobs on a core always.
+    Force(u32),
+}
+
+/// A partition as configured, with its present state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Name.
+    pub name: Name,
+    /// Nodes as written.
+    pub node_list: Name,
+    /// Nodes, ascending.
+    pub nodes: Vec<NodeIndex>,
+    /// Used for jobs that name none.
+    pub default: bool,
+    /// Present state.
+    pub state: PartitionState,
+    /// Limit of jobs that give none; `None` takes `time_max`.
+    pub time_default: Option<TimeLimit>,
+    /// Greatest limit.
+    pub time_max: TimeLimit,
+    /// Least number of nodes of a job.
+    pub nodes_min: u32,
+    /// Greatest number of nodes of a job; `None` for no limit.
+    pub nodes_max: Option<u32>,
+    /// Greatest number of CPUs of a job on one node.
+    pub cpus_per_node_max: Option<u32>,
+    /// Absolute order between partitions, higher first.
+    pub priority_tier: u16,
+    /// Term of the priority number.
+    pub priority_job_factor: u16,
+    /// Sharing of cores.
+    pub over_subscribe: OverSubscribe,
+    /// Memory of jobs that ask for none.
+    pub memory_default: Option<MemoryDefault>,
+    /// Greatest memory of a job.
+    pub memory_max: Option<MemoryDefault>,
+    /// Not shown to those who may not use it.
+    pub hidden: bool,
+    /// Only root may submit.
+    pub root_only: bool,
+    /// Unix groups that may use it; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups_allowed: Vec<Name>,
+    /// Accounts that may use it; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts_allowed: Vec<Name>,
+    /// Other keys of the configuration line, shown as written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Name, Name)>,
+}

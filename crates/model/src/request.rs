@@ -1,0 +1,469 @@
+//! What clients ask of the controller, and how it refuses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::TaskSet;
+use crate::dependency::Dependencies;
+use crate::ids::{JobId, Name, StepId};
+use crate::job::JobSpec;
+use crate::node::Node;
+use crate::partition::{Partition, PartitionState};
+use crate::planning::Expectation;
+use crate::state::{ExitStatus, JobState, Reason};
+use crate::step::{Step, StepLaunch, StepRequest};
+use crate::time::{TimeLimit, Timestamp};
+
+/// Names one job, a whole array, some tasks of an array, or a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobTarget {
+    /// The number as given: a job, or an array.
+    pub job_id: JobId,
+    /// `N_[1-3]`: only these tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskSet>,
+    /// `N.step`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepId>,
+}
+
+impl JobTarget {
+    /// The whole job or array `job_id`.
+    pub fn job(job_id: JobId) -> JobTarget {
+        JobTarget { job_id, tasks: None, step: None }
+    }
+}
+
+/// A change asked for by a client. Each is one atomic decision of the core.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Put a job into the queue. Answer: [`Answer::Submitted`].
+    Submit(Box<JobSpec>),
+    /// Say when and where a job would start, without submitting it. Answer: [`Answer::Expected`].
+    TestSubmit(Box<JobSpec>),
+    /// End jobs, or send them a signal.
+    Cancel(Cancel),
+    /// Hold pending jobs.
+    Hold {
+        /// Which.
+        target: JobTarget,
+        /// As the user (`uhold`) even when an operator asks.
+        as_user: bool,
+    },
+    /// Release held jobs.
+    Release(JobTarget),
+    /// Put a running or ended batch job back into the queue, optionally held.
+    Requeue {
+        /// Which.
+        target: JobTarget,
+        /// Held afterwards (`requeuehold`).
+        hold: bool,
+    },
+    /// Stop the processes of a running job.
+    Suspend(JobTarget),
+    /// Continue a suspended job.
+    Resume(JobTarget),
+    /// Change a job (`scontrol update JobId=`).
+    UpdateJob {
+        /// Which.
+        target: JobTarget,
+        /// What.
+        changes: Box<JobChanges>,
+    },
+    /// Change nodes (`scontrol update NodeName=`).
+    UpdateNodes {
+        /// Nodes as a host list.
+        nodes: Name,
+        /// What.
+        changes: NodeChanges,
+    },
+    /// Change the state of a partition (`scontrol update PartitionName=`).
+    UpdatePartition {
+        /// Which.
+        name: Name,
+        /// New state.
+        state: PartitionState,
+    },
+    /// Start a step within a job. Answer: [`Answer::StepCreated`], at once or when resources become free.
+    CreateStep {
+        /// The job.
+        job_id: JobId,
+        /// Resources.
+        request: Box<StepRequest>,
+        /// Execution.
+        launch: Box<StepLaunch>,
+    },
+    /// The client that held an allocation is done with it; the job ends with `exit`.
+    EndAllocation {
+        /// The job.
+        job_id: JobId,
+        /// How the client's command ended.
+        exit: ExitStatus,
+    },
+}
+
+/// What `scancel` and its kin ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Which.
+    pub target: JobTarget,
+    /// Only send this signal; `None` ends the job (CONT, TERM, KillWait, KILL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u8>,
+    /// To the batch shell only.
+    #[serde(default)]
+    pub batch_only: bool,
+    /// To the batch shell and all steps.
+    #[serde(default)]
+    pub full: bool,
+    /// Only if the job is in one of these states; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<JobState>,
+}
+
+/// Fields that `scontrol update JobId=` may change; `None` leaves them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each field has the meaning of the field of that name in JobSpec or ResourceRequest")]
+pub struct JobChanges {
+    pub name: Option<Name>,
+    pub partition: Option<Name>,
+    pub account: Option<Name>,
+    pub qos: Option<Name>,
+    pub time_limit: Option<TimeLimit>,
+    pub begin: Option<Timestamp>,
+    pub priority: Option<u32>,
+    pub nice: Option<i32>,
+    pub dependencies: Option<Dependencies>,
+    pub comment: Option<Name>,
+    pub admin_comment: Option<Name>,
+    pub constraint: Option<Name>,
+    pub nodes_required: Option<Name>,
+    pub nodes_excluded: Option<Name>,
+    pub nodes: Option<(u32, u32)>,
+    pub tasks: Option<u32>,
+    pub cpus_per_task: Option<u32>,
+    pub memory: Option<crate::resources::MemoryRequest>,
+    pub gres: Option<Vec<crate::resources::GresRequest>>,
+    pub requeue: Option<bool>,
+    pub array_throttle: Option<u32>,
+    pub output: Option<Name>,
+    pub error: Option<Name>,
+    pub work_dir: Option<Name>,
+    pub reservation: Option<Name>,
+    pub wckey: Option<Name>,
+    pub mail_type: Option<Name>,
+    pub mail_user: Option<Name>,
+}
+
+/// New state of a node asked for by an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeTransition {
+    /// Take no new jobs.
+    Drain,
+    /// Take no new jobs, end those that run.
+    Down,
+    /// Back to service: clears down, drain, fail.
+    Resume,
+    /// Clears drain only.
+    Undrain,
+    /// As [`NodeTransition::Drain`], for a fault.
+    Fail,
+}
+
+/// Fields that `scontrol update NodeName=` may change.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeChanges {
+    /// New state.
+    pub state: Option<NodeTransition>,
+    /// Reason; needed for drain, down and fail.
+    pub reason: Option<Name>,
+    /// New weight.
+    pub weight: Option<u32>,
+    /// New features.
+    pub features: Option<Vec<Name>>,
+}
+
+/// What the core answers to a [`Command`] that it accepts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done; nothing to say.
+    Done,
+    /// In the queue under this number.
+    Submitted(JobId),
+    /// Would start so.
+    Expected(Expectation),
+    /// The step has started.
+    StepCreated(Box<Step>),
+}
+
+/// Declares the refusals with Slurm's error number and text.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal $text:literal),+ $(,)?) => {
+        /// Why the controller refuses a request: Slurm's error, so that each dialect can say it in its own way.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum RefusalCode { $($(#[$doc])* $variant),+ }
+
+        impl RefusalCode {
+            /// Slurm's error number (slurm_errno.h), used by the REST API.
+            pub const fn number(self) -> u32 {
+                match self { $(RefusalCode::$variant => $number),+ }
+            }
+
+            /// Slurm's text.
+            pub const fn text(self) -> &'static str {
+                match self { $(RefusalCode::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// No such job.
+    InvalidJobId = 2017 "Invalid job id specified",
+    /// No such partition.
+    InvalidPartition = 2000 "Invalid partition name specified",
+    /// Partition is drained or inactive.
+    PartitionUnavailable = 2070 "Required partition not available (inactive or drain)",
+    /// Partition not usable by this user.
+    AccessDenied = 2002 "Access/permission denied",
+    /// No set of nodes can ever satisfy it.
+    NodeConfigUnavailable = 2014 "Requested node configuration is not available",
+    /// Node count makes no sense or exceeds the partition.
+    InvalidNodeCount = 2006 "Node count specification invalid",
+    /// More CPUs than can be.
+    TooManyCpus = 2005 "More processors requested than permitted",
+    /// No such node.
+    InvalidNodeName = 2018 "Invalid node name specified",
+    /// No such account, or not for this user and partition.
+    InvalidAccount = 2045 "Invalid account or account/partition combination specified",
+    /// No such QOS.
+    InvalidQos = 2066 "Invalid qos specification",
+    /// Dependency on an unknown job, or on itself.
+    Dependency = 2038 "Job dependency problem",
+    /// Limit missing or beyond the partition's.
+    InvalidTimeLimit = 2051 "Requested time limit is invalid (missing or exceeds some limit)",
+    /// No such feature.
+    InvalidFeature = 2029 "Invalid feature specification",
+    /// No such generic resource.
+    InvalidGres = 2072 "Invalid generic resource (gres) specification",
+    /// More memory than any node has.
+    MemoryUnavailable = 2044 "Memory required by task is not available",
+    /// No such reservation.
+    InvalidReservation = 2053 "Requested reservation is invalid",
+    /// Bad array.
+    InvalidArray = 2081 "Invalid job array specification",
+    /// No such licence.
+    InvalidLicense = 2048 "Invalid license specification",
+    /// Script larger than allowed, or otherwise unusable.
+    InvalidScript = 2012 "Pathname of a file, directory or other parameter too long",
+    /// Job has ended.
+    AlreadyDone = 2021 "Job/step already completing or completed",
+    /// Job has ended (as `hold`, `suspend` and `update` say it).
+    JobFinished = 2084 "Job has already finished",
+    /// Job waits.
+    JobPending = 2024 "Job is pending execution",
+    /// Job runs.
+    JobRunning = 2073 "Job is no longer pending execution",
+    /// Not possible with this kind of job or setting.
+    Disabled = 2037 "Requested operation is presently disabled",
+    /// Transition not allowed.
+    InvalidTransition = 2020 "Job can not be altered now, try again later",
+    /// Cannot start at once.
+    CannotStartImmediately = 2013 "Immediate execution impossible, insufficient priority",
+    /// Too many jobs in memory.
+    TooManyJobs = 11 "Slurm temporarily unable to accept job, sleeping and retrying",
+    /// Resources of the job are busy; the step waits or is refused.
+    NodesBusy = 2016 "Requested nodes are busy",
+    /// Step asks for more than the job holds.
+    StepTooLarge = 2014 "Requested node configuration is not available",
+    /// Node state asked for makes no sense.
+    InvalidNodeState = 2028 "Invalid node state specified",
+    /// No partition named, and the cluster has no default one.
+    NoPartition = 2001 "No partition specified or system default partition",
+    /// User's groups may not use the partition.
+    GroupNotAllowed = 2003 "User's group not permitted to use this partition",
+    /// No such user.
+    InvalidUser = 2010 "Invalid user id",
+    /// More or fewer nodes, or more time, than the partition allows.
+    PartitionConfigUnavailable = 2015 "Requested partition configuration not available now",
+    /// Task count makes no sense.
+    InvalidTaskCount = 2025 "Task count specification invalid",
+    /// Beyond a limit of the account or QOS.
+    AccountingPolicy = 2050 "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+    /// Job is suspended.
+    JobSuspended = 2077 "Job is current suspended, requested operation disabled",
+    /// Job neither runs nor is suspended.
+    JobNotRunning = 2085 "Job is not running",
+    /// Job is not suspended.
+    JobNotSuspended = 2087 "Job is not suspended",
+    /// `--batch` names features that the job does not ask for.
+    InvalidBatchFeature = 2114 "Job --batch option is invalid or not a subset of --constraints",
+    /// A list of trackable resources that names nothing.
+    InvalidTres = 2115 "Invalid Trackable RESource (TRES) specification",
+    /// Negative nice value of an ordinary user.
+    InvalidNice = 2123 "Invalid --nice value",
+    /// `--time-min` above the time limit.
+    InvalidTimeMin = 2124 "Invalid time-min specification (exceeds job's time or other limits)",
+    /// No such feature in `--prefer`.
+    InvalidPrefer = 2133 "Invalid preferred feature specification",
+    /// Step asks for generic resources that the job does not have.
+    InsufficientGres = 2134 "Insufficient GRES available in allocation",
+    /// Request that this build does not know how to do.
+    NotSupported = 2036 "Requested operation not supported on this system",
+    /// Internal error; see the log of the controller.
+    Internal = 1 "Unspecified error",
+}
+
+/// A refusal with what it was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Slurm's error.
+    pub code: RefusalCode,
+    /// What exactly was wrong, for people; may be empty.
+    #[serde(default)]
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with an explanation.
+    pub fn new(code: RefusalCode, detail: impl Into<String>) -> Refusal {
+        Refusal { code, detail: detail.into() }
+    }
+}
+
+impl From<RefusalCode> for Refusal {
+    fn from(code: RefusalCode) -> Self {
+        Refusal { code, detail: String::new() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.text())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A question to the published view; never touches the core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// Jobs in memory. Answered in chunks.
+    Jobs {
+        /// Only these jobs or arrays; `None` for all.
+        ids: Option<Vec<JobId>>,
+        /// Only jobs of these users (numbers); `None` for all.
+        uids: Option<Vec<u32>>,
+        /// Leave out jobs that have ended.
+        active_only: bool,
+    },
+    /// All nodes, all partitions, the names of the cluster: what `sinfo` needs.
+    Nodes,
+    /// Partitions only.
+    Partitions,
+    /// Running and waiting steps; `None` for all jobs.
+    Steps {
+        /// Only of this job.
+        job_id: Option<JobId>,
+    },
+    /// Parameters in force, for `scontrol show config`.
+    Config,
+    /// Is anybody there?
+    Ping,
+    /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
+    History(HistoryFilter),
+}
+
+/// Which jobs `sacct` wants. All conditions must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistoryFilter {
+    /// Only these jobs or arrays.
+    pub ids: Option<Vec<JobId>>,
+    /// Only of these users.
+    pub uids: Option<Vec<u32>>,
+    /// Active at or after this time (not ended before it).
+    pub since: Option<Timestamp>,
+    /// Submitted or active before this time.
+    pub until: Option<Timestamp>,
+    /// Only in these states.
+    pub states: Option<Vec<JobState>>,
+    /// Only with these names.
+    pub names: Option<Vec<Name>>,
+    /// Only in these partitions.
+    pub partitions: Option<Vec<Name>>,
+    /// Also earlier starts of requeued jobs.
+    pub duplicates: bool,
+}
+
+/// One part of the answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Query::Jobs`]; may come several times.
+    Jobs(Vec<std::sync::Arc<crate::job::Job>>),
+    /// To [`Query::Nodes`].
+    Nodes {
+        /// All nodes by index.
+        nodes: Vec<std::sync::Arc<Node>>,
+        /// All partitions by index.
+        partitions: Vec<std::sync::Arc<Partition>>,
+    },
+    /// To [`Query::Partitions`].
+    Partitions(Vec<std::sync::Arc<Partition>>),
+    /// To [`Query::Steps`].
+    Steps(Vec<std::sync::Arc<Step>>),
+    /// To [`Query::Config`].
+    Config(Vec<(String, String)>),
+    /// To [`Query::Ping`].
+    Pong(Pong),
+    /// To [`Query::History`]; may come several times.
+    History(Vec<HistoryRow>),
+    /// The question makes no sense.
+    Refused(Refusal),
+}
+
+/// A sign of life of the controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Name of the cluster.
+    pub cluster_name: Name,
+    /// Host of the controller.
+    pub host: Name,
+    /// Process number of the controller.
+    pub pid: u32,
+    /// Its version.
+    pub version: Name,
+    /// Its clock.
+    pub now: Timestamp,
+}
+
+/// One start of a job with its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// The job as it was, or is.
+    pub job: std::sync::Arc<crate::job::Job>,
+    /// Its steps in order of their start.
+    pub steps: Vec<Step>,
+}
+
+/// Something that happened to a job; what a waiting `sbatch --wait`, `srun` or `muster apply` listens to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobNews {
+    /// The job as it is now. For an array that is waited for as a whole, any of its records.
+    pub job: std::sync::Arc<crate::job::Job>,
+    /// Whether this is the last news: the job, or all tasks of the array, ended.
+    pub last: bool,
+    /// For an array: highest exit over its tasks so far.
+    pub exit: ExitStatus,
+    /// Present reason, for convenience.
+    pub reason: Reason,
+}

@@ -1,0 +1,151 @@
+//! A development cluster for tests: started by the real program, used through the real commands, taken down at the end.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A cluster in a temporary directory.
+pub struct Cluster {
+    directory: tempfile::TempDir,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
+}
+
+impl Cluster {
+    /// Starts a cluster with `muster dev up DIR ARGS`.
+    pub fn start(args: &[&str]) -> Cluster {
+        let directory = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary directory");
+        let cluster = Cluster { directory };
+        std::fs::create_dir(cluster.work()).expect("a directory for jobs");
+        cluster.up(args);
+        cluster
+    }
+
+    /// `muster dev up` on the same directory.
+    pub fn up(&self, args: &[&str]) {
+        let output = Command::new(env!("CARGO_BIN_EXE_muster")).args(["dev", "up"]).arg(self.path()).args(args).output().unwrap();
+        assert!(output.status.success(), "dev up: {}\n{}", String::from_utf8_lossy(&output.stderr), self.logs());
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where jobs are submitted and write their output.
+    pub fn work(&self) -> PathBuf {
+        self.path().join("work")
+    }
+
+    /// A shell line pointed at the cluster, run in its work directory.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("/bin/bash");
+        command.arg("-c").arg(line).current_dir(self.work()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy().into_owned();
+            if ["SLURM", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SALLOC_"].iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        let path = format!("{}:{}", self.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        command.env("PATH", path).env("SLURM_CONF", self.path().join("slurm.conf"));
+        command
+    }
+
+    /// Runs a shell line to its end.
+    pub fn run(&self, line: &str) -> Ran {
+        let output = self.command(line).output().expect("bash runs");
+        Ran {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    /// Runs a shell line that must succeed and gives its standard output without the last line end.
+    pub fn out(&self, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, 0, "{line}\nstdout: {}\nstderr: {}\n{}", ran.stdout, ran.stderr, self.logs());
+        ran.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// `sbatch --parsable ARGS`; the number.
+    pub fn submit(&self, args: &str) -> u32 {
+        let text = self.out(&format!("sbatch --parsable {args}"));
+        text.parse().unwrap_or_else(|_| panic!("sbatch printed {text:?}"))
+    }
+
+    /// State of a job as `scontrol` tells it.
+    pub fn state(&self, job: impl std::fmt::Display) -> String {
+        let text = self.run(&format!("scontrol -o show job {job}")).stdout;
+        let states = text.split_whitespace().find_map(|word| word.strip_prefix("JobState="));
+        states.unwrap_or("").to_owned()
+    }
+
+    /// Waits until a job is in `state`.
+    pub fn wait_state(&self, job: impl std::fmt::Display, state: &str) {
+        self.wait(&format!("job {job} to be {state}"), || self.state(&job) == state);
+    }
+
+    /// Waits for a condition with a deadline.
+    pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < end, "not seen in time: {what}\n{}\n{}", self.run("squeue; sinfo").stdout, self.logs());
+            #[expect(clippy::disallowed_methods, reason = "the interval of a wait with a deadline")]
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes a file in the work directory.
+    pub fn file(&self, name: &str, content: &str) {
+        std::fs::write(self.work().join(name), content).expect("a file in the work directory");
+    }
+
+    /// Reads a file of the work directory; empty when it does not exist.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.work().join(name)).unwrap_or_default()
+    }
+
+    /// Process number of the controller or of a node's agent.
+    pub fn pid(&self, name: &str) -> i32 {
+        let text = std::fs::read_to_string(self.path().join("run").join(format!("{name}.pid"))).expect("a pid file");
+        text.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process number")
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub fn kill(&self, name: &str) {
+        let pid = self.pid(name);
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
+        assert!(killed.success());
+        self.wait("the killed process to be gone", || !alive(pid));
+    }
+
+    /// The ends of all logs, for messages about failed tests.
+    pub fn logs(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.path().join("log")).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            all.push_str(&format!("--- {}\n{}\n", entry.path().display(), lines[lines.len().saturating_sub(15)..].join("\n")));
+        }
+        all
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(Command::new(env!("CARGO_BIN_EXE_muster")).args(["dev", "down"]).arg(self.path()).output());
+    }
+}

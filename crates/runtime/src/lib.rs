@@ -1,0 +1,24 @@
+//! What happens on a node: processes, control groups, terminals and the streams between them.
+//!
+//! One small **supervisor** process per node and spool directory owns all processes of jobs. It outlives the
+//! agent, so that an agent can be restarted or upgraded under running jobs. It knows nothing of queues, nodes
+//! or dialects: file names come expanded, environments come complete.
+//!
+//! Where to look:
+//!
+//! - [`mod@unit`]: what is started, and how it ended;
+//! - [`protocol`] and [`client`]: how an agent talks with the supervisor;
+//! - [`supervisor`]: the process itself; `muster supervisor --dir SPOOL` calls [`supervisor::run`];
+//! - [`wire`]: how the streams of a live step travel between a node and the waiting `srun`;
+//! - [`detect`]: what hardware and system this node has.
+
+pub mod client;
+pub mod detect;
+pub mod protocol;
+pub mod supervisor;
+pub mod unit;
+pub mod wire;
+
+mod cgroup;
+mod frame;
+mod system;

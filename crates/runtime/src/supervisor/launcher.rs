@@ -1,0 +1,223 @@
+//! Threads that start units.
+//!
+//! Opening a file on a dead file server can hang for ever; so can executing a program there. Only a launcher thread hangs
+//! then, and another takes its place. Launcher threads never end: the kernel kills a task when the *thread* that
+//! started it ends (`PR_SET_PDEATHSIG`), which is how tasks die with the supervisor.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::inbox::{Inbox, Mailbox, Message};
+use super::relay::RelayCommand;
+use super::spawn::Stack;
+use super::start_unit;
+use crate::cgroup::{Cgroups, UnitGroup};
+use crate::system;
+use crate::unit::{LaunchUnit, UnitKey};
+
+/// Threads when nothing hangs. More do not start processes faster than the kernel does.
+const THREADS_USUAL: usize = 4;
+
+/// Threads when much hangs.
+const THREADS_MAX: usize = 64;
+
+/// A launch that waits this long waits for something that hangs.
+const STUCK_AFTER: Duration = Duration::from_millis(100);
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Start a unit.
+    Launch(Launch),
+    /// Write a line to a unit's error file.
+    Write {
+        /// Which unit.
+        key: UnitKey,
+        /// Where.
+        file: Arc<OwnedFd>,
+        /// What.
+        line: Vec<u8>,
+    },
+}
+
+/// A unit with the blobs that it names.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) unit: Box<LaunchUnit>,
+    pub(crate) environment: Option<Arc<[u8]>>,
+    pub(crate) script: Option<Arc<[u8]>>,
+}
+
+/// A started task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartedTask {
+    pub(crate) rank: u32,
+    pub(crate) pid: i32,
+    /// [`Context::reaps`] before it was started: an end counted after this may be its own.
+    pub(crate) reaps_before: u64,
+}
+
+/// What became of a launch.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) key: UnitKey,
+    pub(crate) tasks: Vec<StartedTask>,
+    /// Why not all is as it should be: what was tried and the error.
+    pub(crate) problem: Option<(String, i32)>,
+    pub(crate) group: Option<UnitGroup>,
+    pub(crate) relay: Option<Arc<Mailbox<RelayCommand>>>,
+    /// The error file of the first task, for messages about the unit.
+    pub(crate) error_file: Option<Arc<OwnedFd>>,
+}
+
+impl Launched {
+    pub(crate) fn new(key: UnitKey) -> Launched {
+        Launched {
+            key,
+            tasks: Vec::new(),
+            problem: None,
+            group: None,
+            relay: None,
+            error_file: None,
+        }
+    }
+}
+
+/// What all launches share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) spool: PathBuf,
+    /// `@ID`, behind the unit in the mark of its processes.
+    pub(crate) mark_suffix: String,
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
+    /// Limits as they were before the supervisor raised its own.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// CPUs of this machine.
+    pub(crate) cpus: Vec<u32>,
+    /// Number of processes that the main thread has waited for.
+    pub(crate) reaps: Arc<AtomicU64>,
+    pub(crate) main: Arc<Inbox>,
+}
+
+impl Context {
+    /// The present count of ended processes.
+    pub(crate) fn reaps_now(&self) -> u64 {
+        self.reaps.load(Ordering::SeqCst)
+    }
+}
+
+/// The threads.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    context: Context,
+    queue: Mutex<Queue>,
+    ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(Instant, Work)>,
+    idle: usize,
+    threads: usize,
+}
+
+impl Launcher {
+    /// Starts the usual threads.
+    pub(crate) fn start(context: Context) -> io::Result<Launcher> {
+        let shared = Arc::new(Shared {
+            context,
+            queue: Mutex::default(),
+            ready: Condvar::new(),
+        });
+        let launcher = Launcher { shared };
+        for _ in 0..THREADS_USUAL.min(launcher.shared.context.cpus.len().max(2)) {
+            launcher.add_thread()?;
+        }
+        Ok(launcher)
+    }
+
+    /// Has `work` done.
+    pub(crate) fn submit(&self, work: Work) {
+        self.shared.lock().waiting.push_back((Instant::now(), work));
+        self.shared.ready.notify_one();
+    }
+
+    /// Adds a thread where work waits because all threads hang. To be called now and then while work is under way.
+    pub(crate) fn relieve(&self) {
+        let is_stuck = {
+            let queue = self.shared.lock();
+            let oldest = queue.waiting.front().map(|(since, _)| since.elapsed());
+            queue.idle == 0 && queue.threads < THREADS_MAX && oldest.is_some_and(|age| age > STUCK_AFTER)
+        };
+        if is_stuck {
+            self.add_thread()
+                .unwrap_or_else(|error| tracing::warn!(%error, "cannot add a launcher thread"));
+        }
+    }
+
+    fn add_thread(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        std::thread::Builder::new()
+            .name("launcher".into())
+            .stack_size(512 << 10)
+            .spawn(move || shared.serve())?;
+        self.shared.lock().threads += 1;
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut stack = Stack::new();
+        loop {
+            match self.next() {
+                Work::Launch(launch) => {
+                    let key = launch.unit.key;
+                    // A thread must not end, for its tasks would die with it.
+                    let launched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        start_unit::launch(&self.context, launch, &mut stack)
+                    }));
+                    let launched = launched.unwrap_or_else(|_| {
+                        let mut launched = Launched::new(key);
+                        launched.problem = Some(("launcher panicked".into(), 0));
+                        launched
+                    });
+                    self.context.main.send(Message::Launched(Box::new(launched)));
+                }
+                Work::Write { key, file, line } => {
+                    use std::os::fd::AsRawFd;
+                    if let Err(error) = system::write(file.as_raw_fd(), &line) {
+                        tracing::info!(unit = %key, %error, "cannot write a message to the error file");
+                    }
+                    self.context.main.send(Message::Written { key });
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Work {
+        let mut queue = self.lock();
+        loop {
+            if let Some((_, work)) = queue.waiting.pop_front() {
+                return work;
+            }
+            queue.idle += 1;
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+}

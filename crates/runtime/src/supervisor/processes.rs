@@ -1,0 +1,185 @@
+//! Finding processes of units where no control group holds them.
+//!
+//! Three facts together leave no hiding place for ordinary programs: tasks are sessions of their own; the supervisor
+//! is a *subreaper*, so that whatever daemonises becomes its child; and each task's environment carries a mark that
+//! children inherit. Only a program that leaves its session, orphans itself and clears its environment while its
+//! unit runs cannot be told to which unit it belongs.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+/// Name of the environment variable that marks the processes of a unit: `MUSTER_UNIT=12.0.batch@5f3a…`. The part
+/// after `@` tells supervisors of one machine apart.
+pub(crate) const MARK_NAME: &str = "MUSTER_UNIT";
+
+/// What `/proc/PID/stat` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProcessStat {
+    pub(crate) pid: i32,
+    pub(crate) is_zombie: bool,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    /// User and system CPU time with waited-for children, clock ticks.
+    pub(crate) user_ticks: u64,
+    pub(crate) system_ticks: u64,
+    /// Resident set, pages.
+    pub(crate) rss_pages: u64,
+}
+
+/// Reads one process; `None` when it is gone.
+pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<ProcessStat> {
+    // The name in parentheses may hold anything, parentheses too.
+    let (front, rest) = text.rsplit_once(") ")?;
+    let pid = front.split(' ').next()?.parse().ok()?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let number = |index: usize| -> Option<u64> { fields.get(index)?.trim().parse().ok() };
+    Some(ProcessStat {
+        pid,
+        is_zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        user_ticks: number(11)?.saturating_add(number(13)?),
+        system_ticks: number(12)?.saturating_add(number(14)?),
+        rss_pages: number(21).unwrap_or(0),
+    })
+}
+
+/// All processes of this machine.
+pub(crate) fn all() -> Vec<ProcessStat> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+/// Children of the supervisor's main thread. Tasks are children of launcher threads, so these are only processes that
+/// lost their parents, and the list is almost always empty.
+pub(crate) fn orphans() -> Vec<i32> {
+    let own = std::process::id();
+    match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
+        Ok(text) => text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect(),
+        // A kernel without CONFIG_PROC_CHILDREN. Includes the tasks, which the caller knows.
+        Err(_) => all()
+            .iter()
+            .filter(|process| process.parent == own as i32)
+            .map(|process| process.pid)
+            .collect(),
+    }
+}
+
+/// The value of [`MARK_NAME`] in the environment with which a process was started.
+pub(crate) fn mark(pid: i32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = bytes.split(|byte| *byte == 0).find_map(|variable| {
+        variable
+            .strip_prefix(MARK_NAME.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="))
+    })?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+/// Living processes of a unit, ascending: those in the sessions of its tasks, their descendants, and those with its
+/// mark that became orphans, with their descendants.
+pub(crate) fn of_unit(processes: &[ProcessStat], tasks: &HashSet<i32>, unit_mark: &str) -> Vec<i32> {
+    let own = std::process::id() as i32;
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    let mut found: Vec<i32> = Vec::new();
+    for process in processes {
+        children.entry(process.parent).or_default().push(process.pid);
+        let is_member = tasks.contains(&process.pid)
+            || tasks.contains(&process.session)
+            || (process.parent == own && mark(process.pid).as_deref() == Some(unit_mark));
+        if is_member {
+            found.push(process.pid);
+        }
+    }
+    let mut members: HashSet<i32> = HashSet::new();
+    while let Some(pid) = found.pop() {
+        if pid != own && members.insert(pid) {
+            found.extend(children.get(&pid).into_iter().flatten());
+        }
+    }
+    let mut living: Vec<i32> = processes
+        .iter()
+        .filter(|process| !process.is_zombie && members.contains(&process.pid))
+        .map(|process| process.pid)
+        .collect();
+    living.sort_unstable();
+    living
+}
+
+/// Living processes with the mark of any unit of the supervisor `mark_suffix` (`@…`), whoever their parents are.
+pub(crate) fn with_mark_suffix(mark_suffix: &str) -> Vec<i32> {
+    let own = std::process::id() as i32;
+    all()
+        .iter()
+        .filter(|process| !process.is_zombie && process.pid != own)
+        .filter(|process| mark(process.pid).is_some_and(|mark| mark.ends_with(mark_suffix)))
+        .map(|process| process.pid)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_read_behind_any_name() {
+        let line = "42 (a) b (c) S 7 41 40 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 55 18446744073709551615 1";
+        let expected = ProcessStat {
+            pid: 42,
+            is_zombie: false,
+            parent: 7,
+            session: 40,
+            user_ticks: 40,
+            system_ticks: 60,
+            rss_pages: 55,
+        };
+        assert_eq!(parse_stat(line), Some(expected));
+        assert_eq!(parse_stat("42 (a"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn descendants_belong_to_their_unit() {
+        let process = |pid, parent, session, is_zombie| ProcessStat {
+            pid,
+            is_zombie,
+            parent,
+            session,
+            user_ticks: 0,
+            system_ticks: 0,
+            rss_pages: 0,
+        };
+        let own = std::process::id() as i32;
+        let processes = [
+            process(-10, own, -10, false), // a task
+            process(-11, -10, -10, false), // its child
+            process(-12, -11, -12, false), // in a session of its own, parent still there
+            process(-13, -12, -12, true),  // a zombie below
+            process(-20, own, -10, false), // orphan, same session
+            process(-30, own, -30, false), // another unit
+        ];
+        assert_eq!(
+            of_unit(&processes, &HashSet::from([-10]), "x"),
+            [-20, -12, -11, -10]
+        );
+    }
+
+    #[test]
+    fn this_process_is_seen() {
+        let own = std::process::id() as i32;
+        assert!(all().iter().any(|process| process.pid == own));
+        assert_eq!(mark(own), std::env::var(MARK_NAME).ok());
+    }
+}

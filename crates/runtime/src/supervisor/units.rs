@@ -1,0 +1,322 @@
+//! The table of units and their way from launch to end.
+//!
+//! `Launching → Running → Cleaning → Draining → (gone)`. *Cleaning*: all tasks have ended, what they left behind is
+//! being killed. *Draining*: no process is left, the relay sends the rest. Only then the end is written down and told,
+//! so that whoever hears of it can rely on output and processes.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_model::state::{ExitStatus, Usage};
+use muster_model::time::Timestamp;
+
+use super::inbox::Mailbox;
+use super::launcher::{Launch, Launched};
+use super::processes;
+use super::relay::RelayCommand;
+use crate::cgroup::UnitGroup;
+use crate::protocol::SignalScope;
+use crate::system;
+use crate::unit::{Outcome, RunningUnit, TaskEnd, UnitEnd, UnitKey};
+
+/// Slurm's exit status of a job that could not be set up on its node (`ExitCode=0:53`).
+pub(crate) const SETUP_FAILED: ExitStatus = ExitStatus::signaled(53);
+
+/// How long a unit's end waits for a message to be written to a file that may hang.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon to look again at processes that have been killed but are still there; then less and less often.
+const CLEAN_INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+/// How often to look at processes that hang in the kernel.
+const CLEAN_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// How often to kill again what does not die.
+const KILL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where a unit is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Launching,
+    Running,
+    Cleaning,
+    Draining,
+}
+
+/// One task of a unit.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) rank: u32,
+    pub(crate) pid: i32,
+    pub(crate) end: Option<TaskEnd>,
+}
+
+/// What was asked of a unit while it was being launched.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Signal(u8, SignalScope),
+    Terminate(Duration, Option<String>),
+    Suspend(bool),
+}
+
+/// One unit that has not ended.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) key: UnitKey,
+    pub(crate) start_time: Timestamp,
+    pub(crate) phase: Phase,
+    phase_since: Instant,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) mark: String,
+    pub(crate) group: Option<UnitGroup>,
+    pub(crate) relay: Option<Arc<Mailbox<RelayCommand>>>,
+    pub(crate) error_file: Option<Arc<OwnedFd>>,
+    pub(crate) has_script: bool,
+    pub(crate) problem: Option<(String, i32)>,
+    pub(crate) out_of_memory: bool,
+    pub(crate) wishes: Vec<Wish>,
+    pub(crate) suspended: bool,
+    pub(crate) terminated: bool,
+    /// When to kill, once it was asked to end.
+    pub(crate) kill_at: Option<Instant>,
+    /// A message is being written; until then the end waits.
+    pub(crate) writing_until: Option<Instant>,
+    /// TERM follows the message.
+    pub(crate) term_after_writing: bool,
+}
+
+impl Unit {
+    /// A unit whose launch is about to be made.
+    pub(crate) fn new(launch: &Launch, start_time: Timestamp, mark_suffix: &str) -> Unit {
+        let key = launch.unit.key;
+        Unit {
+            key,
+            start_time,
+            phase: Phase::Launching,
+            phase_since: Instant::now(),
+            tasks: Vec::new(),
+            mark: format!("{key}{mark_suffix}"),
+            group: None,
+            relay: None,
+            error_file: None,
+            has_script: launch.script.is_some(),
+            problem: None,
+            out_of_memory: false,
+            wishes: Vec::new(),
+            suspended: false,
+            terminated: false,
+            kill_at: None,
+            writing_until: None,
+            term_after_writing: false,
+        }
+    }
+
+    /// Takes over what the launcher has made.
+    pub(crate) fn launched(&mut self, launched: Launched) {
+        self.set_phase(Phase::Running);
+        self.group = launched.group;
+        self.relay = launched.relay;
+        self.error_file = launched.error_file;
+        self.problem = launched.problem;
+        self.tasks = launched
+            .tasks
+            .iter()
+            .map(|task| Task {
+                rank: task.rank,
+                pid: task.pid,
+                end: None,
+            })
+            .collect();
+    }
+
+    /// Moves on.
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.phase_since = Instant::now();
+    }
+
+    /// Process numbers by rank.
+    pub(crate) fn pids(&self) -> Vec<(u32, u32)> {
+        self.tasks
+            .iter()
+            .map(|task| (task.rank, task.pid as u32))
+            .collect()
+    }
+
+    /// Tasks that have not ended.
+    pub(crate) fn living_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(|task| task.end.is_none())
+    }
+
+    /// For [`crate::protocol::Hello`].
+    pub(crate) fn running(&self) -> RunningUnit {
+        RunningUnit {
+            key: self.key,
+            start_time: self.start_time,
+            pids: self.pids(),
+            suspended: self.suspended,
+            terminating: self.terminated,
+        }
+    }
+
+    /// Notes the end of a task; `true` when it was the last.
+    pub(crate) fn task_ended(&mut self, index: usize, exit: ExitStatus, usage: Usage) -> bool {
+        if let Some(task) = self.tasks.get_mut(index) {
+            task.end = Some(TaskEnd {
+                rank: task.rank,
+                exit,
+                usage,
+            });
+            self.tell_relay(RelayCommand::TaskEnded(self.tasks[index].rank, exit));
+        }
+        self.living_tasks().next().is_none()
+    }
+
+    /// All processes of the unit that live now.
+    pub(crate) fn living(&self) -> Vec<i32> {
+        match &self.group {
+            Some(group) => group.pids(),
+            None => {
+                let tasks = self.tasks.iter().map(|task| task.pid).collect();
+                processes::of_unit(&processes::all(), &tasks, &self.mark)
+            }
+        }
+    }
+
+    /// Kills everything that lives. To be repeated until nothing does.
+    pub(crate) fn kill(&self) {
+        match &self.group {
+            Some(group) => group.kill(),
+            None => self
+                .living()
+                .into_iter()
+                .for_each(|pid| system::kill(pid, libc::SIGKILL)),
+        }
+    }
+
+    /// Looks whether anything is left behind by tasks that have all ended, and kills it. `orphans` are the
+    /// supervisor's children that are no tasks.
+    pub(crate) fn is_clean(&mut self, orphans: &mut Orphans) -> bool {
+        let is_empty = match &self.group {
+            Some(group) => group.pids().is_empty(),
+            None => !orphans.any_of(self),
+        };
+        if !is_empty {
+            self.kill();
+        }
+        is_empty
+    }
+
+    /// Whether nothing holds the end back any more.
+    pub(crate) fn is_written(&self, now: Instant) -> bool {
+        self.writing_until.is_none_or(|until| now >= until)
+    }
+
+    /// A message is on its way to the error file.
+    pub(crate) fn writes(&mut self, now: Instant) {
+        self.writing_until = Some(now + WRITE_PATIENCE);
+    }
+
+    /// Tells the relay, if there is one.
+    pub(crate) fn tell_relay(&self, command: RelayCommand) {
+        if let Some(relay) = &self.relay {
+            relay.send(command);
+        }
+    }
+
+    /// When this unit next needs attention without being called.
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let pause = now.saturating_duration_since(self.phase_since) / 4;
+        let cleaning = (self.phase == Phase::Cleaning)
+            .then(|| now + pause.clamp(CLEAN_INTERVAL_MIN, CLEAN_INTERVAL_MAX));
+        // A kill waits for the message.
+        let kill_at = self
+            .kill_at
+            .map(|at| self.writing_until.map_or(at, |until| until.max(at)));
+        [kill_at, cleaning, self.writing_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Sets the time of the next kill.
+    pub(crate) fn kill_again(&mut self, now: Instant) {
+        self.kill_at = Some(now + KILL_INTERVAL);
+    }
+
+    /// How it ended.
+    pub(crate) fn end(&self, end_time: Timestamp) -> UnitEnd {
+        let mut tasks: Vec<TaskEnd> = self.tasks.iter().filter_map(|task| task.end.clone()).collect();
+        tasks.sort_by_key(|task| task.rank);
+        let mut usage = Usage::default();
+        tasks.iter().for_each(|task| usage.add(task.usage));
+        let worst = tasks.iter().map(|task| task.exit).reduce(ExitStatus::worse);
+        let (outcome, exit) = match &self.problem {
+            Some((message, errno)) => (
+                Outcome::NotStarted {
+                    message: message.clone(),
+                    errno: *errno,
+                },
+                SETUP_FAILED,
+            ),
+            None => (Outcome::Ran, worst.unwrap_or_default()),
+        };
+        UnitEnd {
+            key: self.key,
+            outcome,
+            exit,
+            tasks,
+            usage,
+            start_time: self.start_time,
+            end_time,
+            out_of_memory: self.out_of_memory,
+            terminated: self.terminated,
+        }
+    }
+}
+
+/// To which units the supervisor's orphans belong, looked up once for each orphan.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    known: HashMap<i32, (i32, Option<String>)>,
+}
+
+impl Orphans {
+    /// Whether any orphan belongs to `unit`.
+    fn any_of(&mut self, unit: &Unit) -> bool {
+        let present = processes::orphans();
+        if present.is_empty() {
+            self.known.clear();
+            return false;
+        }
+        self.known.retain(|pid, _| present.contains(pid));
+        present.iter().any(|pid| {
+            let Some(stat) = processes::stat(*pid).filter(|stat| !stat.is_zombie) else {
+                return false;
+            };
+            let (session, mark) = self
+                .known
+                .entry(*pid)
+                .or_insert_with(|| (stat.session, processes::mark(*pid)));
+            unit.tasks.iter().any(|task| task.pid == *session) || mark.as_deref() == Some(unit.mark.as_str())
+        })
+    }
+}
+
+/// Turns what `wait4` gives into our words.
+pub(crate) fn exit_of(status: i32, usage: &libc::rusage) -> (ExitStatus, Usage) {
+    let exit = if libc::WIFSIGNALED(status) {
+        ExitStatus::signaled(libc::WTERMSIG(status) as u8)
+    } else {
+        ExitStatus::exited(libc::WEXITSTATUS(status) as u8)
+    };
+    let microseconds = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    let usage = Usage {
+        user_cpu_us: microseconds(usage.ru_utime),
+        system_cpu_us: microseconds(usage.ru_stime),
+        rss_kb_max: usage.ru_maxrss.max(0) as u64,
+    };
+    (exit, usage)
+}

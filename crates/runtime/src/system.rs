@@ -1,0 +1,160 @@
+//! Thin wrappers around system calls that the standard library does not offer, with errors as [`io::Error`].
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use muster_model::time::Timestamp;
+
+/// Longest path that fits into a Unix socket address with its closing NUL.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// The result of a system call that gives -1 on error.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Wall clock time.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Error number of `error`, 0 where there is none.
+pub(crate) fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(0)
+}
+
+/// Calls `use_path` with a path that fits into a socket address: `path` itself, or one through `/proc/self/fd`.
+pub(crate) fn with_short_socket_path<T>(
+    path: &Path,
+    use_path: impl FnOnce(PathBuf) -> io::Result<T>,
+) -> io::Result<T> {
+    if path.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
+        return use_path(path.to_owned());
+    }
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "socket path without directory",
+        ));
+    };
+    let dir = std::fs::File::open(dir)?;
+    use_path(
+        Path::new("/proc/self/fd")
+            .join(dir.as_raw_fd().to_string())
+            .join(name),
+    )
+}
+
+/// To be called in a fresh child: makes a session, and leaves only the grandchild, which so belongs to nobody.
+///
+/// Makes only system calls that are safe after fork.
+pub(crate) fn detach() -> io::Result<()> {
+    // SAFETY: plain system calls without pointers; the parent part ends at once without running destructors.
+    unsafe {
+        check(libc::setsid())?;
+        match check(libc::fork())? {
+            0 => Ok(()),
+            _ => libc::_exit(0),
+        }
+    }
+}
+
+/// A pair of pipe ends that are closed on exec: (read, write).
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds: [RawFd; 2] = [-1; 2];
+    // SAFETY: the array has room for the two descriptors; on success both are ours alone.
+    unsafe {
+        check(libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// Makes reads and writes of `fd` return instead of waiting.
+pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: plain system calls on a descriptor number; a bad number gives an error.
+    unsafe {
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Reads once. `Ok(0)` is the end.
+pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is ours and as long as told.
+    let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes once.
+pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the bytes are ours and as many as told.
+    let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits until one of `fds` is ready or `timeout_ms` (negative for ever) has passed. An interruption counts as ready.
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<()> {
+    // SAFETY: the slice is ours and as long as told.
+    match check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// An entry for [`poll`].
+pub(crate) fn pollfd(fd: RawFd, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    }
+}
+
+/// Sends a signal to a process, or with a negative number to a process group. That it is gone is no error.
+pub(crate) fn kill(pid: i32, signal: i32) {
+    // SAFETY: a plain system call without pointers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Whether an error only says "not now".
+pub(crate) fn is_retry(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// User of the process at the other end of a Unix socket.
+pub(crate) fn peer_uid(fd: RawFd) -> io::Result<u32> {
+    // SAFETY: all-zero is a valid value; the structure is our own and as long as told.
+    unsafe {
+        let mut peer: libc::ucred = std::mem::zeroed();
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        let place = std::ptr::from_mut(&mut peer).cast();
+        check(libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            place,
+            &mut length,
+        ))?;
+        Ok(peer.uid)
+    }
+}
+
+/// The C library's words for an error number, as Slurm's messages end with.
+pub(crate) fn error_text(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let suffix = format!(" (os error {errno})");
+    text.strip_suffix(suffix.as_str()).unwrap_or(&text).to_owned()
+}

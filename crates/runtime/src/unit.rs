@@ -1,0 +1,266 @@
+//! A *unit*: one step of one start of a job on this node, the thing a supervisor starts, watches and ends.
+//!
+//! The batch script, each `srun` and the shell of `salloc` are units. What a unit needs comes as data: the agent
+//! has expanded file patterns, composed environments and chosen CPUs before.
+
+use std::fmt;
+use std::str::FromStr;
+
+use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
+use muster_model::state::{ExitStatus, Usage};
+use muster_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Names a unit. A supervisor starts each key at most once, whatever fails and however often it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnitKey {
+    /// The job.
+    #[serde(rename = "j")]
+    pub job_id: JobId,
+    /// Which start of the job.
+    #[serde(rename = "r", default)]
+    pub restart: RestartCount,
+    /// Which step.
+    #[serde(rename = "s")]
+    pub step: StepId,
+}
+
+/// Prints `job.restart.step`: `12.0.batch`, `12.1.3`.
+impl fmt::Display for UnitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.job_id, self.restart.0, self.step)
+    }
+}
+
+impl FromStr for UnitKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("invalid unit {text:?}");
+        let (job, rest) = text.split_once('.').ok_or_else(bad)?;
+        let (restart, step) = rest.split_once('.').ok_or_else(bad)?;
+        Ok(UnitKey {
+            job_id: JobId(job.parse().map_err(|_| bad())?),
+            restart: RestartCount(restart.parse().map_err(|_| bad())?),
+            step: step.parse()?,
+        })
+    }
+}
+
+/// Where a task's standard input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A file, already expanded; relative to the unit's directory.
+    File(String),
+    /// The client at [`LaunchUnit::client`].
+    Client,
+}
+
+/// Where a task's standard output or error goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A file, already expanded; relative to the unit's directory. Streams and tasks of one unit that name the
+    /// same file share one open file, so nothing of it is overwritten.
+    File(String),
+    /// The client at [`LaunchUnit::client`].
+    Client,
+}
+
+/// The three streams of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Streams {
+    /// Standard input.
+    #[serde(default)]
+    pub input: Input,
+    /// Standard output.
+    #[serde(default)]
+    pub output: Output,
+    /// Standard error; `None` joins it with output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Output>,
+    /// Files are continued rather than emptied.
+    #[serde(default)]
+    pub append: bool,
+}
+
+/// One process to start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskLaunch {
+    /// Global rank within the step.
+    pub rank: u32,
+    /// `NAME=value`, added to (or replacing those of) the unit's environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
+    /// Program and arguments, where they differ from [`LaunchUnit::command`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Streams, where they differ from [`LaunchUnit::streams`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
+    /// CPUs of this task, where they differ from [`LaunchUnit::affinity`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Vec<u32>>,
+}
+
+/// The user a unit runs as. Only a supervisor of root can take over another user than its own; else the launch is
+/// refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UnitUser {
+    /// User number.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups; empty takes only `gid`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<u32>,
+}
+
+/// The waiting client of a live step; see [`crate::wire`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientLink {
+    /// `host:port`.
+    pub address: String,
+    /// Secret that the client gave out for this step.
+    pub cookie: String,
+    /// Name by which the client knows this node.
+    pub node_name: String,
+}
+
+/// Everything needed to start one unit.
+///
+/// Scripts and environments are sent once ([`crate::protocol::Request::Put`]) and named by content afterwards,
+/// so that the launch of one task of a large array is a few hundred bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaunchUnit {
+    /// Which unit.
+    pub key: UnitKey,
+    /// Whose.
+    pub user: UnitUser,
+    /// Directory to start in. Where it cannot be entered, `/tmp` is used and the unit's error stream says so.
+    pub work_dir: String,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Soft resource limits: Linux resource number and value (`u64::MAX` for unlimited). A value above the hard
+    /// limit becomes the hard limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<(u32, u64)>,
+    /// The environment blob: `NAME=value` strings, each ended by a NUL byte (see
+    /// [`crate::protocol::environment_blob`]). `None` for an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BlobId>,
+    /// `NAME=value`, added to (or replacing those of) the blob.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
+    /// The batch script. It is put into `SPOOL/jobNNNNN/slurm_script`, mode 0700, owned by the user, and executed
+    /// there; [`LaunchUnit::command`] then holds its arguments only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<BlobId>,
+    /// Program and arguments. A program without `/` is searched in `PATH` of the task's environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Streams of all tasks.
+    #[serde(default)]
+    pub streams: Streams,
+    /// The processes, at least one. Each gets `SLURM_TASK_PID` with its process number, and the variable
+    /// `MUSTER_UNIT` by which its descendants are found.
+    pub tasks: Vec<TaskLaunch>,
+    /// CPUs of this machine to bind to; empty binds nothing. Numbers that this machine has not are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affinity: Vec<u32>,
+    /// Memory limit in bytes, enforced where a memory control group can be made; `None` for none. To be given only
+    /// where the site wants it enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// The client, where a stream is [`Output::Client`] or [`Input::Client`], or where ends are to be told live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientLink>,
+    /// Rank 0 gets a terminal of this many rows and columns for all three streams; needs a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pty: Option<(u16, u16)>,
+    /// Name that begins messages of the launcher in the unit's error stream (`slurmstepd: error: …`). Empty
+    /// for `slurmstepd`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message_name: String,
+}
+
+/// How one task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEnd {
+    /// Global rank.
+    pub rank: u32,
+    /// Exit code or signal. A program that cannot be executed gives the error number (2 not found, 13 not
+    /// allowed), as slurmstepd does.
+    pub exit: ExitStatus,
+    /// What the process and its waited-for children used.
+    pub usage: Usage,
+}
+
+/// In what way a unit came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its tasks ran and ended.
+    Ran,
+    /// It could not be set up on this node (a file not to be opened, no more processes, …); no task of it ran,
+    /// or the tasks already started were killed.
+    NotStarted {
+        /// What was tried and why it failed, for logs.
+        message: String,
+        /// Linux error number, 0 where there is none.
+        errno: i32,
+    },
+    /// The supervisor died under it. Its processes are gone; how they ended is not known.
+    Lost,
+}
+
+/// How a unit ended. Kept on disk until acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitEnd {
+    /// Which unit.
+    pub key: UnitKey,
+    /// In what way.
+    pub outcome: Outcome,
+    /// The worst end of its tasks (see [`ExitStatus::worse`]).
+    pub exit: ExitStatus,
+    /// Ends of its tasks, ascending by rank.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskEnd>,
+    /// Sum over its tasks.
+    #[serde(default)]
+    pub usage: Usage,
+    /// When its launch was accepted.
+    pub start_time: Timestamp,
+    /// When its last process was gone.
+    pub end_time: Timestamp,
+    /// A process of it was killed for reaching the memory limit.
+    #[serde(default)]
+    pub out_of_memory: bool,
+    /// It was asked to end ([`crate::protocol::Request::Terminate`]) before it ended.
+    #[serde(default)]
+    pub terminated: bool,
+}
+
+/// A unit that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningUnit {
+    /// Which unit.
+    pub key: UnitKey,
+    /// When its launch was accepted.
+    pub start_time: Timestamp,
+    /// Process numbers by rank; empty while it is being set up.
+    pub pids: Vec<(u32, u32)>,
+    /// Stopped by [`crate::protocol::Request::Suspend`].
+    #[serde(default)]
+    pub suspended: bool,
+    /// Asked to end.
+    #[serde(default)]
+    pub terminating: bool,
+}

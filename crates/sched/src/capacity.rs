@@ -1,0 +1,108 @@
+//! How much of a job fits on one node.
+
+use muster_model::resources::GresScope;
+
+use crate::ask::{Ask, MemoryNeed, Spread};
+use crate::fleet::Fleet;
+
+/// What a node offers to a job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer<'a> {
+    pub(crate) node: u32,
+    pub(crate) cpus: u32,
+    pub(crate) memory: u64,
+    /// Units by column.
+    pub(crate) columns: &'a [u32],
+}
+
+/// Tasks of `ask` that fit into `offer`; 0 when the node cannot be part of the job.
+///
+/// For a job whose tasks are not limited by CPUs (`--overcommit`) the number only compares nodes.
+#[inline]
+pub(crate) fn tasks(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
+    let node = offer.node as usize;
+    if offer.cpus < ask.cpus_per_node_min {
+        return 0;
+    }
+    if ask.whole_node && offer.cpus != fleet.cpus[node] {
+        return 0;
+    }
+    let per_core = fleet.cpus_per_core[node];
+    let mut cpus = offer.cpus;
+    if let Some(quota) = ask.quota {
+        cpus = cpus.min(offer.columns[quota]);
+        if ask.whole_node && cpus != offer.cpus {
+            return 0;
+        }
+    }
+    match ask.memory {
+        MemoryNeed::NotCounted | MemoryNeed::PerGpu(_) => {}
+        MemoryNeed::PerNode(memory) if offer.memory < memory => return 0,
+        MemoryNeed::PerNode(_) => {}
+        MemoryNeed::All if offer.memory != fleet.memory[node] => return 0,
+        MemoryNeed::All => {}
+        MemoryNeed::PerCpu(0) => {}
+        MemoryNeed::PerCpu(memory) => {
+            cpus = cpus.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX));
+            if ask.whole_node && cpus != offer.cpus {
+                return 0;
+            }
+        }
+    }
+    cpus -= cpus % per_core;
+    if cpus < ask.cpus_per_node_min {
+        return 0;
+    }
+    let mut tasks = (cpus / ask.cpus_per_task).min(ask.tasks_per_node_max);
+    if !ask.gres.is_empty() {
+        tasks = tasks.min(tasks_by_gres(ask, fleet, offer));
+    }
+    match ask.spread {
+        Spread::PerNode(wanted) if tasks < wanted => 0,
+        _ => tasks,
+    }
+}
+
+/// Tasks that the generic resources of a node have room for.
+fn tasks_by_gres(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
+    let mut tasks = u32::MAX;
+    for need in &ask.gres {
+        let mut free = need.free(offer.columns);
+        if let MemoryNeed::PerGpu(memory) = ask.memory
+            && memory > 0
+        {
+            free = free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX));
+        }
+        let is_enough = match need.scope {
+            GresScope::Node => free >= need.amount_with_specific,
+            GresScope::Socket => {
+                free >= need
+                    .amount_with_specific
+                    .saturating_mul(fleet.sockets[offer.node as usize])
+            }
+            GresScope::Job => free >= 1,
+            GresScope::Task => {
+                tasks = tasks.min(free / need.amount_with_specific);
+                tasks >= 1
+            }
+        };
+        if !is_enough {
+            return 0;
+        }
+    }
+    tasks
+}
+
+/// Units counted over the whole job that a node could give; 0 where the job has no such request.
+pub(crate) fn job_units(ask: &Ask, offer: Offer<'_>) -> u32 {
+    let Some(need) = ask.gres.iter().find(|need| need.scope == GresScope::Job) else {
+        return 0;
+    };
+    let free = need.free(offer.columns);
+    match ask.memory {
+        MemoryNeed::PerGpu(memory) if memory > 0 => {
+            free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX))
+        }
+        _ => free,
+    }
+}

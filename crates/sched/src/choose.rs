@@ -1,0 +1,461 @@
+//! Which nodes a job gets, given how much of it fits on each.
+//!
+//! The order of preference is Slurm's (select/cons_tres without topology), as observed with 22.05. Nodes that can
+//! take part form runs: neighbours of equal weight. Runs with required nodes come first, then lower weights, then the
+//! tightest run that suffices, else the greatest. Within a run a job that fits on one node takes the one with least
+//! to spare; otherwise nodes are filled from the lowest index up. Each node leaves one task for each node still wanted.
+
+use muster_model::resources::GresScope;
+
+use crate::ask::{Ask, Spread};
+
+/// A node that can take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) node: u32,
+    pub(crate) weight: u32,
+    /// Tasks that fit, at least 1.
+    pub(crate) tasks: u32,
+    /// Units, counted over the whole job, that it could give.
+    pub(crate) job_units: u32,
+}
+
+/// A node that takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) node: u32,
+    pub(crate) tasks: u32,
+    pub(crate) job_units: u32,
+}
+
+/// Units of generic resources that `ask` counts over the whole job.
+fn job_units_wanted(ask: &Ask) -> u32 {
+    ask.gres
+        .iter()
+        .find(|need| need.scope == GresScope::Job)
+        .map_or(0, |need| need.amount)
+}
+
+/// Whether [`one_node`] may be tried.
+pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
+    ask.nodes_wanted <= 1
+        && ask.required.is_empty()
+        && ask.counted.is_empty()
+        && !ask.contiguous
+        && job_units_wanted(ask) == 0
+}
+
+/// What a sweep for one node found.
+pub(crate) enum OneNode {
+    /// This node.
+    Found(Choice),
+    /// No node can take part.
+    Nothing,
+    /// No single node of the best run suffices.
+    Several,
+}
+
+/// As [`choose`] for a job on one node, without keeping the candidates.
+#[inline]
+pub(crate) fn one_node(ask: &Ask, candidates: impl Iterator<Item = Candidate>) -> OneNode {
+    let wanted = match ask.spread {
+        Spread::Total(tasks) | Spread::PerNode(tasks) => tasks,
+    };
+    let mut best: Option<SingleRun> = None;
+    let mut run: Option<SingleRun> = None;
+    for candidate in candidates {
+        match &mut run {
+            Some(run) if run.continues_with(&candidate) => run.add(&candidate, wanted),
+            _ => {
+                let ended = run.replace(SingleRun::new(&candidate, wanted));
+                best = SingleRun::better(best, ended, wanted);
+            }
+        }
+    }
+    let Some(best) = SingleRun::better(best, run, wanted) else {
+        return OneNode::Nothing;
+    };
+    match best.fitting {
+        Some((node, _)) => OneNode::Found(Choice {
+            node,
+            tasks: wanted,
+            job_units: 0,
+        }),
+        None => OneNode::Several,
+    }
+}
+
+/// A run of nodes, and the best of them for a job that needs one.
+#[derive(Debug, Clone, Copy)]
+struct SingleRun {
+    weight: u32,
+    last: u32,
+    tasks: u64,
+    /// The node with least to spare, and what fits there.
+    fitting: Option<(u32, u32)>,
+}
+
+impl SingleRun {
+    fn new(candidate: &Candidate, wanted: u32) -> SingleRun {
+        let mut run = SingleRun {
+            weight: candidate.weight,
+            last: candidate.node,
+            tasks: 0,
+            fitting: None,
+        };
+        run.add(candidate, wanted);
+        run
+    }
+
+    #[inline]
+    fn continues_with(&self, candidate: &Candidate) -> bool {
+        candidate.node == self.last + 1 && candidate.weight == self.weight
+    }
+
+    #[inline]
+    fn add(&mut self, candidate: &Candidate, wanted: u32) {
+        self.last = candidate.node;
+        self.tasks += u64::from(candidate.tasks);
+        if candidate.tasks >= wanted && self.fitting.is_none_or(|(_, tasks)| candidate.tasks < tasks) {
+            self.fitting = Some((candidate.node, candidate.tasks));
+        }
+    }
+
+    /// The one to prefer; `a` comes before `b` in the order of nodes.
+    fn better(a: Option<SingleRun>, b: Option<SingleRun>, wanted: u32) -> Option<SingleRun> {
+        let (Some(first), Some(second)) = (a, b) else {
+            return a.or(b);
+        };
+        let rank = |run: &SingleRun| rank(false, run.weight, run.tasks >= u64::from(wanted), run.tasks);
+        Some(if rank(&second) < rank(&first) {
+            second
+        } else {
+            first
+        })
+    }
+}
+
+/// Order of preference between runs, smallest first.
+fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u32, bool, u64) {
+    (
+        !has_required,
+        weight,
+        !suffices,
+        if suffices { tasks } else { u64::MAX - tasks },
+    )
+}
+
+/// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
+pub(crate) fn choose(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
+    let mut required: Vec<u32> = ask.required.clone();
+    pick_counted(ask, candidates, &mut required)?;
+    required.sort_unstable();
+    let mut choices = if ask.contiguous {
+        choose_contiguous(ask, candidates, &required)?
+    } else {
+        let mut filling = Filling::new(ask, candidates, &required)?;
+        filling.run_by_run();
+        match filling.finish() {
+            Some(choices) => choices,
+            None => choose_largest(ask, candidates, &required)?,
+        }
+    };
+    choices.sort_unstable_by_key(|choice| choice.node);
+    Some(choices)
+}
+
+/// Adds nodes of each counted set to `required` until it has enough of them.
+fn pick_counted(ask: &Ask, candidates: &[Candidate], required: &mut Vec<u32>) -> Option<()> {
+    let mut taken: Vec<u32> = Vec::new();
+    for (set, count) in &ask.counted {
+        // Nodes that the user named serve a set too; each node serves one.
+        let mut missing = *count;
+        let mut serve = |node: u32| {
+            let serves = missing > 0 && set.contains(node) && !taken.contains(&node);
+            if serves {
+                taken.push(node);
+                missing -= 1;
+            }
+            serves
+        };
+        required.iter().for_each(|node| {
+            serve(*node);
+        });
+        let mut by_weight: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|c| !required.contains(&c.node))
+            .collect();
+        by_weight.sort_by_key(|candidate| (candidate.weight, candidate.node));
+        let chosen: Vec<u32> = by_weight
+            .iter()
+            .map(|c| c.node)
+            .filter(|node| serve(*node))
+            .collect();
+        required.extend(chosen);
+        if missing > 0 {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// A run of neighbouring candidates of equal weight: positions `start..end`.
+struct Run {
+    start: usize,
+    end: usize,
+    weight: u32,
+    tasks: u64,
+    job_units: u64,
+    /// Position of the first required node.
+    required_at: Option<usize>,
+}
+
+fn runs(candidates: &[Candidate], required: &[u32], by_weight: bool) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (position, candidate) in candidates.iter().enumerate() {
+        let continues = position > 0 && {
+            let before = &candidates[position - 1];
+            before.node + 1 == candidate.node && (!by_weight || before.weight == candidate.weight)
+        };
+        if !continues {
+            runs.push(Run {
+                start: position,
+                end: position,
+                weight: candidate.weight,
+                tasks: 0,
+                job_units: 0,
+                required_at: None,
+            });
+        }
+        if let Some(run) = runs.last_mut() {
+            run.end = position + 1;
+            run.tasks += u64::from(candidate.tasks);
+            run.job_units += u64::from(candidate.job_units);
+            if run.required_at.is_none() && required.binary_search(&candidate.node).is_ok() {
+                run.required_at = Some(position);
+            }
+        }
+    }
+    runs
+}
+
+/// Nodes being taken one after the other.
+struct Filling<'a> {
+    ask: &'a Ask,
+    candidates: &'a [Candidate],
+    runs: Vec<Run>,
+    taken: Vec<bool>,
+    choices: Vec<Choice>,
+    tasks_left: u64,
+    units_left: u32,
+    nodes_wanted: u32,
+}
+
+impl<'a> Filling<'a> {
+    /// Begins with the required nodes; `None` when one of them cannot take part.
+    fn new(ask: &'a Ask, candidates: &'a [Candidate], required: &[u32]) -> Option<Filling<'a>> {
+        let units_left = job_units_wanted(ask);
+        let units_max = candidates
+            .iter()
+            .map(|candidate| candidate.job_units)
+            .max()
+            .unwrap_or(0);
+        let nodes_for_units = if units_left == 0 {
+            0
+        } else {
+            units_left.div_ceil(units_max.max(1))
+        };
+        let nodes_wanted = ask
+            .nodes_wanted
+            .max(nodes_for_units)
+            .max(required.len() as u32)
+            .min(ask.nodes_max);
+        let mut filling = Filling {
+            ask,
+            candidates,
+            runs: runs(candidates, required, true),
+            taken: vec![false; candidates.len()],
+            choices: Vec::new(),
+            tasks_left: match ask.spread {
+                Spread::Total(tasks) => u64::from(tasks),
+                Spread::PerNode(tasks) => u64::from(tasks) * u64::from(nodes_wanted),
+            },
+            units_left,
+            nodes_wanted,
+        };
+        for node in required {
+            let position = candidates
+                .binary_search_by_key(node, |candidate| candidate.node)
+                .ok()?;
+            filling.take(position);
+        }
+        Some(filling)
+    }
+
+    fn nodes_left(&self) -> u32 {
+        self.nodes_wanted.saturating_sub(self.choices.len() as u32)
+    }
+
+    fn has_room(&self) -> bool {
+        (self.choices.len() as u32) < self.ask.nodes_max
+    }
+
+    fn is_done(&self) -> bool {
+        self.nodes_left() == 0 && self.tasks_left == 0 && self.units_left == 0
+    }
+
+    fn take(&mut self, position: usize) {
+        if self.taken[position] || !self.has_room() {
+            return;
+        }
+        self.taken[position] = true;
+        let candidate = self.candidates[position];
+        let for_others = self.nodes_left().saturating_sub(1);
+        let tasks = match self.ask.spread {
+            Spread::Total(_) => {
+                let here = self.tasks_left.saturating_sub(u64::from(for_others)).max(1);
+                u32::try_from(here).unwrap_or(u32::MAX).min(candidate.tasks)
+            }
+            Spread::PerNode(tasks) => tasks,
+        };
+        let job_units = candidate
+            .job_units
+            .min(self.units_left.saturating_sub(for_others).max(1))
+            .min(self.units_left);
+        self.tasks_left = self.tasks_left.saturating_sub(u64::from(tasks));
+        self.units_left -= job_units;
+        self.choices.push(Choice {
+            node: candidate.node,
+            tasks,
+            job_units,
+        });
+    }
+
+    fn suffices(&self, run: &Run) -> bool {
+        // Up to the wanted number of nodes may be missing as long as the least number is there.
+        let nodes_spare = self.nodes_wanted.saturating_sub(self.ask.nodes_min);
+        let nodes_needed = self.nodes_left().saturating_sub(nodes_spare) as usize;
+        let free = (run.start..run.end)
+            .filter(|position| !self.taken[*position])
+            .count();
+        run.tasks >= self.tasks_left && run.job_units >= u64::from(self.units_left) && free >= nodes_needed
+    }
+
+    fn run_by_run(&mut self) {
+        while !self.is_done() && self.has_room() {
+            let best = (0..self.runs.len()).min_by_key(|index| {
+                let run = &self.runs[*index];
+                let (required, weight, suffices, size) = rank(
+                    run.required_at.is_some(),
+                    run.weight,
+                    self.suffices(run),
+                    run.tasks,
+                );
+                (required, weight, suffices, size, run.start)
+            });
+            let Some(best) = best else { return };
+            let run = self.runs.swap_remove(best);
+            self.use_run(&run);
+        }
+    }
+
+    fn use_run(&mut self, run: &Run) {
+        if let Some(first) = run.required_at {
+            let upward = first..run.end;
+            let downward = (run.start..first).rev();
+            upward
+                .chain(downward)
+                .for_each(|position| self.take_unless_done(position));
+            return;
+        }
+        if self.nodes_left() <= 1
+            && let Some(position) = self.tightest_node(run)
+        {
+            self.take(position);
+            return;
+        }
+        (run.start..run.end).for_each(|position| self.take_unless_done(position));
+    }
+
+    fn take_unless_done(&mut self, position: usize) {
+        if !self.is_done() {
+            self.take(position);
+        }
+    }
+
+    /// The node of `run` with least to spare among those that hold all that is left.
+    fn tightest_node(&self, run: &Run) -> Option<usize> {
+        (run.start..run.end)
+            .filter(|position| {
+                let candidate = &self.candidates[*position];
+                u64::from(candidate.tasks) >= self.tasks_left && candidate.job_units >= self.units_left
+            })
+            .min_by_key(|position| (self.candidates[*position].tasks, *position))
+    }
+
+    fn finish(self) -> Option<Vec<Choice>> {
+        let has_tasks = self.tasks_left == 0 || matches!(self.ask.spread, Spread::PerNode(_));
+        let has_nodes = self.choices.len() as u32 >= self.ask.nodes_min;
+        (has_tasks && has_nodes && self.units_left == 0).then_some(self.choices)
+    }
+}
+
+/// The nodes with most room: finds a choice within the greatest number of nodes where filling in order did not.
+fn choose_largest(ask: &Ask, candidates: &[Candidate], required: &[u32]) -> Option<Vec<Choice>> {
+    if candidates.len() <= ask.nodes_max as usize {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|position| {
+        let candidate = &candidates[*position];
+        let is_required = required.binary_search(&candidate.node).is_ok();
+        let size = (
+            std::cmp::Reverse(candidate.job_units),
+            std::cmp::Reverse(candidate.tasks),
+        );
+        (!is_required, size, candidate.weight, *position)
+    });
+    order.truncate(ask.nodes_max as usize);
+    order.sort_unstable();
+    let largest: Vec<Candidate> = order.into_iter().map(|position| candidates[position]).collect();
+    let mut filling = Filling::new(ask, &largest, required)?;
+    (0..largest.len()).for_each(|position| filling.take_unless_done(position));
+    filling.finish()
+}
+
+/// One run of neighbours, whatever their weights: the tightest that suffices.
+fn choose_contiguous(ask: &Ask, candidates: &[Candidate], required: &[u32]) -> Option<Vec<Choice>> {
+    let mut runs = runs(candidates, required, false);
+    runs.sort_by_key(|run| (run.weight, run.tasks, run.start));
+    runs.iter().find_map(|run| {
+        let members = &candidates[run.start..run.end];
+        let at = |node: &u32| {
+            members
+                .binary_search_by_key(node, |candidate| candidate.node)
+                .ok()
+        };
+        match (required.first(), required.last()) {
+            (Some(first), Some(last)) => {
+                let (first, last) = (at(first)?, at(last)?);
+                // From the first required node upward; where that does not suffice, from further down.
+                (0..=first)
+                    .rev()
+                    .find_map(|start| fill_window(ask, &members[start..], last - start + 1))
+            }
+            _ => (0..members.len()).find_map(|start| fill_window(ask, &members[start..], 0)),
+        }
+    })
+}
+
+/// Takes the first nodes of `window`, at least the first `forced`.
+fn fill_window(ask: &Ask, window: &[Candidate], forced: usize) -> Option<Vec<Choice>> {
+    let mut filling = Filling::new(ask, window, &[])?;
+    filling.nodes_wanted = filling.nodes_wanted.max(forced as u32);
+    (0..forced).for_each(|position| filling.take(position));
+    (forced..window.len()).for_each(|position| filling.take_unless_done(position));
+    if filling.choices.len() < forced {
+        None
+    } else {
+        filling.finish()
+    }
+}

@@ -1,0 +1,109 @@
+//! Can a request ever run in a partition, whatever runs now and whatever state nodes are in?
+//!
+//! The three kinds of answer, and which request gets which, are Slurm's as observed with 22.05: what only the limits of the
+//! partition forbid is accepted and waits, since limits may be changed; what no set of nodes can satisfy is refused.
+
+use muster_model::partition::MemoryDefault;
+use muster_model::request::{Refusal, RefusalCode};
+use muster_model::resources::ResourceRequest;
+use muster_model::state::Reason;
+
+use crate::ask::{self, Ask, Reading};
+use crate::choose::Candidate;
+use crate::fleet::Fleet;
+use crate::free::Free;
+use crate::nodeset::NodeSet;
+use crate::supply::{Company, Supply};
+
+/// What becomes of a request in a partition.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    /// It can run.
+    Possible(Ask),
+    /// It waits until the partition is changed.
+    Waits(Reason),
+    /// It can never run.
+    Never(Refusal),
+}
+
+/// Judges `request` for `partition`.
+pub(crate) fn judge(
+    fleet: &Fleet,
+    partition: u32,
+    request: &ResourceRequest,
+    scratch: &mut Vec<Candidate>,
+) -> Verdict {
+    let reading = match ask::read(fleet, partition, request) {
+        Ok(reading) => reading,
+        Err(refusal) => return Verdict::Never(refusal),
+    };
+    if let Some(reason) = limit(fleet, partition, &reading) {
+        return Verdict::Waits(reason);
+    }
+    if let Some(refusal) = no_node(fleet, partition, request, &reading) {
+        return Verdict::Never(refusal);
+    }
+    let ask = reading.ask;
+    if ask.nodes_max < ask.nodes_min || !fits_empty(fleet, &ask, &ask.eligible, scratch) {
+        return Verdict::Never(RefusalCode::NodeConfigUnavailable.into());
+    }
+    Verdict::Possible(ask)
+}
+
+/// Whether `ask` fits on `nodes` when nothing runs there.
+pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
+    let free = Free::everything(fleet);
+    let supply = Supply {
+        fleet,
+        free: &free,
+        usable: nodes,
+        planned: None,
+        company: Company::Anybody,
+    };
+    supply.place(ask, scratch).is_some()
+}
+
+/// The limit of the partition that keeps the job waiting.
+fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
+    let part = fleet.partition(partition);
+    let nodes = &fleet.partition_nodes[partition as usize];
+    let nodes_max = part.nodes_max.unwrap_or(u32::MAX).min(nodes.len());
+    if reading.nodes_min_named > nodes_max || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min)
+    {
+        return Some(Reason::PartitionNodeLimit);
+    }
+    if let Some(MemoryDefault::PerNode(limit)) = part.memory_max
+        && reading.memory_per_node_is_named
+        && reading
+            .memory_per_node_named
+            .is_none_or(|memory| memory > limit.0)
+    {
+        return Some(Reason::MaxMemPerLimit);
+    }
+    let per_node_max = part.cpus_per_node_max.unwrap_or(u32::MAX);
+    let cpus: u64 = nodes
+        .iter()
+        .map(|node| u64::from(fleet.cpus[node as usize].min(per_node_max)))
+        .sum();
+    (reading.cpus_total > cpus).then_some(Reason::PartitionConfig)
+}
+
+/// What no node of the partition has. The details are what Slurm's clients print before the error.
+fn no_node(fleet: &Fleet, partition: u32, request: &ResourceRequest, reading: &Reading) -> Option<Refusal> {
+    let nodes = &fleet.partition_nodes[partition as usize];
+    let refuse = |detail| Some(Refusal::new(RefusalCode::NodeConfigUnavailable, detail));
+    let none_has = |enough: &dyn Fn(usize) -> bool| !nodes.iter().any(|node| enough(node as usize));
+    if none_has(&|node| fleet.cpus[node] >= reading.ask.cpus_per_node_min) {
+        return refuse("CPU count per node can not be satisfied");
+    }
+    if let Some(memory) = reading.memory_per_node_named
+        && none_has(&|node| fleet.memory[node] >= memory)
+    {
+        return refuse("Memory specification can not be satisfied");
+    }
+    let tmp_min = request.tmp_disk_min.map_or(0, |size| size.0);
+    if none_has(&|node| fleet.tmp_disk[node] >= tmp_min) {
+        return refuse("Temporary disk specification can not be satisfied");
+    }
+    None
+}

@@ -1,0 +1,288 @@
+//! What is fixed about nodes and partitions while the configuration stays: hardware, features, weights, names.
+//!
+//! Kept as columns, one number for each node, because sweeps over them are the inner loop of everything here.
+//! A [`Fleet`] is built anew when any part of the configuration it came from is another object than before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::config::ClusterConfig;
+use muster_model::ids::Name;
+use muster_model::node::NodeConfig;
+use muster_model::partition::Partition;
+use muster_model::planning::PlanView;
+
+use crate::licenses;
+use crate::nodeset::NodeSet;
+
+/// Most units of one generic resource that are told apart on one node. A count-only resource with more is offered up
+/// to this number: units are kept as bit maps, which must stay small.
+pub(crate) const UNITS_MAX: u32 = 4096;
+
+/// One column of generic resources: a name with a type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GresSlot {
+    pub(crate) name: Name,
+    pub(crate) kind: Option<Name>,
+}
+
+/// The fixed facts. Vectors are indexed by node unless said otherwise.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    config: Arc<ClusterConfig>,
+    node_configs: Vec<Arc<NodeConfig>>,
+    partitions: Vec<Arc<Partition>>,
+    by_name: BTreeMap<Name, u32>,
+    partition_by_name: BTreeMap<Name, u32>,
+    /// CPUs that can be given: whole cores.
+    pub(crate) cpus: Vec<u32>,
+    /// CPUs that are given together: the threads of a core, or 1 where CPUs are cores.
+    pub(crate) cpus_per_core: Vec<u32>,
+    pub(crate) memory: Vec<u64>,
+    pub(crate) tmp_disk: Vec<u64>,
+    pub(crate) sockets: Vec<u32>,
+    pub(crate) weight: Vec<u32>,
+    /// Which of [`Fleet::feature_sets`] a node has.
+    pub(crate) feature_class: Vec<u32>,
+    /// Distinct sets of features.
+    pub(crate) feature_sets: Vec<BTreeSet<Name>>,
+    /// The first columns of counted things on nodes: generic resources, in order of name and type.
+    pub(crate) gres_slots: Vec<GresSlot>,
+    /// For partitions that limit their CPUs on each node (`MaxCPUsPerNode`): a further column, with the limit as what
+    /// a node has of it.
+    quota_columns: Vec<Option<usize>>,
+    /// Number of columns.
+    pub(crate) width: usize,
+    /// What nodes have: `node * width + column`.
+    pub(crate) column_total: Vec<u32>,
+    /// Number of the first unit of each generic resource among the node's units of that name; as above.
+    column_first: Vec<u32>,
+    /// Nodes of each partition.
+    pub(crate) partition_nodes: Vec<NodeSet>,
+    /// Licences of the cluster by name.
+    pub(crate) licenses: BTreeMap<Name, u64>,
+}
+
+impl Fleet {
+    /// Whether `view` still has the configuration this was built from.
+    pub(crate) fn is_of(&self, view: &PlanView) -> bool {
+        Arc::ptr_eq(&self.config, &view.config)
+            && self.partitions.len() == view.partitions.len()
+            && self.node_configs.len() == view.nodes.len()
+            && self
+                .partitions
+                .iter()
+                .zip(&view.partitions)
+                .all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+            && self
+                .node_configs
+                .iter()
+                .zip(&view.nodes)
+                .all(|(ours, node)| Arc::ptr_eq(ours, &node.config))
+    }
+
+    /// Reads the configuration out of `view`.
+    pub(crate) fn build(view: &PlanView) -> Fleet {
+        let node_configs: Vec<Arc<NodeConfig>> = view.nodes.iter().map(|node| node.config.clone()).collect();
+        let partitions: Vec<Arc<Partition>> = view.partitions.iter().cloned().collect();
+        let count = node_configs.len();
+        let mut fleet = Fleet {
+            config: view.config.clone(),
+            by_name: (0..)
+                .zip(&node_configs)
+                .map(|(index, node)| (node.name.clone(), index))
+                .collect(),
+            partition_by_name: (0..)
+                .zip(&partitions)
+                .map(|(index, part)| (part.name.clone(), index))
+                .collect(),
+            cpus: Vec::with_capacity(count),
+            cpus_per_core: Vec::with_capacity(count),
+            memory: node_configs.iter().map(|node| node.hardware.memory.0).collect(),
+            tmp_disk: node_configs.iter().map(|node| node.hardware.tmp_disk.0).collect(),
+            sockets: node_configs
+                .iter()
+                .map(|node| node.hardware.sockets.max(1))
+                .collect(),
+            weight: node_configs.iter().map(|node| node.weight).collect(),
+            feature_class: Vec::with_capacity(count),
+            feature_sets: Vec::new(),
+            gres_slots: Vec::new(),
+            quota_columns: Vec::new(),
+            width: 0,
+            column_total: Vec::new(),
+            column_first: Vec::new(),
+            partition_nodes: partitions
+                .iter()
+                .map(|part| {
+                    part.nodes
+                        .iter()
+                        .map(|node| node.0)
+                        .filter(|node| (*node as usize) < count)
+                        .collect()
+                })
+                .collect(),
+            licenses: licenses::of_config(&view.config),
+            node_configs,
+            partitions,
+        };
+        fleet.read_cpus();
+        fleet.read_features();
+        fleet.read_columns();
+        fleet
+    }
+
+    fn read_cpus(&mut self) {
+        for node in &self.node_configs {
+            let hardware = &node.hardware;
+            let cores = hardware.sockets.saturating_mul(hardware.cores_per_socket).max(1);
+            // Where CPUs counts cores although cores have threads, a CPU is a core.
+            let per_core = if hardware.cpus > cores {
+                hardware.threads_per_core.max(1)
+            } else {
+                1
+            };
+            self.cpus_per_core.push(per_core);
+            self.cpus.push(hardware.cpus - hardware.cpus % per_core);
+        }
+    }
+
+    fn read_features(&mut self) {
+        let mut classes: BTreeMap<BTreeSet<Name>, u32> = BTreeMap::new();
+        for node in &self.node_configs {
+            let set: BTreeSet<Name> = node.features.iter().cloned().collect();
+            let next = classes.len() as u32;
+            let class = *classes.entry(set).or_insert_with_key(|set| {
+                self.feature_sets.push(set.clone());
+                next
+            });
+            self.feature_class.push(class);
+        }
+    }
+
+    fn read_columns(&mut self) {
+        let slots: BTreeSet<GresSlot> = self
+            .node_configs
+            .iter()
+            .flat_map(|node| &node.hardware.gres)
+            .map(|gres| GresSlot {
+                name: gres.name.clone(),
+                kind: gres.kind.clone(),
+            })
+            .collect();
+        self.gres_slots = slots.into_iter().collect();
+        self.width = self.gres_slots.len();
+        for part in &self.partitions {
+            self.quota_columns
+                .push(part.cpus_per_node_max.map(|_| self.width));
+            self.width += usize::from(part.cpus_per_node_max.is_some());
+        }
+        self.column_total = vec![0; self.width * self.node_configs.len()];
+        self.column_first = self.column_total.clone();
+        self.count_gres();
+        for (part, column) in self.partitions.iter().zip(&self.quota_columns) {
+            let (Some(column), Some(limit)) = (column, part.cpus_per_node_max) else {
+                continue;
+            };
+            self.column_total
+                .iter_mut()
+                .skip(*column)
+                .step_by(self.width)
+                .for_each(|quota| *quota = limit);
+        }
+    }
+
+    fn count_gres(&mut self) {
+        let width = self.width;
+        for (index, node) in self.node_configs.iter().enumerate() {
+            let mut numbered: BTreeMap<&str, u32> = BTreeMap::new();
+            for gres in &node.hardware.gres {
+                let slot = self
+                    .gres_slots
+                    .iter()
+                    .position(|slot| slot.name == gres.name && slot.kind == gres.kind);
+                let Some(slot) = slot else { continue };
+                let next = numbered.entry(&gres.name).or_insert(0);
+                let room = UNITS_MAX.saturating_sub(*next);
+                let units = u32::try_from(gres.count).unwrap_or(u32::MAX).min(room);
+                // A type that the configuration splits over several entries of one node has one range all the same
+                // only where they follow each other; later entries of a split type are left unused.
+                if self.column_total[index * width + slot] == 0 {
+                    self.column_first[index * width + slot] = *next;
+                    self.column_total[index * width + slot] = units;
+                }
+                *next += units;
+            }
+        }
+    }
+
+    /// Number of nodes.
+    pub(crate) fn node_count(&self) -> usize {
+        self.node_configs.len()
+    }
+
+    /// The cluster's configuration.
+    pub(crate) fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// Configuration of a node.
+    pub(crate) fn node(&self, node: u32) -> &NodeConfig {
+        &self.node_configs[node as usize]
+    }
+
+    /// Index of the node called `name`.
+    pub(crate) fn node_named(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A partition by index.
+    pub(crate) fn partition(&self, index: u32) -> &Partition {
+        &self.partitions[index as usize]
+    }
+
+    /// Number of partitions.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Index of the partition called `name`.
+    pub(crate) fn partition_named(&self, name: &str) -> Option<u32> {
+        self.partition_by_name.get(name).copied()
+    }
+
+    /// Index of the partition for jobs that name none.
+    pub(crate) fn partition_default(&self) -> Option<u32> {
+        self.partitions
+            .iter()
+            .position(|part| part.default)
+            .map(|index| index as u32)
+    }
+
+    /// The units of the generic resource `slot` on `node`, as numbers over all units of its name.
+    pub(crate) fn gres_units(&self, node: u32, slot: usize) -> std::ops::Range<u32> {
+        let at = node as usize * self.width + slot;
+        self.column_first[at]..self.column_first[at] + self.column_total[at]
+    }
+
+    /// The column that counts the CPUs of `partition` on each node, where they are limited.
+    pub(crate) fn quota_column(&self, partition: u32) -> Option<usize> {
+        self.quota_columns[partition as usize]
+    }
+
+    /// Whether any partition limits its CPUs on each node.
+    pub(crate) fn has_quotas(&self) -> bool {
+        self.quota_columns.iter().any(Option::is_some)
+    }
+
+    /// Whether a generic resource of this name is known, by `GresTypes` or on any node.
+    pub(crate) fn knows_gres(&self, name: &str) -> bool {
+        self.config.gres_types.iter().any(|known| &**known == name)
+            || self.gres_slots.iter().any(|slot| &*slot.name == name)
+    }
+
+    /// Whether any node has this feature.
+    pub(crate) fn knows_feature(&self, feature: &str) -> bool {
+        self.feature_sets.iter().any(|set| set.contains(feature))
+    }
+}

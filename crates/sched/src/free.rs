@@ -1,0 +1,187 @@
+//! What is free on each node, as columns.
+
+use muster_model::planning::PlanView;
+use muster_model::resources::GresShare;
+
+use crate::fleet::Fleet;
+
+/// Amounts on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Amounts {
+    pub(crate) cpus: u32,
+    pub(crate) memory: u64,
+    /// Units by column of the [`Fleet`]; empty stands for none at all.
+    pub(crate) columns: Vec<u32>,
+}
+
+impl Amounts {
+    /// Reduces each amount by that of `other`, to zero at the least.
+    pub(crate) fn subtract(&mut self, other: &Amounts) {
+        self.cpus = self.cpus.saturating_sub(other.cpus);
+        self.memory = self.memory.saturating_sub(other.memory);
+        for (ours, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            *ours = ours.saturating_sub(*theirs);
+        }
+    }
+
+    /// Whether there is at least as much of everything as in `other`.
+    pub(crate) fn covers(&self, other: &Amounts) -> bool {
+        self.cpus >= other.cpus
+            && self.memory >= other.memory
+            && self
+                .columns
+                .iter()
+                .zip(&other.columns)
+                .all(|(ours, theirs)| ours >= theirs)
+    }
+
+    /// Increases each amount by that of `other`. Both have all columns, or `other` has none.
+    pub(crate) fn add(&mut self, other: &Amounts) {
+        self.cpus = self.cpus.saturating_add(other.cpus);
+        self.memory = self.memory.saturating_add(other.memory);
+        for (ours, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            *ours = ours.saturating_add(*theirs);
+        }
+    }
+
+    /// Keeps the lesser of each amount. Both have all columns.
+    pub(crate) fn lower_to(&mut self, other: &Amounts) {
+        self.cpus = self.cpus.min(other.cpus);
+        self.memory = self.memory.min(other.memory);
+        for (ours, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            *ours = (*ours).min(*theirs);
+        }
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.cpus == 0 && self.memory == 0 && self.columns.iter().all(|units| *units == 0)
+    }
+}
+
+/// Free amounts of all nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Free {
+    pub(crate) cpus: Vec<u32>,
+    pub(crate) memory: Vec<u64>,
+    pub(crate) columns: Vec<u32>,
+    width: usize,
+}
+
+impl Free {
+    /// Everything is free.
+    pub(crate) fn everything(fleet: &Fleet) -> Free {
+        Free {
+            cpus: fleet.cpus.clone(),
+            memory: fleet.memory.clone(),
+            columns: fleet.column_total.clone(),
+            width: fleet.width,
+        }
+    }
+
+    /// What `view` says is free now.
+    pub(crate) fn now(fleet: &Fleet, view: &PlanView) -> Free {
+        let mut free = Free::everything(fleet);
+        for (index, node) in view.nodes.iter().enumerate() {
+            let used = Amounts {
+                cpus: node.used.cpus.len(),
+                memory: node.used.memory.0,
+                columns: columns(fleet, &node.used.gres, None),
+            };
+            if !used.is_nothing() {
+                free.take(index as u32, &used);
+                free.cpus[index] -= free.cpus[index] % fleet.cpus_per_core[index];
+            }
+        }
+        if fleet.has_quotas() {
+            free.take_quotas(fleet, view);
+        }
+        free
+    }
+
+    fn take_quotas(&mut self, fleet: &Fleet, view: &PlanView) {
+        for job in view.running.values() {
+            let Some(partition) = fleet.partition_named(&job.partition) else {
+                continue;
+            };
+            if fleet.quota_column(partition).is_none() {
+                continue;
+            }
+            for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+                if (share.node.0 as usize) < fleet.node_count() {
+                    let columns = columns(fleet, &[], Some((partition, share.cpus.len())));
+                    self.take(
+                        share.node.0,
+                        &Amounts {
+                            columns,
+                            ..Amounts::default()
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Units free on `node`, by column.
+    #[inline]
+    pub(crate) fn columns_of(&self, node: u32) -> &[u32] {
+        &self.columns[node as usize * self.width..][..self.width]
+    }
+
+    /// All that is free on `node`.
+    pub(crate) fn of(&self, node: u32) -> Amounts {
+        Amounts {
+            cpus: self.cpus[node as usize],
+            memory: self.memory[node as usize],
+            columns: self.columns_of(node).to_vec(),
+        }
+    }
+
+    /// Gives `amounts` of `node` away.
+    pub(crate) fn take(&mut self, node: u32, amounts: &Amounts) {
+        let index = node as usize;
+        self.cpus[index] = self.cpus[index].saturating_sub(amounts.cpus);
+        self.memory[index] = self.memory[index].saturating_sub(amounts.memory);
+        for (ours, theirs) in self.columns[index * self.width..]
+            .iter_mut()
+            .zip(&amounts.columns)
+        {
+            *ours = ours.saturating_sub(*theirs);
+        }
+    }
+
+    /// Gets `amounts` of `node` back.
+    pub(crate) fn give(&mut self, node: u32, amounts: &Amounts) {
+        let index = node as usize;
+        self.cpus[index] += amounts.cpus;
+        self.memory[index] += amounts.memory;
+        for (ours, theirs) in self.columns[index * self.width..]
+            .iter_mut()
+            .zip(&amounts.columns)
+        {
+            *ours += theirs;
+        }
+    }
+}
+
+/// Counts generic resources, and the CPUs of a job of a partition, by column; empty where there are none.
+pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Vec<u32> {
+    let quota = cpus.and_then(|(partition, cpus)| Some((fleet.quota_column(partition)?, cpus)));
+    if shares.is_empty() && quota.is_none() {
+        return Vec::new();
+    }
+    let mut columns = vec![0; fleet.width];
+    for share in shares {
+        let slot = fleet
+            .gres_slots
+            .iter()
+            .position(|slot| slot.name == share.name && slot.kind == share.kind);
+        if let Some(slot) = slot {
+            columns[slot] += share.units.len();
+        }
+    }
+    if let Some((column, cpus)) = quota {
+        columns[column] += cpus;
+    }
+    columns
+}

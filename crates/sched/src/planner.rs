@@ -1,0 +1,272 @@
+//! The public face: plans passes, and keeps between them what is costly to work out.
+//!
+//! Everything kept here is a function of objects that are compared by identity (and kept alive, so that no address is
+//! used twice): a pass with warm caches gives the same plan as one with cold ones.
+
+// tidy: both tables are only looked up, never iterated
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use muster_model::ids::Name;
+use muster_model::job::{Job, JobSpec};
+use muster_model::planning::{Expectation, Plan, PlanView};
+use muster_model::request::{Refusal, RefusalCode};
+use muster_model::resources::ResourceRequest;
+
+use crate::budget::Budget;
+use crate::choose::Candidate;
+use crate::feasible::{self, Verdict};
+use crate::fleet::Fleet;
+use crate::hash::FixedState;
+use crate::pass::Pass;
+use crate::{expect, licenses};
+
+/// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
+const ASKS_MAX: usize = 200_000;
+
+/// Plans which jobs start where. Keep one and use it for every pass.
+#[derive(Debug, Default)]
+pub struct Planner {
+    tables: Option<Tables>,
+}
+
+impl Planner {
+    /// A planner that knows nothing yet.
+    pub fn new() -> Planner {
+        Planner::default()
+    }
+
+    /// Proposes which jobs of the queue start now and why the others wait. A function of `view` and `budget` alone.
+    pub fn plan(&mut self, view: &PlanView, budget: &Budget) -> Plan {
+        let tables = self.tables_for(view);
+        tables.pass += 1;
+        let plan = Pass::new(view, budget, tables).run();
+        tables.forget_unused(view.queue.len());
+        plan
+    }
+
+    /// Whether `spec` can ever run on the nodes that are configured, in one of its partitions; neither use nor state
+    /// of nodes matters. A request that only the limits of a partition forbid is accepted, as Slurm does
+    /// without `EnforcePartLimits`: it will wait.
+    ///
+    /// # Errors
+    /// As Slurm refuses it at submit: `InvalidPartition`, `InvalidNodeName`, `InvalidFeature`, `InvalidGres`,
+    /// `InvalidLicense`, `InvalidReservation`, `NodeConfigUnavailable`. The detail is what Slurm's client prints in
+    /// a line of its own before the error; empty where it prints none.
+    pub fn check_feasible(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
+        let tables = self.tables_for(view);
+        let partitions = partitions_of(&tables.fleet, spec)?;
+        if names_reservation(spec) {
+            return Err(RefusalCode::InvalidReservation.into());
+        }
+        let mut first_refusal = None;
+        for partition in partitions {
+            let ask = tables.ask(&spec.request, partition);
+            match &**tables.verdict(ask) {
+                Verdict::Never(refusal) => {
+                    first_refusal.get_or_insert_with(|| refusal.clone());
+                }
+                Verdict::Possible(_) | Verdict::Waits(_) => return Ok(()),
+            }
+        }
+        Err(first_refusal.unwrap_or(RefusalCode::InvalidPartition.into()))
+    }
+
+    /// When and where a job with `spec` would start if it came next (`--test-only`): beside the running jobs, without
+    /// regard to those that wait and to limits on time, as Slurm answers.
+    ///
+    /// # Errors
+    /// As [`Planner::check_feasible`]; further `NodeConfigUnavailable` where limits of the partition forbid it, and
+    /// `NodesBusy` where too few nodes are in service.
+    pub fn expect(&mut self, view: &PlanView, spec: &JobSpec) -> Result<Expectation, Refusal> {
+        self.check_feasible(view, spec)?;
+        let tables = self.tables_for(view);
+        let partitions = partitions_of(&tables.fleet, spec)?;
+        let mut asks = Vec::new();
+        for partition in partitions {
+            let ask = tables.ask(&spec.request, partition);
+            if let Verdict::Possible(ask) = &**tables.verdict(ask) {
+                asks.push(ask.clone());
+            }
+        }
+        if asks.is_empty() {
+            return Err(RefusalCode::NodeConfigUnavailable.into());
+        }
+        let free_licenses = licenses::free(&tables.fleet.licenses, view);
+        if !licenses::suffice(&free_licenses, &asks[0].licenses) {
+            return Err(Refusal::new(RefusalCode::NodesBusy, "licenses are in use"));
+        }
+        let earliest = asks
+            .iter()
+            .filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
+        // The first partition wins a tie.
+        let best = earliest.reduce(|best, other| if other.start < best.start { other } else { best });
+        best.ok_or_else(|| RefusalCode::NodesBusy.into())
+    }
+
+    fn tables_for(&mut self, view: &PlanView) -> &mut Tables {
+        if self
+            .tables
+            .as_ref()
+            .is_some_and(|tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX)
+        {
+            self.tables = None;
+        }
+        self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)))
+    }
+}
+
+/// Whether `spec` asks for a reservation; none are known here.
+pub(crate) fn names_reservation(spec: &JobSpec) -> bool {
+    spec.reservation.as_deref().is_some_and(|name| !name.is_empty())
+}
+
+/// Indices of the partitions that `spec` names, or of the default one.
+fn partitions_of(fleet: &Fleet, spec: &JobSpec) -> Result<Vec<u32>, Refusal> {
+    if spec.partitions.is_empty() {
+        let default = fleet.partition_default().ok_or(RefusalCode::InvalidPartition)?;
+        return Ok(vec![default]);
+    }
+    let index = |name: &Name| {
+        let unknown = || {
+            Refusal::new(
+                RefusalCode::InvalidPartition,
+                format!("invalid partition specified: {name}"),
+            )
+        };
+        fleet.partition_named(name).ok_or_else(unknown)
+    };
+    spec.partitions.iter().map(index).collect()
+}
+
+/// Number of a compiled request: index into [`Tables::verdicts`].
+pub(crate) type AskId = u32;
+
+/// What is kept between passes.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) fleet: Fleet,
+    requests: HashMap<ResourceRequest, usize, FixedState>, // tidy: only looked up
+    /// By request and partition.
+    asks: Vec<Vec<Option<AskId>>>,
+    verdicts: Vec<Arc<Verdict>>,
+    /// Partition of each ask.
+    partitions: Vec<u32>,
+    /// By address of the specification.
+    specs: HashMap<usize, KnownSpec, FixedState>, // tidy: only looked up
+    pass: u64,
+    scratch: Vec<Candidate>,
+}
+
+/// A specification that has been seen, kept alive so that its address stays its own.
+#[derive(Debug)]
+struct KnownSpec {
+    spec: Arc<JobSpec>,
+    /// The job's partition when it was seen: stands in where the specification names none.
+    partition: Name,
+    asks: Arc<[AskId]>,
+    last_used: u64,
+}
+
+impl Tables {
+    fn new(fleet: Fleet) -> Tables {
+        Tables {
+            fleet,
+            requests: HashMap::default(), // tidy: only looked up
+            asks: Vec::new(),
+            verdicts: Vec::new(),
+            partitions: Vec::new(),
+            specs: HashMap::default(), // tidy: only looked up
+            pass: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The number of `request` in `partition`.
+    fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
+        let row = match self.requests.get(request) {
+            Some(row) => *row,
+            None => {
+                let row = self.asks.len();
+                self.requests.insert(request.clone(), row);
+                self.asks.push(vec![None; self.fleet.partition_count()]);
+                row
+            }
+        };
+        if let Some(ask) = self.asks[row][partition as usize] {
+            return ask;
+        }
+        let ask = self.verdicts.len() as AskId;
+        self.verdicts.push(Arc::new(feasible::judge(
+            &self.fleet,
+            partition,
+            request,
+            &mut self.scratch,
+        )));
+        self.partitions.push(partition);
+        self.asks[row][partition as usize] = Some(ask);
+        ask
+    }
+
+    /// What is known about `ask`.
+    pub(crate) fn verdict(&self, ask: AskId) -> &Arc<Verdict> {
+        &self.verdicts[ask as usize]
+    }
+
+    /// The partition of `ask`.
+    pub(crate) fn partition_of(&self, ask: AskId) -> u32 {
+        self.partitions[ask as usize]
+    }
+
+    /// One compiled request for each partition that `job` names and that exists, in order.
+    pub(crate) fn asks_of(&mut self, job: &Job) -> Arc<[AskId]> {
+        let address = Arc::as_ptr(&job.spec) as usize;
+        if let Some(known) = self.specs.get_mut(&address)
+            && known.partition == job.partition
+        {
+            known.last_used = self.pass;
+            return known.asks.clone();
+        }
+        let named = std::slice::from_ref(&job.partition);
+        let names = if job.spec.partitions.is_empty() {
+            named
+        } else {
+            &job.spec.partitions[..]
+        };
+        let partitions: Vec<u32> = names
+            .iter()
+            .filter_map(|name| self.fleet.partition_named(name))
+            .collect();
+        let asks: Arc<[AskId]> = partitions
+            .into_iter()
+            .map(|partition| self.ask(&job.spec.request, partition))
+            .collect();
+        let known = KnownSpec {
+            spec: job.spec.clone(),
+            partition: job.partition.clone(),
+            asks: asks.clone(),
+            last_used: self.pass,
+        };
+        debug_assert_eq!(Arc::as_ptr(&known.spec) as usize, address);
+        self.specs.insert(address, known);
+        asks
+    }
+
+    /// Drops specifications of jobs that have left the queue, once there are many.
+    fn forget_unused(&mut self, queue_len: usize) {
+        if self.specs.len() > 2 * queue_len + 1000 {
+            let pass = self.pass;
+            self.specs.retain(|_, known| known.last_used == pass);
+        }
+    }
+
+    /// A buffer for candidates; give it back with [`Tables::return_scratch`].
+    pub(crate) fn borrow_scratch(&mut self) -> Vec<Candidate> {
+        std::mem::take(&mut self.scratch)
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn return_scratch(&mut self, scratch: Vec<Candidate>) {
+        self.scratch = scratch;
+    }
+}

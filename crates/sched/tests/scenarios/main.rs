@@ -1,0 +1,7 @@
+//! Scenarios written as text: what is planned, and what is refused.
+
+mod common;
+mod feasible;
+mod placement;
+mod properties;
+mod queue;

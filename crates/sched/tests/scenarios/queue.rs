@@ -1,0 +1,333 @@
+//! The order of the queue, reasons, arrays and planned starts.
+
+use crate::common::{check, check_with};
+use muster_sched::Budget;
+
+#[test]
+fn first_come_first_served_while_there_is_room() {
+    check(
+        "nodes n[1-2] cpus=4
+         job 1 n=4
+         job 2 n=2
+         job 3 n=2",
+        "1 starts in main: n1 4c 4t
+         2 starts in main: n2 2c 2t
+         3 starts in main: n2 2c 2t",
+    );
+}
+
+#[test]
+fn the_first_blocked_waits_for_resources_and_the_others_for_priority() {
+    check(
+        "nodes n1 cpus=4
+         run 9 on=n1:0-2 t=30
+         job 1 n=4 t=60
+         job 2 n=2 t=60
+         job 3 n=4 t=60",
+        "1 waits Resources, +30m on n1
+         2 waits Priority, +90m on n1
+         3 waits Priority, +150m on n1",
+    );
+}
+
+#[test]
+fn backfill_does_not_delay_the_planned_start() {
+    // Job 3 is gone when job 1 is to start. Job 1 leaves two CPUs of n2 free, until job 2 is to have all of them:
+    // job 4 would be there too long, job 5 just fits.
+    check(
+        "nodes n1 cpus=4
+         nodes n2 cpus=6
+         run 9 on=n1:0-3 t=30
+         job 1 N=2 tpn=4 t=60
+         job 2 n=6 t=60
+         job 3 n=4 t=20
+         job 4 n=2 t=91
+         job 5 n=2 t=90",
+        "3 starts in main: n2 4c 4t
+         5 starts in main: n2 2c 2t
+         1 waits Resources, +30m on n[1-2]
+         2 waits Priority, +90m on n2
+         4 waits Priority, +90m on n1",
+    );
+}
+
+#[test]
+fn classic_backfill_holds_for_one_job_only() {
+    let budget = Budget {
+        reservations_per_partition_max: 1,
+        ..Budget::default()
+    };
+    check_with(
+        "nodes n1 cpus=4
+         run 9 on=n1:0-2 t=30
+         job 1 n=4 t=60
+         job 2 n=4 t=60
+         job 3 n=1 t=30",
+        &budget,
+        "3 starts in main: n1 1c 1t
+         1 waits Resources, +30m on n1
+         2 waits Priority",
+    );
+}
+
+#[test]
+fn the_first_blocked_job_of_each_partition_gets_a_planned_start() {
+    let budget = Budget {
+        reservations_max: 1,
+        ..Budget::default()
+    };
+    check_with(
+        "nodes n[1-2] cpus=4
+         partition a nodes=n1
+         partition b nodes=n2
+         run 8 on=n1:0-2 t=30
+         run 9 on=n2:0-2 t=40
+         job 1 part=a n=4 t=60
+         job 2 part=a n=4 t=60
+         job 3 part=b n=4 t=60",
+        &budget,
+        "1 waits Resources, +30m on n1
+         2 waits Priority
+         3 waits Resources, +40m on n2",
+    );
+}
+
+/// Without a planned start nothing protects a large job from small ones.
+#[test]
+fn without_planned_starts_small_jobs_pass() {
+    let budget = Budget {
+        reservations_max: 0,
+        ..Budget::default()
+    };
+    check_with(
+        "nodes n1 cpus=4
+         run 9 on=n1:0-2 t=30
+         job 1 n=4 t=60
+         job 3 n=1 t=600",
+        &budget,
+        "3 starts in main: n1 1c 1t
+         1 waits Resources",
+    );
+}
+
+#[test]
+fn starts_beyond_the_window_are_told_and_not_held() {
+    check(
+        "nodes n1 cpus=4
+         run 9 on=n1:0-2 t=3000
+         job 1 n=4 t=60
+         job 2 n=1 t=6000",
+        "2 starts in main: n1 1c 1t
+         1 waits Resources, +3000m",
+    );
+}
+
+#[test]
+fn without_backfill_a_blocked_job_closes_its_partition() {
+    check(
+        "config backfill=off
+         nodes n[1-3] cpus=4
+         partition a nodes=n[1-2]
+         partition b nodes=n[2-3]
+         run 9 on=n1:0-3 t=30
+         job 1 part=a N=2 t=60
+         job 2 part=a n=1 t=1
+         job 3 part=b n=1 t=1
+         job 4 part=b n=1 w=n2 t=1",
+        "3 starts in b: n3 1c 1t
+         1 waits Resources
+         2 waits Priority
+         4 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+    );
+}
+
+#[test]
+fn partitions_that_share_nodes() {
+    check(
+        "nodes n[1-2] cpus=4
+         partition a nodes=n[1-2]
+         partition b nodes=n2
+         run 9 on=n1:0-3 t=30
+         run 8 on=n2:0-3 t=30
+         job 1 part=a N=2 t=60
+         job 2 part=b n=1 t=60",
+        "1 waits Resources, +30m on n[1-2]
+         2 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions, +30m on n2",
+    );
+}
+
+#[test]
+fn nodes_out_of_service_are_left_alone() {
+    check(
+        "nodes n1 cpus=4 state=drain
+         nodes n2 cpus=4 state=down
+         nodes n3 cpus=4 state=silent
+         nodes n4 cpus=4
+         job 1 n=4
+         job 2 w=n1
+         job 3 N=2
+         job 4 n=1",
+        "1 starts in main: n4 4c 4t
+         2 waits ReqNodeNotAvail, UnavailableNodes:n1
+         3 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions
+         4 waits Priority, +525600m",
+    );
+}
+
+#[test]
+fn limits_of_partitions() {
+    check(
+        "config memory=on
+         nodes n[1-2] cpus=4 mem=4000
+         partition a max=60 nodes_max=1 max_mem_per_node=1000
+         partition down nodes=n1 state=down
+         partition off nodes=n1 state=inactive
+         partition drain nodes=n1 state=drain
+         partition two nodes=n[1-2] nodes_min=2
+         job 1 N=2 mem=1
+         job 2 t=61 mem=1
+         job 3 part=down mem=1
+         job 4 part=off mem=1
+         job 5 part=drain mem=1 t=1
+         job 6 part=two N=1 mem=1
+         job 7 n=9 mem=1
+         job 8 mem=2000
+         job 9 resv=gone mem=1
+         job 10 part=drain mem=1 t=1 C=none",
+        "5 starts in drain: n1 1c 1t 1M
+         1 waits PartitionNodeLimit
+         2 waits PartitionTimeLimit
+         3 waits PartitionDown
+         4 waits PartitionInactive
+         6 waits PartitionNodeLimit
+         7 waits PartitionConfig
+         8 waits MaxMemPerLimit
+         9 waits Reservation
+         10 waits BadConstraints",
+    );
+}
+
+#[test]
+fn licenses_run_out_without_blocking_others() {
+    check(
+        "config licenses=matlab:3
+         nodes n1 cpus=8
+         run 9 on=n1:0 L=matlab:1
+         job 1 L=matlab
+         job 2 L=matlab:2
+         job 3 n=1
+         job 4 L=matlab",
+        "1 starts in main: n1 1c 1t
+         3 starts in main: n1 1c 1t
+         4 starts in main: n1 1c 1t
+         2 waits Licenses",
+    );
+}
+
+#[test]
+fn arrays_start_tasks_in_order_as_far_as_they_may() {
+    check(
+        "nodes n1 cpus=4
+         job 1 array=0-9 n=1 slots=2
+         job 2 array=5,7,20-900 n=1 t=60
+         job 3 n=1 t=10",
+        "1_0 starts in main: n1 1c 1t
+         1_1 starts in main: n1 1c 1t
+         2_5 starts in main: n1 1c 1t
+         2_7 starts in main: n1 1c 1t
+         1 waits JobArrayTaskLimit
+         2 waits Resources, +60m on n1
+         3 waits Priority, +60m on n1",
+    );
+    check(
+        "nodes n1 cpus=4\njob 1 array=0-9 slots=0",
+        "1 waits JobArrayTaskLimit",
+    );
+}
+
+#[test]
+fn partitions_are_tried_in_order() {
+    check(
+        "nodes n[1-2] cpus=4
+         partition a nodes=n1
+         partition b nodes=n2
+         partition c nodes=n1 state=down
+         run 9 on=n1:0-3 t=30
+         job 1 part=c,a,b n=4 t=60
+         job 2 part=b,a n=4 t=60",
+        "1 starts in b: n2 4c 4t
+         2 waits Resources, +30m on n1",
+    );
+}
+
+#[test]
+fn tiers_and_priorities_order_the_queue() {
+    check(
+        "nodes n1 cpus=2
+         partition low
+         partition high tier=9
+         job 1 n=1 prio=5 t=1
+         job 2 n=1 prio=9 t=1
+         job 3 part=high n=1 prio=1 t=1",
+        "3 starts in high: n1 1c 1t
+         2 starts in low: n1 1c 1t
+         1 waits Resources, +1m on n1",
+    );
+}
+
+#[test]
+fn a_user_who_has_a_node_for_himself_keeps_it_during_the_pass() {
+    check(
+        "nodes n1 cpus=4
+         job 1 exclusive=user user=7 t=10
+         job 2 user=8 t=10
+         job 3 user=7 t=10
+         job 4 user=8 t=10",
+        "1 starts in main: n1 1c 1t
+         3 starts in main: n1 1c 1t
+         2 waits Resources, +10m on n1
+         4 waits Priority, +10m on n1",
+    );
+}
+
+#[test]
+fn a_pass_ends_at_its_limits() {
+    let text = "
+        nodes n1 cpus=8
+        job 1
+        job 2 array=0-3
+        job 3";
+    check_with(
+        text,
+        &Budget {
+            starts_max: 3,
+            ..Budget::default()
+        },
+        "1 starts in main: n1 1c 1t
+         2_0 starts in main: n1 1c 1t
+         2_1 starts in main: n1 1c 1t
+         exhausted",
+    );
+    check_with(
+        text,
+        &Budget {
+            jobs_max: 1,
+            ..Budget::default()
+        },
+        "1 starts in main: n1 1c 1t\nexhausted",
+    );
+}
+
+#[test]
+fn units_are_never_given_twice_in_one_pass() {
+    check(
+        "nodes n1 cpus=8 gres=gpu:4
+         run 9 on=n1:0 gres=gpu:1
+         job 1 gres=gpu:1
+         job 2 gres=gpu:2
+         job 3 gres=gpu:1 t=5",
+        "1 starts in main: n1 1c 1t gpu:0
+         2 starts in main: n1 1c 1t gpu:2-3
+         3 waits Resources, +60m on n1",
+    );
+}

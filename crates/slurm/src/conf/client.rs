@@ -1,0 +1,56 @@
+//! The few parameters that commands look at before they ask the controller.
+
+use muster_model::ids::Name;
+
+/// What a command takes from slurm.conf. Everything is optional: the controller has the last word.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientSettings {
+    /// `ClusterName`.
+    pub cluster_name: Option<String>,
+    /// `GresTypes`; empty when none are configured.
+    pub gres_types: Vec<Name>,
+    /// Address of the first controller: what stands in brackets after `SlurmctldHost`, else the host.
+    pub controller_address: Option<String>,
+    /// `MaxArraySize`.
+    pub array_size_max: Option<u32>,
+    /// `max_script_size` of `SchedulerParameters`.
+    pub script_size_max: Option<u64>,
+}
+
+/// Reads them from the text of a slurm.conf, line by line and without included files, in a time that does not depend on
+/// what the nodes of the cluster are.
+pub fn client_settings(text: &str) -> ClientSettings {
+    let mut settings = ClientSettings::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split('#').next().and_then(|line| line.split_once('=')) else { continue };
+        let value = value.trim();
+        match key.trim().to_ascii_lowercase().as_str() {
+            "clustername" => settings.cluster_name = Some(value.to_ascii_lowercase()),
+            "slurmctldhost" if settings.controller_address.is_none() => {
+                let address = value.split_once('(').map_or(value, |(_, address)| address.trim_end_matches(')'));
+                settings.controller_address = Some(address.to_owned());
+            }
+            "grestypes" => settings.gres_types = value.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect(),
+            "maxarraysize" => settings.array_size_max = value.parse().ok(),
+            "schedulerparameters" => {
+                let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
+                settings.script_size_max = size.and_then(|size| size.parse().ok());
+            }
+            _ => {}
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_commands_need() {
+        let settings = client_settings("ClusterName=Big # x\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n");
+        assert_eq!(settings.cluster_name.as_deref(), Some("big"));
+        assert_eq!((settings.gres_types.len(), settings.array_size_max, settings.script_size_max), (2, Some(5), Some(9)));
+        assert_eq!(client_settings(""), ClientSettings::default());
+    }
+}

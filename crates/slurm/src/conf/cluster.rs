@@ -1,0 +1,261 @@
+//! From lines to the configuration of a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use muster_model::config::ClusterConfig;
+use muster_model::ids::{Name, NodeIndex};
+use muster_model::node::{InitialState, NodeConfig};
+use muster_model::time::Span;
+
+use super::keys::{self, Taken};
+use super::lines::Line;
+use super::partitions::{self, Known};
+use super::{ConfError, gres_conf, nodes, shown};
+
+/// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
+const NODES_MAX: usize = 200_000;
+
+/// The cluster, and what is to be said about parameters that are not acted on.
+pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(ClusterConfig, Vec<String>), ConfError> {
+    let mut warnings = Vec::new();
+    let mut reader = Reader::new(path, lines);
+    for line in lines {
+        reader.check_parameters(line, &mut warnings)?;
+    }
+    let mut config = reader.parameters()?;
+    reader.nodes(&mut config, &mut warnings)?;
+    gres_conf::apply(gres, &mut config, &mut warnings)?;
+    reader.partitions(&mut config, &mut warnings)?;
+    if config.nodes.is_empty() {
+        return Err(reader.whole("no NodeName information available"));
+    }
+    if config.partitions.is_empty() {
+        return Err(reader.whole("No PartitionName information available!"));
+    }
+    config.shown = shown::show(lines, path, &config);
+    Ok((config, warnings))
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    lines: &'a [Line],
+    warned: BTreeSet<String>,
+}
+
+/// Keys with which a line begins that is not a list of parameters.
+const RECORDS: &[&str] = &["NodeName", "PartitionName", "NodeSet", "DownNodes", "FrontendName", "SwitchName", "BlockName"];
+
+fn record_kind(line: &Line) -> Option<&'static str> {
+    let (first, _) = line.pairs.first()?;
+    RECORDS.iter().copied().find(|kind| kind.eq_ignore_ascii_case(first))
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, lines: &'a [Line]) -> Self {
+        Reader { path, lines, warned: BTreeSet::new() }
+    }
+
+    fn whole(&self, message: &str) -> ConfError {
+        ConfError { file: self.path.to_owned(), line: 0, message: message.to_owned() }
+    }
+
+    fn check_parameters(&mut self, line: &Line, warnings: &mut Vec<String>) -> Result<(), ConfError> {
+        if record_kind(line).is_some() {
+            return Ok(());
+        }
+        for (key, value) in &line.pairs {
+            match keys::standing(key) {
+                Taken::Unknown => return Err(line.error(format!("Parsing error at unrecognized key: {key}"))),
+                Taken::Silently => {}
+                Taken::WithWarning => {
+                    let idle = ["", "no", "none", "0", "(null)"].iter().any(|idle| value.eq_ignore_ascii_case(idle)) || value.ends_with("/none");
+                    if !idle && self.warned.insert(key.to_ascii_lowercase()) {
+                        warnings.push(format!("{key} is not acted on by this version ({} line {})", line.file.display(), line.number));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last value of a parameter, with its line.
+    fn find(&self, key: &str) -> Option<(&'a Line, &'a str)> {
+        let lines = self.lines.iter().rev().filter(|line| record_kind(line).is_none());
+        lines.filter_map(|line| line.get(key).map(|value| (line, value))).next()
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str, otherwise: T) -> Result<T, ConfError> {
+        match self.find(key) {
+            None => Ok(otherwise),
+            Some((line, text)) => text.parse().map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number"))),
+        }
+    }
+
+    fn flag(&self, key: &str, otherwise: bool) -> Result<bool, ConfError> {
+        self.find(key).map_or(Ok(otherwise), |(line, text)| partitions::yes(line, Some(text), key))
+    }
+
+    /// Parameters of `SchedulerParameters=a=1,b`.
+    fn scheduler(&self, name: &str) -> Option<&'a str> {
+        let (_, list) = self.find("SchedulerParameters")?;
+        list.split(',').find_map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    fn scheduler_number<T: std::str::FromStr>(&self, name: &str, otherwise: T) -> Result<T, ConfError> {
+        let Some(text) = self.scheduler(name) else { return Ok(otherwise) };
+        let bad = |(line, _): (&Line, &str)| line.error(format!("SchedulerParameters {name}=\"{text}\" is not a valid number"));
+        text.parse().map_err(|_| self.find("SchedulerParameters").map_or_else(|| self.whole("bad SchedulerParameters"), bad))
+    }
+
+    fn parameters(&self) -> Result<ClusterConfig, ConfError> {
+        let defaults = ClusterConfig::default();
+        let seconds = |key: &str, otherwise: i64| self.number(key, otherwise).map(Span::from_seconds);
+        let select = self.find("SelectType").map_or("select/cons_tres", |(_, value)| value).to_ascii_lowercase();
+        let select_parameters = self.find("SelectTypeParameters").map_or("CR_Core_Memory", |(_, value)| value).to_ascii_lowercase();
+        let over_time_limit = match self.find("OverTimeLimit") {
+            Some((_, text)) if text.eq_ignore_ascii_case("unlimited") => Span::from_minutes(i64::from(u16::MAX)),
+            _ => Span::from_minutes(self.number("OverTimeLimit", 0)?),
+        };
+        let array_size_max = self.number("MaxArraySize", defaults.array_size_max)?;
+        Ok(ClusterConfig {
+            cluster_name: self.find("ClusterName").map_or_else(|| "muster".into(), |(_, name)| name.to_ascii_lowercase().as_str().into()),
+            first_job_id: self.number("FirstJobId", 1)?,
+            array_size_max,
+            job_count_max: self.number("MaxJobCount", defaults.job_count_max)?,
+            script_size_max: self.scheduler_number("max_script_size", defaults.script_size_max)?,
+            job_age_min: seconds("MinJobAge", 300)?,
+            kill_wait: seconds("KillWait", 30)?,
+            over_time_limit,
+            node_timeout: seconds("SlurmdTimeout", 300)?,
+            return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
+            requeue_default: self.flag("JobRequeue", true)?,
+            requeue_delay: Span::from_seconds(self.requeue_delay_seconds()?),
+            launch_failures_max: self.number("MaxBatchRequeue", 5)?,
+            kill_invalid_dependency: self.scheduler("kill_invalid_depend").is_some(),
+            append_output: self.flag("JobFileAppend", false)?,
+            memory_is_consumed: select_parameters.contains("memory"),
+            whole_nodes: select.contains("linear"),
+            backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin")),
+            gres_types: self.gres_types(),
+            hardware_overrides: self.hardware_overrides(),
+            ..defaults
+        })
+    }
+
+    /// Slurm holds a requeued job back until the credential of its last start has run out.
+    fn requeue_delay_seconds(&self) -> Result<i64, ConfError> {
+        const CREDENTIAL_SECONDS: i64 = 120;
+        Ok(self.scheduler_number("requeue_delay", CREDENTIAL_SECONDS)?.saturating_add(1))
+    }
+
+    fn gres_types(&self) -> Vec<Name> {
+        let list = self.find("GresTypes").map_or("", |(_, value)| value);
+        list.split(',').filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("none")).map(Into::into).collect()
+    }
+
+    /// `SlurmdParameters=config_overrides`, or `FastSchedule=2` of old files.
+    fn hardware_overrides(&self) -> bool {
+        let parameters = self.find("SlurmdParameters").map_or("", |(_, value)| value);
+        parameters.split(',').any(|word| word.eq_ignore_ascii_case("config_overrides"))
+            || self.find("FastSchedule").is_some_and(|(_, value)| value == "2")
+    }
+
+    fn nodes(&self, config: &mut ClusterConfig, warnings: &mut Vec<String>) -> Result<(), ConfError> {
+        let mut default = self.blank();
+        let mut all: BTreeMap<Name, usize> = BTreeMap::new();
+        for line in self.records("NodeName") {
+            if line.get("NodeName").is_some_and(|name| name.eq_ignore_ascii_case("default")) {
+                default.pairs.extend(line.pairs.iter().skip(1).cloned());
+                continue;
+            }
+            for node in nodes::read(line, &default, warnings)? {
+                if all.insert(node.name.clone(), config.nodes.len()).is_some() {
+                    return Err(line.error(format!("Duplicated NodeName {} in the config file", node.name)));
+                }
+                config.nodes.push(node);
+            }
+            if config.nodes.len() > NODES_MAX {
+                return Err(line.error(format!("more than {NODES_MAX} nodes")));
+            }
+        }
+        for line in self.records("DownNodes") {
+            let names = muster_model::hostlist::expand(line.get("DownNodes").unwrap_or_default());
+            for name in names.map_err(|problem| line.error(problem.to_string()))? {
+                let node: &mut NodeConfig = all
+                    .get(name.as_str())
+                    .and_then(|at| config.nodes.get_mut(*at))
+                    .ok_or_else(|| line.error(format!("no node {name} is defined")))?;
+                let drain = line.get("State").is_some_and(|state| !state.eq_ignore_ascii_case("down"));
+                node.initial_state = if drain { InitialState::Drain } else { InitialState::Down };
+                node.reason = line.get("Reason").map(Into::into);
+            }
+        }
+        Ok(())
+    }
+
+    fn partitions(&self, config: &mut ClusterConfig, warnings: &mut Vec<String>) -> Result<(), ConfError> {
+        let nodes: BTreeMap<Name, NodeIndex> = config.nodes.iter().zip(0..).map(|(node, index)| (node.name.clone(), NodeIndex(index))).collect();
+        let global = self.lines.iter().find(|line| record_kind(line).is_none() && has_memory_key(line));
+        let blank = self.blank();
+        let whole = global.unwrap_or(&blank);
+        let mut known = Known {
+            nodes: &nodes,
+            sets: &BTreeMap::new(),
+            memory_default: partitions::memory(whole, &blank, "Def")?,
+            memory_max: partitions::memory(self.lines.iter().find(|line| has_max_memory_key(line)).unwrap_or(&blank), &blank, "Max")?,
+        };
+        let sets = self.node_sets(config, &known)?;
+        known.sets = &sets;
+        let mut default = self.blank();
+        for line in self.records("PartitionName") {
+            if line.get("PartitionName").is_some_and(|name| name.eq_ignore_ascii_case("default")) {
+                default.pairs.extend(line.pairs.iter().skip(1).cloned());
+                continue;
+            }
+            for partition in partitions::read(line, &default, &known, warnings)? {
+                if partition.default {
+                    config.partitions.iter_mut().for_each(|earlier| earlier.default = false);
+                }
+                config.partitions.retain(|earlier| earlier.name != partition.name);
+                config.partitions.push(partition);
+            }
+        }
+        Ok(())
+    }
+
+    /// `NodeSet=name Feature=f` and `NodeSet=name Nodes=list`.
+    fn node_sets(&self, config: &ClusterConfig, known: &Known<'_>) -> Result<BTreeMap<String, Vec<NodeIndex>>, ConfError> {
+        let mut sets = BTreeMap::new();
+        for line in self.records("NodeSet") {
+            let mut nodes = partitions::resolve(line, line.get("Nodes").unwrap_or_default(), known)?;
+            if let Some(feature) = line.get("Feature") {
+                let with = config.nodes.iter().zip(0..).filter(|(node, _)| node.features.iter().any(|own| &**own == feature));
+                nodes.extend(with.map(|(_, index)| NodeIndex(index)));
+            }
+            nodes.sort_unstable();
+            nodes.dedup();
+            sets.insert(line.get("NodeSet").unwrap_or_default().to_owned(), nodes);
+        }
+        Ok(sets)
+    }
+
+    fn records(&self, kind: &'static str) -> impl Iterator<Item = &'a Line> {
+        self.lines.iter().filter(move |line| record_kind(line) == Some(kind))
+    }
+
+    fn blank(&self) -> Line {
+        Line { file: self.path.to_owned(), number: 0, pairs: Vec::new() }
+    }
+}
+
+fn has_memory_key(line: &Line) -> bool {
+    record_kind(line).is_none() && (line.get("DefMemPerNode").is_some() || line.get("DefMemPerCPU").is_some())
+}
+
+fn has_max_memory_key(line: &Line) -> bool {
+    record_kind(line).is_none() && (line.get("MaxMemPerNode").is_some() || line.get("MaxMemPerCPU").is_some())
+}

@@ -1,0 +1,59 @@
+//! `gres.conf`: counts and types of generic resources that node lines leave open.
+
+use muster_model::config::ClusterConfig;
+use muster_model::hostlist;
+use muster_model::resources::Gres;
+
+use super::ConfError;
+use super::lines::Line;
+use super::nodes::check_keys;
+
+/// Keys that a line may have. Those marked `false` are read and not acted on.
+const KEYS: &[(&str, bool)] = &[
+    ("NodeName", true), ("Name", true), ("Type", true), ("Count", true), ("File", true), ("Cores", false), ("CPUs", false),
+    ("AutoDetect", false), ("Links", false), ("Flags", false), ("MultipleFiles", false), ("Ignore", false), ("Plugin", false),
+];
+
+/// Gives types to the gres of nodes that declare only a count, where the sum agrees.
+///
+/// A node line is what counts (`Gres=gpu:4`); this file says what the four are.
+pub(super) fn apply(lines: &[Line], config: &mut ClusterConfig, warnings: &mut Vec<String>) -> Result<(), ConfError> {
+    for line in lines {
+        check_keys(line, KEYS, warnings)?;
+    }
+    for at in 0..config.nodes.len() {
+        let name = config.nodes[at].name.clone();
+        let mut found: Vec<Gres> = Vec::new();
+        for line in lines.iter().filter(|line| line.get("Name").is_some()) {
+            if concerns(line, &name)? {
+                found.push(one(line)?);
+            }
+        }
+        let declared = &mut config.nodes[at].hardware.gres;
+        for own in declared.clone() {
+            let typed: Vec<&Gres> = found.iter().filter(|gres| gres.name == own.name && gres.kind.is_some()).collect();
+            let sum: u64 = typed.iter().map(|gres| gres.count).sum();
+            if own.kind.is_none() && sum == own.count {
+                declared.retain(|gres| gres.name != own.name);
+                declared.extend(typed.into_iter().cloned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn concerns(line: &Line, node: &str) -> Result<bool, ConfError> {
+    let Some(list) = line.get("NodeName") else { return Ok(true) };
+    let names = hostlist::expand(list).map_err(|problem| line.error(problem.to_string()))?;
+    Ok(names.iter().any(|name| name == node))
+}
+
+fn one(line: &Line) -> Result<Gres, ConfError> {
+    let files = line.get("File").map(hostlist::expand).transpose().map_err(|problem| line.error(format!("File: {problem}")))?;
+    let count = match (line.get("Count"), &files) {
+        (Some(text), _) => text.parse().map_err(|_| line.error(format!("Count value \"{text}\" is not a valid number")))?,
+        (None, Some(files)) => files.len() as u64,
+        (None, None) => 1,
+    };
+    Ok(Gres { name: line.get("Name").unwrap_or_default().into(), kind: line.get("Type").map(Into::into), count })
+}

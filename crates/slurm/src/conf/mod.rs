@@ -1,0 +1,56 @@
+//! `slurm.conf` and `gres.conf`: read, checked, and turned into the configuration of a cluster.
+//!
+//! An unknown parameter is an error with its file and line. One that is known but not acted on by this version is named
+//! once, for the log. Nothing is read here: the caller gives a way to have the text of a file.
+
+mod client;
+mod cluster;
+mod daemon;
+mod error;
+mod gres_conf;
+mod keys;
+mod lines;
+mod nodes;
+mod partitions;
+mod shown;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use muster_model::config::ClusterConfig;
+
+pub use client::{ClientSettings, client_settings};
+pub use daemon::DaemonSettings;
+pub use error::ConfError;
+pub use lines::ReadFile;
+
+/// A configuration that has been read and checked.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// Addresses and directories of the daemons.
+    pub daemon: DaemonSettings,
+    /// What is said but not acted on, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `path`, what it includes, and `gres.conf` beside it.
+///
+/// # Errors
+/// With file and line: a file that cannot be read, a malformed line, an unknown key, a bad value, names of nodes that are
+/// not defined, a file without nodes or partitions.
+pub fn load(path: &Path, read_file: &ReadFile<'_>) -> Result<Loaded, ConfError> {
+    let lines = lines::read(path, read_file)?;
+    let gres_path = path.parent().unwrap_or(Path::new("")).join("gres.conf");
+    let gres = match read_file(&gres_path) {
+        Ok(_) => lines::read(&gres_path, read_file)?,
+        // Most clusters have none.
+        Err(_) => Vec::new(),
+    };
+    let daemon = daemon::read(path, &lines)?;
+    let (cluster, warnings) = cluster::read(path, &lines, &gres)?;
+    Ok(Loaded { cluster, daemon, warnings })
+}

@@ -1,0 +1,148 @@
+//! `NodeName=` lines.
+
+use muster_model::hostlist;
+use muster_model::ids::Name;
+use muster_model::node::{Hardware, InitialState, NodeConfig};
+use muster_model::resources::{Gres, Megabytes};
+
+use super::ConfError;
+use super::lines::Line;
+use crate::grammar::gres;
+
+/// Keys that a node line may have. Those marked `false` are read and not acted on.
+const KEYS: &[(&str, bool)] = &[
+    ("NodeName", true), ("NodeHostname", true), ("NodeAddr", true), ("Port", true), ("CPUs", true), ("Procs", true), ("Boards", true),
+    ("Sockets", true), ("SocketsPerBoard", true), ("CoresPerSocket", true), ("ThreadsPerCore", true), ("RealMemory", true),
+    ("TmpDisk", true), ("Feature", true), ("Features", true), ("Gres", true), ("Weight", true), ("State", true), ("Reason", true),
+    ("BcastAddr", false), ("CoreSpecCount", false), ("CPUSpecList", false), ("CpuBind", false), ("GresConf", false),
+    ("MemSpecLimit", false), ("Parameters", false), ("RestrictedCoresPerGPU", false), ("SuspendTime", false), ("Topology", false),
+    ("TRESWeights", false),
+];
+
+/// Nodes of one line, with the defaults of `NodeName=DEFAULT` lines before it.
+pub(super) fn read(line: &Line, default: &Line, warnings: &mut Vec<String>) -> Result<Vec<NodeConfig>, ConfError> {
+    check_keys(line, KEYS, warnings)?;
+    let get = |key: &str| line.get(key).or_else(|| default.get(key));
+    let expand = |key: &str| -> Result<Option<Vec<String>>, ConfError> {
+        get(key).map(|list| hostlist::expand(list).map_err(|problem| line.error(format!("{key}: {problem}")))).transpose()
+    };
+    let names = expand("NodeName")?.unwrap_or_default();
+    let hosts = expand("NodeHostname")?;
+    let addresses = expand("NodeAddr")?;
+    let ports = expand("Port")?;
+    for (key, list) in [("NodeHostname", &hosts), ("NodeAddr", &addresses), ("Port", &ports)] {
+        let count = list.as_ref().map_or(1, Vec::len);
+        if count != 1 && count != names.len() {
+            return Err(line.error(format!("{key} names {count} values for {} nodes; give one, or one for each", names.len())));
+        }
+    }
+    let pick = |list: &Option<Vec<String>>, at: usize| -> Option<Name> {
+        let list = list.as_ref()?;
+        list.get(at).or_else(|| list.first()).map(|text| text.as_str().into())
+    };
+    let hardware = hardware(line, default)?;
+    let features = get("Features").or_else(|| get("Feature")).unwrap_or_default();
+    let features: Vec<Name> = features.split(',').filter(|feature| !feature.is_empty()).map(Into::into).collect();
+    let weight = number(line, default, "Weight")?.unwrap_or(1);
+    let initial_state = initial_state(line, get("State"))?;
+    let mut nodes = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let name: Name = name.as_str().into();
+        let host_name = pick(&hosts, at).unwrap_or_else(|| name.clone());
+        let port = pick(&ports, at).map(|port| port.parse()).transpose().map_err(|_| line.error("Port is not a number from 1 to 65535"))?;
+        nodes.push(NodeConfig {
+            address: pick(&addresses, at).unwrap_or_else(|| host_name.clone()),
+            host_name,
+            port: port.unwrap_or(0),
+            hardware: hardware.clone(),
+            features: features.clone(),
+            weight,
+            initial_state,
+            reason: get("Reason").map(Into::into),
+            name,
+        });
+    }
+    Ok(nodes)
+}
+
+/// Refuses keys that nobody knows, and notes those not acted on.
+pub(super) fn check_keys(line: &Line, keys: &[(&str, bool)], warnings: &mut Vec<String>) -> Result<(), ConfError> {
+    for (key, _) in &line.pairs {
+        match keys.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
+            Some((_, true)) => {}
+            Some((name, false)) => {
+                let warning = format!("{name} is not acted on by this version ({} line {})", line.file.display(), line.number);
+                warnings.push(warning);
+            }
+            None => return Err(line.error(format!("unrecognized key: {key}"))),
+        }
+    }
+    Ok(())
+}
+
+/// A number of a line or of its defaults.
+pub(super) fn number(line: &Line, default: &Line, key: &str) -> Result<Option<u32>, ConfError> {
+    let Some(text) = line.get(key).or_else(|| default.get(key)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number")))
+}
+
+/// As Slurm completes what is not given: boards 1, and sockets, cores and CPUs from each other.
+fn hardware(line: &Line, default: &Line) -> Result<Hardware, ConfError> {
+    let number = |key: &str| number(line, default, key);
+    let cpus_given = number("CPUs")?.or(number("Procs")?);
+    let boards = number("Boards")?.unwrap_or(1).max(1);
+    let sockets_given = match (number("Sockets")?, number("SocketsPerBoard")?) {
+        (Some(_), Some(_)) => return Err(line.error("give Sockets or SocketsPerBoard, not both")),
+        (Some(sockets), None) => Some(sockets),
+        (None, per_board) => per_board.map(|per_board| per_board.saturating_mul(boards)),
+    };
+    let cores_given = number("CoresPerSocket")?;
+    let threads_per_core = number("ThreadsPerCore")?.unwrap_or(1).max(1);
+    let cores_per_socket = cores_given.unwrap_or(1).max(1);
+    let sockets = sockets_given.unwrap_or_else(|| match (cpus_given, cores_given) {
+        (Some(cpus), _) => (cpus / cores_per_socket.saturating_mul(threads_per_core).max(1)).max(1),
+        (None, _) => 1,
+    });
+    let sockets = sockets.max(1);
+    let product = sockets.saturating_mul(cores_per_socket).saturating_mul(threads_per_core);
+    let cpus = cpus_given.filter(|cpus| *cpus > 0).unwrap_or(product);
+    let megabytes = |key: &str, otherwise: u64| -> Result<Megabytes, ConfError> {
+        let text = line.get(key).or_else(|| default.get(key));
+        let value = text.map(|text| text.parse().map_err(|_| line.error(format!("{key} value ({text}) is not a valid number"))));
+        Ok(Megabytes(value.transpose()?.unwrap_or(otherwise)))
+    };
+    let gres_text = line.get("Gres").or_else(|| default.get("Gres")).unwrap_or_default();
+    Ok(Hardware {
+        cpus,
+        boards,
+        sockets,
+        cores_per_socket,
+        threads_per_core,
+        memory: megabytes("RealMemory", 1)?,
+        tmp_disk: megabytes("TmpDisk", 0)?,
+        gres: gres_list(line, gres_text)?,
+    })
+}
+
+/// `gpu:2,gpu:h100:4(S:0)`: what stands in brackets is where they are, which is not looked at.
+fn gres_list(line: &Line, text: &str) -> Result<Vec<Gres>, ConfError> {
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let part = part.split('(').next().unwrap_or(part);
+        let part = part.replace(":no_consume", "");
+        let read = gres::parse_list(&part, None);
+        all.extend(read.map_err(|_| line.error(format!("Gres {part:?} is not NAME[:TYPE][:COUNT]")))?);
+    }
+    Ok(all)
+}
+
+fn initial_state(line: &Line, text: Option<&str>) -> Result<InitialState, ConfError> {
+    Ok(match text.unwrap_or("UNKNOWN").to_ascii_uppercase().as_str() {
+        "UNKNOWN" | "IDLE" | "UP" => InitialState::Unknown,
+        "DOWN" => InitialState::Down,
+        "DRAIN" | "FAIL" => InitialState::Drain,
+        "FUTURE" => InitialState::Future,
+        "CLOUD" => InitialState::Cloud,
+        other => return Err(line.error(format!("Invalid node state specified: {other}"))),
+    })
+}

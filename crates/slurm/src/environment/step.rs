@@ -1,0 +1,146 @@
+//! The environment of the tasks of a step.
+
+use muster_model::ids::StepId;
+use muster_model::step::{Step, StepLaunch};
+
+use super::batch::TMPDIR;
+use super::facts::{Builder, LaunchFacts, Variables};
+use super::{combine, gpus, identity, layout};
+use crate::grammar::tasks_per_node;
+
+/// What wins over the captured environment of a step, the same for all its tasks on this node.
+pub fn step_environment(launch: &LaunchFacts<'_>, step: &Step) -> Variables {
+    let job = launch.job;
+    let mut list = Builder::default();
+    identity::job(&mut list, job, launch.cluster_name);
+    identity::user(&mut list, job);
+    identity::times(&mut list, job);
+    identity::node(&mut list, launch);
+    layout::nodes(&mut list, job, launch.nodes);
+    counts(&mut list, step);
+    numbers(&mut list, step);
+    here(&mut list, launch, step);
+    if let Some(how) = step.launch.as_deref() {
+        client(&mut list, how);
+    }
+    list.finish()
+}
+
+/// What the tasks get only where the captured environment has no such name. A step of a script keeps the name of the
+/// script's job, and `srun --job-name` sets another; the rest `srun` captures, and steps that came another way have it
+/// from here.
+pub fn step_fallbacks(launch: &LaunchFacts<'_>, step: &Step) -> Variables {
+    let spec = &launch.job.spec;
+    let mut list = Builder::default();
+    list.set("SLURM_JOB_NAME", &spec.name);
+    list.set("SLURM_SUBMIT_DIR", &spec.work_dir);
+    list.set("SLURM_SUBMIT_HOST", &spec.submit_host);
+    list.set("SLURM_PRIO_PROCESS", 0);
+    list.set_some("SLURM_UMASK", step.launch.as_deref().map(|how| umask(how.umask)));
+    list.finish()
+}
+
+/// A file mode creation mask as `SLURM_UMASK` tells it.
+pub(super) fn umask(mask: u32) -> String {
+    format!("{:04o}", mask & 0o777)
+}
+
+/// Names of the captured environment that the tasks must not see: GPUs that the step does not have here.
+pub fn step_removals(launch: &LaunchFacts<'_>, step: &Step) -> Vec<&'static str> {
+    let has_gpus = launch
+        .step_node(step)
+        .is_some_and(|(_, node)| gpus::any(&node.gres));
+    if has_gpus {
+        Vec::new()
+    } else {
+        gpus::REMOVED_OF_STEP.to_vec()
+    }
+}
+
+/// What wins over the other lists for the task of this `rank`. Empty for a rank that is not on this node.
+pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Variables {
+    let mut list = Builder::default();
+    let Some((_, node)) = launch.step_node(step) else {
+        return Variables::new();
+    };
+    let Ok(local) = node.ranks.binary_search(&rank) else {
+        return Variables::new();
+    };
+    list.set("SLURM_PROCID", rank);
+    list.set("SLURM_LOCALID", local);
+    let captured: &[String] = step.launch.as_deref().map_or(&[], |how| &how.environment);
+    gpus::of_task(
+        &mut list,
+        &node.gres,
+        combine::value(captured, gpus::BINDING),
+        local,
+    );
+    // Only the first task of each node, as in real Slurm.
+    if local == 0 && combine::value(captured, TMPDIR.0).is_none() {
+        list.set(TMPDIR.0, TMPDIR.1);
+    }
+    list.finish()
+}
+
+/// Its nodes and tasks, under the names of the job's too, so that programs see the step's.
+fn counts(list: &mut Builder, step: &Step) {
+    let tasks = tasks_per_node::print(
+        step.layout
+            .iter()
+            .map(|node| u32::try_from(node.ranks.len()).unwrap_or(u32::MAX)),
+    );
+    list.set("SLURM_STEP_NUM_NODES", step.layout.len());
+    list.set("SLURM_NNODES", step.layout.len());
+    list.set("SLURM_STEP_NUM_TASKS", step.tasks);
+    list.set("SLURM_NTASKS", step.tasks);
+    list.set("SLURM_NPROCS", step.tasks);
+    list.set("SLURM_STEP_TASKS_PER_NODE", &tasks);
+    list.set("SLURM_TASKS_PER_NODE", tasks);
+    list.set("SLURM_STEP_NODELIST", &step.node_list);
+}
+
+fn numbers(list: &mut Builder, step: &Step) {
+    let number = number(step.step_id);
+    list.set("SLURM_STEP_ID", number);
+    list.set("SLURM_STEPID", number);
+}
+
+/// Steps that are not counted have numbers near the end of the range.
+fn number(id: StepId) -> u32 {
+    match id {
+        StepId::Number(number) => number,
+        StepId::Interactive => 0xffff_fffa,
+        StepId::Batch => 0xffff_fffb,
+        StepId::Extern => 0xffff_fffc,
+    }
+}
+
+/// This node's part of the step.
+fn here(list: &mut Builder, launch: &LaunchFacts<'_>, step: &Step) {
+    let Some((position, node)) = launch.step_node(step) else {
+        return;
+    };
+    list.set("SLURM_NODEID", position);
+    list.set("SLURM_CPUS_ON_NODE", node.cpus.len());
+    list.set(
+        "SLURM_GTIDS",
+        node.ranks
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(","),
+    );
+    gpus::of_step(list, &node.gres);
+}
+
+/// Where `srun` waits.
+fn client(list: &mut Builder, how: &StepLaunch) {
+    let Some((host, port)) = how.client_address.rsplit_once(':') else {
+        return;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    list.set("SLURM_LAUNCH_NODE_IPADDR", host);
+    list.set("SLURM_SRUN_COMM_HOST", host);
+    list.set("SLURM_SRUN_COMM_PORT", port);
+    list.set("SLURM_STEP_LAUNCHER_PORT", port);
+}

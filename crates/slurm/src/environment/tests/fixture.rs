@@ -1,0 +1,251 @@
+//! The small cluster of the transcripts: four nodes with 16 CPUs and two GPUs each, all on one host.
+
+use std::sync::Arc;
+
+use muster_model::dependency::Dependencies;
+use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, SpecId, StepId};
+use muster_model::job::{Job, JobKind, JobSpec, RareOptions};
+use muster_model::resources::{
+    Allocation, Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, NodeShare, ResourceRequest,
+};
+use muster_model::state::{ExitStatus, JobState, Reason, Usage};
+use muster_model::step::{Step, StepLaunch, StepNode, StreamTarget};
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+use crate::environment::{ClientFacts, LaunchFacts, NodeFacts};
+
+pub(crate) const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
+
+/// Of the user's shell.
+pub(crate) const USER: [&str; 10] = [
+    "A=outer",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "MYVAR=mine",
+    "OLDPWD=/tmp",
+    "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+    "PWD=/tmp/w",
+    "SHELL=/bin/bash",
+    "SLURM_CONF=/etc/slurm/slurm.conf",
+    "TERM=xterm",
+];
+
+pub(crate) const CLIENT: ClientFacts<'static> = ClientFacts {
+    work_dir: "/tmp/w",
+    host_name: "vm",
+    nice: 0,
+    umask: 0o022,
+    export: None,
+};
+
+/// A running job with one CPU of n1.
+pub(crate) fn job(id: u32) -> Job {
+    let mut job = Job {
+        id: JobId(id),
+        spec_id: SpecId(1),
+        spec: Arc::new(spec()),
+        array: None,
+        state: JobState::Running,
+        completing: false,
+        cleaning: None,
+        requeue_pending: false,
+        reason: Reason::None,
+        reason_detail: None,
+        hold: None,
+        partition: "debug".into(),
+        priority: 1,
+        time_limit: TimeLimit::from_minutes(10),
+        submit_time: Timestamp(0),
+        eligible_time: None,
+        begin_time: None,
+        start_time: None,
+        end_time: None,
+        suspend_time: None,
+        suspended: Span::ZERO,
+        last_evaluated: None,
+        restart: RestartCount(0),
+        allocation: None,
+        node_list: None,
+        batch_host: None,
+        planned_nodes: None,
+        exit: ExitStatus::SUCCESS,
+        derived_exit: ExitStatus::SUCCESS,
+        cancelled_by: None,
+        dependencies: Dependencies::default(),
+        next_step: 0,
+        early_signal_sent: false,
+    };
+    allocate(&mut job, &[(0, 1, 1, 0)]);
+    job
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        identity: Identity {
+            uid: 0,
+            gid: 0,
+            user: "root".into(),
+            group: "root".into(),
+        },
+        name: "env.sh".into(),
+        kind: JobKind::Batch,
+        partitions: Vec::new(),
+        account: Some("root".into()),
+        qos: None,
+        request: ResourceRequest::default(),
+        time_limit: None,
+        time_limit_min: None,
+        begin: None,
+        deadline: None,
+        array: None,
+        dependencies: Dependencies::default(),
+        hold: false,
+        requeue: None,
+        nice: 0,
+        priority: None,
+        reservation: None,
+        early_signal: None,
+        kill_on_invalid_dependency: None,
+        no_kill: false,
+        work_dir: "/tmp/w".into(),
+        output: None,
+        error: None,
+        input: None,
+        open_mode: None,
+        command: None,
+        arguments: Vec::new(),
+        script: None,
+        context: None,
+        submit_host: "vm".into(),
+        submit_session: 1,
+        submit_line: None,
+        rare: None,
+        run: None,
+    }
+}
+
+pub(crate) fn change(job: &mut Job, with: impl FnOnce(&mut JobSpec)) {
+    with(Arc::make_mut(&mut job.spec));
+}
+
+pub(crate) fn rare(spec: &mut JobSpec, others: &[(&str, &str)]) {
+    let others = others
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()))
+        .collect();
+    spec.rare = Some(Box::new(RareOptions {
+        others,
+        ..RareOptions::default()
+    }));
+}
+
+pub(crate) fn gpus(scope: GresScope, count: u64) -> GresRequest {
+    GresRequest {
+        scope,
+        gres: Gres {
+            name: "gpu".into(),
+            kind: None,
+            count,
+        },
+    }
+}
+
+/// Node, CPUs, tasks, GPUs; the lowest of each.
+pub(crate) fn allocate(job: &mut Job, shares: &[(u32, u32, u32, u32)]) {
+    let share = |&(node, cpus, tasks, gpus): &(u32, u32, u32, u32)| NodeShare {
+        node: NodeIndex(node),
+        cpus: IndexSet::first_n(cpus),
+        memory: Megabytes(0),
+        gres: held(gpus),
+        tasks,
+    };
+    job.allocation = Some(Arc::new(Allocation {
+        shares: shares.iter().map(share).collect(),
+    }));
+}
+
+pub(crate) fn held(gpus: u32) -> Vec<GresShare> {
+    let share = GresShare {
+        name: "gpu".into(),
+        kind: None,
+        units: IndexSet::first_n(gpus),
+    };
+    if gpus == 0 { Vec::new() } else { vec![share] }
+}
+
+pub(crate) fn nodes(job: &Job) -> Vec<NodeFacts<'static>> {
+    let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
+    shares
+        .map(|share| NodeFacts {
+            index: share.node,
+            name: NAMES[share.node.0 as usize],
+            address: "127.0.0.1",
+        })
+        .collect()
+}
+
+pub(crate) fn launch<'a>(job: &'a Job, nodes: &'a [NodeFacts<'a>], here: u32) -> LaunchFacts<'a> {
+    LaunchFacts {
+        job,
+        cluster_name: "peer",
+        controller: Some(("127.0.0.1", 17000)),
+        nodes,
+        here: NodeIndex(here),
+        slurm_conf: Some("/etc/slurm/slurm.conf"),
+    }
+}
+
+/// A step with these nodes: index, ranks, CPUs, GPUs.
+pub(crate) fn step(
+    job: &Job,
+    number: u32,
+    port: u16,
+    environment: Vec<String>,
+    layout: &[(u32, &[u32], u32, u32)],
+) -> Step {
+    let node = |&(node, ranks, cpus, gpus): &(u32, &[u32], u32, u32)| StepNode {
+        node: NodeIndex(node),
+        ranks: ranks.to_vec(),
+        cpus: IndexSet::first_n(cpus),
+        memory: Megabytes(0),
+        gres: held(gpus),
+        launch_sequence: 0,
+    };
+    let names = layout.iter().map(|(node, ..)| NAMES[*node as usize]);
+    Step {
+        job_id: job.id,
+        step_id: StepId::Number(number),
+        restart: job.restart,
+        name: "env.sh".into(),
+        state: JobState::Running,
+        tasks: layout.iter().map(|(_, ranks, ..)| ranks.len() as u32).sum(),
+        layout: layout.iter().map(node).collect(),
+        node_list: muster_model::hostlist::compress(names).into(),
+        start_time: None,
+        end_time: None,
+        time_limit: None,
+        exit: ExitStatus::SUCCESS,
+        usage: Usage::default(),
+        out_of_memory: false,
+        cancelled_by: None,
+        nodes_left: Vec::new(),
+        launch: Some(Arc::new(StepLaunch {
+            command: vec!["./env.sh".to_owned()],
+            programs: Vec::new(),
+            work_dir: "/tmp/w".to_owned(),
+            environment,
+            umask: 0o022,
+            limits: Vec::new(),
+            input: StreamTarget::Client,
+            input_rank: None,
+            output: StreamTarget::Client,
+            error: None,
+            append: false,
+            client_address: format!("127.0.0.1:{port}"),
+            client_cookie: String::new(),
+            pty: None,
+            kill_on_bad_exit: false,
+            mpi: String::new(),
+        })),
+    }
+}

@@ -1,0 +1,24 @@
+//! Whole environments of real Slurm 22.05, made again from model values.
+//!
+//! The text files hold what its processes printed, sorted, without what a shell changes (`SHLVL`, `_`) and without
+//! `SLURM_TASK_PID`.
+
+mod allocation;
+mod batch;
+pub(super) mod fixture;
+mod paths;
+mod step;
+
+/// The lines of the section `title` in a file of sections.
+fn section(file: &str, title: &str) -> Vec<String> {
+    let heading = format!("== {title}");
+    let lines: Vec<String> = file
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("== "))
+        .map(str::to_owned)
+        .collect();
+    assert!(!lines.is_empty(), "no section {title:?}");
+    lines
+}

@@ -1,0 +1,248 @@
+//! States of nodes as shown: `idle`, `mix*`, `drng`, `IDLE+DRAIN`, and the words by which users ask for them.
+
+use muster_model::node::{Node, NodeHealth};
+
+/// The base state of a node, by its number in Slurm, which is what tables are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Base {
+    /// Never registered.
+    Unknown = 0,
+    /// Not usable.
+    Down = 1,
+    /// Nothing given away.
+    Idle = 2,
+    /// All CPUs given away.
+    Allocated = 3,
+    /// Some CPUs given away.
+    Mixed = 5,
+    /// Defined only.
+    Future = 6,
+}
+
+/// Takes no new jobs.
+const DRAIN: u32 = 1 << 9;
+/// Ended jobs are being cleaned.
+const COMPLETING: u32 = 1 << 10;
+/// The agent is silent.
+const NOT_RESPONDING: u32 = 1 << 11;
+
+/// A base state with flags, as Slurm keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeState {
+    /// Flags.
+    flags: u32,
+    /// Base state.
+    pub base: Base,
+}
+
+impl NodeState {
+    /// The state of `node`.
+    pub fn of(node: &Node) -> NodeState {
+        let cpus = node.used.cpus.len();
+        let base = match node.health {
+            NodeHealth::Unknown => Base::Unknown,
+            NodeHealth::Down => Base::Down,
+            NodeHealth::Future => Base::Future,
+            // What only completing jobs hold is not counted as work.
+            NodeHealth::Up if cpus == 0 || (node.used.jobs_running == 0 && node.used.jobs_completing > 0) => {
+                Base::Idle
+            }
+            NodeHealth::Up if cpus >= node.config.hardware.cpus => Base::Allocated,
+            NodeHealth::Up => Base::Mixed,
+        };
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(node.drain, DRAIN)
+            | flag(node.used.jobs_completing > 0, COMPLETING)
+            | flag(
+                node.not_responding && node.health != NodeHealth::Future,
+                NOT_RESPONDING,
+            );
+        NodeState { flags, base }
+    }
+
+    fn has(self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Takes no new jobs.
+    pub fn drains(self) -> bool {
+        self.has(DRAIN)
+    }
+
+    /// The agent is silent.
+    pub fn is_silent(self) -> bool {
+        self.has(NOT_RESPONDING)
+    }
+
+    /// Works for a job, or cleans up after one.
+    fn is_busy(self) -> bool {
+        self.has(COMPLETING) || matches!(self.base, Base::Allocated | Base::Mixed)
+    }
+
+    /// Number by which tables are ordered.
+    pub fn number(self) -> u32 {
+        self.flags | self.base as u32
+    }
+
+    /// The long word: `idle`, `allocated+`, `drained*`, in lower case.
+    pub fn long(self) -> String {
+        self.word([
+            "draining",
+            "drained",
+            "allocated",
+            "completing",
+            "unknown",
+            "down",
+            "idle",
+            "mixed",
+            "future",
+        ])
+    }
+
+    /// The short word: `idle`, `alloc+`, `drain*`.
+    pub fn compact(self) -> String {
+        self.word([
+            "drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr",
+        ])
+    }
+
+    fn word(self, words: [&str; 9]) -> String {
+        let [
+            draining,
+            drained,
+            allocated,
+            completing,
+            unknown,
+            down,
+            idle,
+            mixed,
+            future,
+        ] = words;
+        let silent = if self.is_silent() { "*" } else { "" };
+        let word = match self.base {
+            _ if self.drains() => {
+                if self.is_busy() {
+                    draining
+                } else {
+                    drained
+                }
+            }
+            Base::Down => down,
+            Base::Allocated if self.has(COMPLETING) && silent.is_empty() => return format!("{allocated}+"),
+            Base::Allocated => allocated,
+            _ if self.has(COMPLETING) => completing,
+            Base::Unknown => unknown,
+            Base::Idle => idle,
+            Base::Mixed => mixed,
+            Base::Future => future,
+        };
+        format!("{word}{silent}")
+    }
+
+    /// Base state and all flags: `IDLE+DRAIN+NOT_RESPONDING`.
+    pub fn complete(self) -> String {
+        let base = match self.base {
+            Base::Unknown => "UNKNOWN",
+            Base::Down => "DOWN",
+            Base::Idle => "IDLE",
+            Base::Allocated => "ALLOCATED",
+            Base::Mixed => "MIXED",
+            Base::Future => "FUTURE",
+        };
+        let flags = [
+            (DRAIN, "+DRAIN"),
+            (COMPLETING, "+COMPLETING"),
+            (NOT_RESPONDING, "+NOT_RESPONDING"),
+        ];
+        flags
+            .iter()
+            .filter(|(flag, _)| self.has(*flag))
+            .fold(base.to_owned(), |text, (_, word)| text + word)
+    }
+}
+
+/// A state that users ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A base state.
+    Base(Base),
+    /// Takes no new jobs, whether it still works or not.
+    Drain,
+    /// Takes no new jobs and does not work.
+    Drained,
+    /// Takes no new jobs and still works.
+    Draining,
+    /// Cleans up after jobs.
+    Completing,
+    /// The agent is silent.
+    NotResponding,
+    /// A flag that no node here ever carries.
+    Never,
+}
+
+/// The words for states, in the order of Slurm's list of them.
+const WORDS: &[(&str, Asked)] = &[
+    ("unknown", Asked::Base(Base::Unknown)),
+    ("down", Asked::Base(Base::Down)),
+    ("idle", Asked::Base(Base::Idle)),
+    ("allocated", Asked::Base(Base::Allocated)),
+    ("?", Asked::Never),
+    ("mixed", Asked::Base(Base::Mixed)),
+    ("future", Asked::Base(Base::Future)),
+    ("drain", Asked::Drain),
+    ("drained", Asked::Drained),
+    ("draining", Asked::Draining),
+    ("no_respond", Asked::NotResponding),
+    ("reserved", Asked::Never),
+    ("perfctrs", Asked::Never),
+    ("cloud", Asked::Never),
+    ("completing", Asked::Completing),
+    ("powering_down", Asked::Never),
+    ("powered_down", Asked::Never),
+    ("power_down", Asked::Never),
+    ("powering_up", Asked::Never),
+    ("fail", Asked::Never),
+    ("maint", Asked::Never),
+    ("reboot", Asked::Never),
+    ("reboot^", Asked::Never),
+    ("unknown", Asked::Base(Base::Unknown)),
+];
+
+impl Asked {
+    /// Reads a word or the beginning of one, in any case, or a short word as shown (`drng`, `unk`, `futr`).
+    pub fn parse(text: &str) -> Option<Asked> {
+        let lower = text.to_ascii_lowercase();
+        if lower.is_empty() {
+            return None;
+        }
+        match lower.as_str() {
+            "drng" => return Some(Asked::Draining),
+            "futr" => return Some(Asked::Base(Base::Future)),
+            "err" | "error" | "planned" | "plnd" | "resv" | "failing" | "failg" | "pow_dn" | "pow_up"
+            | "blocked" => return Some(Asked::Never),
+            _ => {}
+        }
+        WORDS
+            .iter()
+            .find(|(word, _)| word.starts_with(&lower))
+            .map(|(_, asked)| *asked)
+    }
+
+    /// Whether a node in `state` is in this state.
+    pub fn matches(self, state: NodeState) -> bool {
+        match self {
+            Asked::Base(base) => state.base == base,
+            Asked::Drain => state.drains(),
+            Asked::Drained => state.drains() && !state.is_busy(),
+            Asked::Draining => state.drains() && state.is_busy(),
+            Asked::Completing => state.has(COMPLETING),
+            Asked::NotResponding => state.is_silent(),
+            Asked::Never => false,
+        }
+    }
+
+    /// All words, comma separated, as complaints list them.
+    pub fn all_words() -> String {
+        WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(",")
+    }
+}

@@ -1,0 +1,324 @@
+//! `scontrol show job`: one record for each job.
+
+use std::sync::Arc;
+
+use muster_model::hostlist;
+use muster_model::job::{ArrayRole, Job, JobKind};
+use muster_model::resources::{GresScope, Megabytes, MemoryRequest, NodeShare};
+use muster_model::state::JobState;
+use muster_model::time::{TimeLimit, format_days_hours};
+
+use super::super::context::{Cluster, Context};
+use super::super::job_text::{self, or_null};
+use super::super::tres::{self, Amounts};
+use super::super::{states, units};
+use super::record::Record;
+
+/// What is common to all records of one answer.
+pub struct JobPrinter<'a> {
+    /// Nodes, partitions and parameters.
+    pub cluster: &'a Cluster,
+    /// Clock, zone and formats.
+    pub context: &'a Context,
+    /// `-o`.
+    pub one_line: bool,
+    /// `-d`.
+    pub details: bool,
+}
+
+impl JobPrinter<'_> {
+    /// The record of `job`; `task` names one of its waiting tasks.
+    pub fn print(&self, job: &Arc<Job>, task: Option<u32>) -> String {
+        let mut record = Record::new(self.one_line);
+        self.identity(&mut record, job, task);
+        self.state(&mut record, job);
+        self.times(&mut record, job);
+        self.place(&mut record, job);
+        self.resources(&mut record, job);
+        self.execution(&mut record, job, task);
+        record.finish(true)
+    }
+
+    fn time(&self, time: Option<muster_model::time::Timestamp>, unset: &str) -> String {
+        job_text::time(time, unset, self.context)
+    }
+
+    fn identity(&self, record: &mut Record, job: &Job, task: Option<u32>) {
+        let mut first = format!("JobId={} ", job.id);
+        if let Some(role) = &job.array {
+            let index = match role {
+                ArrayRole::Task { task_index, .. } => task_index.to_string(),
+                ArrayRole::Waiting { .. } => match task {
+                    Some(task) => task.to_string(),
+                    None => job_text::waiting_tasks(job, self.context).unwrap_or_default(),
+                },
+            };
+            first.push_str(&format!(
+                "ArrayJobId={} ArrayTaskId={index} ",
+                job_text::array_job_id(job)
+            ));
+            if let Some(throttle) = job_text::throttle(job) {
+                first.push_str(&format!("ArrayTaskThrottle={throttle} "));
+            }
+        }
+        first.push_str(&format!("JobName={}", job.spec.name));
+        record.line(first);
+        let who = &job.spec.identity;
+        let label = job_text::rare(job, "mcs-label").unwrap_or("N/A");
+        record.line(format!(
+            "UserId={}({}) GroupId={}({}) MCS_label={label}",
+            who.user, who.uid, who.group, who.gid
+        ));
+        let account = or_null(job.spec.account.as_deref());
+        let qos = job.spec.qos.as_deref().unwrap_or("normal");
+        record.line(format!(
+            "Priority={} Nice={} Account={account} QOS={qos}",
+            job.priority, job.spec.nice
+        ));
+    }
+
+    fn state(&self, record: &mut Record, job: &Job) {
+        let state = states::of(job).long();
+        let reason = job_text::reason(job).replace(' ', "_");
+        record.line(format!(
+            "JobState={state} Reason={reason} Dependency={}",
+            job_text::dependency(&job.dependencies)
+        ));
+        record.line(format!(
+            "Requeue={} Restarts={} BatchFlag={} Reboot={} ExitCode={}",
+            u8::from(job_text::requeue(job)),
+            job.restart.0,
+            u8::from(job.spec.kind == JobKind::Batch),
+            u8::from(job_text::rare(job, "reboot").is_some()),
+            job.exit
+        ));
+        if self.details {
+            record.line(format!("DerivedExitCode={}", job.derived_exit));
+        }
+    }
+
+    fn times(&self, record: &mut Record, job: &Job) {
+        let now = self.context.now;
+        let run_time = format_days_hours(job_text::seconds_used(job, now));
+        let least = job
+            .spec
+            .time_limit_min
+            .map_or("N/A".to_owned(), |limit: TimeLimit| limit.to_string());
+        record.line(format!(
+            "RunTime={run_time} TimeLimit={} TimeMin={least}",
+            job.time_limit
+        ));
+        let eligible = self.time(job_text::eligible_time(job), "Unknown");
+        record.line(format!(
+            "SubmitTime={} EligibleTime={eligible}",
+            self.time(Some(job.submit_time), "Unknown")
+        ));
+        record.line(format!(
+            "AccrueTime={}",
+            self.time(job_text::accrue_time(job, now), "Unknown")
+        ));
+        record.line(format!(
+            "StartTime={} EndTime={} Deadline={}",
+            self.time(job_text::start_time(job, now), "Unknown"),
+            self.time(job_text::end_time(job, now), "Unknown"),
+            self.time(job.spec.deadline, "N/A")
+        ));
+        let before_suspend = match (job.suspend_time, job.start_time) {
+            (Some(suspend), Some(start)) => (suspend.since(start).0 - job.suspended.0).max(0) / 1000,
+            _ => 0,
+        };
+        record.line(format!(
+            "SuspendTime={} SecsPreSuspend={before_suspend} LastSchedEval={} Scheduler=Main",
+            self.time(job.suspend_time, "None"),
+            self.time(job.last_evaluated, "Unknown")
+        ));
+    }
+
+    fn place(&self, record: &mut Record, job: &Job) {
+        let partition = super::super::squeue::partition_text(job);
+        record.line(format!(
+            "Partition={partition} AllocNode:Sid={}:{}",
+            job.spec.submit_host, job.spec.submit_session
+        ));
+        let request = &job.spec.request;
+        let required = or_null(request.nodes_required.as_deref());
+        record.line(format!(
+            "ReqNodeList={required} ExcNodeList={}",
+            or_null(request.nodes_excluded.as_deref())
+        ));
+        let mut nodes = format!("NodeList={}", job_text::nodes(job));
+        if let Some(planned) = job
+            .planned_nodes
+            .as_deref()
+            .filter(|_| job.state == JobState::Pending)
+        {
+            nodes.push_str(&format!(" SchedNodeList={planned}"));
+        }
+        record.line(nodes);
+        record.optional("BatchHost", job_text::batch_host(job));
+    }
+
+    fn resources(&self, record: &mut Record, job: &Job) {
+        let request = &job.spec.request;
+        let waits = job.state == JobState::Pending && !job.completing;
+        let most = request
+            .nodes_max
+            .filter(|_| waits)
+            .map_or(String::new(), |most| format!("-{most}"));
+        let [sockets, cores, threads] = job_text::sockets_cores_threads(job).map(any);
+        record.line(format!(
+            "NumNodes={}{most} NumCPUs={} NumTasks={} CPUs/Task={} ReqB:S:C:T=0:0:{cores}:{threads}",
+            job_text::node_count(job),
+            job_text::cpus(job),
+            request.tasks,
+            request.cpus_per_task
+        ));
+        let tracked = self.cluster.tracked_gres();
+        let amounts = match job.allocation.as_ref().filter(|_| !waits) {
+            Some(allocation) => Amounts::allocated(allocation, &tracked),
+            None => Amounts::requested(job, self.cluster, &tracked),
+        };
+        record.line(format!("TRES={}", amounts.text()));
+        let per_socket = job_text::rare(job, "ntasks-per-socket").unwrap_or("*");
+        let per_core = job_text::rare(job, "ntasks-per-core").unwrap_or("*");
+        let spec_cores = job_text::rare(job, "core-spec").unwrap_or("*");
+        let per_node = request.tasks_per_node.unwrap_or(0);
+        record.line(format!(
+            "Socks/Node={sockets} NtasksPerN:B:S:C={per_node}:0:{per_socket}:{per_core} CoreSpec={spec_cores}"
+        ));
+        if self.details && job.holds_resources() {
+            self.shares(record, job);
+        }
+        let memory = match job_text::memory_in_force(job, self.cluster) {
+            Some(MemoryRequest::PerNode(memory)) => format!("MinMemoryNode={}", units::megabytes(memory.0)),
+            Some(MemoryRequest::PerCpu(memory)) => format!("MinMemoryCPU={}", units::megabytes(memory.0)),
+            Some(MemoryRequest::PerGpu(_)) | None => "MinMemoryNode=0".to_owned(),
+        };
+        let disk = units::megabytes(request.tmp_disk_min.map_or(0, |Megabytes(size)| size));
+        record.line(format!(
+            "MinCPUsNode={} {memory} MinTmpDiskNode={disk}",
+            job_text::cpus_per_node_min(job)
+        ));
+        record.line(format!(
+            "Features={} DelayBoot=00:00:00",
+            or_null(request.constraint.as_deref())
+        ));
+        record.optional("Reservation", job.spec.reservation.as_deref());
+        record.line(format!(
+            "OverSubscribe={} Contiguous={} Licenses={} Network={}",
+            job_text::over_subscribe(job, self.cluster),
+            u8::from(request.contiguous),
+            or_null(request.licenses.as_deref()),
+            or_null(job_text::rare(job, "network"))
+        ));
+    }
+
+    /// What it holds on each node; neighbours with the same are one line.
+    fn shares(&self, record: &mut Record, job: &Job) {
+        let Some(allocation) = &job.allocation else { return };
+        let gres = |shares: &[NodeShare]| -> String {
+            let mut totals: Vec<(String, u64)> = Vec::new();
+            for share in shares.iter().flat_map(|share| &share.gres) {
+                let name = match &share.kind {
+                    Some(kind) => format!("{}:{kind}", share.name),
+                    None => share.name.to_string(),
+                };
+                let count = u64::from(share.units.len());
+                match totals.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, total)) => *total += count,
+                    None => totals.push((name, count)),
+                }
+            }
+            totals
+                .iter()
+                .map(|(name, count)| format!("{name}:{count}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        record.line(format!("JOB_GRES={}", or_null(Some(&gres(&allocation.shares)))));
+        let rest_of = |share: &NodeShare| {
+            let units = share.gres.iter().map(|part| match &part.kind {
+                Some(kind) => format!("{}:{kind}:{}(IDX:{})", part.name, part.units.len(), part.units),
+                None => format!("{}:{}(IDX:{})", part.name, part.units.len(), part.units),
+            });
+            format!(
+                "CPU_IDs={} Mem={} GRES={}",
+                share.cpus,
+                share.memory.0,
+                units.collect::<Vec<_>>().join(",")
+            )
+        };
+        let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+        for share in &allocation.shares {
+            let name = self
+                .cluster
+                .node_name(share.node)
+                .map_or_else(|| format!("node{}", share.node.0), |name| name.to_string());
+            let rest = rest_of(share);
+            match groups.last_mut().filter(|(_, last)| *last == rest) {
+                Some((names, _)) => names.push(name),
+                None => groups.push((vec![name], rest)),
+            }
+        }
+        for (names, rest) in groups {
+            record.line(format!("  Nodes={} {rest}", hostlist::compress(&names)));
+        }
+    }
+
+    fn execution(&self, record: &mut Record, job: &Job, task: Option<u32>) {
+        record.line(format!("Command={}", job_text::command(job)));
+        record.line(format!("WorkDir={}", job.spec.work_dir));
+        for (key, comment) in [
+            ("AdminComment", job_text::admin_comment(job)),
+            ("Comment", job_text::comment(job)),
+        ] {
+            record.optional(
+                key,
+                comment
+                    .filter(|text| !text.is_empty())
+                    .map(|text| format!("{text} "))
+                    .as_deref(),
+            );
+        }
+        if job.spec.kind != JobKind::Allocation {
+            let files = job_text::files(job, task);
+            record.line(format!("StdErr={}", files.error));
+            record.line(format!("StdIn={}", files.input));
+            record.line(format!("StdOut={}", files.output));
+        }
+        record.optional("Switches", job_text::rare(job, "switches"));
+        record.line("Power=");
+        record.optional(
+            "CpusPerTres",
+            job_text::rare(job, "cpus-per-gpu")
+                .map(|count| format!("gres:gpu:{count}"))
+                .as_deref(),
+        );
+        if let Some(MemoryRequest::PerGpu(memory)) = job.spec.request.memory {
+            record.line(format!("MemPerTres=gres:gpu:{}", memory.0));
+        }
+        let scopes = [
+            ("TresPerJob", GresScope::Job),
+            ("TresPerNode", GresScope::Node),
+            ("TresPerSocket", GresScope::Socket),
+            ("TresPerTask", GresScope::Task),
+        ];
+        for (key, scope) in scopes {
+            record.optional(key, tres::requests(&job.spec.request.gres, scope).as_deref());
+        }
+        let rare = job.spec.rare.as_deref();
+        if let Some(kind) = rare
+            .and_then(|rare| rare.mail_type.as_deref())
+            .filter(|kind| *kind != "NONE")
+        {
+            let user = rare
+                .and_then(|rare| rare.mail_user.as_deref())
+                .unwrap_or(&job.spec.identity.user);
+            record.line(format!("MailUser={user} MailType={kind}"));
+        }
+    }
+}
+
+fn any(value: Option<u32>) -> String {
+    value.map_or("*".to_owned(), |value| value.to_string())
+}

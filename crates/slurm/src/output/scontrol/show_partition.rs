@@ -1,0 +1,211 @@
+//! `scontrol show partition`: one record for each partition.
+
+use muster_model::ids::Name;
+use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
+use muster_model::resources::Megabytes;
+
+use super::super::context::Cluster;
+use super::super::job_text::NULL;
+use super::super::tres::Amounts;
+use super::record::Record;
+
+/// The records of all partitions, or of the one called `name`; with whether it was found.
+pub fn print(cluster: &Cluster, name: Option<&str>, one_line: bool, all: bool) -> (String, bool) {
+    let wanted = |partition: &&std::sync::Arc<Partition>| match name {
+        Some(name) => *partition.name == *name,
+        None => all || !partition.hidden,
+    };
+    let text: String = cluster
+        .partitions
+        .iter()
+        .filter(wanted)
+        .map(|partition| record(cluster, partition, one_line))
+        .collect();
+    match name {
+        Some(name) if text.is_empty() => (format!("Partition {name} not found\n"), false),
+        None if text.is_empty() => ("No partitions in the system\n".to_owned(), true),
+        _ => (text, true),
+    }
+}
+
+/// The words of `State=`.
+pub fn state_word(state: PartitionState) -> &'static str {
+    match state {
+        PartitionState::Up => "UP",
+        PartitionState::Down => "DOWN",
+        PartitionState::Drain => "DRAIN",
+        PartitionState::Inactive => "INACTIVE",
+    }
+}
+
+/// The words of `OverSubscribe=`.
+pub fn over_subscribe_word(value: OverSubscribe) -> String {
+    match value {
+        OverSubscribe::Exclusive => "EXCLUSIVE".to_owned(),
+        OverSubscribe::No => "NO".to_owned(),
+        OverSubscribe::Yes(count) => format!("YES:{count}"),
+        OverSubscribe::Force(count) => format!("FORCE:{count}"),
+    }
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "YES" } else { "NO" }
+}
+
+/// Another key of the configuration line, or `unset`.
+fn other(partition: &Partition, key: &str, unset: &str) -> String {
+    let found = partition
+        .others
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(key));
+    found.map_or(unset.to_owned(), |(_, value)| value.to_string())
+}
+
+/// As [`other`] for words that are shown in capitals.
+fn other_word(partition: &Partition, key: &str, unset: &str) -> String {
+    other(partition, key, unset).to_ascii_uppercase()
+}
+
+fn record(cluster: &Cluster, partition: &Partition, one_line: bool) -> String {
+    let mut record = Record::new(one_line);
+    record.line(format!("PartitionName={}", partition.name));
+    access(&mut record, partition);
+    limits(&mut record, partition);
+    let nodes = if partition.node_list.is_empty() {
+        NULL
+    } else {
+        &partition.node_list
+    };
+    record.line(format!("Nodes={nodes}"));
+    policy(&mut record, partition);
+    let amounts = amounts(cluster, partition);
+    record.line(format!(
+        "State={} TotalCPUs={} TotalNodes={} SelectTypeParameters={}",
+        state_word(partition.state),
+        amounts.cpus,
+        amounts.nodes,
+        other(partition, "SelectTypeParameters", "NONE")
+    ));
+    record.line(format!("JobDefaults={}", job_defaults(partition)));
+    let (default, most) = (
+        memory("Def", partition.memory_default),
+        memory("Max", partition.memory_max),
+    );
+    record.line(format!("{default} {most}"));
+    record.line(format!("TRES={}", amounts.text()));
+    record.optional(
+        "TRESBillingWeights",
+        Some(&other(partition, "TRESBillingWeights", "")),
+    );
+    record.finish(false)
+}
+
+fn access(record: &mut Record, partition: &Partition) {
+    let names = |list: &[Name]| {
+        if list.is_empty() {
+            "ALL".to_owned()
+        } else {
+            list.join(",")
+        }
+    };
+    let accounts = match other(partition, "DenyAccounts", "").as_str() {
+        "" => format!("AllowAccounts={}", names(&partition.accounts_allowed)),
+        denied => format!("DenyAccounts={denied}"),
+    };
+    let qos = match other(partition, "DenyQos", "").as_str() {
+        "" => format!("AllowQos={}", other(partition, "AllowQos", "ALL")),
+        denied => format!("DenyQos={denied}"),
+    };
+    record.line(format!(
+        "AllowGroups={} {accounts} {qos}",
+        names(&partition.groups_allowed)
+    ));
+    record.optional("Alternate", Some(&other(partition, "Alternate", "")));
+    record.line(format!(
+        "AllocNodes={} Default={} QoS={}",
+        other(partition, "AllocNodes", "ALL"),
+        yes(partition.default),
+        other(partition, "QOS", "N/A")
+    ));
+}
+
+fn limits(record: &mut Record, partition: &Partition) {
+    record.line(format!(
+        "DefaultTime={} DisableRootJobs={} ExclusiveUser={} GraceTime={} Hidden={}",
+        partition
+            .time_default
+            .map_or("NONE".to_owned(), |limit| limit.to_string()),
+        other_word(partition, "DisableRootJobs", "NO"),
+        other_word(partition, "ExclusiveUser", "NO"),
+        other(partition, "GraceTime", "0"),
+        yes(partition.hidden)
+    ));
+    let count = |count: Option<u32>| count.map_or("UNLIMITED".to_owned(), |count| count.to_string());
+    record.line(format!(
+        "MaxNodes={} MaxTime={} MinNodes={} LLN={} MaxCPUsPerNode={}",
+        count(partition.nodes_max),
+        partition.time_max,
+        partition.nodes_min,
+        other_word(partition, "LLN", "NO"),
+        count(partition.cpus_per_node_max)
+    ));
+}
+
+fn policy(record: &mut Record, partition: &Partition) {
+    record.line(format!(
+        "PriorityJobFactor={} PriorityTier={} RootOnly={} ReqResv={} OverSubscribe={}",
+        partition.priority_job_factor,
+        partition.priority_tier,
+        yes(partition.root_only),
+        other_word(partition, "ReqResv", "NO"),
+        over_subscribe_word(partition.over_subscribe)
+    ));
+    record.line(format!(
+        "OverTimeLimit={} PreemptMode={}",
+        other(partition, "OverTimeLimit", "NONE"),
+        other_word(partition, "PreemptMode", "OFF")
+    ));
+}
+
+fn job_defaults(partition: &Partition) -> String {
+    let set = ["DefCpuPerGPU", "DefMemPerGPU"].map(|key| (key, other(partition, key, "")));
+    let parts: Vec<String> = set
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if parts.is_empty() {
+        NULL.to_owned()
+    } else {
+        parts.join(",")
+    }
+}
+
+fn memory(prefix: &str, value: Option<MemoryDefault>) -> String {
+    match value {
+        Some(MemoryDefault::PerNode(memory)) => format!("{prefix}MemPerNode={}", memory.0),
+        Some(MemoryDefault::PerCpu(memory)) => format!("{prefix}MemPerCPU={}", memory.0),
+        None => format!("{prefix}MemPerNode=UNLIMITED"),
+    }
+}
+
+fn amounts(cluster: &Cluster, partition: &Partition) -> Amounts {
+    let mut amounts = Amounts {
+        nodes: partition.nodes.len() as u64,
+        ..Amounts::default()
+    };
+    let tracked = cluster.tracked_gres();
+    for node in partition
+        .nodes
+        .iter()
+        .filter_map(|index| cluster.nodes.get(index.0 as usize))
+    {
+        let hardware = &node.config.hardware;
+        amounts.cpus += u64::from(hardware.cpus);
+        amounts.memory = Megabytes(amounts.memory.0.saturating_add(hardware.memory.0));
+        for gres in hardware.gres.iter().filter(|gres| tracked.contains(&gres.name)) {
+            *amounts.gres.entry(format!("gres/{}", gres.name)).or_default() += gres.count;
+        }
+    }
+    amounts
+}

@@ -1,0 +1,460 @@
+//! `scontrol update JobId=…`: the keys of a job that can be changed.
+
+use muster_model::ids::Name;
+use muster_model::request::{Command, JobChanges, JobTarget, Query, RefusalCode};
+use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest};
+use muster_model::time::{Span, TimeLimit};
+
+use super::super::context::{Answers, Context};
+use super::super::ids;
+use super::changes::{Change, Changes, What};
+use super::update::{Setting, no_changes, not_a_setting, not_supported};
+use super::{Action, Lookup, Next};
+use crate::grammar::{dependency, gres, mail, nodes, numbers, time_point};
+
+/// Jobs whose limits become longer or shorter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LimitChange {
+    jobs: Vec<(String, JobTarget)>,
+    seconds: i64,
+    changes: Box<JobChanges>,
+}
+
+impl LimitChange {
+    /// The changes, now that the present limits are known.
+    pub(super) fn resume(self, answers: &Answers) -> Action {
+        let each = self.jobs.into_iter().map(|(text, target)| {
+            let now = answers
+                .jobs
+                .iter()
+                .find(|job| ids::matches(&target, job))
+                .map(|job| job.time_limit);
+            let time_limit = now.map(|limit| match limit {
+                TimeLimit::Limited(span) => {
+                    TimeLimit::Limited(Span::from_seconds((span.seconds() + self.seconds).max(0)))
+                }
+                TimeLimit::Unlimited => TimeLimit::Unlimited,
+            });
+            let changes = Box::new(JobChanges {
+                time_limit,
+                ..(*self.changes).clone()
+            });
+            Change {
+                what: What::Job(text),
+                command: Ok(Command::UpdateJob { target, changes }),
+            }
+        });
+        Action::Change(Changes {
+            list: each.collect(),
+            trailer: None,
+        })
+    }
+}
+
+/// What the words of `update` ask for.
+#[derive(Default)]
+struct Wanted {
+    /// `JobId=`.
+    subject: Option<String>,
+    /// `JobName=`: the new name, or without `JobId=` the name of the jobs to change.
+    name: Option<Name>,
+    /// The changes.
+    changes: JobChanges,
+    /// Seconds to add to the limits.
+    seconds: Option<i64>,
+    /// Why all of it is refused.
+    refused: Option<RefusalCode>,
+}
+
+/// What the words of `update` mean, of which one names a job.
+pub(super) fn parse(words: &[String], context: &Context) -> Action {
+    let wanted = match read(words, context) {
+        Ok(wanted) => wanted,
+        Err(action) => return action,
+    };
+    let mut changes = Box::new(wanted.changes);
+    let Some(subject) = wanted.subject else {
+        let name = wanted.name.unwrap_or_default().to_string();
+        let query = Query::Jobs {
+            ids: None,
+            uids: None,
+            active_only: true,
+        };
+        return Action::Lookup(Box::new(Lookup {
+            query,
+            next: Next::UpdateNamed(name, changes),
+        }));
+    };
+    changes.name = wanted.name;
+    let nothing = *changes == JobChanges::default() && wanted.seconds.is_none() && wanted.refused.is_none();
+    if subject.is_empty() || nothing {
+        return no_changes();
+    }
+    let target = |text: &str| ids::target(text).filter(|target| target.step.is_none());
+    let jobs: Vec<(String, Option<JobTarget>)> = ids::split(&subject)
+        .into_iter()
+        .map(|text| (text.to_owned(), target(text)))
+        .collect();
+    match wanted.seconds {
+        Some(seconds) => adjust_limits(jobs, seconds, changes),
+        None => Action::Change(update_each(jobs, &changes, wanted.refused)),
+    }
+}
+
+fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
+    let mut wanted = Wanted::default();
+    for word in words {
+        let Some(setting) = Setting::read(word) else {
+            if word.eq_ignore_ascii_case("nice") {
+                wanted.changes.nice = Some(100);
+                continue;
+            }
+            return Err(not_a_setting(word));
+        };
+        match () {
+            () if setting.is("JobId", 3) && !setting.is("JobName", 4) => {
+                wanted.subject = Some(setting.value.to_owned());
+            }
+            () if setting.is("JobName", 4) || setting.is("Name", 2) => {
+                wanted.name = Some(setting.value.into())
+            }
+            () if setting.is("Dependency", 1) => match dependency::parse(setting.value) {
+                Ok(dependencies) => wanted.changes.dependencies = Some(dependencies),
+                Err(_) => wanted.refused = Some(RefusalCode::Dependency),
+            },
+            () => {
+                let seconds = apply(&mut wanted.changes, &setting, context)?;
+                wanted.seconds = seconds.or(wanted.seconds);
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// The present limits must be known first.
+fn adjust_limits(jobs: Vec<(String, Option<JobTarget>)>, seconds: i64, changes: Box<JobChanges>) -> Action {
+    let jobs: Vec<_> = jobs
+        .into_iter()
+        .filter_map(|(text, target)| Some((text, target?)))
+        .collect();
+    let ids = Some(jobs.iter().map(|(_, target)| target.job_id).collect());
+    let query = Query::Jobs {
+        ids,
+        uids: None,
+        active_only: false,
+    };
+    let change = LimitChange {
+        jobs,
+        seconds,
+        changes,
+    };
+    Action::Lookup(Box::new(Lookup {
+        query,
+        next: Next::AdjustLimit(change),
+    }))
+}
+
+fn update_each(
+    jobs: Vec<(String, Option<JobTarget>)>,
+    changes: &JobChanges,
+    refused: Option<RefusalCode>,
+) -> Changes {
+    let each = jobs.into_iter().map(|(text, target)| {
+        let command = match (target, refused) {
+            (None, _) => Err(RefusalCode::InvalidJobId),
+            (_, Some(code)) => Err(code),
+            (Some(target), None) => Ok(Command::UpdateJob {
+                target,
+                changes: Box::new(changes.clone()),
+            }),
+        };
+        Change {
+            what: What::Job(text),
+            command: command.map_err(|code| code.text().to_owned()),
+        }
+    });
+    Changes {
+        list: each.collect(),
+        trailer: None,
+    }
+}
+
+/// Puts one setting into `changes`. Gives the seconds by which a limit is to change.
+fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> Result<Option<i64>, Action> {
+    if setting.is("TimeLimit", 5) {
+        return apply_limit(changes, setting);
+    }
+    if setting.operator.is_some() {
+        return Err(not_supported(setting.word));
+    }
+    if apply_text(changes, setting) || apply_resource(changes, setting)? {
+        return Ok(None);
+    }
+    let value = setting.value;
+    let invalid = |key: &str| complain(key, value);
+    match () {
+        () if setting.is("Priority", 2) => {
+            changes.priority = Some(value.parse().map_err(|_| invalid("Priority"))?);
+        }
+        () if setting.is("Nice", 2) => {
+            let nice = i32::try_from(numbers::leading_or_zero(value));
+            changes.nice = Some(nice.map_err(|_| invalid("Nice"))?);
+        }
+        () if setting.is("MailType", 5) => {
+            changes.mail_type = Some(mail::parse(value).ok_or_else(|| invalid("MailType"))?.into());
+        }
+        () if setting.is("Requeue", 4) => {
+            changes.requeue = Some(value.parse::<u32>().map_err(|_| invalid("Requeue"))? != 0);
+        }
+        () if setting.is("ArrayTaskThrottle", 10) => {
+            changes.array_throttle = Some(value.parse().map_err(|_| invalid("ArrayTaskThrottle"))?);
+        }
+        () if setting.is("StartTime", 2) || setting.is("EligibleTime", 2) => {
+            let point = time_point::parse(value, context.now, &context.zone).map_err(|position| {
+                let at = position.0;
+                let text = format!("Invalid time specification (pos={at}): {value}\nNo changes specified\n");
+                Action::complain(&text)
+            })?;
+            changes.begin = Some(point);
+        }
+        () => return Err(not_supported(setting.word)),
+    }
+    Ok(None)
+}
+
+fn complain(key: &str, value: &str) -> Action {
+    Action::complain(&format!("scontrol: error: Invalid {key} value: {value}\n"))
+}
+
+fn apply_limit(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<Option<i64>, Action> {
+    let invalid = || Action::complain("scontrol: error: Invalid TimeLimit value\n");
+    let limit = TimeLimit::parse(setting.value).ok_or_else(invalid)?;
+    match (setting.operator, limit.span()) {
+        (None, _) => changes.time_limit = Some(limit),
+        (Some('-'), Some(span)) => return Ok(Some(-span.seconds())),
+        (Some(_), Some(span)) => return Ok(Some(span.seconds())),
+        (Some(_), None) => return Err(invalid()),
+    }
+    Ok(None)
+}
+
+/// Settings that are taken as they are written.
+fn apply_text(changes: &mut JobChanges, setting: &Setting<'_>) -> bool {
+    let place = match () {
+        () if setting.is("Partition", 2) => &mut changes.partition,
+        () if setting.is("Account", 2) => &mut changes.account,
+        () if setting.is("QOS", 3) => &mut changes.qos,
+        () if setting.is("ReservationName", 3) => &mut changes.reservation,
+        () if setting.is("WCKey", 1) => &mut changes.wckey,
+        () if setting.is("Comment", 3) => &mut changes.comment,
+        () if setting.is("AdminComment", 3) => &mut changes.admin_comment,
+        () if setting.is("Features", 1) => &mut changes.constraint,
+        () if setting.is("ReqNodeList", 8) || setting.is("NodeList", 8) => &mut changes.nodes_required,
+        () if setting.is("ExcNodeList", 3) => &mut changes.nodes_excluded,
+        () if setting.is("StdOut", 6) => &mut changes.output,
+        () if setting.is("StdErr", 6) => &mut changes.error,
+        () if setting.is("WorkDir", 4) => &mut changes.work_dir,
+        () if setting.is("MailUser", 5) => &mut changes.mail_user,
+        () => return false,
+    };
+    *place = Some(Name::from(setting.value));
+    true
+}
+
+/// Settings of what a job asks for; `false` when this is none.
+fn apply_resource(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, Action> {
+    let value = setting.value;
+    let megabytes = |key: &str| value.parse().map(Megabytes).map_err(|_| complain(key, value));
+    match () {
+        () if setting.is("NumTasks", 8) || setting.is("ReqProcs", 8) => {
+            changes.tasks = Some(positive(value, "NumTasks")?);
+        }
+        () if setting.is("CPUsPerTask", 9) || setting.is("CPUs/Task", 9) => {
+            changes.cpus_per_task = Some(positive(value, "CPUsPerTask")?);
+        }
+        () if setting.is("NumNodes", 8) || setting.is("ReqNodes", 8) || setting.is("NodeCnt", 7) => {
+            changes.nodes = Some(nodes::parse(value).map_err(|_| complain("NumNodes", value))?);
+        }
+        () if setting.is("MinMemoryNode", 10) => {
+            changes.memory = Some(MemoryRequest::PerNode(megabytes("MinMemoryNode")?));
+        }
+        () if setting.is("MinMemoryCPU", 10) => {
+            changes.memory = Some(MemoryRequest::PerCpu(megabytes("MinMemoryCPU")?));
+        }
+        () if setting.is("Gres", 2) || setting.is("TresPerNode", 8) => {
+            changes.gres = Some(gres_requests(setting)?);
+        }
+        () => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn positive(value: &str, key: &str) -> Result<u32, Action> {
+    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
+        Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\nscontrol: error: Invalid {key} value: {value}\n"))
+    })
+}
+
+fn gres_requests(setting: &Setting<'_>) -> Result<Vec<GresRequest>, Action> {
+    if setting.value.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = gres::parse_list(setting.value, None).map_err(|_| {
+        Action::complain(&format!(
+            "scontrol: error: Invalid Gres value: {}\n",
+            setting.value
+        ))
+    })?;
+    Ok(list
+        .into_iter()
+        .map(|gres| GresRequest {
+            scope: GresScope::Node,
+            gres,
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use muster_model::ids::{Identity, JobId};
+    use muster_model::time::Timestamp;
+
+    use super::*;
+    use crate::output::Environment;
+
+    fn changes(line: &str) -> Vec<(String, Result<JobChanges, String>)> {
+        let caller = Identity {
+            uid: 0,
+            gid: 0,
+            user: "root".into(),
+            group: "root".into(),
+        };
+        let context = Context::new(
+            Timestamp::from_seconds(1000),
+            TimeZone::UTC,
+            &Environment::new(),
+            caller,
+        );
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let Action::Change(changes) = parse(&words, &context) else {
+            panic!("{line} is no change")
+        };
+        let each = changes
+            .list
+            .into_iter()
+            .map(|change| match (change.what, change.command) {
+                (What::Job(text), Ok(Command::UpdateJob { changes, .. })) => (text, Ok(*changes)),
+                (What::Job(text), Err(reason)) => (text, Err(reason)),
+                other => panic!("{line}: {other:?}"),
+            });
+        each.collect()
+    }
+
+    #[test]
+    fn settings_become_changes() {
+        let check = |setting: &str, expected: JobChanges| {
+            assert_eq!(
+                changes(&format!("jobid=12 {setting}")),
+                [("12".to_owned(), Ok(expected))],
+                "{setting}"
+            );
+        };
+        let none = JobChanges::default;
+        check(
+            "TimeLimit=1:00:00",
+            JobChanges {
+                time_limit: Some(TimeLimit::from_minutes(60)),
+                ..none()
+            },
+        );
+        check(
+            "starttime=now",
+            JobChanges {
+                begin: Some(Timestamp::from_seconds(1000)),
+                ..none()
+            },
+        );
+        check(
+            "jobname=nn",
+            JobChanges {
+                name: Some("nn".into()),
+                ..none()
+            },
+        );
+        check(
+            "partition=batch",
+            JobChanges {
+                partition: Some("batch".into()),
+                ..none()
+            },
+        );
+        check(
+            "priority=500",
+            JobChanges {
+                priority: Some(500),
+                ..none()
+            },
+        );
+        check(
+            "nice",
+            JobChanges {
+                nice: Some(100),
+                ..none()
+            },
+        );
+        check(
+            "nice=-10",
+            JobChanges {
+                nice: Some(-10),
+                ..none()
+            },
+        );
+        check(
+            "numnodes=1-2",
+            JobChanges {
+                nodes: Some((1, 2)),
+                ..none()
+            },
+        );
+        check(
+            "arraytaskthrottle=2",
+            JobChanges {
+                array_throttle: Some(2),
+                ..none()
+            },
+        );
+        check(
+            "requeue=0",
+            JobChanges {
+                requeue: Some(false),
+                ..none()
+            },
+        );
+        let memory = Some(MemoryRequest::PerCpu(Megabytes(100)));
+        check("minmemorycpu=100", JobChanges { memory, ..none() });
+        check(
+            "reqnodelist=n1",
+            JobChanges {
+                nodes_required: Some("n1".into()),
+                ..none()
+            },
+        );
+    }
+
+    #[test]
+    fn each_job_is_told_apart() {
+        let found = changes("job=12,abc_1 comment=x");
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            found[1],
+            ("abc_1".to_owned(), Err("Invalid job id specified".to_owned()))
+        );
+        let refused = changes("job=12 dependency=garbage");
+        assert_eq!(
+            refused,
+            [("12".to_owned(), Err("Job dependency problem".to_owned()))]
+        );
+        assert_eq!(ids::target("12").map(|target| target.job_id), Some(JobId(12)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Options from all their places, in Slurm's order.
+
+use super::surroundings::Surroundings;
+use crate::directives::Directives;
+use crate::options::{self, Command, Fault, Line, Origin, SubmitOptions, check_talk, parse};
+
+/// A complaint, with the notices that were collected before it.
+#[derive(Debug)]
+pub struct Complaint {
+    /// What was noticed before.
+    pub notices: Vec<Line>,
+    /// The complaint.
+    pub fault: Fault,
+}
+
+/// The options of a command line without a script (`salloc`, `srun`), and the words after them.
+///
+/// # Errors
+/// The first complaint.
+pub fn command_line<'a>(
+    command: Command,
+    arguments: &'a [String],
+    around: &Surroundings<'_>,
+) -> Result<(SubmitOptions, &'a [String]), Complaint> {
+    let (found, used) = parse::split(command, arguments).map_err(|fault| Complaint {
+        notices: Vec::new(),
+        fault,
+    })?;
+    let mut options = SubmitOptions::default();
+    let applied = options::environment::apply(command, around.environment, &around.world, &mut options)
+        .and_then(|()| parse::apply(command, &found, Origin::CommandLine, &around.world, &mut options))
+        .and_then(|()| check_talk(&options))
+        .and_then(|()| one_memory(&mut options));
+    applied.map_err(|fault| Complaint {
+        notices: options.notices.clone(),
+        fault,
+    })?;
+    Ok((options, arguments.get(used..).unwrap_or_default()))
+}
+
+/// The options of `sbatch` once its script is known: directives, environment, then `line`.
+///
+/// # Errors
+/// The first complaint.
+pub fn with_directives(
+    directives: &Directives,
+    line: &[parse::Found],
+    around: &Surroundings<'_>,
+) -> Result<SubmitOptions, Complaint> {
+    let command = Command::Sbatch;
+    let mut options = SubmitOptions {
+        notices: directives.notices.clone(),
+        ..SubmitOptions::default()
+    };
+    let applied = apply_directives(&directives.words, around, &mut options)
+        .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
+        .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
+        .and_then(|()| check_talk(&options))
+        .and_then(|()| one_memory(&mut options));
+    applied.map_err(|fault| Complaint {
+        notices: options.notices.clone(),
+        fault,
+    })?;
+    if let Some(magic) = directives.foreign.filter(|_| !options.client.ignore_pbs) {
+        let text =
+            format!("warning: {magic} lines are not read; write them as #SBATCH, or give --ignore-pbs");
+        options.notices.push(Line::Info(text));
+    }
+    if directives.heterogeneous {
+        let fault = Fault::error(1, "heterogeneous jobs are not supported yet");
+        return Err(Complaint { notices: options.notices, fault });
+    }
+    Ok(options)
+}
+
+fn apply_directives(
+    words: &[String],
+    around: &Surroundings<'_>,
+    options: &mut SubmitOptions,
+) -> Result<(), Fault> {
+    let (found, used) = parse::split(Command::Sbatch, words)?;
+    parse::apply(Command::Sbatch, &found, Origin::Script, &around.world, options)?;
+    match words.get(used) {
+        Some(stray) => Err(Fault::error(
+            255,
+            format!("Invalid directive found in batch script: {stray}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Memory is asked for in one way only. What is written wins over the environment.
+fn one_memory(options: &mut SubmitOptions) -> Result<(), Fault> {
+    const WAYS: [&str; 3] = ["mem", "mem-per-cpu", "mem-per-gpu"];
+    let written = WAYS.iter().filter(|way| options.has_written(way)).count();
+    if written > 1 {
+        return Err(Fault::fatal(
+            "--mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.",
+        ));
+    }
+    let kept = WAYS
+        .iter()
+        .find(|way| options.has_written(way))
+        .or_else(|| WAYS.iter().find(|way| options.has(way)))
+        .copied();
+    for way in WAYS.into_iter().filter(|way| Some(*way) != kept) {
+        options.given.remove(way);
+        match way {
+            "mem" => options.resources.mem = None,
+            "mem-per-cpu" => options.resources.mem_per_cpu = None,
+            _ => options.resources.mem_per_gpu = None,
+        }
+    }
+    Ok(())
+}
+
+/// What there is to say before anything is done: the list of `-v`, notices, and options that do not act yet.
+pub fn talk(command: Command, options: &SubmitOptions) -> String {
+    let mut lines: Vec<Line> = Vec::new();
+    if options.client.verbose > 0 {
+        lines.extend(options::help::given(options).into_iter().map(Line::Info));
+    }
+    lines.extend(options.notices.iter().cloned());
+    for name in &options.not_yet {
+        lines.push(Line::Info(format!(
+            "warning: --{name} is accepted but not yet acted upon"
+        )));
+    }
+    // Quiet silences all but errors.
+    let said = |line: &&Line| !options.client.quiet || matches!(line, Line::Error(_) | Line::Fatal(_));
+    lines
+        .iter()
+        .filter(said)
+        .map(|line| line.print(command.name()) + "\n")
+        .collect()
+}

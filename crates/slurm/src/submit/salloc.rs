@@ -1,0 +1,101 @@
+//! `salloc`.
+
+use muster_model::job::{ExecutionContext, JobKind, JobSpec};
+use muster_model::time::Span;
+
+use super::exit::{CliExit, refused};
+use super::job_spec::{self, Subject};
+use super::resolve::{self, Problem};
+use super::sbatch::{propagated, submit_line};
+use super::surroundings::Surroundings;
+use super::{environment, reading};
+use crate::options::{Command, Fault, SubmitOptions};
+
+/// An allocation to ask for, and what to do with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SallocPlan {
+    /// The job. `context` is empty: the caller stores the text below and puts its address in.
+    pub spec: JobSpec,
+    /// Environment, umask and limits of the shell.
+    pub context: ExecutionContext,
+    /// The command to run once the allocation is there; empty for the user's shell (`SallocDefaultCommand`).
+    pub command: Vec<String>,
+    /// The environment of that command, to which the variables of the allocation are added.
+    pub environment: Vec<String>,
+    /// Directory in which the command runs.
+    pub work_dir: String,
+    /// `--no-shell`: get the allocation and end.
+    pub no_shell: bool,
+    /// `--immediate`: how long to wait for the allocation; zero for not at all.
+    pub immediate: Option<Span>,
+    /// `--bell`, `--no-bell`.
+    pub bell: Option<bool>,
+    /// `--kill-command`: the signal for the command when the allocation ends.
+    pub kill_command: Option<u8>,
+    /// What to say on standard error first, with line feeds.
+    pub stderr: String,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u32,
+}
+
+/// Works out what `salloc ARGUMENTS` is asked to do.
+///
+/// # Errors
+/// What to print and the exit code, where nothing is to be asked for.
+pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SallocPlan, CliExit> {
+    let exit_error = around.variable("SLURM_EXIT_ERROR");
+    let (mut options, command) =
+        reading::command_line(Command::Salloc, arguments, around).map_err(|complaint| {
+            CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error)
+        })?;
+    work_out(arguments, command, around, &mut options).map_err(|problem| {
+        let fault = match problem {
+            Problem::Fault(fault) => fault,
+            Problem::Refusal(refusal) => {
+                refused(Command::Salloc, &refusal, false, options.client.verbose > 0)
+            }
+        };
+        CliExit::new(Command::Salloc, &options.notices, &fault, exit_error)
+    })
+}
+
+fn work_out(
+    arguments: &[String],
+    command: &[String],
+    around: &Surroundings<'_>,
+    options: &mut SubmitOptions,
+) -> Result<SallocPlan, Problem> {
+    if command.iter().any(|word| word == ":") {
+        return Err(Fault::error(1, "heterogeneous jobs are not supported yet").into());
+    }
+    let counts = resolve::counts(Command::Salloc, options)?;
+    let subject = Subject {
+        kind: JobKind::Allocation,
+        default_name: "interactive",
+        command: None,
+        arguments: &[],
+        submit_line: submit_line(Command::Salloc, arguments),
+    };
+    let spec = job_spec::build(options, &counts, &subject, around)?;
+    let environment = environment::of_allocation(options, &spec.name, around);
+    Ok(SallocPlan {
+        context: ExecutionContext {
+            environment: environment.clone(),
+            umask: around.umask,
+            limits: propagated(options, around),
+        },
+        work_dir: spec.work_dir.to_string(),
+        spec,
+        command: command.to_vec(),
+        environment,
+        no_shell: options.client.no_shell,
+        immediate: options.times.immediate,
+        bell: options.client.bell,
+        kill_command: options.client.kill_command,
+        stderr: reading::talk(Command::Salloc, options),
+        quiet: options.client.quiet,
+        verbose: options.client.verbose,
+    })
+}

@@ -1,0 +1,401 @@
+//! `srun`: a step in the allocation around it, or an allocation of its own with one step.
+
+use muster_model::ids::JobId;
+use muster_model::job::{ExecutionContext, JobKind, JobSpec, OpenMode};
+use muster_model::resources::MemoryRequest;
+use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
+use muster_model::time::Span;
+
+use super::exit::{CliExit, refused};
+use super::job_spec::{self, Subject};
+use super::resolve::{self, Counts, Problem};
+use super::sbatch::{propagated, submit_line};
+use super::surroundings::{ReadError, Surroundings};
+use super::{environment, gpus, multi_prog, reading};
+use crate::grammar::patterns;
+use crate::options::{self, Command, Fault, SubmitOptions};
+
+/// Where the allocation comes from.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
+pub enum Allocation {
+    /// It is there: the step runs in this job.
+    Within(JobId),
+    /// It has to be asked for first. `context` of the specification is empty: the caller stores the second value and
+    /// puts its address in.
+    New(JobSpec, ExecutionContext),
+}
+
+/// Where a stream of the tasks goes to or comes from, seen from `srun`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stream {
+    /// The stream of `srun` itself.
+    Own,
+    /// The stream of `srun` itself, for this rank only.
+    OwnOfRank(u32),
+    /// A file that `srun` opens. The pattern is expanded once the numbers of job and step are known.
+    File(String),
+    /// A file for each task or node, opened there.
+    NodeFile(String),
+    /// Nothing.
+    Null,
+}
+
+/// A step to start, and how to watch it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SrunPlan {
+    /// Its allocation.
+    pub allocation: Allocation,
+    /// What the step needs.
+    pub request: StepRequest,
+    /// How it is executed; `client_address` and `client_cookie` are empty and `pty` has no size yet: the caller fills
+    /// them in.
+    pub launch: StepLaunch,
+    /// Standard input of the tasks.
+    pub input: Stream,
+    /// Standard output of the tasks.
+    pub output: Stream,
+    /// Standard error of the tasks; `None` joins it with output.
+    pub error: Option<Stream>,
+    /// `--label`.
+    pub label: bool,
+    /// `--unbuffered`.
+    pub unbuffered: bool,
+    /// `--pty`.
+    pub pty: bool,
+    /// `--wait`: how long the others may go on once one task has ended; `None` takes the cluster's `WaitTime`.
+    pub wait: Option<Span>,
+    /// `--immediate`: how long to wait for resources; zero for not at all.
+    pub immediate: Option<Span>,
+    /// `--kill-on-bad-exit`; `None` takes the cluster's `KillOnBadExit`.
+    pub kill_on_bad_exit: Option<bool>,
+    /// `--test-only`.
+    pub test_only: bool,
+    /// `--disable-status`: Ctrl-C goes to the tasks at once.
+    pub disable_status: bool,
+    /// `--quit-on-interrupt`: one Ctrl-C ends the step.
+    pub quit_on_interrupt: bool,
+    /// What to say on standard error first, with line feeds.
+    pub stderr: String,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u32,
+}
+
+/// Works out what `srun ARGUMENTS` is asked to do.
+///
+/// # Errors
+/// What to print and the exit code, where nothing is to be started. `--mpi=list` ends here too.
+pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SrunPlan, CliExit> {
+    let exit_error = around.variable("SLURM_EXIT_ERROR");
+    let (mut options, command) = reading::command_line(Command::Srun, arguments, around)
+        .map_err(|complaint| CliExit::new(Command::Srun, &complaint.notices, &complaint.fault, exit_error))?;
+    work_out(arguments, command, around, &mut options).map_err(|problem| {
+        let fault = match problem {
+            Problem::Fault(fault) => fault,
+            Problem::Refusal(refusal) => refused(
+                Command::Srun,
+                &refusal,
+                options.client.test_only,
+                options.client.verbose > 0,
+            ),
+        };
+        CliExit::new(Command::Srun, &options.notices, &fault, exit_error)
+    })
+}
+
+fn work_out(
+    arguments: &[String],
+    command: &[String],
+    around: &Surroundings<'_>,
+    options: &mut SubmitOptions,
+) -> Result<SrunPlan, Problem> {
+    check_mpi(options)?;
+    if command.iter().any(|word| word == ":") {
+        return Err(Fault::error(1, "heterogeneous jobs are not supported yet").into());
+    }
+    if options.step.preserve_env {
+        counts_of_environment(options, around)?;
+    }
+    if options.step.no_allocate && options.placement.nodelist.is_none() {
+        return Err(Fault::error(1, "must specify a node list with -Z, --no-allocate.").into());
+    }
+    let counts = resolve::counts(Command::Srun, options)?;
+    let Some(program) = command.first() else {
+        return Err(Fault::fatal("No command given to execute.").into());
+    };
+    let base = program.rsplit('/').next().unwrap_or(program);
+    let (allocation, job_name) = allocation(arguments, program, base, &counts, around, options)?;
+    let within = matches!(allocation, Allocation::Within(_));
+    let given_name = options.names.job_name.clone().filter(|name| !name.is_empty());
+    let name = given_name.unwrap_or_else(|| base.to_owned());
+    let streams = Streams::of(options);
+    Ok(SrunPlan {
+        request: request(options, &counts, &name, within),
+        launch: launch(options, &counts, command, &streams, job_name.as_deref(), around)?,
+        allocation,
+        input: streams.input,
+        output: streams.output,
+        error: streams.error,
+        label: options.step.label,
+        unbuffered: options.step.unbuffered,
+        pty: options.step.pty,
+        wait: options
+            .step
+            .wait
+            .map(|seconds| Span::from_seconds(seconds.into())),
+        immediate: options.times.immediate,
+        kill_on_bad_exit: options.step.kill_on_bad_exit,
+        test_only: options.client.test_only,
+        disable_status: options.step.disable_status,
+        quit_on_interrupt: options.step.quit_on_interrupt,
+        stderr: reading::talk(Command::Srun, options),
+        quiet: options.client.quiet,
+        verbose: options.client.verbose,
+    })
+}
+
+/// Ways in which MPI programs can find each other here.
+const MPI_TYPES: &[&str] = &["none", "pmi2"];
+
+fn check_mpi(options: &SubmitOptions) -> Result<(), Problem> {
+    match options.step.mpi.as_deref() {
+        None => Ok(()),
+        Some("list") => {
+            let names: String = MPI_TYPES.iter().map(|name| format!("\t{name}\n")).collect();
+            Err(Fault::answer(0, format!("MPI plugin types are...\n{names}")).into())
+        }
+        Some(known) if MPI_TYPES.contains(&known) => Ok(()),
+        Some(other) => {
+            let text = format!("Invalid MPI type '{other}', --mpi=list for acceptable types");
+            Err(Fault::error(1, text).into())
+        }
+    }
+}
+
+/// The job around, or a new one with its name.
+fn allocation(
+    arguments: &[String],
+    program: &str,
+    base: &str,
+    counts: &Counts,
+    around: &Surroundings<'_>,
+    options: &SubmitOptions,
+) -> Result<(Allocation, Option<String>), Problem> {
+    if let Some(job_id) = options.step.jobid.filter(|_| !options.client.test_only) {
+        check_against_allocation(options, counts, around)?;
+        return Ok((Allocation::Within(JobId(job_id)), None));
+    }
+    let subject = Subject {
+        kind: JobKind::Allocation,
+        default_name: base,
+        command: Some(program),
+        arguments: &[],
+        submit_line: submit_line(Command::Srun, arguments),
+    };
+    let spec = job_spec::build(options, counts, &subject, around)?;
+    let job_name = spec.name.to_string();
+    let context = ExecutionContext {
+        environment: environment::of_step(options, Some(&job_name), around),
+        umask: around.umask,
+        limits: propagated(options, around),
+    };
+    Ok((Allocation::New(spec, context), Some(job_name)))
+}
+
+/// `--preserve-env`: the counts of the environment win.
+fn counts_of_environment(options: &mut SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
+    let mut environment = SubmitOptions::default();
+    options::environment::apply(Command::Srun, around.environment, &around.world, &mut environment)?;
+    options.resources.ntasks = environment.resources.ntasks.or(options.resources.ntasks);
+    options.resources.nodes = environment.resources.nodes.or(options.resources.nodes);
+    Ok(())
+}
+
+/// What can be seen from here of a step that does not fit its allocation.
+fn check_against_allocation(
+    options: &SubmitOptions,
+    counts: &Counts,
+    around: &Surroundings<'_>,
+) -> Result<(), Problem> {
+    let same_job = around.variable("SLURM_JOB_ID").and_then(|id| id.parse().ok()) == options.step.jobid;
+    let allocated = around
+        .variable("SLURM_JOB_NUM_NODES")
+        .and_then(|count| count.parse::<u32>().ok());
+    let Some(allocated) = allocated.filter(|_| same_job) else {
+        return Ok(());
+    };
+    let asked = if options.has_written("nodes") {
+        counts.nodes_min
+    } else {
+        1
+    };
+    match options.placement.relative {
+        Some(relative) if u64::from(relative) + u64::from(asked) > u64::from(allocated) => {
+            let text = format!(
+                "--relative and --nodes option incompatible with count of allocated nodes ({relative}+{asked}>{allocated})"
+            );
+            Err(Fault::error(1, text).into())
+        }
+        None if asked > allocated => {
+            Err(Fault::error(1, format!("Only allocated {allocated} nodes asked for {asked}")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn request(options: &SubmitOptions, counts: &Counts, name: &str, within: bool) -> StepRequest {
+    let resources = &options.resources;
+    // What an outer job put into the environment describes the job; a step takes all of it unless it says otherwise.
+    let written = |names: &[&str]| !within || names.iter().any(|name| options.has_written(name));
+    let gres = gpus::requests(options, counts.tasks, |name| !within || options.has_written(name));
+    let memory = job_spec::memory(options).filter(|_| written(&["mem", "mem-per-cpu", "mem-per-gpu"]));
+    let nodes_given = resources.nodes.is_some() || counts.nodes_required.is_some();
+    let dealing = options
+        .placement
+        .distribution
+        .as_ref()
+        .map_or(Distribution::Block, |chosen| chosen.nodes.dealing());
+    StepRequest {
+        name: name.into(),
+        tasks: counts.tasks,
+        nodes: nodes_given.then(|| {
+            (
+                counts.nodes_min,
+                counts.nodes_max.unwrap_or(counts.nodes_min).max(counts.nodes_min),
+            )
+        }),
+        cpus_per_task: counts.cpus_per_task,
+        tasks_per_node: counts.tasks_per_node,
+        memory: memory.filter(|memory| !asks_for_all(memory)),
+        gres,
+        nodes_required: counts.nodes_required.as_deref().map(Into::into),
+        nodes_excluded: options.placement.exclude.as_deref().map(Into::into),
+        first_node: options.placement.relative.unwrap_or(0),
+        exact: exact(options, within),
+        overlap: options.step.overlap || options.step.interactive,
+        overcommit: resources.overcommit,
+        distribution: dealing,
+        time_limit: options.times.time.filter(|_| written(&["time"])),
+        immediate: options.times.immediate.is_some(),
+    }
+}
+
+fn asks_for_all(memory: &MemoryRequest) -> bool {
+    matches!(memory, MemoryRequest::PerNode(amount) if amount.0 == 0)
+}
+
+/// Whether the step takes only what its tasks need: asked for, or implied by `--exclusive` and `-c`.
+fn exact(options: &SubmitOptions, within: bool) -> bool {
+    if options.step.whole {
+        return false;
+    }
+    let implied = within && (options.has_written("exclusive") || options.has("cpus-per-task"));
+    options.step.exact || implied
+}
+
+/// The three streams.
+struct Streams {
+    input: Stream,
+    input_rank: Option<u32>,
+    output: Stream,
+    error: Option<Stream>,
+}
+
+impl Streams {
+    fn of(options: &SubmitOptions) -> Streams {
+        let files = &options.files;
+        let input = files.input.as_deref().map_or(Stream::Own, stream);
+        let input_rank = match input {
+            Stream::OwnOfRank(rank) => Some(rank),
+            _ => None,
+        };
+        Streams {
+            input,
+            input_rank,
+            output: files.output.as_deref().map_or(Stream::Own, stream),
+            // Standard error follows output into a file unless it is named itself.
+            error: match (files.error.as_deref(), files.output.as_deref()) {
+                (Some(error), _) => Some(stream(error)),
+                (None, Some(_)) => None,
+                (None, None) => Some(Stream::Own),
+            },
+        }
+    }
+}
+
+fn stream(value: &str) -> Stream {
+    if value == "/dev/null" {
+        return Stream::Null;
+    }
+    if value.eq_ignore_ascii_case("all") {
+        return Stream::Own;
+    }
+    if let Ok(rank) = value.parse::<u32>() {
+        return Stream::OwnOfRank(rank);
+    }
+    if patterns::is_per_task(value) || patterns::is_per_node(value) {
+        return Stream::NodeFile(value.to_owned());
+    }
+    Stream::File(value.to_owned())
+}
+
+fn target(stream: &Stream) -> StreamTarget {
+    match stream {
+        Stream::Own | Stream::OwnOfRank(_) | Stream::File(_) => StreamTarget::Client,
+        Stream::NodeFile(pattern) => StreamTarget::File(pattern.as_str().into()),
+        Stream::Null => StreamTarget::Null,
+    }
+}
+
+fn launch(
+    options: &SubmitOptions,
+    counts: &Counts,
+    command: &[String],
+    streams: &Streams,
+    job_name: Option<&str>,
+    around: &Surroundings<'_>,
+) -> Result<StepLaunch, Problem> {
+    let programs = if options.step.multi_prog {
+        programs(command, counts.tasks, around)?
+    } else {
+        Vec::new()
+    };
+    Ok(StepLaunch {
+        command: command.to_vec(),
+        programs,
+        work_dir: options
+            .files
+            .chdir
+            .clone()
+            .unwrap_or_else(|| around.world.work_dir.to_owned()),
+        environment: environment::of_step(options, job_name, around),
+        umask: around.umask,
+        limits: propagated(options, around),
+        input: target(&streams.input),
+        input_rank: streams.input_rank,
+        output: target(&streams.output),
+        error: streams.error.as_ref().map(target),
+        append: options.files.open_mode == Some(OpenMode::Append),
+        client_address: String::new(),
+        client_cookie: String::new(),
+        pty: None,
+        kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
+        mpi: options.step.mpi.clone().unwrap_or_else(|| "none".to_owned()),
+    })
+}
+
+fn programs(
+    command: &[String],
+    tasks: u32,
+    around: &Surroundings<'_>,
+) -> Result<Vec<(u32, Vec<String>)>, Problem> {
+    let file = command.first().map(String::as_str).unwrap_or_default();
+    let path = options::absolute(around.world.work_dir, file);
+    let bytes =
+        around.world.host.read(&path).map_err(|_: ReadError| {
+            Fault::error(1, format!("Could not open multi_prog config file {file}"))
+        })?;
+    Ok(multi_prog::read(&String::from_utf8_lossy(&bytes), file, tasks)?)
+}

@@ -1,0 +1,224 @@
+//! Small whole objects of the model, to be changed where a test cares.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
+use muster_model::config::ClusterConfig;
+use muster_model::dependency::Dependencies;
+use muster_model::ids::{Identity, JobId, NodeIndex, SpecId};
+use muster_model::job::{Job, JobKind, JobSpec};
+use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
+use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::planning::{PlanView, QueueKey};
+use muster_model::resources::{Allocation, Megabytes, NodeShare, ResourceRequest};
+use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+/// The time at which views are taken.
+pub const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
+
+/// A node configuration with `cpus` cores of one thread, 64000 MiB and nothing else.
+pub fn node_config(name: &str, cpus: u32) -> NodeConfig {
+    NodeConfig {
+        name: name.into(),
+        host_name: name.into(),
+        address: name.into(),
+        port: 0,
+        hardware: Hardware {
+            cpus,
+            boards: 1,
+            sockets: 1,
+            cores_per_socket: cpus,
+            threads_per_core: 1,
+            memory: Megabytes(64_000),
+            tmp_disk: Megabytes(0),
+            gres: Vec::new(),
+        },
+        features: Vec::new(),
+        weight: 1,
+        initial_state: InitialState::Unknown,
+        reason: None,
+    }
+}
+
+/// An idle node in service.
+pub fn node(config: NodeConfig) -> Node {
+    Node {
+        config: Arc::new(config),
+        health: NodeHealth::Up,
+        drain: false,
+        not_responding: false,
+        reason: None,
+        used: NodeUse::default(),
+        report: NodeReport::default(),
+        last_response: Some(NOW),
+        last_busy: None,
+        launch_sequence: 0,
+    }
+}
+
+/// A partition of the nodes `0..count` without limits.
+pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition {
+    Partition {
+        name: name.into(),
+        node_list: "".into(),
+        nodes: nodes.into_iter().map(NodeIndex).collect(),
+        default: false,
+        state: PartitionState::Up,
+        time_default: None,
+        time_max: TimeLimit::Unlimited,
+        nodes_min: 1,
+        nodes_max: None,
+        cpus_per_node_max: None,
+        priority_tier: 1,
+        priority_job_factor: 1,
+        over_subscribe: OverSubscribe::No,
+        memory_default: None,
+        memory_max: None,
+        hidden: false,
+        root_only: false,
+        groups_allowed: Vec::new(),
+        accounts_allowed: Vec::new(),
+        others: Vec::new(),
+    }
+}
+
+/// A batch job of user 1000 for these resources.
+pub fn spec(request: ResourceRequest) -> JobSpec {
+    JobSpec {
+        identity: identity(1000),
+        name: "test".into(),
+        kind: JobKind::Batch,
+        partitions: Vec::new(),
+        account: None,
+        qos: None,
+        request,
+        time_limit: None,
+        time_limit_min: None,
+        begin: None,
+        deadline: None,
+        array: None,
+        dependencies: Dependencies::default(),
+        hold: false,
+        requeue: None,
+        nice: 0,
+        priority: None,
+        reservation: None,
+        early_signal: None,
+        kill_on_invalid_dependency: None,
+        no_kill: false,
+        work_dir: "/".into(),
+        output: None,
+        error: None,
+        input: None,
+        open_mode: None,
+        command: None,
+        arguments: Vec::new(),
+        script: None,
+        context: None,
+        submit_host: "test".into(),
+        submit_session: 0,
+        submit_line: None,
+        rare: None,
+        run: None,
+    }
+}
+
+/// A user by number.
+pub fn identity(uid: u32) -> Identity {
+    let name = format!("user{uid}");
+    Identity {
+        uid,
+        gid: uid,
+        user: name.as_str().into(),
+        group: name.into(),
+    }
+}
+
+/// A pending job that waits in the first partition of its specification, or in `default`.
+pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
+    let partition = spec.partitions.first().cloned().unwrap_or_else(|| default.into());
+    Job {
+        id: JobId(id),
+        spec_id: SpecId(u64::from(id)),
+        array: None,
+        state: JobState::Pending,
+        completing: false,
+        cleaning: None,
+        requeue_pending: false,
+        reason: Reason::None,
+        reason_detail: None,
+        hold: None,
+        partition,
+        priority: 1,
+        time_limit: spec.time_limit.unwrap_or(TimeLimit::Unlimited),
+        submit_time: NOW - Span::from_minutes(1),
+        eligible_time: Some(NOW - Span::from_minutes(1)),
+        begin_time: None,
+        start_time: None,
+        end_time: None,
+        suspend_time: None,
+        suspended: Span::ZERO,
+        last_evaluated: None,
+        restart: Default::default(),
+        allocation: None,
+        node_list: None,
+        batch_host: None,
+        planned_nodes: None,
+        exit: ExitStatus::SUCCESS,
+        derived_exit: ExitStatus::SUCCESS,
+        cancelled_by: None,
+        dependencies: Dependencies::default(),
+        next_step: 0,
+        early_signal_sent: false,
+        spec: Arc::new(spec),
+    }
+}
+
+/// A view of these nodes and partitions, with an empty queue.
+pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>) -> PlanView {
+    PlanView {
+        now: NOW,
+        config: Arc::new(config),
+        nodes: nodes.into_iter().map(Arc::new).collect::<Vector<_>>(),
+        partitions: partitions.into_iter().map(Arc::new).collect::<Vector<_>>(),
+        queue: OrdMap::new(),
+        running: OrdMap::new(),
+        array_slots: OrdMap::new(),
+    }
+}
+
+/// Puts a pending job into the queue of `view`, ordered as the core orders it.
+pub fn enqueue(view: &mut PlanView, job: Job) {
+    let tier = view
+        .partitions
+        .iter()
+        .find(|part| part.name == job.partition)
+        .map_or(1, |part| part.priority_tier);
+    let key = QueueKey {
+        tier: std::cmp::Reverse(tier),
+        priority: std::cmp::Reverse(job.priority),
+        submit_time: job.submit_time,
+        job_id: job.id,
+    };
+    view.queue.insert(key, Arc::new(job));
+}
+
+/// Makes `job` run with `shares` until `end`: books the shares on their nodes.
+pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Timestamp) {
+    for share in &shares {
+        let Some(node) = view.nodes.get_mut(share.node.0 as usize) else {
+            continue;
+        };
+        let used = &mut Arc::make_mut(node).used;
+        used.cpus.add_all(&share.cpus);
+        used.memory = Megabytes(used.memory.0 + share.memory.0);
+        used.gres.extend(share.gres.iter().cloned());
+        used.jobs_running += 1;
+    }
+    job.state = JobState::Running;
+    job.start_time = Some(view.now);
+    job.end_time = Some(end);
+    job.allocation = Some(Arc::new(Allocation { shares }));
+    view.running.insert((end, job.id), Arc::new(job));
+}

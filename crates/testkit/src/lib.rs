@@ -1,0 +1,6 @@
+//! Builders and doubles for the tests of the other crates. Nothing that is shipped depends on it.
+
+pub mod builders;
+pub mod load;
+pub mod scenario;
+pub mod show;

@@ -1,0 +1,377 @@
+//! Views of a cluster written as text, so that a test of the scheduler is text in, text out.
+//!
+//! One thing for each line; words are `key=value` or flags. `#` begins a comment.
+//!
+//! ```text
+//! config memory=on backfill=off whole_nodes licenses=matlab:2
+//! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
+//! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
+//! run 1 t=30 user=1000 part=debug on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
+//! job 2 N=1-2 n=4 c=2 t=60 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
+//! ```
+//!
+//! Times are minutes. Without a `partition` line there is one called `main` with all nodes; the first partition is the
+//! default one. Memory is given away only with `config memory=on`. A `run` holds the same memory and units on each of
+//! its nodes. Jobs are queued in the order in which they are written unless `prio` says otherwise.
+
+use muster_model::array::{ArraySpec, TaskSet};
+use muster_model::config::ClusterConfig;
+use muster_model::hostlist;
+use muster_model::ids::{JobId, Name, NodeIndex};
+use muster_model::job::ArrayRole;
+use muster_model::node::{Node, NodeHealth};
+use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
+use muster_model::planning::PlanView;
+use muster_model::resources::{
+    Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest,
+    Sharing,
+};
+use muster_model::time::{Span, TimeLimit};
+
+use crate::builders;
+
+/// A line that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine(pub String);
+
+/// Reads a scenario.
+///
+/// # Errors
+/// The first line that is not understood, with what is wrong.
+pub fn parse(text: &str) -> Result<PlanView, BadLine> {
+    let mut reader = Reader::default();
+    reader.config.memory_is_consumed = false;
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if !line.is_empty() {
+            reader
+                .line(line)
+                .map_err(|what| BadLine(format!("{line}: {what}")))?;
+        }
+    }
+    reader.finish()
+}
+
+#[derive(Default)]
+struct Reader {
+    config: ClusterConfig,
+    nodes: Vec<Node>,
+    partitions: Vec<Partition>,
+    /// Read once nodes and partitions are known.
+    jobs: Vec<String>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "config" => self.config(rest),
+            "nodes" => self.nodes(rest),
+            "partition" => self.partition(rest),
+            "run" | "job" => {
+                self.jobs.push(line.to_owned());
+                Ok(())
+            }
+            _ => Err(format!("unknown word {word}")),
+        }
+    }
+
+    fn config(&mut self, rest: &str) -> Result<(), String> {
+        for (key, value) in words(rest) {
+            match key {
+                "memory" => self.config.memory_is_consumed = value == "on",
+                "backfill" => self.config.backfill = value != "off",
+                "whole_nodes" => self.config.whole_nodes = true,
+                "gres_types" => self.config.gres_types = names(value),
+                "licenses" => self.config.shown.push(("Licenses".to_owned(), value.to_owned())),
+                _ => return Err(format!("unknown key {key}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes(&mut self, rest: &str) -> Result<(), String> {
+        let (list, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        for name in hostlist::expand(list).map_err(|error| error.to_string())? {
+            let mut config = builders::node_config(&name, 1);
+            let mut state = "";
+            for (key, value) in words(rest) {
+                match key {
+                    "cpus" => config.hardware.cpus = number(value)?,
+                    "threads" => config.hardware.threads_per_core = number(value)?,
+                    "mem" => config.hardware.memory = Megabytes(number(value)?),
+                    "tmp" => config.hardware.tmp_disk = Megabytes(number(value)?),
+                    "gres" => config.hardware.gres = value.split(',').map(gres).collect::<Result<_, _>>()?,
+                    "features" => config.features = names(value),
+                    "weight" => config.weight = number(value)?,
+                    "state" => state = value,
+                    _ => return Err(format!("unknown key {key}")),
+                }
+            }
+            config.hardware.cores_per_socket = config.hardware.cpus / config.hardware.threads_per_core.max(1);
+            let mut node = builders::node(config);
+            match state {
+                "" => {}
+                "drain" => node.drain = true,
+                "down" => node.health = NodeHealth::Down,
+                "silent" => node.not_responding = true,
+                _ => return Err(format!("unknown state {state}")),
+            }
+            self.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    fn partition(&mut self, rest: &str) -> Result<(), String> {
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut part = builders::partition(name, 0..self.nodes.len() as u32);
+        part.default = self.partitions.is_empty();
+        for (key, value) in words(rest) {
+            match key {
+                "nodes" => part.nodes = self.indices(value)?,
+                "max" => part.time_max = TimeLimit::from_minutes(number(value)?),
+                "default_time" => part.time_default = Some(TimeLimit::from_minutes(number(value)?)),
+                "nodes_min" => part.nodes_min = number(value)?,
+                "nodes_max" => part.nodes_max = Some(number(value)?),
+                "cpus_per_node_max" => part.cpus_per_node_max = Some(number(value)?),
+                "tier" => part.priority_tier = number(value)?,
+                "mem_per_cpu" => part.memory_default = Some(MemoryDefault::PerCpu(Megabytes(number(value)?))),
+                "mem_per_node" => {
+                    part.memory_default = Some(MemoryDefault::PerNode(Megabytes(number(value)?)))
+                }
+                "max_mem_per_cpu" => part.memory_max = Some(MemoryDefault::PerCpu(Megabytes(number(value)?))),
+                "max_mem_per_node" => {
+                    part.memory_max = Some(MemoryDefault::PerNode(Megabytes(number(value)?)))
+                }
+                "exclusive" => part.over_subscribe = OverSubscribe::Exclusive,
+                "state" => part.state = partition_state(value)?,
+                _ => return Err(format!("unknown key {key}")),
+            }
+        }
+        self.partitions.push(part);
+        Ok(())
+    }
+
+    fn indices(&self, list: &str) -> Result<Vec<NodeIndex>, String> {
+        let names = hostlist::expand(list).map_err(|error| error.to_string())?;
+        let index = |name: &String| {
+            let at = self.nodes.iter().position(|node| **node.name() == **name);
+            at.map(|at| NodeIndex(at as u32))
+                .ok_or_else(|| format!("unknown node {name}"))
+        };
+        names.iter().map(index).collect()
+    }
+
+    fn finish(mut self) -> Result<PlanView, BadLine> {
+        if self.partitions.is_empty() {
+            self.partition("main").map_err(BadLine)?;
+        }
+        let mut view = builders::view(self.config.clone(), self.nodes.clone(), self.partitions.clone());
+        for (position, line) in self.jobs.iter().enumerate() {
+            let bad = |what: String| BadLine(format!("{line}: {what}"));
+            let mut words = line.splitn(3, ' ');
+            let (word, id, rest) = (
+                words.next(),
+                words.next().unwrap_or(""),
+                words.next().unwrap_or(""),
+            );
+            let id: u32 = number(id).map_err(bad)?;
+            match word {
+                Some("run") => self.run(&mut view, id, rest).map_err(bad)?,
+                _ => self.job(&mut view, id, position, rest).map_err(bad)?,
+            }
+        }
+        Ok(view)
+    }
+
+    fn run(&self, view: &mut PlanView, id: u32, rest: &str) -> Result<(), String> {
+        let mut spec = builders::spec(ResourceRequest::default());
+        let mut shares: Vec<NodeShare> = Vec::new();
+        let (mut minutes, mut memory, mut held): (i64, u64, Vec<GresShare>) = (60, 0, Vec::new());
+        for (key, value) in words(rest) {
+            match key {
+                "t" => minutes = number(value)?,
+                "user" => spec.identity = builders::identity(number(value)?),
+                "part" => spec.partitions = names(value),
+                "L" => spec.request.licenses = Some(value.into()),
+                "mem" => memory = number(value)?,
+                "gres" => held = value.split('+').map(gres_share).collect::<Result<_, _>>()?,
+                "on" => {
+                    for part in value.split('+') {
+                        let (node, cpus) = part.split_once(':').ok_or("on= wants node:cpus+node:cpus")?;
+                        let node = *self.indices(node)?.first().ok_or("no node")?;
+                        shares.push(NodeShare {
+                            node,
+                            cpus: index_set(cpus)?,
+                            memory: Megabytes(0),
+                            gres: Vec::new(),
+                            tasks: 1,
+                        });
+                    }
+                }
+                _ => return Err(format!("unknown key {key}")),
+            }
+        }
+        for share in &mut shares {
+            share.memory = Megabytes(memory);
+            share.gres.clone_from(&held);
+        }
+        let job = builders::pending(id, spec, &self.partitions[0].name);
+        builders::start(view, job, shares, builders::NOW + Span::from_minutes(minutes));
+        Ok(())
+    }
+
+    fn job(&self, view: &mut PlanView, id: u32, position: usize, rest: &str) -> Result<(), String> {
+        let mut spec = builders::spec(ResourceRequest::default());
+        let (mut priority, mut slots) = (None, None);
+        for (key, value) in words(rest) {
+            match key {
+                "user" => spec.identity = builders::identity(number(value)?),
+                "part" => spec.partitions = names(value),
+                "t" => spec.time_limit = Some(TimeLimit::from_minutes(number(value)?)),
+                "prio" => priority = Some(number(value)?),
+                "slots" => slots = Some(number(value)?),
+                "resv" => spec.reservation = Some(value.into()),
+                "array" => {
+                    let tasks = TaskSet::parse(value, 1_000_000).ok_or("bad array")?;
+                    spec.array = Some(ArraySpec {
+                        tasks,
+                        throttle: None,
+                    });
+                }
+                _ => request_word(&mut spec.request, key, value)?,
+            }
+        }
+        derive_tasks(&mut spec.request);
+        let array = spec.array.as_ref().map(|array| ArrayRole::Waiting {
+            tasks: array.tasks.clone(),
+        });
+        let mut job = builders::pending(id, spec, &self.partitions[0].name);
+        let part = self.partitions.iter().find(|part| part.name == job.partition);
+        if let (None, Some(part)) = (job.spec.time_limit, part) {
+            job.time_limit = part.time_default.unwrap_or(part.time_max);
+        }
+        job.array = array;
+        job.priority = priority.unwrap_or(1_000_000 - position as u32);
+        if let Some(slots) = slots {
+            view.array_slots.insert(JobId(id), slots);
+        }
+        builders::enqueue(view, job);
+        Ok(())
+    }
+}
+
+/// The words of a request; also usable by other readers.
+fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result<(), String> {
+    let scoped = |scope: GresScope, text: &str| gres(text).map(|gres| GresRequest { scope, gres });
+    let gpus = |scope: GresScope, text: &str| scoped(scope, &format!("gpu:{text}"));
+    match key {
+        "N" => {
+            let (min, max) = value.split_once('-').unwrap_or((value, value));
+            (request.nodes_min, request.nodes_max) = (number(min)?, Some(number(max)?));
+        }
+        "n" => (request.tasks, request.tasks_given) = (number(value)?, true),
+        "c" => (request.cpus_per_task, request.cpus_per_task_given) = (number(value)?, true),
+        "tpn" => request.tasks_per_node = Some(number(value)?),
+        "mincpus" => request.cpus_per_node_min = Some(number(value)?),
+        "mem" => request.memory = Some(MemoryRequest::PerNode(Megabytes(number(value)?))),
+        "mem_per_cpu" => request.memory = Some(MemoryRequest::PerCpu(Megabytes(number(value)?))),
+        "mem_per_gpu" => request.memory = Some(MemoryRequest::PerGpu(Megabytes(number(value)?))),
+        "tmp" => request.tmp_disk_min = Some(Megabytes(number(value)?)),
+        "gres" => {
+            for part in value.split(',') {
+                request.gres.push(scoped(GresScope::Node, part)?);
+            }
+        }
+        "gpus" => request.gres.push(gpus(GresScope::Job, value)?),
+        "gpus_per_node" => request.gres.push(gpus(GresScope::Node, value)?),
+        "gpus_per_task" => request.gres.push(gpus(GresScope::Task, value)?),
+        "gpus_per_socket" => request.gres.push(gpus(GresScope::Socket, value)?),
+        "C" => request.constraint = Some(value.into()),
+        "w" => request.nodes_required = Some(value.into()),
+        "x" => request.nodes_excluded = Some(value.into()),
+        "L" => request.licenses = Some(value.into()),
+        "exclusive" if value == "user" => request.sharing = Sharing::ExclusiveUser,
+        "exclusive" => request.sharing = Sharing::Exclusive,
+        "contiguous" => request.contiguous = true,
+        "O" => request.overcommit = true,
+        _ => return Err(format!("unknown key {key}")),
+    }
+    Ok(())
+}
+
+/// Without `-n`: one task for each node, or as many as are wanted on each.
+fn derive_tasks(request: &mut ResourceRequest) {
+    if !request.tasks_given {
+        request.tasks = request
+            .nodes_min
+            .saturating_mul(request.tasks_per_node.unwrap_or(1));
+    }
+}
+
+fn partition_state(word: &str) -> Result<PartitionState, String> {
+    Ok(match word {
+        "up" => PartitionState::Up,
+        "down" => PartitionState::Down,
+        "drain" => PartitionState::Drain,
+        "inactive" => PartitionState::Inactive,
+        _ => return Err(format!("unknown state {word}")),
+    })
+}
+
+fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split_whitespace()
+        .map(|word| word.split_once('=').unwrap_or((word, "")))
+}
+
+fn names(text: &str) -> Vec<Name> {
+    text.split(',').map(Name::from).collect()
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("not a number: {text:?}"))
+}
+
+/// `name[:type]:count`.
+fn gres(text: &str) -> Result<Gres, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts.as_slice() {
+        [name, count] => Ok(Gres {
+            name: (*name).into(),
+            kind: None,
+            count: number(count)?,
+        }),
+        [name, kind, count] => Ok(Gres {
+            name: (*name).into(),
+            kind: Some((*kind).into()),
+            count: number(count)?,
+        }),
+        _ => Err(format!("not a gres: {text}")),
+    }
+}
+
+/// `name[:type]:units`.
+fn gres_share(text: &str) -> Result<GresShare, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts.as_slice() {
+        [name, units] => Ok(GresShare {
+            name: (*name).into(),
+            kind: None,
+            units: index_set(units)?,
+        }),
+        [name, kind, units] => Ok(GresShare {
+            name: (*name).into(),
+            kind: Some((*kind).into()),
+            units: index_set(units)?,
+        }),
+        _ => Err(format!("not units of a gres: {text}")),
+    }
+}
+
+/// `0-3,8`.
+fn index_set(text: &str) -> Result<IndexSet, String> {
+    let set = TaskSet::parse(text, 65_536).ok_or_else(|| format!("not a set: {text}"))?;
+    let mut indices = IndexSet::default();
+    set.iter().for_each(|index| indices.insert(index));
+    Ok(indices)
+}

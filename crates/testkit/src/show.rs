@@ -1,0 +1,78 @@
+//! Plans as text.
+
+use std::fmt::Write;
+
+use muster_model::planning::{Plan, PlanView, PlannedShare};
+use muster_model::time::Timestamp;
+
+/// One line for each start and each wait:
+///
+/// ```text
+/// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
+/// 3_0 starts in debug: n3 1c 1t
+/// 4 waits Resources, +30m on n[1-2]
+/// ```
+pub fn plan(view: &PlanView, plan: &Plan) -> String {
+    let mut text = String::new();
+    for start in &plan.starts {
+        let task = start
+            .task_index
+            .map_or(String::new(), |index| format!("_{index}"));
+        let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
+        let _ = writeln!(
+            text,
+            "{}{task} starts in {}: {}",
+            start.job_id,
+            start.partition,
+            shares.join(" | ")
+        );
+    }
+    for wait in &plan.waits {
+        let _ = write!(
+            text,
+            "{} waits {}",
+            wait.job_id,
+            wait.detail.as_deref().unwrap_or(wait.reason.as_str())
+        );
+        if let Some(start) = wait.expected_start {
+            let _ = write!(text, ", {}", show_time(view.now, start));
+        }
+        if let Some(nodes) = &wait.expected_nodes {
+            let _ = write!(text, " on {nodes}");
+        }
+        text.push('\n');
+    }
+    if plan.exhausted {
+        text.push_str("exhausted\n");
+    }
+    text
+}
+
+fn show_share(view: &PlanView, share: &PlannedShare) -> String {
+    let name = view
+        .nodes
+        .get(share.node.0 as usize)
+        .map_or("?", |node| node.name());
+    let mut text = format!("{name} {}c {}t", share.cpus, share.tasks);
+    if share.memory.0 > 0 {
+        let _ = write!(text, " {}M", share.memory.0);
+    }
+    for gres in &share.gres {
+        let kind = gres
+            .kind
+            .as_ref()
+            .map_or(String::new(), |kind| format!("{kind}:"));
+        let _ = write!(text, " {}:{kind}{}", gres.name, gres.units);
+    }
+    text
+}
+
+/// A time as minutes after `now`, or seconds where it is not a whole number of minutes.
+pub fn show_time(now: Timestamp, time: Timestamp) -> String {
+    let seconds = time.since(now).seconds();
+    if seconds % 60 == 0 {
+        format!("+{}m", seconds / 60)
+    } else {
+        format!("+{seconds}s")
+    }
+}

@@ -1,0 +1,100 @@
+//! What all measurements need: release builds, a development cluster of their own, times of repeated commands.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+/// Builds the release program and the load generator, and gives the directory they are in.
+pub(super) fn build() -> Result<PathBuf> {
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--package", "muster", "--package", "muster-client", "--bins", "--examples"])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(built.success(), "the release build failed");
+    let metadata = Command::new("cargo").args(["metadata", "--format-version=1", "--no-deps"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).context("cargo metadata is not JSON")?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(Path::new(target).join("release"))
+}
+
+/// A development cluster that is taken down at the end.
+pub(super) struct Cluster {
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+impl Cluster {
+    /// Starts a cluster of `nodes` nodes in a directory of its own.
+    pub(super) fn start(release: &Path, nodes: u32, name: &str) -> Result<Cluster> {
+        let directory = std::env::temp_dir().join(format!("muster-bench-{name}-{}", std::process::id()));
+        let cluster = Cluster { program: release.join("muster"), directory };
+        let up = Command::new(&cluster.program)
+            .args(["dev", "up"])
+            .arg(&cluster.directory)
+            .args(["--nodes", &nodes.to_string()])
+            .stderr(Stdio::null())
+            .status()
+            .context("cannot run muster")?;
+        ensure!(up.success(), "the cluster did not start; see {}/log", cluster.directory.display());
+        Ok(cluster)
+    }
+
+    /// A command that sees this cluster and no other.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let bin = self.directory.join("bin");
+        let found = bin.join(program);
+        let mut command = Command::new(if found.exists() { found } else { PathBuf::from(program) });
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        command
+            .env("PATH", path)
+            .env("SLURM_CONF", self.directory.join("slurm.conf"))
+            .env("MUSTER_SOCKET", self.directory.join("state/muster.sock"))
+            .current_dir(&self.directory);
+        command
+    }
+
+    /// Resident memory of the controller in KiB.
+    pub(super) fn controller_rss_kb(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(self.directory.join("run/controller.pid"))?;
+        let pid = text.split_whitespace().next().context("no process number of the controller")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).context("VmRSS is not a number")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let down = Command::new(&self.program).args(["dev", "down"]).arg(&self.directory).stderr(Stdio::null()).status();
+        if down.is_ok_and(|status| status.success()) {
+            drop(std::fs::remove_dir_all(&self.directory));
+        }
+    }
+}
+
+/// Runs a command to its end, quietly, and gives its standard output.
+pub(super) fn output_of(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    ensure!(output.status.success(), "{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Median time in milliseconds of `count` runs of a command, one after the other.
+pub(super) fn median_ms(count: usize, mut make: impl FnMut() -> Command) -> Result<f64> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let began = Instant::now();
+        output_of(&mut make())?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().context("no runs")
+}
+
+/// Prints one figure with its goal.
+pub(super) fn figure(what: &str, value: String, goal: &str) {
+    println!("{what:<58} {value:>12}   {goal}");
+}

@@ -19,7 +19,7 @@ impl Engine {
         match input {
             Input::LinkUp { number, outbound } => self.link_up(number, outbound),
             Input::FromController { number, message } if self.is_current(number) => {
-                self.from_controller(message)
+                self.controller_says(message)
             }
             Input::LinkDown { number } if self.is_current(number) => self.link = None,
             // Of a connection before this one.
@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    fn from_controller(&mut self, message: to_agent::Message) {
+    fn controller_says(&mut self, message: to_agent::Message) {
         match message {
             to_agent::Message::Launch(launch) => self.order(launch),
             to_agent::Message::Signal(signal) => self.signal(&signal),
@@ -207,13 +207,10 @@ impl Engine {
 
     fn refused(&mut self, key: UnitKey, why: Refused) {
         let end = match why {
-            Refused::UnknownBlob(id) => {
-                self.launches.supervisor_forgot(&id);
-                match self.launches.launched(&key) {
-                    Some(launch) => return self.start(key, launch),
-                    None => report::not_started(key, "its script is gone", false),
-                }
-            }
+            Refused::UnknownBlob(id) => match self.launches.lacks_content(&key, &id) {
+                Some(launch) => return self.start(key, launch),
+                None => report::not_started(key, "the supervisor has no room for its script", false),
+            },
             // It stays in the table as not started and is launched again on the next supervisor.
             Refused::Retiring => return,
             Refused::AlreadyEnded => report::not_started(key, "it has run before", false),

@@ -22,6 +22,10 @@ const CONTENT_WAIT: Duration = Duration::from_secs(120);
 /// Names of contents that the supervisor was given are remembered up to this number. It has room for fewer.
 const GIVEN_MAX: usize = 100_000;
 
+/// How often a launch is given again to a supervisor that lacks what was just put there. More often means that its
+/// room is too small for it.
+const REFUSALS_MAX: u32 = 5;
+
 /// A unit with what has to go to the supervisor before it.
 pub(super) struct Ready {
     pub(super) unit: Box<LaunchUnit>,
@@ -47,6 +51,8 @@ pub(super) struct Launches {
     waiting: BTreeMap<UnitKey, Waiting>,
     /// Sent to the supervisor, not yet confirmed.
     launched: HashMap<UnitKey, Arc<Launch>>,
+    /// How often the supervisor lacked a content for a launch.
+    refusals: HashMap<UnitKey, u32>,
     /// Steps that began on another node; of others nothing is known here.
     begun_elsewhere: HashSet<UnitKey>,
 }
@@ -76,6 +82,7 @@ impl Launches {
             given: HashSet::new(),
             waiting: BTreeMap::new(),
             launched: HashMap::new(),
+            refusals: HashMap::new(),
             begun_elsewhere: HashSet::new(),
         }
     }
@@ -231,11 +238,17 @@ impl Launches {
     /// The supervisor has started or refused it, or it has ended.
     pub(super) fn confirmed(&mut self, key: &UnitKey) {
         self.launched.remove(key);
+        self.refusals.remove(key);
     }
 
-    /// A launch that the supervisor has not confirmed.
-    pub(super) fn launched(&self, key: &UnitKey) -> Option<Arc<Launch>> {
-        self.launched.get(key).cloned()
+    /// The supervisor has no content `id` (any more). Gives the launch that needs it, to be tried again; `None` when
+    /// that is of no use.
+    pub(super) fn lacks_content(&mut self, key: &UnitKey, id: &BlobId) -> Option<Arc<Launch>> {
+        self.given.remove(id);
+        let refusals = self.refusals.entry(*key).or_default();
+        *refusals += 1;
+        let launch = self.launched.get(key).filter(|_| *refusals <= REFUSALS_MAX)?;
+        Some(launch.clone())
     }
 
     /// Whether this node says for the unit what is to be said once.
@@ -245,19 +258,15 @@ impl Launches {
 
     /// The unit is over and told.
     pub(super) fn forget(&mut self, key: &UnitKey) {
-        self.launched.remove(key);
+        self.confirmed(key);
         self.begun_elsewhere.remove(key);
-    }
-
-    /// A content has to be given again.
-    pub(super) fn supervisor_forgot(&mut self, id: &BlobId) {
-        self.given.remove(id);
     }
 
     /// Nothing is known of what the supervisor has.
     pub(super) fn supervisor_is_new(&mut self) {
         self.given.clear();
         self.launched.clear();
+        self.refusals.clear();
     }
 }
 

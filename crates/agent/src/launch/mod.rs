@@ -5,6 +5,8 @@ mod environment;
 mod main_unit;
 mod step;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

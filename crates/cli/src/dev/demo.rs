@@ -67,10 +67,12 @@ fn show(directory: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     shell.show("dstack apply -f task.dstack.yml -y -d")?;
 
     heading("Until all of it is done");
-    let client = block_on(Client::connect_to(&layout.socket()))?;
-    let task = block_on(jobs::newest_job(&client)).context("the task is not in the queue")?;
-    let watched = [("sweep", sweep), ("report", report), ("ranks", ranks), ("task", task)];
-    block_on(progress::follow(&client, &watched))?;
+    block_on(async {
+        let client = Client::connect_to(&layout.socket()).await?;
+        let task = jobs::newest_job(&client).await.context("the task is not in the queue")?;
+        let watched = [("sweep", sweep), ("report", report), ("ranks", ranks), ("task", task)];
+        progress::follow(&client, &watched).await
+    })?;
 
     heading("What they printed");
     for file in ["report.out", "ranks.out"] {

@@ -56,9 +56,9 @@ pub(super) fn exists(pid: u32) -> bool {
 pub(super) fn stop(pid: u32, patience: Duration) {
     let Ok(number) = i32::try_from(pid) else { return };
     let target = Pid::from_raw(number);
-    drop(kill(target, Signal::SIGTERM));
+    let _ = kill(target, Signal::SIGTERM);
     if !wait_until(patience, || !exists(pid)) {
-        drop(kill(target, Signal::SIGKILL));
+        let _ = kill(target, Signal::SIGKILL);
         wait_until(Duration::from_secs(5), || !exists(pid));
     }
 }

@@ -111,7 +111,7 @@ async fn run_command(
             eprintln!("salloc: Job allocation {} has been revoked.", job.id);
             if let (Some(pid), signal) = (child.id(), plan.kill_command.unwrap_or(1)) {
                 let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
-                drop(nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok()));
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok());
             }
             Ok(exit_of(child.wait().await))
         }

@@ -30,6 +30,6 @@ pub(super) fn make_raw() {
 pub(super) fn restore() {
     let before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     if let Some(before) = before {
-        drop(tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before));
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
     }
 }

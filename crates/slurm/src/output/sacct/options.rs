@@ -298,6 +298,14 @@ fn fatal(text: &str) -> Outcome {
     Outcome::failure(format!("sacct: fatal: {text}\n"), 1)
 }
 
+/// Lists that are given several times add up, as in real sacct.
+fn add<T>(all: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+    match (all.as_mut(), more) {
+        (Some(all), Some(more)) => all.extend(more),
+        (_, more) => *all = more,
+    }
+}
+
 fn list(value: &str) -> Option<Vec<String>> {
     Some(
         value
@@ -316,7 +324,7 @@ fn apply(
     context: &Context,
 ) -> Result<(), Outcome> {
     match key {
-        Key::Accounts => options.accounts = list(&value),
+        Key::Accounts => add(&mut options.accounts, list(&value)),
         Key::AllUsers => gathered.all_users = true,
         Key::Allocations => options.allocations_only = true,
         Key::Brief => gathered.format = Some(format::BRIEF.to_owned()),
@@ -328,11 +336,11 @@ fn apply(
         Key::Duplicates => options.duplicates = true,
         Key::StartTime => gathered.since = Some(time(&value, context)?),
         Key::EndTime => gathered.until = Some(time(&value, context)?),
-        Key::Group => options.groups = Some(numbers(&value, "group", |name| context.group(name))?),
-        Key::User => gathered.users = Some(numbers(&value, "user", |name| context.user(name))?),
-        Key::Jobs => options.jobs = jobs(&value)?,
+        Key::Group => add(&mut options.groups, Some(numbers(&value, "group", |name| context.group(name))?)),
+        Key::User => add(&mut gathered.users, Some(numbers(&value, "user", |name| context.user(name))?)),
+        Key::Jobs => add(&mut options.jobs, jobs(&value)?),
         Key::Json => options.json = true,
-        Key::Name => options.names = list(&value),
+        Key::Name => add(&mut options.names, list(&value)),
         Key::Nnodes => options.node_count = Some(bounds(&value, "node")?),
         Key::Ncpus => options.cpu_count = Some(bounds(&value, "cpu")?),
         Key::NoConvert => options.units = Units::AsKept,
@@ -341,13 +349,13 @@ fn apply(
         Key::NoHeader => options.no_header = true,
         Key::Parsable => gathered.parsable = Some(true),
         Key::Parsable2 => gathered.parsable = Some(false),
-        Key::Partition => options.partitions = list(&value),
-        Key::Qos => options.qos = list(&value),
-        Key::State => options.states = states(&value)?,
+        Key::Partition => add(&mut options.partitions, list(&value)),
+        Key::Qos => add(&mut options.qos, list(&value)),
+        Key::State => add(&mut options.states, states(&value)?),
         Key::TimeLimitMin => gathered.limit_min = Some(minutes(&value)?),
         Key::TimeLimitMax => gathered.limit_max = Some(minutes(&value)?),
         Key::Truncate => options.truncate = true,
-        Key::WcKeys => options.wckeys = list(&value),
+        Key::WcKeys => add(&mut options.wckeys, list(&value)),
         Key::WholeHetJob if !matches!(value.as_str(), "" | "yes" | "no") => {
             return Err(complain(&format!(
                 "Invalid --whole-hetjob value \"{value}\". Valid values: [yes|no]."

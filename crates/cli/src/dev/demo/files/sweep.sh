@@ -8,5 +8,5 @@ sleep 0.5
 awk -v task="$SLURM_ARRAY_TASK_ID" 'BEGIN {
     rate = 0.05 * (task + 1); x = 10
     for (step = 0; step < 40; step++) x -= rate * 2 * x
-    printf "%.2f %.6f\n", rate, x * x
+    printf "%.2f %.2e\n", rate, x * x
 }'

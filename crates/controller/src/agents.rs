@@ -126,6 +126,7 @@ pub(crate) struct LinkService {
     pub blobs: Arc<Blobs>,
     pub token: Arc<str>,
     pub host: Arc<str>,
+    pub port: u16,
 }
 
 #[tonic::async_trait]
@@ -145,6 +146,7 @@ impl AgentLink for LinkService {
             published: self.published.clone(),
             blobs: self.blobs.clone(),
             host: self.host.clone(),
+            port: self.port,
             sender,
             sent_blobs: std::collections::HashSet::new(),
         };

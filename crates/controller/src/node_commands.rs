@@ -25,6 +25,7 @@ pub(crate) struct Writer {
     pub published: Published,
     pub blobs: Arc<Blobs>,
     pub host: Arc<str>,
+    pub port: u16,
     pub sender: mpsc::Sender<ToAgent>,
     /// Contents this connection has been given; the agent asks when it has dropped one.
     pub sent_blobs: HashSet<BlobId>,
@@ -105,6 +106,7 @@ impl Writer {
             nodes: nodes.collect(),
             cluster_name: view.config.cluster_name.to_string(),
             controller_host: self.host.to_string(),
+            controller_port: self.port.into(),
             kill_wait_ms: u32::try_from(view.config.kill_wait.0).unwrap_or(u32::MAX),
         }
     }

@@ -85,7 +85,8 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         host: host.clone(),
     };
     let token = options.agent_token.as_str().into();
-    let link = LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host };
+    let port = options.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let link = LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host, port };
     drop(inbox);
     let served = serve(&options, api, link).await;
     // First the sequencer ends, then the committer, when it has made durable what it was handed.

@@ -194,8 +194,12 @@ impl Cluster {
     }
 
     /// Puts in the new row of a step; an ended step leaves the memory and stays in the store.
-    pub(crate) fn put_step(&mut self, step: Step, out: &mut Outcome) {
+    pub(crate) fn put_step(&mut self, mut step: Step, out: &mut Outcome) {
         let key = (step.job_id, step.step_id);
+        if step.state.is_final() {
+            // It will not be launched again; its environment is of no more use.
+            step.launch = None;
+        }
         let step = Arc::new(step);
         out.facts.push(Fact::Step(step.clone()));
         if step.state.is_final() {

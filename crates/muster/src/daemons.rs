@@ -123,6 +123,7 @@ fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
     options.cpu_binding = !conf.cluster.hardware_overrides;
     options.report_hardware = !conf.cluster.hardware_overrides;
     options.supervisor = supervisor_command()?;
+    options.slurm_conf = arguments.conf.canonicalize().ok();
     reactor(2)?.block_on(muster_agent::run(options))
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Launch {
     pub(crate) nodes: Vec<NodeAddress>,
     /// Name of the cluster.
     pub(crate) cluster_name: String,
+    /// Host and port of the controller; port 0 when it did not say.
+    pub(crate) controller: (String, u16),
 }
 
 /// What of the agent's own matters to a launch.
@@ -93,6 +95,7 @@ impl Launch {
             step,
             nodes: message.nodes,
             cluster_name: message.cluster_name,
+            controller: (message.controller_host, u16::try_from(message.controller_port).unwrap_or(0)),
         })
     }
 
@@ -187,7 +190,7 @@ pub(crate) fn prepare(
     let facts = LaunchFacts {
         job: &launch.job,
         cluster_name: &launch.cluster_name,
-        controller: None,
+        controller: Some((launch.controller.0.as_str(), launch.controller.1)).filter(|(_, port)| *port > 0),
         nodes: &nodes,
         here: nodes.get(position).map_or(NodeIndex(0), |node| node.index),
         slurm_conf: site.slurm_conf.as_deref(),

@@ -48,6 +48,7 @@ fn launch(nodes: u32) -> Launch {
         step: None,
         nodes: (0..nodes).map(address).collect(),
         cluster_name: "test".into(),
+        controller: ("head".into(), 0),
     }
 }
 

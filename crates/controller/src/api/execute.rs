@@ -6,7 +6,7 @@ use muster_core::{Event, RequestId};
 use muster_model::fact::Fact;
 use muster_model::hostlist;
 use muster_model::ids::Identity;
-use muster_model::job::JobSpec;
+use muster_model::job::{JobSpec, OpenMode};
 use muster_model::planning::Expectation;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_proto::document::{decode, encode};
@@ -113,6 +113,9 @@ impl ApiService {
                     attachments.push(fact);
                     id
                 });
+            }
+            if self.published.view().config.append_output && spec.open_mode.is_none() {
+                spec.open_mode = Some(OpenMode::Append);
             }
             self.check_feasible(spec)?;
         }

@@ -93,7 +93,7 @@ pub(super) const DIRECTIONS: &[Direction] = &[
         &["model", "slurm", "runtime", "agent", "cli", "client", "controller"],
     ),
     // Never shipped.
-    Direction::outer("sim", &["model", "core", "sched", "agent", "testkit"]),
+    Direction::outer("sim", &["model", "core", "sched", "agent", "runtime", "testkit"]),
     Direction::outer(
         "testkit",
         &["model", "core", "runtime", "proto", "store", "provision"],

@@ -12,7 +12,7 @@ use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
-use crate::agent_core::{Action, Event, Machine, Scope};
+use muster_agent::core::{Action, Event, Machine, Scope};
 use crate::network::{ConnectionId, ToAgent};
 use crate::supervisor::{Launch, Notice, Supervisor, UnitReport};
 use crate::world::{Happening, World};

@@ -12,7 +12,7 @@ use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
-use crate::agent_core::Event;
+use muster_agent::core::Event;
 use crate::node::core_key;
 use crate::world::{Happening, World};
 

@@ -82,6 +82,7 @@ fn spec(hold: bool) -> JobSpec {
         early_signal: None,
         kill_on_invalid_dependency: None,
         no_kill: false,
+        unattended: false,
         work_dir: "/tmp".into(),
         output: Some("/dev/null".into()),
         error: None,

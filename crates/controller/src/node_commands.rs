@@ -159,7 +159,7 @@ impl Writer {
             EndCause::Cancelled => "",
             EndCause::TimeLimit => " DUE TO TIME LIMIT",
             EndCause::Requeue => " DUE TO JOB REQUEUE",
-            EndCause::NodeFailure => " DUE TO NODE FAILURE",
+            EndCause::NodeFailure => " DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS",
             EndCause::Preemption => " DUE TO PREEMPTION",
         };
         format!("slurmstepd: error: *** {what} ON {host} CANCELLED AT {}{due_to} ***", local_time(clock::now()))

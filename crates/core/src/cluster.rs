@@ -241,5 +241,7 @@ fn new_node(config: muster_model::node::NodeConfig) -> Node {
         last_response: None,
         last_busy: None,
         launch_sequence: 0,
+        comment: None,
+        extra: None,
     }
 }

@@ -32,9 +32,11 @@ impl Cluster {
     pub(crate) fn put_job_quietly(&mut self, now: Timestamp, job: Job, out: &mut Outcome) {
         let job = Arc::new(job);
         let old = self.jobs.get(&job.id).cloned();
+        let was_queued = old.as_deref().is_some_and(|old| self.queue.contains_key(&self.queue_key(old)));
         self.index_job(old.as_deref(), &job, now);
         out.facts.push(Fact::Job(job.clone()));
-        out.plan_needed |= scheduler_cares(old.as_deref(), &job);
+        // A begin time that has come changes nothing in the row that the scheduler looks at, but the queue.
+        out.plan_needed |= scheduler_cares(old.as_deref(), &job) || (!was_queued && is_queued(&job, now));
         self.jobs.insert(job.id, job);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_model::dependency::DependencyKind;
+use muster_model::dependency::{DependencyKind, DependencyState};
 use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::resources::{IndexSet, NodeShare};
@@ -238,7 +238,7 @@ fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
         if job.state != JobState::Pending {
             continue;
         }
-        for dependency in &job.dependencies.all {
+        for dependency in job.dependencies.all.iter().filter(|dependency| dependency.state == DependencyState::Unfulfilled) {
             let listed = match dependency.job {
                 Some(target) => {
                     let exists = cluster.jobs.contains_key(&target) || cluster.arrays.contains_key(&target);

@@ -10,7 +10,7 @@ use muster_model::config::ClusterConfig;
 use muster_model::fact::{NodeRecord, StoredState};
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex};
-use muster_model::job::{Job, JobKind};
+use muster_model::job::Job;
 use muster_model::node::NodeHealth;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
@@ -75,6 +75,8 @@ impl Cluster {
         node.drain = record.drain;
         node.reason = record.reason;
         node.launch_sequence = record.launch_sequence;
+        node.comment = record.comment;
+        node.extra = record.extra;
     }
 
     /// An agent that does not call within `SlurmdTimeout` is given up, as one that went silent.
@@ -106,7 +108,7 @@ impl Cluster {
                 self.take_share(job.id, share, job.completing, job.spec.identity.uid, &job);
             }
         }
-        if job.spec.kind == JobKind::Allocation && !job.state.is_final() {
+        if crate::handlers::holder::needs_holder(&job) {
             self.holders_away.insert(job.id, now + HOLDER_ABSENCE_AFTER_RESTART_MAX - HOLDER_ABSENCE_MAX);
             self.timers.set(now + HOLDER_ABSENCE_AFTER_RESTART_MAX, Timer::Holder(job.id));
         }

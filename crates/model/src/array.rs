@@ -171,7 +171,7 @@ impl TaskSet {
     }
 }
 
-/// Prints as Slurm does: `0-9`, `1,3,5-7`, `0-15:4`.
+/// Prints as Slurm does: `0-9`, `1,3,5-7`, `0-15:4`. A step is told only where it is that of the whole set.
 impl fmt::Display for TaskSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, run) in self.runs.iter().enumerate() {
@@ -181,7 +181,11 @@ impl fmt::Display for TaskSet {
             match run {
                 Run { first, last, .. } if first == last => write!(f, "{first}")?,
                 Run { first, last, step: 1 } => write!(f, "{first}-{last}")?,
-                Run { first, last, step } => write!(f, "{first}-{last}:{step}")?,
+                Run { first, last, step } if self.runs.len() == 1 => write!(f, "{first}-{last}:{step}")?,
+                Run { first, last, step } => {
+                    let each: Vec<String> = (*first..=*last).step_by(*step as usize).map(|index| index.to_string()).collect();
+                    f.write_str(&each.join(","))?;
+                }
             }
         }
         Ok(())

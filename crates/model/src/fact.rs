@@ -56,6 +56,12 @@ pub struct NodeRecord {
     /// Number of the last launch sent to it.
     #[serde(default)]
     pub launch_sequence: u64,
+    /// Remark of an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Name>,
+    /// A further remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Name>,
 }
 
 impl NodeRecord {
@@ -66,6 +72,8 @@ impl NodeRecord {
             drain: node.drain,
             reason: node.reason.clone(),
             launch_sequence: node.launch_sequence,
+            comment: node.comment.clone(),
+            extra: node.extra.clone(),
         }
     }
 }

@@ -123,6 +123,9 @@ pub struct JobSpec {
     /// `--no-kill`.
     #[serde(default)]
     pub no_kill: bool,
+    /// `salloc --no-shell`: an allocation that stays without a client that holds it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unattended: bool,
     /// Directory in which it starts.
     pub work_dir: Name,
     /// File patterns as written; `None` for the default.
@@ -331,6 +334,9 @@ pub struct Job {
     /// The signal of [`JobSpec::early_signal`] was sent to this start.
     #[serde(default)]
     pub early_signal_sent: bool,
+    /// Put back into the queue and held to be looked into (Slurm: SPECIAL_EXIT).
+    #[serde(default)]
+    pub special_exit: bool,
 }
 
 impl Job {

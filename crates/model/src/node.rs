@@ -170,6 +170,12 @@ pub struct Node {
     /// Number of the last launch sent to this node. A launch at or below what the agent has seen is a late copy.
     #[serde(default)]
     pub launch_sequence: u64,
+    /// Remark of an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Name>,
+    /// A further remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Name>,
 }
 
 impl Node {

@@ -60,6 +60,9 @@ pub enum Command {
         target: JobTarget,
         /// Held afterwards (`requeuehold`).
         hold: bool,
+        /// Shown as `SPECIAL_EXIT` while it is held (`requeuehold State=SpecialExit`).
+        #[serde(default)]
+        special_exit: bool,
     },
     /// Stop the processes of a running job.
     Suspend(JobTarget),
@@ -85,6 +88,21 @@ pub enum Command {
         name: Name,
         /// New state.
         state: PartitionState,
+    },
+    /// Change other things of a partition, or make one (`scontrol create PartitionName=`). Lasts until the
+    /// configuration is read again.
+    ChangePartition {
+        /// Which.
+        name: Name,
+        /// What.
+        changes: Box<PartitionChanges>,
+        /// Make it; otherwise it must be there.
+        create: bool,
+    },
+    /// Take a partition away that no job is in (`scontrol delete PartitionName=`).
+    DeletePartition {
+        /// Which.
+        name: Name,
     },
     /// Start a step within a job. Answer: [`Answer::StepCreated`], at once or when resources become free.
     CreateStep {
@@ -156,6 +174,17 @@ pub struct JobChanges {
     pub wckey: Option<Name>,
     pub mail_type: Option<Name>,
     pub mail_user: Option<Name>,
+    pub cpus: Option<u32>,
+    pub licenses: Option<Name>,
+    pub deadline: Option<Timestamp>,
+    pub end_time: Option<Timestamp>,
+    pub sharing: Option<crate::resources::Sharing>,
+    pub contiguous: Option<bool>,
+    pub cpus_per_node_min: Option<u32>,
+    pub tmp_disk_min: Option<crate::resources::Megabytes>,
+    /// Options that are kept to be shown, as in [`RareOptions::others`](crate::job::RareOptions::others).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Name, Name)>,
 }
 
 /// New state of a node asked for by an operator.
@@ -186,6 +215,36 @@ pub struct NodeChanges {
     pub weight: Option<u32>,
     /// New features.
     pub features: Option<Vec<Name>>,
+    /// A remark; empty takes it away.
+    pub comment: Option<Name>,
+    /// A further remark; empty takes it away.
+    pub extra: Option<Name>,
+}
+
+/// Fields of a partition that an operator may change; `None` leaves them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each field has the meaning of the field of that name in Partition")]
+pub struct PartitionChanges {
+    pub state: Option<PartitionState>,
+    /// A host list, or `ALL`; empty for none.
+    pub nodes: Option<Name>,
+    pub default: Option<bool>,
+    pub time_max: Option<TimeLimit>,
+    /// `Some(None)` takes it away.
+    pub time_default: Option<Option<TimeLimit>>,
+    pub nodes_min: Option<u32>,
+    /// `Some(None)` takes the limit away.
+    pub nodes_max: Option<Option<u32>>,
+    /// `Some(None)` takes the limit away.
+    pub cpus_per_node_max: Option<Option<u32>>,
+    pub priority_tier: Option<u16>,
+    pub priority_job_factor: Option<u16>,
+    pub over_subscribe: Option<crate::partition::OverSubscribe>,
+    pub hidden: Option<bool>,
+    pub root_only: Option<bool>,
+    pub groups_allowed: Option<Vec<Name>>,
+    pub accounts_allowed: Option<Vec<Name>>,
 }
 
 /// What the core answers to a [`Command`] that it accepts.
@@ -317,6 +376,14 @@ refusals! {
     InsufficientGres = 2134 "Insufficient GRES available in allocation",
     /// Request that this build does not know how to do.
     NotSupported = 2036 "Requested operation not supported on this system",
+    /// A job waits in the partition or runs in it.
+    PartitionInUse = 2075 "Partition is in use",
+    /// The priority of a job follows from its nice value for ordinary users.
+    PriorityNotPersistent = 2095 "Changes to job priority are not persistent, change nice instead",
+    /// A change asks for more CPUs or nodes than there are.
+    InvalidCpuCount = 2069 "CPU count specification invalid",
+    /// A request that makes no sense for what it names.
+    UnexpectedMessage = 1000 "Unexpected message received",
     /// Internal error; see the log of the controller.
     Internal = 1 "Unspecified error",
 }

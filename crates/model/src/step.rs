@@ -13,11 +13,13 @@ use crate::time::{TimeLimit, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Distribution {
-    /// Consecutive ranks fill a node before the next (Slurm's default within an allocation).
+    /// Tasks are spread evenly over the nodes, as far as each has room, and each node gets consecutive ranks.
     #[default]
     Block,
     /// Ranks go round the nodes.
     Cyclic,
+    /// So many consecutive ranks at a time go round the nodes.
+    Plane(u32),
 }
 
 /// What a step needs of its job's allocation.
@@ -189,6 +191,9 @@ pub struct Step {
     /// Nodes whose tasks have not all ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes_left: Vec<NodeIndex>,
+    /// Whether it asked for generic resources itself; then its units are for it alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gres_given: bool,
     /// How it is executed; kept until it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<Arc<StepLaunch>>,

@@ -16,6 +16,7 @@
 //!   writing until the step is over),
 //! - [`Frame::Failed`] when the step could not be set up on this node; [`Frame::Ended`] follows for each task that had
 //!   been started,
+//! - [`Frame::Ending`] when somebody else than the client ends the step; the reason in words comes as `Stderr`,
 //! - [`Frame::Finished`] as the last one: nothing of the step is left on this node. Then the node closes.
 //!
 //! and `srun` sends
@@ -107,6 +108,8 @@ pub enum Frame {
         /// What was tried and why it failed, for logs.
         message: String,
     },
+    /// Node: the step is being ended from outside (cancelled, over its time limit, ...).
+    Ending,
     /// Node: all is over here.
     Finished,
     /// Client: bytes for standard input; empty for its end.
@@ -151,6 +154,7 @@ mod kind {
     pub const ENDED: u8 = 5;
     pub const FINISHED: u8 = 6;
     pub const FAILED: u8 = 7;
+    pub const ENDING: u8 = 8;
     pub const WELCOME: u8 = 32;
     pub const STDIN: u8 = 33;
     pub const SIGNAL: u8 = 34;
@@ -182,6 +186,7 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
                 message.get(..PAYLOAD_BYTES_MAX).unwrap_or(message),
             );
         }
+        Frame::Ending => put(out, kind::ENDING, ALL_RANKS, &[]),
         Frame::Finished => put(out, kind::FINISHED, ALL_RANKS, &[]),
         Frame::Stdin { rank, bytes } if bytes.is_empty() => put(out, kind::STDIN, *rank, &[]),
         Frame::Stdin { rank, bytes } => encode_stream(out, kind::STDIN, *rank, bytes),
@@ -296,6 +301,7 @@ fn parse(kind: u8, rank: u32, payload: &[u8]) -> Result<Option<Frame>, WireError
             errno: rank,
             message: String::from_utf8_lossy(text).into_owned(),
         },
+        (kind::ENDING, _) => Frame::Ending,
         (kind::FINISHED, _) => Frame::Finished,
         (kind::STDIN, bytes) => Frame::Stdin {
             rank,
@@ -353,6 +359,7 @@ mod tests {
                 errno: 2,
                 message: "open".into(),
             },
+            Frame::Ending,
             Frame::Finished,
         ]
     }

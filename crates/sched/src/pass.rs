@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_model::array::TaskSet;
 use muster_model::hostlist;
-use muster_model::ids::Name;
+use muster_model::ids::{JobId, Name};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::partition::PartitionState;
 use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, PlannedWait};
@@ -61,6 +61,8 @@ pub(crate) struct Pass<'a> {
     /// Nodes of partitions with a blocked job.
     contended: NodeSet,
     plans_made: u32,
+    /// Tasks started in this pass, by array.
+    tasks_started: BTreeMap<JobId, u32>,
     plan: Plan,
 }
 
@@ -139,6 +141,7 @@ impl<'a> Pass<'a> {
             partitions: vec![PartitionStanding::default(); tables.fleet.partition_count()],
             contended: NodeSet::empty(tables.fleet.node_count()),
             plans_made: 0,
+            tasks_started: BTreeMap::new(),
             plan: Plan::default(),
             scratch: tables.borrow_scratch(),
             view,
@@ -156,6 +159,9 @@ impl<'a> Pass<'a> {
             }
             let wait = match &job.array {
                 Some(ArrayRole::Waiting { tasks }) => self.look_at_array(job, tasks),
+                Some(ArrayRole::Task { array_job_id, .. }) if self.slots(*array_job_id) == 0 => {
+                    Some(Reason::JobArrayTaskLimit.into())
+                }
                 _ => self.look_at(job, None).err(),
             };
             if let Some(wait) = wait {
@@ -173,9 +179,8 @@ impl<'a> Pass<'a> {
     /// Starts tasks, lowest first, until one does not fit or no more may start. `None` when all were started, or the
     /// pass ends here.
     fn look_at_array(&mut self, job: &Job, tasks: &TaskSet) -> Option<Wait> {
-        let mut slots = self.view.array_slots.get(&job.id).copied().unwrap_or(u32::MAX);
         for index in tasks.iter() {
-            if slots == 0 {
+            if self.slots(job.id) == 0 {
                 return Some(Reason::JobArrayTaskLimit.into());
             }
             if self.is_full() {
@@ -185,9 +190,14 @@ impl<'a> Pass<'a> {
             if let Err(wait) = self.look_at(job, Some(index)) {
                 return Some(wait);
             }
-            slots -= 1;
         }
         None
+    }
+
+    /// How many more tasks of an array may start. Tasks that have a record of their own count like the others.
+    fn slots(&self, array: JobId) -> u32 {
+        let slots = self.view.array_slots.get(&array).copied().unwrap_or(u32::MAX);
+        slots.saturating_sub(self.tasks_started.get(&array).copied().unwrap_or(0))
     }
 
     /// Tries the partitions of `job` in order.
@@ -199,6 +209,9 @@ impl<'a> Pass<'a> {
             let verdict = self.tables.verdict(*id).clone();
             match self.try_in(job, *id, &verdict) {
                 (partition, Trial::Started(shares)) => {
+                    if let Some(array) = job.array_job_id() {
+                        *self.tasks_started.entry(array).or_default() += 1;
+                    }
                     self.plan.starts.push(PlannedStart {
                         job_id: job.id,
                         restart: job.restart,

@@ -54,6 +54,14 @@ impl Planner {
     /// `InvalidLicense`, `InvalidReservation`, `NodeConfigUnavailable`. The detail is what Slurm's client prints in
     /// a line of its own before the error; empty where it prints none.
     pub fn check_feasible(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
+        match self.judge(view, spec) {
+            // Of a held job Slurm asks only once it is released whether any node could ever run it.
+            Err(refusal) if spec.hold && refusal.code == RefusalCode::NodeConfigUnavailable => Ok(()),
+            judged => judged,
+        }
+    }
+
+    fn judge(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
         let tables = self.tables_for(view);
         let partitions = partitions_of(&tables.fleet, spec)?;
         if names_reservation(spec) {
@@ -79,7 +87,7 @@ impl Planner {
     /// As [`Planner::check_feasible`]; further `NodeConfigUnavailable` where limits of the partition forbid it, and
     /// `NodesBusy` where too few nodes are in service.
     pub fn expect(&mut self, view: &PlanView, spec: &JobSpec) -> Result<Expectation, Refusal> {
-        self.check_feasible(view, spec)?;
+        self.judge(view, spec)?;
         let tables = self.tables_for(view);
         let partitions = partitions_of(&tables.fleet, spec)?;
         let mut asks = Vec::new();
@@ -131,7 +139,7 @@ fn partitions_of(fleet: &Fleet, spec: &JobSpec) -> Result<Vec<u32>, Refusal> {
         let unknown = || {
             Refusal::new(
                 RefusalCode::InvalidPartition,
-                format!("invalid partition specified: {name}"),
+                format!("no partition {name}"),
             )
         };
         fleet.partition_named(name).ok_or_else(unknown)

@@ -204,6 +204,12 @@ impl World {
         }
         self.controller.planner_busy = false;
         let starts = plan.starts.len();
+        for start in &plan.starts {
+            let on: Vec<String> =
+                start.shares.iter().map(|share| format!("{} CPUs of {}", share.cpus, share.node.0)).collect();
+            let task = start.task_index.map(|index| format!("_{index}")).unwrap_or_default();
+            self.note(format!("plan: start {}{task} in {} on {}", start.job_id, start.partition, on.join(", ")));
+        }
         let began = self.running_jobs();
         self.controller_step(Event::Plan(plan));
         if !self.controller.is_alive(life) {
@@ -244,17 +250,20 @@ impl World {
         }
     }
 
+    pub(crate) fn session_opens(&mut self, id: ConnectionId) {
+        if self.controller.cluster.is_some()
+            && let Some(node) = self.heard_by_controller(id)
+        {
+            self.controller.sessions.insert(node, id);
+        }
+    }
+
+    /// A session that was replaced is not listened to any more.
     pub(crate) fn controller_receives(&mut self, id: ConnectionId, message: FromAgent) {
         let Some(node) = self.heard_by_controller(id) else { return };
-        match &message {
-            AgentReport::Connected { .. } => {
-                self.controller.sessions.insert(node, id);
-            }
-            // A session that was replaced is not listened to any more.
-            _ if self.controller.sessions.get(&node) != Some(&id) => return,
-            _ => {}
+        if self.controller.sessions.get(&node) == Some(&id) {
+            self.controller_step(Event::Agent(node, message));
         }
-        self.controller_step(Event::Agent(node, message));
     }
 
     pub(crate) fn controller_hangs_up(&mut self, id: ConnectionId) {

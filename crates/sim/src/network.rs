@@ -53,6 +53,12 @@ impl World {
             last_to_controller: self.now,
         };
         self.network.connections.insert(id, connection);
+        // The controller sends to a new connection as soon as it knows whose it is, before it has looked at the hello.
+        let delay = self.message_delay();
+        self.after(delay, Happening::SessionOpens(id));
+        if let Some(connection) = self.network.connections.get_mut(&id) {
+            connection.last_to_controller = self.now + delay;
+        }
         id
     }
 

@@ -55,6 +55,21 @@ impl SimNode {
         }
     }
 
+    /// What has not come to an end here, in words.
+    pub(crate) fn what_is_going_on(&self) -> Option<String> {
+        let at = self.index.0;
+        let Some(agent) = self.agent.as_ref().filter(|_| self.connection.is_some()) else {
+            return Some(format!("node {at} is away"));
+        };
+        if let Some(key) = self.supervisor.running.keys().next() {
+            return Some(format!("node {at} runs {key}"));
+        }
+        if let Some(key) = self.supervisor.ends.keys().chain(&agent.machine.known().collect::<Vec<_>>()).next() {
+            return Some(format!("node {at} knows of {key}"));
+        }
+        (!agent.actions.is_empty()).then(|| format!("agent {at} has things to do"))
+    }
+
     fn is_alive(&self, life: u64) -> bool {
         self.agent.is_some() && self.life == life
     }

@@ -82,11 +82,6 @@ impl Store {
         self.jobs.values().filter(|row| row.resident).map(|row| &row.job)
     }
 
-    /// All starts of all jobs.
-    pub(crate) fn all_jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
-        self.jobs.values().map(|row| &row.job)
-    }
-
     /// All steps of all starts.
     pub(crate) fn all_steps(&self) -> impl Iterator<Item = &Arc<Step>> {
         self.steps.values()

@@ -77,7 +77,7 @@ pub(crate) struct Process {
     /// CPUs its job holds on the node.
     pub(crate) cpus: IndexSet,
     /// Whether it ends of itself, rather than because somebody ended it.
-    pub(crate) ends_itself: bool,
+    ends_itself: bool,
 }
 
 impl Supervisor {
@@ -94,9 +94,8 @@ impl Supervisor {
     }
 
     /// All processes are gone, and nobody knows how they ended.
-    pub(crate) fn lose_all(&mut self) -> Vec<UnitKey> {
-        self.lost = std::mem::take(&mut self.running).into_keys().collect();
-        self.lost.clone()
+    pub(crate) fn lose_all(&mut self) {
+        self.lost.extend(std::mem::take(&mut self.running).into_keys());
     }
 }
 
@@ -117,7 +116,7 @@ impl World {
                 out_of_memory: false,
             };
             self.note(format!("node {} cannot start {key}, node at fault: {node_at_fault}", node.0));
-            self.unit_ended(node, key, report, false);
+            self.unit_ended(node, key, report);
             return;
         }
         let Some(share) = launch.job.allocation.as_ref().and_then(|allocation| allocation.share(node)) else {
@@ -175,18 +174,18 @@ impl World {
     pub(crate) fn process_ends(&mut self, node: NodeIndex, number: u64) {
         let running = &self.node(node).supervisor.running;
         let Some((key, process)) = running.iter().find(|(_, process)| process.number == number) else { return };
-        let (key, report, ends_itself) = (*key, process.report.clone(), process.ends_itself);
+        let (key, report) = (*key, process.report.clone());
         if process.stopped.is_some() {
             return;
         }
         self.node(node).supervisor.running.remove(&key);
         self.note(format!("node {}: {key} ends with {}", node.0, report.exit));
-        self.unit_ended(node, key, report, ends_itself);
+        self.unit_ended(node, key, report);
     }
 
-    fn unit_ended(&mut self, node: NodeIndex, key: UnitKey, report: UnitReport, ends_itself: bool) {
+    fn unit_ended(&mut self, node: NodeIndex, key: UnitKey, report: UnitReport) {
         self.counts.units_ended += 1;
-        self.truth.unit_ended(node, key, &report, ends_itself);
+        self.truth.unit_ended(node, key, &report);
         let this = self.node(node);
         this.supervisor.ends.insert(key, report.clone());
         let life = this.life;

@@ -22,13 +22,15 @@ use crate::truth::Truth;
 use crate::users::Users;
 
 /// When the simulated time begins: any time will do that is not near zero.
-const START: Timestamp = Timestamp::from_seconds(1_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_seconds(1_000_000);
 /// Most happenings of one run: far more than any run needs that comes to an end.
 const HAPPENINGS_MAX: u64 = 400_000;
 
 /// Something that will happen. What has a `life` is forgotten when whom it was for has died before.
 #[derive(Debug)]
 pub(crate) enum Happening {
+    /// The controller accepts a connection; its first message, the hello, follows.
+    SessionOpens(ConnectionId),
     /// A message of an agent reaches the controller.
     ToController(ConnectionId, FromAgent),
     /// A message of the controller reaches an agent.
@@ -69,6 +71,8 @@ pub(crate) enum Happening {
     UserActs,
     /// A client that makes steps does something.
     AskerActs(u64),
+    /// A client that makes steps notices that the controller is back.
+    AskerReturns(u64),
     /// Something may happen to a machine.
     Misfortune,
     /// Everything that is broken is repaired, so that all can come to an end.
@@ -172,6 +176,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::SessionOpens(connection) => self.session_opens(connection),
             Happening::ToController(connection, message) => self.controller_receives(connection, message),
             Happening::ToAgent(connection, message) => self.agent_receives(connection, message),
             Happening::ControllerHangsUp(connection) => self.controller_hangs_up(connection),
@@ -192,6 +197,7 @@ impl World {
             Happening::ControllerStarts => self.controller_starts(),
             Happening::UserActs => self.user_acts(),
             Happening::AskerActs(asker) => self.asker_acts(asker),
+            Happening::AskerReturns(asker) => self.asker_returns(asker),
             Happening::Misfortune => self.misfortune(),
             Happening::Repair => self.repair(),
             Happening::Look => self.look(),

@@ -5,6 +5,9 @@
 //! a line at an unquoted `#`; quotes of both kinds may surround parts of a word; a backslash takes the character after
 //! it as it is, but a blank outside quotes still ends the word. Nothing is expanded.
 
+use std::collections::BTreeMap;
+
+use crate::foreign::Dialect;
 use crate::options::{Fault, Line};
 
 /// What the head of a script says.
@@ -14,17 +17,14 @@ pub struct Directives {
     pub words: Vec<String>,
     /// `hetjob`: the script describes a job of several parts.
     pub heterogeneous: bool,
-    /// Whether lines of other batch systems (`#PBS`, `#BSUB`) were passed over.
-    pub foreign: Option<&'static str>,
+    /// Words of the lines of other batch systems.
+    pub foreign: BTreeMap<Dialect, Vec<String>>,
     /// For standard error.
     pub notices: Vec<Line>,
 }
 
 const MAGIC: &str = "#SBATCH";
 const OLD_MAGIC: &str = "#SLURM";
-
-/// Lines of other batch systems, which real `sbatch` translates in part.
-const FOREIGN: &[&str] = &["#PBS", "#BSUB"];
 
 /// Reads the directives of `script`. `file_name` is only for messages (without directories; `stdin` where there is
 /// no file).
@@ -49,16 +49,25 @@ pub fn read(script: &str, file_name: &str) -> Result<Directives, Fault> {
             if !trimmed.is_empty() && !trimmed.starts_with('#') {
                 break;
             }
-            let foreign = FOREIGN.iter().find(|magic| line.starts_with(**magic));
-            directives.foreign = directives.foreign.or(foreign.copied());
+            for dialect in Dialect::ALL {
+                if let Some(rest) = line.strip_prefix(dialect.magic()) {
+                    let words = directives.foreign.entry(dialect).or_default();
+                    words.extend(words_of(rest, file_name, index + 1)?);
+                }
+            }
             continue;
         };
-        read_line(rest, file_name, index + 1, &mut directives)?;
+        let words = words_of(rest, file_name, index + 1)?;
+        // Nothing after this word is an option of the first part.
+        let part = words.iter().position(|word| word == "hetjob" || word == "packjob");
+        directives.heterogeneous |= part.is_some();
+        directives.words.extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
     }
     Ok(directives)
 }
 
-fn read_line(line: &str, file_name: &str, number: usize, directives: &mut Directives) -> Result<(), Fault> {
+fn words_of(line: &str, file_name: &str, number: usize) -> Result<Vec<String>, Fault> {
+    let mut words = Vec::new();
     let mut rest = line.trim_start();
     loop {
         let (word, after) = next_word(rest).map_err(|Unmatched(quote)| {
@@ -68,13 +77,9 @@ fn read_line(line: &str, file_name: &str, number: usize, directives: &mut Direct
         })?;
         // An empty word, quoted or not, ends the line.
         if word.is_empty() {
-            return Ok(());
+            return Ok(words);
         }
-        if word == "hetjob" || word == "packjob" {
-            directives.heterogeneous = true;
-            return Ok(());
-        }
-        directives.words.push(word);
+        words.push(word);
         rest = after;
     }
 }
@@ -203,7 +208,7 @@ mod tests {
                 directives.foreign,
                 directives.heterogeneous
             ),
-            (1, Some("#PBS"), true)
+            (1, BTreeMap::from([(Dialect::Pbs, vec!["-N".to_owned(), "x".to_owned()]), (Dialect::Lsf, vec!["-J".to_owned(), "y".to_owned()])]), true)
         );
     }
 

@@ -6,6 +6,7 @@
 //! - [`grammar`]: the small languages of single values (times, memory, gres, signals, file name patterns, …);
 //! - [`options`]: the option table of `sbatch`, `srun` and `salloc`;
 //! - [`directives`]: `#SBATCH` lines of a batch script;
+//! - [`foreign`]: `#PBS` and `#BSUB` lines as options of `sbatch`;
 //! - [`submit`]: options to a job or step;
 //! - [`environment`]: the environment of batch scripts, steps and tasks;
 //! - [`conf`]: `slurm.conf` and `gres.conf`;
@@ -14,6 +15,7 @@
 pub mod conf;
 pub mod directives;
 pub mod environment;
+pub mod foreign;
 pub mod grammar;
 pub mod options;
 pub mod output;

@@ -54,6 +54,8 @@ pub fn node(config: NodeConfig) -> Node {
         last_response: Some(NOW),
         last_busy: None,
         launch_sequence: 0,
+        comment: None,
+        extra: None,
     }
 }
 
@@ -107,6 +109,7 @@ pub fn spec(request: ResourceRequest) -> JobSpec {
         early_signal: None,
         kill_on_invalid_dependency: None,
         no_kill: false,
+        unattended: false,
         work_dir: "/".into(),
         output: None,
         error: None,
@@ -171,6 +174,7 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        special_exit: false,
         spec: Arc::new(spec),
     }
 }

@@ -1,12 +1,14 @@
 //! `cargo xtask ci`: everything that CI runs, in the order CI runs it.
 //!
 //! Cheap steps come first, the run stops at the first failure, and a table at the end shows where
-//! the time went. CI calls this and nothing else, so what passes here passes there. No step needs
-//! the network once the dependencies are downloaded, and the answer depends on the commit alone;
+//! the time went. CI calls this and nothing else, so what passes here passes there. The first step
+//! installs what the tests call where it is missing; no other needs the network once the
+//! dependencies are downloaded, and the answer depends on the commit alone;
 //! that is why advisories, which change under a commit, are not looked up here.
 
 mod deny;
 mod licence;
+mod tools;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -23,6 +25,10 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
+    Step {
+        name: "tools",
+        run: tools::run,
+    },
     Step {
         name: "tidy",
         run: tidy_step,

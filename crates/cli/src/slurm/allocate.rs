@@ -6,8 +6,8 @@ use std::time::Duration;
 use muster_client::{Blobs, Client, ClientError};
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, Job, JobSpec};
-use muster_model::request::{Answer, Cancel, Command, JobTarget};
-use muster_model::state::{ExitStatus, JobState};
+use muster_model::request::{Answer, Cancel, Command, JobTarget, RefusalCode};
+use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::Span;
 use muster_slurm::options;
 use muster_slurm::submit::{CliExit, refused};
@@ -67,7 +67,11 @@ impl Wanted<'_> {
                 Ok(job) => job?,
                 Err(_) => {
                     drop(client.command(&Command::Cancel(cancel(job_id))).await);
-                    return Err(end::error(self.program(), "Unable to allocate resources: Requested nodes are busy"));
+                    let mut exit = end::error(self.program(), "Unable to allocate resources: Requested nodes are busy");
+                    if self.command == options::Command::Salloc {
+                        exit.stderr.push_str(&format!("salloc: Job allocation {job_id} has been revoked.\n"));
+                    }
+                    return Err(exit);
                 }
             },
         };
@@ -88,6 +92,7 @@ impl Wanted<'_> {
 
     async fn wait_until_running(&self, job_id: JobId, news: &mut Patient) -> Result<Arc<Job>, CliExit> {
         let mut told = false;
+        let mut latest: Option<Arc<Job>> = None;
         loop {
             let next = if told {
                 news.next().await
@@ -96,6 +101,9 @@ impl Wanted<'_> {
                     Ok(next) => next,
                     Err(_) => {
                         told = true;
+                        if let Some(text) = latest.as_deref().and_then(obstacle) {
+                            self.say(text);
+                        }
                         if self.command == options::Command::Salloc {
                             self.say(&format!("Pending job allocation {job_id}"));
                         }
@@ -112,9 +120,12 @@ impl Wanted<'_> {
                     }
                     return Ok(job);
                 }
-                Some(job) if !job.state.is_final() => {}
+                Some(job) if !job.state.is_final() => latest = Some(job),
                 _ => {
                     self.say("Job has been cancelled");
+                    if self.command == options::Command::Salloc {
+                        self.say(&format!("Job allocation {job_id} has been revoked."));
+                    }
                     let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
                     return Err(end::error(self.program(), &format!("{what}: Job/step already completing or completed")));
                 }
@@ -124,8 +135,12 @@ impl Wanted<'_> {
 
     async fn give_up(&self, client: &Client, job_id: JobId) -> CliExit {
         drop(client.command(&Command::Cancel(cancel(job_id))).await);
-        let program = self.program();
-        let stderr = format!("{program}: Job allocation {job_id} has been revoked.\n{program}: Job aborted due to signal\n");
+        // Each of the two has its own words for it.
+        let stderr = if self.command == options::Command::Srun {
+            format!("srun: Job allocation {job_id} has been revoked\nsrun: Force Terminated JobId={job_id}\n")
+        } else {
+            format!("salloc: Job allocation {job_id} has been revoked.\nsalloc: Job aborted due to signal\n")
+        };
         CliExit { stdout: String::new(), stderr, code: 1 }
     }
 
@@ -138,6 +153,17 @@ impl Wanted<'_> {
         }
         let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
         end::error(self.program(), &format!("{what}: {}", ask::reason(error)))
+    }
+}
+
+/// What keeps a job from being considered at all, told before anything else.
+fn obstacle(job: &Job) -> Option<&'static str> {
+    match job.reason {
+        Reason::PartitionNodeLimit | Reason::PartitionTimeLimit | Reason::PartitionConfig => {
+            Some(RefusalCode::PartitionConfigUnavailable.text())
+        }
+        _ if job.hold.is_some() => Some("Job is in held state, pending scheduler release"),
+        _ => None,
     }
 }
 

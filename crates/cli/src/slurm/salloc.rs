@@ -1,6 +1,7 @@
 //! `salloc`.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -57,13 +58,18 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
         eprint!("\x07");
     }
     if plan.no_shell {
-        return Err(end::error("salloc", "--no-shell is not supported yet: an allocation lives as long as its salloc"));
+        return Ok(0);
     }
     let nodes = nodes(&client).await.map_err(failed)?;
     let result = run_command(plan, gathered, &job, &nodes, news).await;
-    say(format!("Relinquishing job allocation {}", job.id));
+    let revoked = matches!(&result, Ok(Ended { revoked: true, .. }));
+    if !revoked {
+        say(format!("Relinquishing job allocation {}", job.id));
+    }
+    let result = result.map(|ended| ended.exit);
     let (code, exit) = match &result {
-        Ok(exit) => (if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }, *exit),
+        // A command that a signal ended is none of salloc's failures, as with real Slurm.
+        Ok(exit) => (if exit.signal > 0 { 0 } else { exit.code }, *exit),
         Err(_) => (1, ExitStatus::exited(1)),
     };
     give_back(&client, job.id, exit).await;
@@ -77,6 +83,13 @@ async fn nodes(client: &Client) -> Result<Vec<Arc<Node>>, ClientError> {
     }
 }
 
+/// How the user's command ended.
+struct Ended {
+    exit: ExitStatus,
+    /// The allocation was taken away before.
+    revoked: bool,
+}
+
 /// Runs the user's command here, with the allocation in its environment, until it or the allocation ends.
 async fn run_command(
     plan: &SallocPlan,
@@ -84,7 +97,7 @@ async fn run_command(
     job: &Job,
     nodes: &[Arc<Node>],
     news: Patient,
-) -> Result<ExitStatus, CliExit> {
+) -> Result<Ended, CliExit> {
     let held = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     let facts: Vec<NodeFacts<'_>> = held
         .filter_map(|share| {
@@ -106,14 +119,16 @@ async fn run_command(
     ignore_terminal_signals();
     let revoked = allocation_ended(news);
     tokio::select! {
-        status = child.wait() => Ok(exit_of(status)),
+        status = child.wait() => Ok(Ended { exit: exit_of(status), revoked: false }),
         () = revoked => {
             eprintln!("salloc: Job allocation {} has been revoked.", job.id);
-            if let (Some(pid), signal) = (child.id(), plan.kill_command.unwrap_or(1)) {
+            // A command is left alone unless the user said otherwise; an interactive shell has nothing left to do.
+            let hang_up = std::io::stdin().is_terminal().then_some(1);
+            if let (Some(pid), Some(signal)) = (child.id(), plan.kill_command.or(hang_up)) {
                 let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok());
             }
-            Ok(exit_of(child.wait().await))
+            Ok(Ended { exit: exit_of(child.wait().await), revoked: true })
         }
     }
 }

@@ -6,10 +6,12 @@ mod terminal;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_client::{Client, ClientError};
 use muster_model::ids::JobId;
+use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Query, Reply};
 use muster_model::state::ExitStatus;
 use muster_model::step::Step;
@@ -20,7 +22,7 @@ use muster_slurm::submit::srun::{self, Allocation, SrunPlan, Stream};
 use tokio::sync::mpsc;
 
 use super::allocate::{Held, Wanted, give_back};
-use super::streams::{InputTo, Presentation, Sink, StepEnd, StepFacts, Streams};
+use super::streams::{InputTo, Presentation, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
 use super::waiting::Patient;
 use super::{ask, end, expectation};
@@ -38,7 +40,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     };
     eprint!("{}", plan.stderr);
     let address = gathered.client_host();
-    let result = block_on(launch(plan, &address));
+    let result = block_on(launch(plan, &gathered, &address));
     terminal::restore();
     match result {
         Ok(code) => ExitCode::from(code),
@@ -46,13 +48,14 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-async fn launch(plan: SrunPlan, address: &str) -> Result<u8, CliExit> {
+async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8, CliExit> {
     let client = Client::connect().await.map_err(|error| unable(&error))?;
     match plan.allocation.clone() {
         Allocation::Within(job_id) => {
-            confirm(&client, job_id).await?;
+            let job = confirm(&client, job_id).await?;
             let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
-            run_step(&client, plan, job_id, news, address).await.map(|step| step.exit_code())
+            let around = Around { job_id, job: Some(&job), gathered, address };
+            run_step(&client, plan, &around, news).await.map(|step| step.exit_code())
         }
         Allocation::New(spec, _) if plan.test_only => test(&client, spec).await,
         Allocation::New(spec, context) => {
@@ -65,7 +68,8 @@ async fn launch(plan: SrunPlan, address: &str) -> Result<u8, CliExit> {
                 verbose: plan.verbose > 0,
             };
             let Held { job, news } = wanted.get(&client).await?;
-            let result = run_step(&client, plan, job.id, news, address).await;
+            let around = Around { job_id: job.id, job: None, gathered, address };
+            let result = run_step(&client, plan, &around, news).await;
             let exit = result.as_ref().map_or(ExitStatus::exited(1), StepEnd::exit);
             give_back(&client, job.id, exit).await;
             result.map(|step| step.exit_code())
@@ -88,13 +92,26 @@ async fn test(client: &Client, spec: muster_model::job::JobSpec) -> Result<u8, C
     }
 }
 
+/// What a step is started in.
+struct Around<'a> {
+    job_id: JobId,
+    /// The job, where it was there before.
+    job: Option<&'a Job>,
+    gathered: &'a Gathered,
+    /// Where nodes reach us.
+    address: &'a str,
+}
+
 /// The job in which the step is to run must be there.
-async fn confirm(client: &Client, job_id: JobId) -> Result<(), CliExit> {
+async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
     let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
     let replies = client.query(&query).await.map_err(|error| unable(&error))?;
-    let known = replies.iter().any(|reply| matches!(reply, Reply::Jobs(jobs) if jobs.iter().any(|job| job.id == job_id)));
-    if known {
-        return Ok(());
+    for reply in &replies {
+        if let Reply::Jobs(jobs) = reply
+            && let Some(job) = jobs.iter().find(|job| job.id == job_id)
+        {
+            return Ok(job.clone());
+        }
     }
     let mut exit = end::error("srun", &format!("Unable to confirm allocation for job {job_id}: Invalid job id specified"));
     exit.stderr.push_str(&format!("srun: Check SLURM_JOB_ID environment variable. Expired or invalid job {job_id}\n"));
@@ -102,18 +119,25 @@ async fn confirm(client: &Client, job_id: JobId) -> Result<(), CliExit> {
 }
 
 /// Creates the step and attends it to its end.
-async fn run_step(client: &Client, mut plan: SrunPlan, job_id: JobId, news: Patient, address: &str) -> Result<StepEnd, CliExit> {
+async fn run_step(client: &Client, mut plan: SrunPlan, around: &Around<'_>, news: Patient) -> Result<StepEnd, CliExit> {
+    let (job_id, address) = (around.job_id, around.address);
     let problem = |error: anyhow::Error| end::error("srun", &format!("{error:#}"));
     let streams = Streams::open(address).await.map_err(problem)?;
     let port = streams.address().map_err(problem)?.port();
     plan.launch.client_address = format!("{address}:{port}");
     plan.launch.client_cookie = streams.cookie().to_owned();
+    if let Some(errno) = terminal::missing().filter(|_| plan.pty) {
+        eprintln!("srun: error: ioctl(TIOCGWINSZ): {}", errno.desc());
+        eprintln!("srun: error: Not using a pseudo-terminal, disregarding --pty option");
+        plan.pty = false;
+    }
     if plan.pty {
         plan.launch.pty = Some(terminal::size());
     }
+    plan.launch.environment = plan.environment.over(&plan.launch.environment, &around.gathered.client_facts(), around.job);
     let step = create(client, &plan, job_id).await?;
     let facts = StepFacts { step_name: format!("{job_id}.{}", step.step_id), tasks: step.tasks, nodes: step.layout.len() };
-    let presentation = present(&plan, &step).map_err(problem)?;
+    let presentation = present(&plan, &step, around.gathered).map_err(problem)?;
     if plan.pty {
         terminal::make_raw();
     }
@@ -148,7 +172,15 @@ async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step,
             Ok(*step)
         }
         Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
-        Err(error) => Err(end::error("srun", &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)))),
+        Err(error) => {
+            let mut exit = end::error("srun", &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)));
+            if let ClientError::Refused(refusal) = &error
+                && let Some(line) = muster_slurm::submit::explanation(refusal)
+            {
+                exit.stderr.insert_str(0, &format!("srun: error: {line}\n"));
+            }
+            Err(exit)
+        }
     }
 }
 
@@ -164,11 +196,16 @@ async fn job_ended(mut news: Patient) {
     }
 }
 
-fn present(plan: &SrunPlan, step: &Step) -> anyhow::Result<Presentation> {
-    let stdout = sink(&plan.output, plan, step, "stdout")?.unwrap_or(Sink::Stdout);
+/// The rank whose output alone is shown.
+fn only(stream: Option<&Stream>) -> Option<u32> {
+    if let Some(Stream::OwnOfRank(rank)) = stream { Some(*rank) } else { None }
+}
+
+fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<Presentation> {
+    let stdout = sink(&plan.output, plan, step, gathered, "stdout")?.unwrap_or(Sink::Stdout);
     let stderr = match &plan.error {
         None => stdout.try_clone()?,
-        Some(error) => sink(error, plan, step, "stderr")?.unwrap_or(Sink::Stderr),
+        Some(error) => sink(error, plan, step, gathered, "stderr")?.unwrap_or(Sink::Stderr),
     };
     let input = match &plan.input {
         Stream::Own => InputTo::All,
@@ -179,16 +216,18 @@ fn present(plan: &SrunPlan, step: &Step) -> anyhow::Result<Presentation> {
         label: plan.label,
         stdout,
         stderr,
+        ranks_shown: RanksShown { stdout: only(Some(&plan.output)), stderr: only(plan.error.as_ref().or(Some(&plan.output))) },
         input,
         kill_on_bad_exit: plan.kill_on_bad_exit == Some(true),
         wait_after_first_end: plan.wait.filter(|wait| wait.0 > 0).map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
+        kill_wait: gathered.kill_wait(),
+        quiet: plan.quiet,
     })
 }
 
 /// A file that all tasks share, opened here; `None` for our own stream.
-fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, name: &str) -> anyhow::Result<Option<Sink>> {
+fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered, name: &str) -> anyhow::Result<Option<Sink>> {
     let Stream::File(pattern) = stream else { return Ok(None) };
-    let user = std::env::var("USER").unwrap_or_default();
     let job_name = std::env::var("SLURM_JOB_NAME").unwrap_or_else(|_| step.name.to_string());
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let context = PatternContext {
@@ -199,7 +238,7 @@ fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, name: &str) -> anyhow::Re
         node_name: "",
         node_index: 0,
         rank: 0,
-        user: &user,
+        user: gathered.user(),
         job_name: &job_name,
         restart: step.restart.0,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use muster_model::ids::Identity;
@@ -102,6 +103,16 @@ impl Gathered {
         let controller = self.settings.controller_address.as_deref().unwrap_or("127.0.0.1");
         let is_loopback = controller == "localhost" || controller.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if is_loopback { "127.0.0.1".to_owned() } else { self.host_name.clone() }
+    }
+
+    /// Name of the caller.
+    pub(super) fn user(&self) -> &str {
+        &self.identity.user
+    }
+
+    /// `KillWait` of the cluster, as far as it is known here; else Slurm's default.
+    pub(super) fn kill_wait(&self) -> Duration {
+        Duration::from_secs(self.settings.kill_wait_seconds.unwrap_or(30).into())
     }
 
     /// What the environment of a command in an allocation is made of.

@@ -26,7 +26,7 @@ pub(super) fn cancel(
     let resolved = targets::resolve(cluster, &cancel.target)?;
     for id in resolved.records.iter().chain(resolved.waiting_tasks.iter().map(|(id, _)| id)) {
         if let Some(job) = cluster.jobs.get(id) {
-            authorisation::may_change_job(identity, job)?;
+            authorisation::may_control_job(identity, job)?;
         }
     }
     let by = Some(identity.uid);
@@ -133,7 +133,8 @@ fn signal_or_end_step(
     match signal {
         Some(signal) => send_signal(job, Some(step_id), signal, SignalScope::All, out),
         None => {
-            end_step(cluster, job, &step, EndCause::Cancelled, out);
+            // As with Slurm, who cancels a step gives its tasks no time.
+            clean_step(job, &step, EndCause::Cancelled, 0, out);
             let mut step = (*step).clone();
             step.cancelled_by = by;
             cluster.put_step(step, out);
@@ -144,7 +145,10 @@ fn signal_or_end_step(
 
 /// Ends one step; its nodes report the end of its tasks as usual.
 pub(super) fn end_step(cluster: &mut Cluster, job: &Job, step: &muster_model::step::Step, cause: EndCause, out: &mut Outcome) {
-    let kill_wait_ms = ending::kill_wait_ms(cluster);
+    clean_step(job, step, cause, ending::kill_wait_ms(cluster), out);
+}
+
+fn clean_step(job: &Job, step: &muster_model::step::Step, cause: EndCause, kill_wait_ms: u32, out: &mut Outcome) {
     for node in &step.nodes_left {
         let (job_id, restart) = (job.id, step.restart);
         out.send(*node, NodeCommand::Clean { job_id, restart, step: Some(step.step_id), kill_wait_ms, cause: Some(cause) });

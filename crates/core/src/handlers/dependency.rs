@@ -1,7 +1,7 @@
 //! Whether a pending job may be considered at all: held, begin time, dependencies.
 
 use muster_model::array::TaskSet;
-use muster_model::dependency::{Dependency, DependencyKind, DependencyState};
+use muster_model::dependency::{Dependencies, Dependency, DependencyKind, DependencyState};
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Hold, Job};
 use muster_model::state::{JobState, Reason};
@@ -105,10 +105,11 @@ fn settle_dependencies(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
             }
         }
     }
-    if any_satisfied && job.dependencies.any_is_enough {
-        left.clear();
+    if left.is_empty() || (any_satisfied && job.dependencies.any_is_enough) {
+        job.dependencies = Dependencies::default();
+    } else {
+        job.dependencies.all = left;
     }
-    job.dependencies.all = left;
 }
 
 fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) -> Verdict {

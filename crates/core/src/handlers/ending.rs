@@ -100,8 +100,10 @@ fn close_run_time(job: &mut Job, now: Timestamp) {
 pub(super) fn back_to_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, hold: Option<Hold>, delay: Span) -> Job {
     job.restart = RestartCount(job.restart.0.saturating_add(1));
     job.state = JobState::Pending;
-    job.hold = hold;
-    job.priority = if hold.is_some() { 0 } else { submit::initial_priority(&job.spec) };
+    // One that was held while it ran waits held.
+    job.hold = hold.or(job.hold);
+    job.special_exit = false;
+    job.priority = if job.hold.is_some() { 0 } else { submit::initial_priority(&job.spec) };
     job.submit_time = now;
     job.eligible_time = None;
     job.begin_time = (delay > Span::ZERO).then(|| now + delay);

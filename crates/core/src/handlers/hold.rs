@@ -3,7 +3,7 @@
 use muster_model::ids::Identity;
 use muster_model::job::{Hold, Job};
 use muster_model::request::{JobTarget, Refusal, RefusalCode};
-use muster_model::state::JobState;
+use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
 use super::{authorisation, dependency, submit, targets};
@@ -35,24 +35,24 @@ fn hold_one(
     as_user: bool,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    may_change_pending(identity, &job)?;
+    may_hold(identity, &job)?;
     // A user cannot weaken the hold of an operator.
     if job.hold != Some(Hold::Admin) || identity.is_operator() {
         job.hold = Some(if identity.is_operator() && !as_user { Hold::Admin } else { Hold::User });
     }
     job.priority = 0;
+    if job.state != JobState::Pending {
+        // A running job goes on; the hold counts should it come back to the queue.
+        job.reason = if job.hold == Some(Hold::User) { Reason::JobHeldUser } else { Reason::JobHeldAdmin };
+    }
     dependency::settle(cluster, now, &mut job);
     cluster.put_job(now, job, out);
     Ok(())
 }
 
-fn may_change_pending(identity: &Identity, job: &Job) -> Result<(), Refusal> {
+fn may_hold(identity: &Identity, job: &Job) -> Result<(), Refusal> {
     authorisation::may_change_job(identity, job)?;
-    match job.state {
-        JobState::Pending => Ok(()),
-        state if state.is_final() => Err(RefusalCode::JobFinished.into()),
-        _ => Err(RefusalCode::JobRunning.into()),
-    }
+    if job.state.is_final() { Err(RefusalCode::JobFinished.into()) } else { Ok(()) }
 }
 
 pub(super) fn release(
@@ -78,12 +78,16 @@ fn release_one(
     mut job: Job,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    may_change_pending(identity, &job)?;
+    may_hold(identity, &job)?;
     if job.hold == Some(Hold::Admin) && !identity.is_operator() {
         return Err(RefusalCode::AccessDenied.into());
     }
     job.hold = None;
+    job.special_exit = false;
     job.priority = submit::initial_priority(&job.spec);
+    if job.state != JobState::Pending {
+        job.reason = Reason::None;
+    }
     dependency::settle(cluster, now, &mut job);
     cluster.put_job(now, job, out);
     Ok(())

@@ -1,7 +1,7 @@
 //! Allocations that a client holds (`salloc`, `srun`): they live as long as their client.
 
 use muster_model::ids::{Identity, JobId};
-use muster_model::job::JobKind;
+use muster_model::job::{Job, JobKind};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::Timestamp;
@@ -19,10 +19,14 @@ pub(crate) fn present(cluster: &mut Cluster, job_id: JobId) {
 
 /// The client's connection broke; it has a short while to come back.
 pub(crate) fn gone(cluster: &mut Cluster, now: Timestamp, job_id: JobId) {
-    let holds = cluster.jobs.get(&job_id).is_some_and(|job| job.spec.kind == JobKind::Allocation && !job.state.is_final());
-    if holds {
+    if cluster.jobs.get(&job_id).is_some_and(|job| needs_holder(job)) {
         gone_since(cluster, now, job_id);
     }
+}
+
+/// Whether the job ends when its client stays away.
+pub(crate) fn needs_holder(job: &Job) -> bool {
+    job.spec.kind == JobKind::Allocation && !job.spec.unattended && !job.state.is_final()
 }
 
 /// Starts the clock of an absent client.
@@ -62,7 +66,7 @@ pub(super) fn end(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let job = cluster.jobs.get(&job_id).cloned().ok_or(RefusalCode::InvalidJobId)?;
-    authorisation::may_change_job(identity, &job)?;
+    authorisation::may_control_job(identity, &job)?;
     match job.state {
         JobState::Pending => {
             cancel::end_pending(cluster, now, (*job).clone(), Some(identity.uid), out);

@@ -8,6 +8,7 @@ pub(crate) mod ending;
 mod hold;
 pub(crate) mod holder;
 mod nodes;
+mod partitions;
 pub(crate) mod plan;
 mod requeue;
 pub(crate) mod steps;
@@ -16,6 +17,7 @@ mod suspend;
 mod targets;
 pub(crate) mod tick;
 mod units;
+mod update_check;
 mod update_job;
 
 use muster_model::ids::Identity;
@@ -43,12 +45,16 @@ pub(crate) fn command(
         Command::Cancel(cancel) => done(cancel::cancel(cluster, now, identity, &cancel, out)),
         Command::Hold { target, as_user } => done(hold::hold(cluster, now, identity, &target, as_user, out)),
         Command::Release(target) => done(hold::release(cluster, now, identity, &target, out)),
-        Command::Requeue { target, hold } => done(requeue::requeue(cluster, now, identity, &target, hold, out)),
+        Command::Requeue { target, hold, special_exit } => {
+            done(requeue::requeue(cluster, now, identity, &target, requeue::Held { hold, special_exit }, out))
+        }
         Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),
         Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
         Command::UpdateJob { target, changes } => done(update_job::update(cluster, now, identity, &target, &changes, out)),
         Command::UpdateNodes { nodes, changes } => done(nodes::update(cluster, now, identity, &nodes, &changes, out)),
-        Command::UpdatePartition { name, state } => done(nodes::update_partition(cluster, identity, &name, state, out)),
+        Command::UpdatePartition { name, state } => done(partitions::set_state(cluster, identity, &name, state, out)),
+        Command::ChangePartition { name, changes, create } => done(partitions::change(cluster, identity, &name, &changes, create, out)),
+        Command::DeletePartition { name } => done(partitions::delete(cluster, identity, &name, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
             return steps::create(cluster, now, identity, job_id, steps::Asked { request_id: request, request: *step, launch: *launch }, out);

@@ -1,11 +1,10 @@
-//! `scontrol update NodeName=` and `PartitionName=`: what operators do to nodes and partitions.
+//! `scontrol update NodeName=`: what operators do to nodes.
 
 use std::sync::Arc;
 
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::node::{NodeHealth, NodeReason};
-use muster_model::partition::PartitionState;
 use muster_model::request::{NodeChanges, NodeTransition, Refusal, RefusalCode};
 use muster_model::time::Timestamp;
 
@@ -21,17 +20,29 @@ pub(super) fn update(
     changes: &NodeChanges,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    authorisation::must_be_operator(identity)?;
+    authorisation::may_change_cluster(identity)?;
     let indices = find(cluster, nodes)?;
     let needs_reason = matches!(changes.state, Some(NodeTransition::Drain | NodeTransition::Down | NodeTransition::Fail));
     if needs_reason && changes.reason.is_none() {
         return Err(Refusal::new(RefusalCode::InvalidNodeState, "a reason is needed to drain a node or take it down"));
+    }
+    if changes.state == Some(NodeTransition::Resume) {
+        may_resume(cluster, &indices)?;
     }
     for index in indices {
         change(cluster, now, identity, index, changes, out);
     }
     out.plan_needed = true;
     Ok(())
+}
+
+/// Resuming a node that is neither down nor drained makes no sense.
+fn may_resume(cluster: &Cluster, indices: &[NodeIndex]) -> Result<(), Refusal> {
+    let resumable = |index: &NodeIndex| {
+        let node = cluster.nodes.get(index.0 as usize);
+        node.is_some_and(|node| node.drain || node.health != NodeHealth::Up || node.not_responding)
+    };
+    if indices.iter().any(resumable) { Ok(()) } else { Err(RefusalCode::InvalidNodeState.into()) }
 }
 
 fn find(cluster: &Cluster, nodes: &Name) -> Result<Vec<NodeIndex>, Refusal> {
@@ -82,6 +93,14 @@ fn change(cluster: &mut Cluster, now: Timestamp, identity: &Identity, index: Nod
         if let Some(reason) = reason {
             node.reason = (!reason.text.is_empty()).then_some(reason);
         }
+        for (place, change) in [(&mut node.comment, &changes.comment), (&mut node.extra, &changes.extra)] {
+            if let Some(text) = change {
+                *place = (!text.is_empty()).then(|| text.clone());
+            }
+        }
+        if changes.weight.is_none() && changes.features.is_none() {
+            return;
+        }
         let config = Arc::make_mut(&mut node.config);
         if let Some(weight) = changes.weight {
             config.weight = weight;
@@ -90,20 +109,4 @@ fn change(cluster: &mut Cluster, now: Timestamp, identity: &Identity, index: Nod
             config.features = features.clone();
         }
     });
-}
-
-pub(super) fn update_partition(
-    cluster: &mut Cluster,
-    identity: &Identity,
-    name: &Name,
-    state: PartitionState,
-    out: &mut Outcome,
-) -> Result<(), Refusal> {
-    authorisation::must_be_operator(identity)?;
-    let at = *cluster.partition_index.get(name).ok_or(RefusalCode::InvalidPartition)?;
-    if let Some(partition) = cluster.partitions.get_mut(at) {
-        Arc::make_mut(partition).state = state;
-    }
-    out.plan_needed = true;
-    Ok(())
 }

@@ -141,6 +141,7 @@ fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut 
         usage: Usage::default(),
         out_of_memory: false,
         cancelled_by: None,
+        gres_given: false,
         nodes_left,
         launch: None,
     };

@@ -18,17 +18,42 @@ pub(super) fn requeue(
     now: Timestamp,
     identity: &Identity,
     target: &JobTarget,
-    hold: bool,
+    how: Held,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    let hold = hold.then_some(if identity.is_operator() { Hold::Admin } else { Hold::User });
+    let special_exit = how.special_exit;
+    let hold = how.hold.then_some(if identity.is_operator() { Hold::Admin } else { Hold::User });
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
     for id in targets::resolve(cluster, target)?.all() {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
-            outcome = targets::any_done(outcome, requeue_one(cluster, now, identity, &job, hold, out));
+            let done = requeue_one(cluster, now, identity, &job, hold, out);
+            let held = done.is_ok() && hold.is_some();
+            outcome = targets::any_done(outcome, done);
+            if held {
+                say_why_held(cluster, now, id, special_exit, out);
+            }
         }
     }
     outcome
+}
+
+/// How a job comes back to the queue.
+pub(super) struct Held {
+    /// Held.
+    pub hold: bool,
+    /// Shown as `SPECIAL_EXIT`.
+    pub special_exit: bool,
+}
+
+/// What a job that was put back and held says of itself (Slurm's `WAIT_HELD_REQUEUE`).
+const HELD_AFTER_REQUEUE: &str = "job requeued in held state";
+
+fn say_why_held(cluster: &mut Cluster, now: Timestamp, id: muster_model::ids::JobId, special_exit: bool, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&id).filter(|job| job.state == JobState::Pending && job.hold.is_some()) else { return };
+    let mut job = (**job).clone();
+    job.reason_detail = Some(HELD_AFTER_REQUEUE.into());
+    job.special_exit = special_exit;
+    cluster.put_job(now, job, out);
 }
 
 fn requeue_one(
@@ -39,7 +64,7 @@ fn requeue_one(
     hold: Option<Hold>,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    authorisation::may_change_job(identity, job)?;
+    authorisation::may_control_job(identity, job)?;
     if !may_requeue(cluster, job) {
         return Err(RefusalCode::Disabled.into());
     }

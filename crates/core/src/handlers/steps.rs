@@ -1,16 +1,20 @@
-//! Steps: finding room for them within the allocation of their job, and starting them.
+//! Steps: starting them, or letting them wait until the allocation of their job has room for them.
 
-use std::collections::{BTreeSet, VecDeque};
+mod gres;
+mod layout;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use muster_model::hostlist;
-use muster_model::ids::{Identity, JobId, Name, NodeIndex, StepId};
+use muster_model::ids::{Identity, JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::request::{Answer, Refusal, RefusalCode};
-use muster_model::resources::{IndexSet, MemoryRequest, Megabytes, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Usage};
-use muster_model::step::{Distribution, Step, StepLaunch, StepNode, StepRequest};
+use muster_model::step::{Step, StepLaunch, StepNode, StepRequest};
 use muster_model::time::Timestamp;
+
+use layout::{NoRoom, lay_out};
 
 use super::{authorisation, plan};
 use crate::cluster::{Cluster, WaitingStep};
@@ -30,14 +34,6 @@ pub(super) struct Asked {
     pub launch: StepLaunch,
 }
 
-/// Why a step has no layout.
-enum NoRoom {
-    /// Other steps of the job are in the way.
-    Busy,
-    /// The job can never hold it.
-    Never(Refusal),
-}
-
 /// Starts a step, lets it wait, or refuses it. Replies by itself.
 pub(super) fn create(cluster: &mut Cluster, now: Timestamp, identity: &Identity, job_id: JobId, asked: Asked, out: &mut Outcome) {
     let request_id = asked.request_id;
@@ -55,7 +51,7 @@ fn try_create(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let job = cluster.jobs.get(&job_id).cloned().ok_or(RefusalCode::InvalidJobId)?;
-    authorisation::may_change_job(identity, &job)?;
+    authorisation::may_control_job(identity, &job)?;
     match job.state {
         JobState::Running => {}
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
@@ -157,6 +153,7 @@ fn start(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, asked: Asked, mu
         usage: Usage::default(),
         out_of_memory: false,
         cancelled_by: None,
+        gres_given: !asked.request.gres.is_empty(),
         launch: Some(Arc::new(asked.launch)),
     };
     if let Some(limit) = step.time_limit.and_then(|limit| limit.span()) {
@@ -170,166 +167,4 @@ fn start(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, asked: Asked, mu
     }
     cluster.put_step(step.clone(), out);
     out.reply(asked.request_id, Ok(Answer::StepCreated(Box::new(step))));
-}
-
-/// What of a share a step may use: all of it when it overlaps, else what no other step holds.
-struct Room<'a> {
-    share: &'a NodeShare,
-    free: IndexSet,
-    /// Tasks that fit.
-    tasks: u32,
-}
-
-fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Result<Vec<StepNode>, NoRoom> {
-    let allocation = job.allocation.as_ref().ok_or_else(|| NoRoom::Never(RefusalCode::AlreadyDone.into()))?;
-    let shares = usable_shares(cluster, &allocation.shares, request)?;
-    let too_large = || NoRoom::Never(Refusal::from(RefusalCode::StepTooLarge));
-    let ever: Vec<Room<'_>> = shares.iter().map(|share| room(share, share.cpus.clone(), request)).collect();
-    deal(&ever, request).ok_or_else(too_large)?;
-    let now: Vec<Room<'_>> = if request.overlap {
-        ever
-    } else {
-        shares.iter().map(|share| room(share, free_cpus(cluster, job.id, share), request)).collect()
-    };
-    // Without --exact a step takes whole shares, so a share that another step uses has no room.
-    let now: Vec<Room<'_>> =
-        now.into_iter().filter(|room| request.overlap || request.exact || room.free.len() == room.share.cpus.len()).collect();
-    let counts = deal(&now, request).ok_or(NoRoom::Busy)?;
-    Ok(assign(&now, &counts, request))
-}
-
-/// Shares of the nodes that the step may use, in the order of the allocation.
-fn usable_shares<'a>(cluster: &Cluster, shares: &'a [NodeShare], request: &StepRequest) -> Result<Vec<&'a NodeShare>, NoRoom> {
-    let named = |list: &Option<Name>| -> Result<BTreeSet<NodeIndex>, NoRoom> {
-        let names = list.as_deref().map_or(Ok(Vec::new()), hostlist::expand);
-        let invalid = || NoRoom::Never(Refusal::from(RefusalCode::InvalidNodeName));
-        names.map_err(|_| invalid())?.iter().map(|name| cluster.node_index.get(&**name).copied().ok_or_else(invalid)).collect()
-    };
-    let required = named(&request.nodes_required)?;
-    let excluded = named(&request.nodes_excluded)?;
-    let held: BTreeSet<NodeIndex> = shares.iter().map(|share| share.node).collect();
-    if !required.is_subset(&held) || request.first_node as usize >= shares.len() {
-        return Err(NoRoom::Never(RefusalCode::StepTooLarge.into()));
-    }
-    let usable = shares.iter().skip(request.first_node as usize).filter(|share| !excluded.contains(&share.node));
-    let mut usable: Vec<&NodeShare> = usable.collect();
-    // Named nodes come first; others only fill up what is missing.
-    let more_wanted = request.nodes.map_or(0, |(min, _)| min as usize) > required.len();
-    if !required.is_empty() && !more_wanted {
-        usable.retain(|share| required.contains(&share.node));
-    }
-    Ok(usable)
-}
-
-fn room<'a>(share: &'a NodeShare, free: IndexSet, request: &StepRequest) -> Room<'a> {
-    let fit = if request.overcommit { u32::MAX } else { free.len() / request.cpus_per_task };
-    let tasks = if free.is_empty() { 0 } else { fit.min(request.tasks_per_node.unwrap_or(u32::MAX)) };
-    Room { share, free, tasks }
-}
-
-/// CPUs of a share that no running step holds. The batch script shares with all steps.
-fn free_cpus(cluster: &Cluster, job_id: JobId, share: &NodeShare) -> IndexSet {
-    let mut free = share.cpus.clone();
-    for step in cluster.steps_of(job_id).filter(|step| step.step_id != StepId::Batch) {
-        for on in step.layout.iter().filter(|on| on.node == share.node && step.nodes_left.contains(&on.node)) {
-            free.remove_all(&on.cpus);
-        }
-    }
-    free
-}
-
-/// How many tasks each room gets, or `None` when they do not all fit. Rooms beyond the nodes in use get none.
-fn deal(rooms: &[Room<'_>], request: &StepRequest) -> Option<Vec<u32>> {
-    let usable: Vec<usize> = (0..rooms.len()).filter(|at| rooms[*at].tasks > 0).collect();
-    let nodes_max = request.nodes.map_or(usable.len(), |(_, max)| max as usize).min(request.tasks as usize).min(usable.len());
-    let nodes_min = request.nodes.map_or(1, |(min, _)| min.min(request.tasks) as usize);
-    if usable.len() < nodes_min || nodes_max < nodes_min {
-        return None;
-    }
-    // The fewest nodes that hold all tasks, but not fewer than asked for.
-    let fits = |nodes: usize| {
-        usable[..nodes].iter().map(|at| u64::from(rooms[*at].tasks)).sum::<u64>() >= u64::from(request.tasks)
-    };
-    let nodes = (nodes_min..=nodes_max).find(|nodes| fits(*nodes))?;
-    let chosen = &usable[..nodes];
-    let mut counts = vec![0; rooms.len()];
-    let mut left = request.tasks;
-    for at in chosen {
-        counts[*at] = 1;
-        left -= 1;
-    }
-    match request.distribution {
-        Distribution::Block => {
-            for at in chosen {
-                let more = (rooms[*at].tasks - 1).min(left);
-                counts[*at] += more;
-                left -= more;
-            }
-        }
-        Distribution::Cyclic => {
-            while left > 0 {
-                for at in chosen.iter().filter(|at| counts[**at] < rooms[**at].tasks).copied().collect::<Vec<_>>() {
-                    if left > 0 {
-                        counts[at] += 1;
-                        left -= 1;
-                    }
-                }
-            }
-        }
-    }
-    Some(counts)
-}
-
-/// Ranks, CPUs and memory on each node that gets tasks.
-fn assign(rooms: &[Room<'_>], counts: &[u32], request: &StepRequest) -> Vec<StepNode> {
-    let mut ranks = deal_ranks(counts, request.distribution);
-    let mut layout = Vec::new();
-    for (at, room) in rooms.iter().enumerate().filter(|(at, _)| counts[*at] > 0) {
-        let wanted = counts[at].saturating_mul(request.cpus_per_task);
-        let mut cpus = IndexSet::default();
-        if request.exact {
-            room.free.iter().take(wanted as usize).for_each(|cpu| cpus.insert(cpu));
-        } else {
-            cpus = room.free.clone();
-        }
-        let memory = match request.memory {
-            Some(MemoryRequest::PerNode(memory)) => memory,
-            Some(MemoryRequest::PerCpu(memory)) => Megabytes(memory.0.saturating_mul(cpus.len().into())),
-            _ => room.share.memory,
-        };
-        layout.push(StepNode {
-            node: room.share.node,
-            ranks: std::mem::take(&mut ranks[at]),
-            cpus,
-            memory,
-            gres: room.share.gres.clone(),
-            launch_sequence: 0,
-        });
-    }
-    layout
-}
-
-fn deal_ranks(counts: &[u32], distribution: Distribution) -> Vec<Vec<u32>> {
-    let mut ranks: Vec<Vec<u32>> = counts.iter().map(|count| Vec::with_capacity(*count as usize)).collect();
-    let mut next = 0;
-    match distribution {
-        Distribution::Block => {
-            for (at, count) in counts.iter().enumerate() {
-                ranks[at].extend(next..next + count);
-                next += count;
-            }
-        }
-        Distribution::Cyclic => {
-            let total: u32 = counts.iter().sum();
-            while next < total {
-                for (at, count) in counts.iter().enumerate() {
-                    if ranks[at].len() < *count as usize {
-                        ranks[at].push(next);
-                        next += 1;
-                    }
-                }
-            }
-        }
-    }
-    ranks
 }

@@ -60,7 +60,8 @@ pub(super) fn submit(
         end_time: None,
         suspend_time: None,
         suspended: Span::ZERO,
-        last_evaluated: None,
+        // Slurm counts the check at submit as a look at it.
+        last_evaluated: Some(now),
         restart: RestartCount(0),
         allocation: None,
         node_list: None,
@@ -72,11 +73,12 @@ pub(super) fn submit(
         dependencies,
         next_step: 0,
         early_signal_sent: false,
+        special_exit: false,
         spec,
     };
     dependency::settle(cluster, now, &mut job);
     cluster.set_job_timers(&job, now);
-    if job.spec.kind == JobKind::Allocation {
+    if super::holder::needs_holder(&job) {
         // Its client attaches right after; until then it counts as away.
         super::holder::gone_since(cluster, now, id);
     }

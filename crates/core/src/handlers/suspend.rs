@@ -12,8 +12,8 @@ use crate::effect::{NodeCommand, Outcome};
 
 pub(super) fn suspend(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
     authorisation::must_be_operator(identity)?;
-    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve(cluster, target)?.all() {
+    let mut outcome = Err(Refusal::from(RefusalCode::UnexpectedMessage));
+    for id in resolve(cluster, target)?.all() {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, suspend_one(cluster, now, (*job).clone(), out));
         }
@@ -25,8 +25,9 @@ fn suspend_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Ou
     match job.state {
         JobState::Running => {}
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
-        JobState::Suspended => return Err(RefusalCode::Disabled.into()),
-        _ => return Err(RefusalCode::JobFinished.into()),
+        // Already as asked for.
+        JobState::Suspended => return Ok(()),
+        _ => return Err(RefusalCode::AlreadyDone.into()),
     }
     pause(&job, false, out);
     job.state = JobState::Suspended;
@@ -37,8 +38,8 @@ fn suspend_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Ou
 
 pub(super) fn resume(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
     authorisation::must_be_operator(identity)?;
-    let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve(cluster, target)?.all() {
+    let mut outcome = Err(Refusal::from(RefusalCode::UnexpectedMessage));
+    for id in resolve(cluster, target)?.all() {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, resume_one(cluster, now, (*job).clone(), out));
         }
@@ -50,8 +51,8 @@ fn resume_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Out
     match job.state {
         JobState::Suspended => {}
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
-        JobState::Running => return Err(RefusalCode::Disabled.into()),
-        _ => return Err(RefusalCode::JobFinished.into()),
+        JobState::Running => return Err(RefusalCode::JobNotSuspended.into()),
+        _ => return Err(RefusalCode::AlreadyDone.into()),
     }
     pause(&job, true, out);
     let stopped = job.suspend_time.take().map(|since| now.since(since)).unwrap_or_default();
@@ -64,6 +65,11 @@ fn resume_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Out
     cluster.put_job(now, job, out);
     steps::try_waiting(cluster, now, job_id, out);
     Ok(())
+}
+
+/// Slurm has no word of its own for suspending a job that is not there.
+fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<targets::Resolved, Refusal> {
+    targets::resolve(cluster, target).map_err(|_| RefusalCode::UnexpectedMessage.into())
 }
 
 fn pause(job: &Job, resume: bool, out: &mut Outcome) {

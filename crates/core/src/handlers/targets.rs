@@ -33,7 +33,10 @@ impl Resolved {
 pub(super) fn any_done(so_far: Result<(), Refusal>, next: Result<(), Refusal>) -> Result<(), Refusal> {
     match (so_far, next) {
         (Ok(()), _) | (_, Ok(())) => Ok(()),
-        (Err(first), Err(next)) => Err(if first.code == RefusalCode::InvalidJobId { next } else { first }),
+        (Err(first), Err(next)) => {
+            let nothing_yet = matches!(first.code, RefusalCode::InvalidJobId | RefusalCode::UnexpectedMessage);
+            Err(if nothing_yet { next } else { first })
+        }
     }
 }
 

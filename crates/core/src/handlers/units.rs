@@ -44,7 +44,7 @@ fn step_ended_on(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut ste
     step.out_of_memory |= end.out_of_memory;
     // How the other nodes of a job are ended says nothing about why the first failed.
     if runs || !is_main || step.exit.is_success() {
-        step.exit = step.exit.worse(end.exit);
+        step.exit = step.exit.worse(exit_of(end));
     }
     if let Some(failure) = end.failure.as_ref().filter(|_| is_main && runs) {
         blame_node(cluster, now, node, failure, out);
@@ -73,6 +73,11 @@ fn step_ended_on(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut ste
     }
 }
 
+/// What could not be started has not succeeded, whatever its report says.
+fn exit_of(end: &UnitEnd) -> ExitStatus {
+    if end.failure.is_some() && end.exit.is_success() { ExitStatus::exited(1) } else { end.exit }
+}
+
 fn is_killed(job: &Job) -> bool {
     job.state.is_final() && job.state != JobState::Completed
 }
@@ -81,6 +86,10 @@ fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
     let of_job = job.restart == step.restart;
     match job.state {
         _ if step.out_of_memory => JobState::OutOfMemory,
+        // A script that was asked to end and did so by itself.
+        JobState::Cancelled | JobState::Timeout if of_job && step.step_id == StepId::Batch && step.exit.is_success() => {
+            JobState::Completed
+        }
         JobState::Cancelled | JobState::Timeout | JobState::NodeFail | JobState::Preempted if of_job => job.state,
         _ if step.cancelled_by.is_some() || !of_job => JobState::Cancelled,
         _ if step.exit.is_success() => JobState::Completed,
@@ -119,10 +128,13 @@ fn note_exit(cluster: &mut Cluster, now: Timestamp, job: &Job, exit: ExitStatus,
     cluster.put_job(now, job, out);
 }
 
+/// The worst end of a job's steps, where an exit code is worse than any signal, as in Slurm. Steps that went down with
+/// their job say nothing.
 fn note_derived_exit(cluster: &mut Cluster, now: Timestamp, job: &Job, exit: ExitStatus, out: &mut Outcome) {
-    if job.derived_exit.worse(exit) != job.derived_exit {
+    let severity = |exit: ExitStatus| (exit.code, exit.signal);
+    if !is_killed(job) && severity(exit) > severity(job.derived_exit) {
         let mut job = job.clone();
-        job.derived_exit = job.derived_exit.worse(exit);
+        job.derived_exit = exit;
         cluster.put_job(now, job, out);
     }
 }
@@ -161,7 +173,7 @@ fn main_unit_failed(
         ending::end_job(cluster, now, job.id, end, out);
     } else {
         let mut end = End::new(JobState::Failed, Reason::JobLaunchFailure);
-        end.exit = if exit.is_success() { ExitStatus::exited(1) } else { exit };
+        end.exit = exit;
         ending::end_job(cluster, now, job.id, end, out);
     }
     // What exactly happened is the most useful thing to tell.

@@ -6,10 +6,11 @@ use muster_model::fact::Fact;
 use muster_model::ids::Identity;
 use muster_model::job::{Job, JobSpec};
 use muster_model::request::{JobChanges, JobTarget, Refusal, RefusalCode};
+use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency, submit, targets};
+use super::{authorisation, dependency, submit, targets, update_check};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -57,46 +58,71 @@ fn check(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges
     if job.state.is_final() && *changes != only_notes {
         return Err(RefusalCode::JobFinished.into());
     }
-    let needs_pending = changes.partition.is_some()
-        || changes.begin.is_some()
-        || changes.priority.is_some()
-        || changes.nice.is_some()
-        || changes.dependencies.is_some()
-        || changes.constraint.is_some()
-        || changes.nodes_required.is_some()
-        || changes.nodes_excluded.is_some()
-        || changes.nodes.is_some()
-        || changes.tasks.is_some()
-        || changes.cpus_per_task.is_some()
-        || changes.memory.is_some()
-        || changes.gres.is_some()
-        || changes.account.is_some()
-        || changes.qos.is_some()
-        || changes.output.is_some()
-        || changes.error.is_some()
-        || changes.work_dir.is_some()
-        || changes.reservation.is_some();
-    if needs_pending && job.state != JobState::Pending {
-        return Err(RefusalCode::JobRunning.into());
-    }
-    if let Some(name) = &changes.partition {
-        cluster.partition(name).ok_or(RefusalCode::InvalidPartition)?;
-    }
+    check_state(job, changes)?;
+    update_check::names(cluster, changes)?;
     if let Some(dependencies) = &changes.dependencies {
         submit::check_dependencies(dependencies)?;
         if dependencies.all.iter().any(|dependency| dependency.job == Some(job.id)) {
             return Err(RefusalCode::Dependency.into());
         }
     }
+    check_rights(identity, job, changes)
+}
+
+/// What cannot be changed any more, or not yet, as the job stands.
+fn check_state(job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+    if job.state == JobState::Pending {
+        return if changes.end_time.is_some() { Err(RefusalCode::JobNotRunning.into()) } else { Ok(()) };
+    }
+    let needs_pending = changes.partition.is_some()
+        || changes.begin.is_some()
+        || changes.dependencies.is_some()
+        || changes.constraint.is_some()
+        || changes.nodes_excluded.is_some()
+        || changes.tasks.is_some()
+        || changes.cpus.is_some()
+        || changes.cpus_per_task.is_some()
+        || changes.cpus_per_node_min.is_some()
+        || changes.tmp_disk_min.is_some()
+        || changes.memory.is_some()
+        || changes.gres.is_some()
+        || changes.account.is_some()
+        || changes.sharing.is_some()
+        || changes.contiguous.is_some()
+        || changes.deadline.is_some()
+        || changes.output.is_some()
+        || changes.error.is_some()
+        || changes.work_dir.is_some()
+        || changes.reservation.is_some();
+    if needs_pending {
+        return Err(RefusalCode::JobRunning.into());
+    }
+    // Jobs keep the size they were given.
+    if changes.nodes_required.is_some() {
+        return Err(RefusalCode::InvalidNodeName.into());
+    }
+    let held = job.allocation.as_ref().map_or(0, |allocation| allocation.shares.len() as u64);
+    if changes.nodes.is_some_and(|(least, _)| u64::from(least) != held) {
+        return Err(RefusalCode::NotSupported.into());
+    }
+    Ok(())
+}
+
+/// What only operators may do.
+fn check_rights(identity: &Identity, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
     if identity.is_operator() {
         return Ok(());
     }
-    let raises_limit = changes.time_limit.is_some_and(|limit| limit_order(limit) > limit_order(job.time_limit));
+    let raises_limit = changes.time_limit.is_some_and(|limit| limit_order(limit) > limit_order(job.time_limit))
+        || changes.end_time.is_some();
     let raises_priority = changes.priority.is_some_and(|priority| priority > job.priority)
-        || changes.nice.is_some_and(|nice| nice < job.spec.nice)
+        || changes.nice.is_some_and(|nice| nice < job.spec.nice.min(0))
         || changes.admin_comment.is_some();
     if (raises_limit && job.state != JobState::Pending) || raises_priority {
         return Err(RefusalCode::AccessDenied.into());
+    }
+    if changes.priority.is_some_and(|priority| priority > 0) {
+        return Err(RefusalCode::PriorityNotPersistent.into());
     }
     Ok(())
 }
@@ -114,10 +140,11 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     job.spec_id = spec_id;
     job.spec = Arc::new(spec);
     out.facts.push(Fact::Spec(spec_id, job.spec.clone()));
-    if let Some(partition) = &changes.partition {
-        job.partition = partition.clone();
+    if let Some(partitions) = &changes.partition {
+        job.partition = partitions.split(',').next().unwrap_or_default().into();
     }
-    if let Some(limit) = changes.time_limit {
+    let until_end = changes.end_time.zip(job.start_time).map(|(end, start)| TimeLimit::Limited((end.since(start)).max(Span::ZERO)));
+    if let Some(limit) = changes.time_limit.or(until_end) {
         job.time_limit = limit;
         if matches!(job.state, JobState::Running | JobState::Suspended) {
             let start = job.start_time.unwrap_or(now) + job.suspended;
@@ -161,18 +188,6 @@ fn change_priority(job: &mut Job, changes: &JobChanges) {
 }
 
 fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
-    /// Replaces a field by a change of it, if there is one.
-    fn set<T: Clone>(field: &mut T, change: &Option<T>) {
-        if let Some(value) = change {
-            *field = value.clone();
-        }
-    }
-    /// The same for a field that may be absent; an empty text takes it away.
-    fn set_name(field: &mut Option<muster_model::ids::Name>, change: &Option<muster_model::ids::Name>) {
-        if let Some(value) = change {
-            *field = (!value.is_empty()).then(|| value.clone());
-        }
-    }
     set(&mut spec.name, &changes.name);
     set(&mut spec.nice, &changes.nice);
     set(&mut spec.work_dir, &changes.work_dir);
@@ -182,16 +197,39 @@ fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     set_name(&mut spec.output, &changes.output);
     set_name(&mut spec.error, &changes.error);
     set_name(&mut spec.reservation, &changes.reservation);
-    if let Some(partition) = &changes.partition {
-        spec.partitions = vec![partition.clone()];
+    if let Some(partitions) = &changes.partition {
+        spec.partitions = partitions.split(',').map(muster_model::ids::Name::from).collect();
     }
+    spec.deadline = changes.deadline.or(spec.deadline);
     spec.time_limit = changes.time_limit.or(spec.time_limit);
     spec.requeue = changes.requeue.or(spec.requeue);
     spec.begin = changes.begin.or(spec.begin);
     if let (Some(throttle), Some(array)) = (changes.array_throttle, spec.array.as_mut()) {
         array.throttle = (throttle > 0).then_some(throttle);
     }
-    let request = &mut spec.request;
+    change_request(&mut spec.request, changes);
+}
+
+/// Replaces a field by a change of it, if there is one.
+fn set<T: Clone>(field: &mut T, change: &Option<T>) {
+    if let Some(value) = change {
+        *field = value.clone();
+    }
+}
+
+/// The same for a field that may be absent; an empty text takes it away.
+fn set_name(field: &mut Option<muster_model::ids::Name>, change: &Option<muster_model::ids::Name>) {
+    if let Some(value) = change {
+        *field = (!value.is_empty()).then(|| value.clone());
+    }
+}
+
+fn change_request(request: &mut ResourceRequest, changes: &JobChanges) {
+    set_name(&mut request.licenses, &changes.licenses);
+    set(&mut request.sharing, &changes.sharing);
+    set(&mut request.contiguous, &changes.contiguous);
+    request.cpus_per_node_min = changes.cpus_per_node_min.or(request.cpus_per_node_min);
+    request.tmp_disk_min = changes.tmp_disk_min.or(request.tmp_disk_min);
     set_name(&mut request.constraint, &changes.constraint);
     set_name(&mut request.nodes_required, &changes.nodes_required);
     set_name(&mut request.nodes_excluded, &changes.nodes_excluded);
@@ -200,6 +238,11 @@ fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     set(&mut request.gres, &changes.gres);
     request.tasks_given |= changes.tasks.is_some();
     request.cpus_per_task_given |= changes.cpus_per_task.is_some();
+    if let Some(cpus) = changes.cpus {
+        // Here CPUs follow from tasks.
+        request.tasks = cpus.div_ceil(request.cpus_per_task.max(1)).max(1);
+        request.tasks_given = true;
+    }
     request.memory = changes.memory.or(request.memory);
     if let Some((min, max)) = changes.nodes {
         request.nodes_min = min.max(1);
@@ -210,10 +253,14 @@ fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
 
 fn change_rare(spec: &mut JobSpec, changes: &JobChanges) {
     let pairs = [&changes.comment, &changes.admin_comment, &changes.wckey, &changes.mail_type, &changes.mail_user];
-    if pairs.iter().all(|change| change.is_none()) {
+    if pairs.iter().all(|change| change.is_none()) && changes.others.is_empty() {
         return;
     }
     let rare = spec.rare.get_or_insert_default();
+    for (name, value) in &changes.others {
+        rare.others.retain(|(known, _)| known != name);
+        rare.others.push((name.clone(), value.clone()));
+    }
     let fields = [&mut rare.comment, &mut rare.admin_comment, &mut rare.wckey, &mut rare.mail_type, &mut rare.mail_user];
     for (field, change) in fields.into_iter().zip(pairs) {
         if let Some(value) = change {

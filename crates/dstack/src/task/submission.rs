@@ -195,6 +195,7 @@ fn empty_spec(name: &str, applicant: &Applicant<'_>) -> JobSpec {
         early_signal: None,
         kill_on_invalid_dependency: None,
         no_kill: false,
+        unattended: false,
         work_dir: "/".into(),
         output: None,
         error: None,

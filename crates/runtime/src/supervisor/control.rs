@@ -71,7 +71,7 @@ impl Server {
         }
         match (message, &unit.relay, &unit.error_file) {
             (Some(message), Some(_), None) => {
-                unit.tell_relay(RelayCommand::Message(format!("{message}\n").into_bytes()));
+                unit.tell_relay(RelayCommand::Farewell(format!("{message}\n").into_bytes()));
                 ask_to_end(unit);
             }
             (Some(message), _, Some(file)) => {

@@ -7,6 +7,7 @@
 
 mod admission;
 mod agent_link;
+mod birth;
 mod blobs;
 mod client_link;
 mod control;

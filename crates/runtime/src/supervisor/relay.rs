@@ -38,8 +38,8 @@ pub(crate) enum RelayCommand {
     TaskEnded(u32, ExitStatus),
     /// The unit could not be set up.
     Failed { errno: u32, message: String },
-    /// A line for the client's error stream.
-    Message(Vec<u8>),
+    /// The unit is ended from outside: the last line of its error stream.
+    Farewell(Vec<u8>),
     /// All processes are gone: send the rest and finish.
     Finish,
     /// Do not wait for the client any longer.
@@ -298,10 +298,10 @@ impl Relay {
             match command {
                 RelayCommand::TaskEnded(rank, exit) => self.task_ended(rank, exit),
                 RelayCommand::Failed { errno, message } => self.send(&Frame::Failed { errno, message }),
-                RelayCommand::Message(bytes) => self.send(&Frame::Stderr {
-                    rank: ALL_RANKS,
-                    bytes,
-                }),
+                RelayCommand::Farewell(bytes) => {
+                    self.send(&Frame::Stderr { rank: ALL_RANKS, bytes });
+                    self.send(&Frame::Ending);
+                }
                 RelayCommand::Finish => self.state = State::Draining,
                 RelayCommand::Abandon => self.state = State::Over,
             }

@@ -11,6 +11,7 @@ use std::os::fd::RawFd;
 
 use libc::{c_char, c_int, c_void};
 
+use super::birth;
 use super::environment::Environment;
 use crate::system;
 
@@ -88,6 +89,8 @@ struct Shared<'a> {
     plan: &'a Plan<'a>,
     arguments: Vec<*const c_char>,
     programs: Vec<*const c_char>,
+    /// The child has to move itself into its groups.
+    moves: Cell<bool>,
     failure: Cell<Option<Failure>>,
 }
 
@@ -104,24 +107,44 @@ pub(crate) fn spawn(plan: &Plan, stack: &mut Stack) -> io::Result<Child> {
         plan,
         arguments: pointers(plan.arguments),
         programs: pointers(plan.programs),
+        moves: Cell::new(true),
         failure: Cell::new(None),
     };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let _signals = BlockedSignals::all();
-    // SAFETY: the stack is used by one child at a time, since this thread does not go on before the child has left it
-    // (CLONE_VFORK). `shared` lives that long. `child` makes only system calls on what was prepared.
-    let pid = system::check(unsafe {
-        libc::clone(
-            child,
-            stack.top(),
-            flags,
-            std::ptr::from_ref(&shared).cast_mut().cast(),
-        )
-    })?;
+    let pid = match born_in_group(&shared, stack) {
+        Some(pid) => pid,
+        None => moved_into_groups(&shared, stack)?,
+    };
     Ok(Child {
         pid,
         failure: shared.failure.get(),
     })
+}
+
+/// Starts the child in its only group, where that is one of cgroup v2; `None` where this cannot be done.
+fn born_in_group(shared: &Shared<'_>, stack: &mut Stack) -> Option<libc::pid_t> {
+    let [procs] = shared.plan.groups else {
+        return None;
+    };
+    let directory = birth::directory(procs)?;
+    shared.moves.set(false);
+    let argument = std::ptr::from_ref(shared).cast_mut().cast();
+    // SAFETY: the stack is used by one child at a time, since this thread does not go on before the child has left it
+    // (CLONE_VFORK). `shared` lives that long. `child` makes only system calls on what was prepared, and ends itself.
+    let pid = unsafe { birth::clone_into(&directory, &mut stack.memory, child, argument) };
+    if pid <= 0 {
+        shared.moves.set(true);
+        return None;
+    }
+    libc::pid_t::try_from(pid).ok()
+}
+
+/// Starts the child where we are; it moves itself.
+fn moved_into_groups(shared: &Shared<'_>, stack: &mut Stack) -> io::Result<libc::pid_t> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let argument = std::ptr::from_ref(shared).cast_mut().cast();
+    // SAFETY: as in `born_in_group`.
+    system::check(unsafe { libc::clone(child, stack.top(), flags, argument) })
 }
 
 /// No signal handler may run in a child that shares our memory.
@@ -154,7 +177,7 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
     let shared = unsafe { &*argument.cast_const().cast::<Shared>() };
     // SAFETY: this is the child of `spawn`.
     let failure = unsafe {
-        match prepare(shared.plan) {
+        match prepare(shared.plan, shared.moves.get()) {
             Err(errno) => Failure::Setup(errno),
             Ok(()) => Failure::Execute(execute(shared)),
         }
@@ -167,12 +190,14 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
 
 /// # Safety
 /// Only in the child: changes the identity, the descriptors and the signals of the calling process.
-unsafe fn prepare(plan: &Plan) -> Result<(), i32> {
+unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
     // SAFETY: system calls on prepared memory; see above.
     unsafe {
         must(libc::setsid())?;
-        for group in plan.groups {
-            join(group)?;
+        if moves {
+            for group in plan.groups {
+                join(group)?;
+            }
         }
         if plan.terminal {
             must(libc::ioctl(plan.streams[0], libc::TIOCSCTTY, 0))?;

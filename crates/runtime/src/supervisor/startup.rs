@@ -62,6 +62,8 @@ pub(crate) fn open_spool(dir: &Path) -> io::Result<PathBuf> {
 
 /// Sets everything up. The caller holds the lock.
 pub(crate) fn start(spool: PathBuf) -> io::Result<Server> {
+    // Whoever started this process may have left files open that are none of the tasks' business.
+    system::keep_from_children();
     let options = Options::load(&spool)?;
     let id = identity(&spool)?;
     let mark_suffix = format!("@{id}");

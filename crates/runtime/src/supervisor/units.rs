@@ -33,6 +33,9 @@ const CLEAN_INTERVAL_MIN: Duration = Duration::from_millis(5);
 /// How often to look at processes that hang in the kernel.
 const CLEAN_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
+/// How long processes that got TERM with their script may outlive it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How often to kill again what does not die.
 const KILL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -203,10 +206,16 @@ impl Unit {
             Some(group) => group.pids().is_empty(),
             None => !orphans.any_of(self),
         };
-        if !is_empty {
+        if !is_empty && !self.has_last_words() {
             self.kill();
         }
         is_empty
+    }
+
+    /// What was asked to end along with its tasks may say how that went: an `srun` in a cancelled script.
+    fn has_last_words(&self) -> bool {
+        let is_overdue = self.kill_at.is_none_or(|at| at <= Instant::now());
+        self.terminated && !is_overdue && self.phase_since.elapsed() < LAST_WORDS
     }
 
     /// Whether nothing holds the end back any more.

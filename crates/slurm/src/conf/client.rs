@@ -13,6 +13,8 @@ pub struct ClientSettings {
     pub controller_address: Option<String>,
     /// `MaxArraySize`.
     pub array_size_max: Option<u32>,
+    /// `KillWait` in seconds.
+    pub kill_wait_seconds: Option<u32>,
     /// `max_script_size` of `SchedulerParameters`.
     pub script_size_max: Option<u64>,
 }
@@ -31,6 +33,7 @@ pub fn client_settings(text: &str) -> ClientSettings {
                 settings.controller_address = Some(address.to_owned());
             }
             "grestypes" => settings.gres_types = value.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect(),
+            "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
                 let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
@@ -48,9 +51,10 @@ mod tests {
 
     #[test]
     fn reads_what_commands_need() {
-        let settings = client_settings("ClusterName=Big # x\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n");
+        let settings = client_settings("ClusterName=Big # x\nKillWait=5\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n");
         assert_eq!(settings.cluster_name.as_deref(), Some("big"));
         assert_eq!((settings.gres_types.len(), settings.array_size_max, settings.script_size_max), (2, Some(5), Some(9)));
+        assert_eq!(settings.kill_wait_seconds, Some(5));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

@@ -29,11 +29,12 @@ pub enum Nodes {
 }
 
 impl Nodes {
-    /// What steps can do today.
+    /// How a step deals its tasks. The order of an arbitrary list is not followed.
     pub fn dealing(self) -> Dealing {
         match self {
             Nodes::Block | Nodes::Arbitrary => Dealing::Block,
-            Nodes::Cyclic | Nodes::Plane(_) => Dealing::Cyclic,
+            Nodes::Cyclic => Dealing::Cyclic,
+            Nodes::Plane(size) => Dealing::Plane(size),
         }
     }
 }

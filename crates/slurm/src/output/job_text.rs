@@ -97,7 +97,8 @@ pub fn wckey(job: &Job) -> Option<&str> {
 pub fn reason(job: &Job) -> String {
     let started = matches!(job.state, JobState::Running | JobState::Suspended);
     match &job.reason_detail {
-        Some(detail) if !started => detail.to_string(),
+        // Why a launch failed is told elsewhere; clients look for Slurm's word.
+        Some(detail) if !started && job.reason != Reason::JobLaunchFailure => detail.to_string(),
         _ if started && !matches!(job.reason, Reason::JobHeldUser | Reason::JobHeldAdmin) => {
             Reason::None.to_string()
         }

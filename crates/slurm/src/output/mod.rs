@@ -30,6 +30,10 @@ pub use context::{Answers, Context, Environment, Outcome};
 /// What `-V` prints: the name clients look for and the version whose behaviour is reproduced.
 pub const VERSION_LINE: &str = "slurm-wlm 22.05.8\n";
 
+/// The version alone, as nodes and the configuration show it. Clients decide by it what they may expect; the version
+/// of the program itself is told by `muster --version`.
+pub const VERSION: &str = "22.05.8";
+
 /// What every command says on stderr, after its own prefix, when nobody answers at the controller's socket.
 pub const CONNECT_FAILURE: &str = "Unable to contact slurm controller (connect failure)";
 

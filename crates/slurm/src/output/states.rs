@@ -10,6 +10,8 @@ pub enum Shown {
     Base(JobState),
     /// Ended, and being cleaned.
     Completing,
+    /// Put back into the queue and held to be looked into.
+    SpecialExit,
     /// A flag of Slurm that no job here ever carries; asking for it finds nothing.
     Never(&'static str, &'static str),
 }
@@ -34,6 +36,8 @@ const FLAGS: &[(&str, &str)] = &[
 pub fn of(job: &Job) -> Shown {
     if job.completing {
         Shown::Completing
+    } else if job.special_exit && job.state == JobState::Pending {
+        Shown::SpecialExit
     } else {
         Shown::Base(job.state)
     }
@@ -45,6 +49,7 @@ impl Shown {
         match self {
             Shown::Base(state) => state.as_str(),
             Shown::Completing => "COMPLETING",
+            Shown::SpecialExit => "SPECIAL_EXIT",
             Shown::Never(long, _) => long,
         }
     }
@@ -54,6 +59,7 @@ impl Shown {
         match self {
             Shown::Base(state) => state.compact(),
             Shown::Completing => "CG",
+            Shown::SpecialExit => "SE",
             Shown::Never(_, compact) => compact,
         }
     }
@@ -69,10 +75,10 @@ impl Shown {
         let (long, compact) = *FLAGS
             .iter()
             .find(|(long, compact)| word.eq_ignore_ascii_case(long) || word.eq_ignore_ascii_case(compact))?;
-        Some(if long == "COMPLETING" {
-            Shown::Completing
-        } else {
-            Shown::Never(long, compact)
+        Some(match long {
+            "COMPLETING" => Shown::Completing,
+            "SPECIAL_EXIT" => Shown::SpecialExit,
+            _ => Shown::Never(long, compact),
         })
     }
 }

@@ -5,7 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use muster_model::job::Job;
+
+use super::resolve::Counts;
 use super::surroundings::Surroundings;
+use super::{gpus, job_spec};
+use crate::environment::{ClientFacts, StepClientFacts, combine, step_client_environment, step_client_fallbacks};
 use crate::grammar::export;
 use crate::options::{Fault, SubmitOptions};
 
@@ -97,35 +102,79 @@ pub fn of_allocation(options: &SubmitOptions, job_name: &str, around: &Surroundi
     lines(passed)
 }
 
-/// The environment of the tasks of a step, without what only the node knows.
-pub fn of_step(options: &SubmitOptions, job_name: Option<&str>, around: &Surroundings<'_>) -> Vec<String> {
-    let mut passed = around.environment.clone();
-    if let Some(name) = job_name {
-        add_common(options, name, around, &mut passed);
-    }
-    if let Some(given) = options.given.get("distribution") {
-        put(&mut passed, "SLURM_DISTRIBUTION", &given.shown);
-    }
-    put(&mut passed, "SLURM_UMASK", &format!("{:04o}", around.umask));
-    put(
-        &mut passed,
-        "SRUN_DEBUG",
-        &(3 + options.client.verbose).to_string(),
-    );
-    if options.step.label {
-        put(&mut passed, "SLURM_LABELIO", "1");
-    }
-    if options.resources.overcommit {
-        put(&mut passed, "SLURM_OVERCOMMIT", "1");
-    }
-    if options.step.unbuffered {
-        put(&mut passed, "SLURM_UNBUFFEREDIO", "1");
-    }
-    if let Some(cpus) = options.resources.cpus_per_task {
-        put(&mut passed, "SLURM_CPUS_PER_TASK", &cpus.to_string());
-    }
+/// What of the environment of `srun` passes to the tasks of its step.
+pub fn of_step(options: &SubmitOptions, around: &Surroundings<'_>) -> Vec<String> {
     let list = options.process.export.as_deref().unwrap_or("ALL");
-    lines(export::parse(list).apply(&passed))
+    lines(export::parse(list).apply(around.environment))
+}
+
+/// What `srun` itself adds for the tasks of its step, once the job is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepAdditions {
+    tasks: u32,
+    nodes: u32,
+    job_name: Option<String>,
+    cpus_per_task: Option<u32>,
+    tasks_per_node: Option<u32>,
+    threads_per_core: Option<u32>,
+    distribution: Option<String>,
+    memory_given: bool,
+    overcommit: bool,
+    label: bool,
+    gpu_bind: Option<String>,
+    gpus_per_task: Option<u64>,
+    tasks_per_gpu: Option<u32>,
+    verbosity: i32,
+    export: Option<String>,
+}
+
+impl StepAdditions {
+    /// From the options. `job_name` is that of a job made for the step, or `--job-name`.
+    pub(super) fn of(options: &SubmitOptions, counts: &Counts, job_name: Option<String>) -> StepAdditions {
+        let resources = &options.resources;
+        let quiet = i32::from(options.client.quiet);
+        StepAdditions {
+            tasks: counts.tasks,
+            nodes: counts.nodes_min,
+            job_name,
+            cpus_per_task: resources.cpus_per_task,
+            tasks_per_node: counts.tasks_per_node,
+            threads_per_core: resources.threads_per_core,
+            distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
+            memory_given: job_spec::memory(options).is_some(),
+            overcommit: resources.overcommit,
+            label: options.step.label,
+            gpu_bind: options.given.get("gpu-bind").map(|given| given.shown.clone()),
+            gpus_per_task: gpus::sum(resources.gpus_per_task.as_ref()),
+            tasks_per_gpu: resources.ntasks_per_gpu,
+            verbosity: i32::try_from(options.client.verbose).unwrap_or(i32::MAX).saturating_sub(quiet),
+            export: options.process.export.clone(),
+        }
+    }
+
+    /// The environment to send: `captured` with the additions over it. `job` is the one around, if there is one.
+    pub fn over(&self, captured: &[String], client: &ClientFacts<'_>, job: Option<&Job>) -> Vec<String> {
+        let client = ClientFacts { export: self.export.as_deref(), ..*client };
+        let facts = StepClientFacts {
+            allocation: job,
+            tasks: self.tasks,
+            nodes: self.nodes,
+            job_name: self.job_name.as_deref(),
+            cpus_per_task: self.cpus_per_task,
+            tasks_per_node: self.tasks_per_node,
+            threads_per_core: self.threads_per_core,
+            distribution: self.distribution.as_deref(),
+            memory_given: self.memory_given,
+            overcommit: self.overcommit,
+            label: self.label,
+            gpu_bind: self.gpu_bind.as_deref(),
+            gpus_per_task: self.gpus_per_task,
+            tasks_per_gpu: self.tasks_per_gpu,
+            verbosity: self.verbosity,
+        };
+        let fallbacks = step_client_fallbacks(&client, &facts);
+        combine(captured, &[], &fallbacks, &step_client_environment(&client, &facts))
+    }
 }
 
 fn put(environment: &mut BTreeMap<String, String>, name: &str, value: &str) {

@@ -42,6 +42,11 @@ const EXPLANATIONS: &[&str] = &[
     "Step requested GRES but job doesn't have GRES",
 ];
 
+/// The explanation of a refusal that real Slurm prints as a line of its own, if there is one.
+pub fn explanation(refusal: &Refusal) -> Option<&str> {
+    Some(refusal.detail.as_str()).filter(|detail| EXPLANATIONS.contains(detail))
+}
+
 /// What `command` says to a refusal of the controller: the lines of real Slurm; with `verbose` also an explanation
 /// that real Slurm does not give. `test_only` is for `--test-only`.
 pub fn refused(command: Command, refusal: &Refusal, test_only: bool, verbose: bool) -> Fault {
@@ -59,8 +64,8 @@ pub fn refused(command: Command, refusal: &Refusal, test_only: bool, verbose: bo
         .filter(|_| refusal.code == RefusalCode::InvalidPartition)
     {
         lines.push(Line::Error(format!("invalid partition specified: {name}")));
-    } else if EXPLANATIONS.contains(&detail) {
-        lines.push(Line::Error(detail.to_owned()));
+    } else if let Some(line) = explanation(refusal) {
+        lines.push(Line::Error(line.to_owned()));
     } else if verbose && !detail.is_empty() {
         lines.push(Line::Info(detail.to_owned()));
     }

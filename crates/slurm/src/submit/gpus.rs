@@ -62,7 +62,8 @@ fn asks_for_gpus(options: &SubmitOptions) -> bool {
         .any(|list| list.is_some())
 }
 
-fn sum(list: Option<&Vec<Gres>>) -> Option<u64> {
+/// GPUs of all types in a list; `None` for none.
+pub fn sum(list: Option<&Vec<Gres>>) -> Option<u64> {
     Some(
         list?
             .iter()

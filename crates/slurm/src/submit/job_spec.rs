@@ -86,6 +86,7 @@ pub fn build(
         early_signal: options.queue.signal,
         kill_on_invalid_dependency: options.queue.kill_on_invalid_dep,
         no_kill: options.queue.no_kill == Some(true),
+        unattended: options.client.no_shell,
         work_dir: files.chdir.as_deref().unwrap_or(around.world.work_dir).into(),
         output: files.output.as_ref().map(name),
         error: files.error.as_ref().map(name),

@@ -24,5 +24,6 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 
-pub use exit::{CliExit, refused};
+pub use environment::StepAdditions;
+pub use exit::{CliExit, explanation, refused};
 pub use surroundings::{Host, ReadError, Surroundings, World};

@@ -2,6 +2,7 @@
 
 use super::surroundings::Surroundings;
 use crate::directives::Directives;
+use crate::foreign;
 use crate::options::{self, Command, Fault, Line, Origin, SubmitOptions, check_talk, parse};
 
 /// A complaint, with the notices that were collected before it.
@@ -53,6 +54,7 @@ pub fn with_directives(
         ..SubmitOptions::default()
     };
     let applied = apply_directives(&directives.words, around, &mut options)
+        .and_then(|()| apply_foreign(directives, line, around, &mut options))
         .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
         .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
         .and_then(|()| check_talk(&options))
@@ -61,11 +63,6 @@ pub fn with_directives(
         notices: options.notices.clone(),
         fault,
     })?;
-    if let Some(magic) = directives.foreign.filter(|_| !options.client.ignore_pbs) {
-        let text =
-            format!("warning: {magic} lines are not read; write them as #SBATCH, or give --ignore-pbs");
-        options.notices.push(Line::Info(text));
-    }
     if directives.heterogeneous {
         let fault = Fault::error(1, "heterogeneous jobs are not supported yet");
         return Err(Complaint { notices: options.notices, fault });
@@ -87,6 +84,27 @@ fn apply_directives(
         )),
         None => Ok(()),
     }
+}
+
+/// Lines of other batch systems are read after all of sbatch's own, unless the user does not want them.
+fn apply_foreign(
+    directives: &Directives,
+    line: &[parse::Found],
+    around: &Surroundings<'_>,
+    options: &mut SubmitOptions,
+) -> Result<(), Fault> {
+    let unwanted = options.client.ignore_pbs
+        || line.iter().any(|found| found.spec.name == "ignore-pbs")
+        || around.variable("SBATCH_IGNORE_PBS").is_some();
+    for (dialect, words) in directives.foreign.iter().filter(|_| !unwanted) {
+        let translated = foreign::translate(*dialect, words);
+        for unknown in &translated.unknown {
+            let text = format!("warning: {} {unknown} has no counterpart and does nothing", dialect.magic());
+            options.notices.push(Line::Info(text));
+        }
+        apply_directives(&translated.options, around, options)?;
+    }
+    Ok(())
 }
 
 /// Memory is asked for in one way only. What is written wins over the environment.

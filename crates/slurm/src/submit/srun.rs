@@ -11,6 +11,7 @@ use super::job_spec::{self, Subject};
 use super::resolve::{self, Counts, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
+use super::environment::StepAdditions;
 use super::{environment, gpus, multi_prog, reading};
 use crate::grammar::patterns;
 use crate::options::{self, Command, Fault, SubmitOptions};
@@ -51,6 +52,8 @@ pub struct SrunPlan {
     /// How it is executed; `client_address` and `client_cookie` are empty and `pty` has no size yet: the caller fills
     /// them in.
     pub launch: StepLaunch,
+    /// What is to be added to the environment in `launch` once the job is known.
+    pub environment: StepAdditions,
     /// Standard input of the tasks.
     pub input: Stream,
     /// Standard output of the tasks.
@@ -129,11 +132,13 @@ fn work_out(
     let (allocation, job_name) = allocation(arguments, program, base, &counts, around, options)?;
     let within = matches!(allocation, Allocation::Within(_));
     let given_name = options.names.job_name.clone().filter(|name| !name.is_empty());
+    let environment = StepAdditions::of(options, &counts, job_name.or_else(|| given_name.clone()));
     let name = given_name.unwrap_or_else(|| base.to_owned());
     let streams = Streams::of(options);
     Ok(SrunPlan {
         request: request(options, &counts, &name, within),
-        launch: launch(options, &counts, command, &streams, job_name.as_deref(), around)?,
+        launch: launch(options, &counts, command, &streams, around)?,
+        environment,
         allocation,
         input: streams.input,
         output: streams.output,
@@ -197,7 +202,7 @@ fn allocation(
     let spec = job_spec::build(options, counts, &subject, around)?;
     let job_name = spec.name.to_string();
     let context = ExecutionContext {
-        environment: environment::of_step(options, Some(&job_name), around),
+        environment: environment::of_allocation(options, &job_name, around),
         umask: around.umask,
         limits: propagated(options, around),
     };
@@ -354,7 +359,6 @@ fn launch(
     counts: &Counts,
     command: &[String],
     streams: &Streams,
-    job_name: Option<&str>,
     around: &Surroundings<'_>,
 ) -> Result<StepLaunch, Problem> {
     let programs = if options.step.multi_prog {
@@ -370,7 +374,7 @@ fn launch(
             .chdir
             .clone()
             .unwrap_or_else(|| around.world.work_dir.to_owned()),
-        environment: environment::of_step(options, job_name, around),
+        environment: environment::of_step(options, around),
         umask: around.umask,
         limits: propagated(options, around),
         input: target(&streams.input),

@@ -128,6 +128,8 @@ pub fn node(launch_sequence: u64) -> NodeRecord {
         drain: true,
         reason: Some(reason),
         launch_sequence,
+        comment: None,
+        extra: None,
     }
 }
 

@@ -15,7 +15,6 @@ const KILL: u8 = 9;
 /// Passes signals on until it is aborted. With `at_once` a single Ctrl-C reaches the tasks.
 pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks: u32, at_once: bool, pty: bool) {
     let kinds = [
-        (SignalKind::terminate(), 15),
         (SignalKind::hangup(), 1),
         (SignalKind::quit(), 3),
         (SignalKind::user_defined1(), 10),
@@ -25,19 +24,16 @@ pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks
     for (kind, number) in kinds {
         let Ok(mut stream) = signal(kind) else { continue };
         let wishes = wishes.clone();
-        let name = step_name.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                if number == 15 {
-                    eprintln!("srun: forcing job termination");
-                    eprintln!("srun: Terminating StepId={name}");
-                }
                 if wishes.send(Wish::Signal(number)).await.is_err() {
                     return;
                 }
             }
         });
     }
+    tokio::spawn(end_when_asked(wishes.clone()));
+    tokio::spawn(tell_of_continuation());
     if pty {
         tokio::spawn(follow_window(wishes.clone()));
     }
@@ -54,11 +50,30 @@ pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks
             continue;
         }
         eprintln!("srun: sending Ctrl-C to StepId={step_name}");
+        eprintln!("srun: forcing job termination");
         sent += 1;
         let number = if sent > 1 { KILL } else { INTERRUPT };
-        if wishes.send(Wish::Signal(number)).await.is_err() {
+        if wishes.send(Wish::End(number)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Whoever terminates `srun` terminates its tasks at once.
+async fn end_when_asked(wishes: mpsc::Sender<Wish>) {
+    let Ok(mut requests) = signal(SignalKind::terminate()) else { return };
+    while requests.recv().await.is_some() {
+        eprintln!("srun: forcing job termination");
+        if wishes.send(Wish::End(KILL)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tell_of_continuation() {
+    let Ok(mut continuations) = signal(SignalKind::from_raw(libc::SIGCONT)) else { return };
+    while continuations.recv().await.is_some() {
+        eprintln!("srun: got SIGCONT");
     }
 }
 

@@ -15,6 +15,11 @@ pub(super) fn size() -> (u16, u16) {
     if result == 0 && size.ws_row > 0 { (size.ws_row, size.ws_col) } else { (24, 80) }
 }
 
+/// Why there is no terminal, if there is none.
+pub(super) fn missing() -> Option<nix::errno::Errno> {
+    tcgetattr(std::io::stdout()).err()
+}
+
 /// Every key goes to the task, Ctrl-C included.
 pub(super) fn make_raw() {
     let stdin = std::io::stdin();

@@ -21,6 +21,8 @@ pub(super) enum FromNode {
 
 /// The way to one node.
 pub(super) struct Connection {
+    /// Its name.
+    pub node: String,
     /// Ranks of its tasks.
     pub ranks: Vec<u32>,
     sender: mpsc::Sender<Frame>,
@@ -56,7 +58,7 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
     let (to_node, frames) = mpsc::channel(FRAMES_TO_NODE_MAX);
     drop(to_node.send(Frame::Welcome).await);
     tokio::spawn(write_all(writer, frames));
-    let connection = Connection { ranks: hello.ranks, sender: to_node };
+    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node };
     if sender.send(FromNode::Connected(connection)).await.is_err() {
         return;
     }

@@ -9,12 +9,13 @@ mod input;
 mod labels;
 mod sink;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
 use muster_runtime::wire::{ALL_RANKS, Frame};
 use tokio::net::TcpListener;
@@ -32,6 +33,16 @@ const FRAMES_WAITING_MAX: usize = 64;
 /// How long ends of tasks are gathered, so that equal ones make one message.
 const END_GATHER_TIME: Duration = Duration::from_millis(50);
 
+/// What is allowed for the end of a step beyond `KillWait`, as real srun says it.
+const AFTER_KILL_SECONDS: u64 = 2;
+
+/// Who ends a job asks its `srun` to end as well as its tasks: the word of the nodes gets this long to arrive first.
+const FORCE_PAUSE: Duration = Duration::from_millis(200);
+
+const INTERRUPT: u8 = 2;
+const KILL: u8 = 9;
+const TERMINATE: u8 = 15;
+
 /// An open port on which the nodes of one step will call.
 pub(crate) struct Streams {
     listener: TcpListener,
@@ -46,12 +57,27 @@ pub(crate) struct Presentation {
     pub stdout: Sink,
     /// Where standard error goes.
     pub stderr: Sink,
+    /// `--output=N`, `--error=N`: only what these ranks write is shown.
+    pub ranks_shown: RanksShown,
     /// Who gets standard input.
     pub input: InputTo,
     /// `--kill-on-bad-exit`: the first bad end ends the step.
     pub kill_on_bad_exit: bool,
     /// `--wait`: the step ends so long after the first end of a task; `None` for never.
     pub wait_after_first_end: Option<Duration>,
+    /// `KillWait`: what tasks get between TERM and KILL.
+    pub kill_wait: Duration,
+    /// `--quiet`: only errors are told.
+    pub quiet: bool,
+}
+
+/// The one rank whose output is shown, where only one is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RanksShown {
+    /// Of standard output.
+    pub stdout: Option<u32>,
+    /// Of standard error.
+    pub stderr: Option<u32>,
 }
 
 /// What the caller of [`Streams::attend`] asks for while the step runs.
@@ -59,6 +85,8 @@ pub(crate) struct Presentation {
 pub(crate) enum Wish {
     /// Send this signal to all tasks.
     Signal(u8),
+    /// End the step: gently by INT, at once by KILL.
+    End(u8),
     /// The terminal has this size now.
     WindowSize(u16, u16),
 }
@@ -132,7 +160,7 @@ impl Streams {
         while stage.nodes_finished < step.nodes {
             tokio::select! {
                 Some(message) = frames.recv() => stage.take(message)?,
-                Some(wish) = wishes.recv() => stage.wish(wish),
+                Some(wish) = wishes.recv() => stage.wish(wish)?,
                 Some((rank, bytes)) = input.recv() => stage.feed(rank, &bytes).await,
                 () = tokio::time::sleep_until(stage.next_deadline()) => stage.deadline()?,
                 // The controller saw the end first: what is still on its way gets a moment.
@@ -158,18 +186,30 @@ struct Stage<'a> {
     labels: Option<Labels>,
     stdout: Sink,
     stderr: Sink,
+    ranks_shown: RanksShown,
     input: InputTo,
     input_so_far: Vec<u8>,
     input_ended: bool,
     kill_on_bad_exit: bool,
     wait_after_first_end: Option<Duration>,
+    kill_wait: Duration,
+    quiet: bool,
     end: StepEnd,
     messages: EndMessages,
     flush_messages_at: Option<tokio::time::Instant>,
     end_step_at: Option<tokio::time::Instant>,
+    kill_at: Option<tokio::time::Instant>,
     give_up_at: Option<tokio::time::Instant>,
     is_over: bool,
-    killed: BTreeSet<u32>,
+    force_at: Option<tokio::time::Instant>,
+    /// Its nodes end the step by themselves.
+    nodes_end_it: bool,
+    /// We ended the step ourselves.
+    is_ended: bool,
+    /// That somebody ended the step has been told.
+    is_aborted: bool,
+    /// The user knows how the tasks end.
+    hides_ends: bool,
 }
 
 impl<'a> Stage<'a> {
@@ -181,18 +221,26 @@ impl<'a> Stage<'a> {
             labels: presentation.label.then(|| Labels::new(step.tasks)),
             stdout: presentation.stdout,
             stderr: presentation.stderr,
+            ranks_shown: presentation.ranks_shown,
             input: presentation.input,
             input_so_far: Vec::new(),
             input_ended: false,
             kill_on_bad_exit: presentation.kill_on_bad_exit,
             wait_after_first_end: presentation.wait_after_first_end,
+            kill_wait: presentation.kill_wait,
+            quiet: presentation.quiet,
             end: StepEnd::default(),
             messages: EndMessages::default(),
             flush_messages_at: None,
             end_step_at: None,
+            kill_at: None,
             give_up_at: None,
             is_over: false,
-            killed: BTreeSet::new(),
+            force_at: None,
+            nodes_end_it: false,
+            is_ended: false,
+            is_aborted: false,
+            hides_ends: false,
         }
     }
 
@@ -229,9 +277,13 @@ impl<'a> Stage<'a> {
 
     fn take_frame(&mut self, node: &str, frame: Frame) -> anyhow::Result<()> {
         match frame {
-            Frame::Stdout { rank, bytes } => self.write(rank, &bytes, false)?,
-            Frame::Stderr { rank, bytes } => self.write(rank, &bytes, true)?,
-            Frame::Ended { rank, exit } => self.task_ended(node, rank, exit),
+            Frame::Stdout { rank, bytes } => self.write(node, rank, &bytes, false)?,
+            Frame::Stderr { rank, bytes } => self.write(node, rank, &bytes, true)?,
+            Frame::Ending if !self.is_ended => {
+                self.nodes_end_it = true;
+                self.abort();
+            }
+            Frame::Ended { rank, exit } => self.task_ended(node, rank, exit)?,
             Frame::Failed { errno, message } => {
                 eprintln!("srun: error: task launch on {node} failed: {message}");
                 self.end.failure.get_or_insert((errno, message));
@@ -242,41 +294,90 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn write(&mut self, rank: u32, bytes: &[u8], is_error: bool) -> anyhow::Result<()> {
+    /// Shows what a task wrote. Words of the launcher go under the label of the first task of its node.
+    fn write(&mut self, node: &str, rank: u32, bytes: &[u8], is_error: bool) -> anyhow::Result<()> {
+        let only = if is_error { self.ranks_shown.stderr } else { self.ranks_shown.stdout };
+        if rank != ALL_RANKS && only.is_some_and(|only| only != rank) {
+            return Ok(());
+        }
         let sink = if is_error { &mut self.stderr } else { &mut self.stdout };
-        match &mut self.labels {
-            Some(labels) if rank != ALL_RANKS => sink.write(&labels.label(rank, is_error, bytes)),
-            _ => sink.write(bytes),
+        let Some(labels) = &mut self.labels else { return sink.write(bytes) };
+        let first = self.nodes.iter().find(|known| known.node == node).and_then(|known| known.ranks.iter().min().copied());
+        let rank = if rank == ALL_RANKS { first.unwrap_or(0) } else { rank };
+        sink.write(&labels.label(rank, is_error, bytes))
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("srun: {text}");
         }
     }
 
-    fn task_ended(&mut self, node: &str, rank: u32, exit: ExitStatus) {
+    fn task_ended(&mut self, node: &str, rank: u32, exit: ExitStatus) -> anyhow::Result<()> {
         self.end.exits.insert(rank, exit);
         if !exit.is_success() {
             self.messages.add(node, rank, exit);
             self.flush_messages_at.get_or_insert_with(|| tokio::time::Instant::now() + END_GATHER_TIME);
-            if self.kill_on_bad_exit && self.killed.is_empty() {
-                self.killed = (0..self.step.tasks).collect();
+            if self.kill_on_bad_exit && !self.is_ended && !self.is_aborted && self.end.exits.len() < self.step.tasks as usize {
                 self.flush_messages();
-                eprintln!("srun: Terminating StepId={}", self.step.step_name);
-                self.signal_all(9);
+                self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
+                self.end_step(TERMINATE)?;
             }
         }
         if let Some(wait) = self.wait_after_first_end {
             self.end_step_at.get_or_insert_with(|| tokio::time::Instant::now() + wait);
         }
+        Ok(())
     }
 
-    fn wish(&mut self, wish: Wish) {
+    fn wish(&mut self, wish: Wish) -> anyhow::Result<()> {
         match wish {
             Wish::Signal(signal) => self.signal_all(signal),
+            Wish::End(INTERRUPT) => {
+                // The user sees what comes of Ctrl-C.
+                self.hides_ends = true;
+                self.abort();
+                self.is_ended = true;
+                self.signal_all(INTERRUPT);
+                self.kill_at = Some(tokio::time::Instant::now() + self.kill_wait);
+            }
+            Wish::End(_) => {
+                self.abort();
+                self.force_at.get_or_insert_with(|| tokio::time::Instant::now() + FORCE_PAUSE);
+            }
             Wish::WindowSize(rows, columns) => self.nodes.iter_mut().for_each(|node| node.send(Frame::WindowSize { rows, columns })),
         }
+        Ok(())
     }
 
     fn signal_all(&mut self, signal: u8) {
         for node in &mut self.nodes {
             node.send(Frame::Signal { rank: ALL_RANKS, signal });
+        }
+    }
+
+    /// Ends the step, with the line that each end of a step from outside leaves in its error stream.
+    fn end_step(&mut self, signal: u8) -> anyhow::Result<()> {
+        if self.is_ended || self.nodes_end_it {
+            return Ok(());
+        }
+        self.is_ended = true;
+        let first = self.nodes.iter().min_by_key(|node| node.ranks.iter().min().copied());
+        let node = first.map_or_else(String::new, |node| node.node.clone());
+        let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S");
+        let line = format!("slurmstepd: error: *** STEP {} ON {node} CANCELLED AT {now} ***\n", self.step.step_name);
+        self.write(&node, ALL_RANKS, line.as_bytes(), true)?;
+        self.signal_all(signal);
+        self.kill_at = (signal != KILL).then(|| tokio::time::Instant::now() + self.kill_wait);
+        Ok(())
+    }
+
+    /// The step is being ended: how long it may take.
+    fn abort(&mut self) {
+        if !self.is_aborted {
+            self.is_aborted = true;
+            let seconds = self.kill_wait.as_secs().saturating_add(AFTER_KILL_SECONDS);
+            self.say(&format!("Job step aborted: Waiting up to {seconds} seconds for job step to finish."));
         }
     }
 
@@ -291,7 +392,7 @@ impl<'a> Stage<'a> {
     }
 
     fn next_deadline(&self) -> tokio::time::Instant {
-        let all = [self.flush_messages_at, self.end_step_at, self.give_up_at];
+        let all = [self.flush_messages_at, self.end_step_at, self.force_at, self.kill_at, self.give_up_at];
         let far = tokio::time::Instant::now() + Duration::from_secs(3600);
         all.into_iter().flatten().min().unwrap_or(far)
     }
@@ -301,21 +402,43 @@ impl<'a> Stage<'a> {
         if self.flush_messages_at.is_some_and(|at| at <= now) {
             self.flush_messages();
         }
-        if self.end_step_at.is_some_and(|at| at <= now) && self.killed.is_empty() {
-            self.killed = (0..self.step.tasks).collect();
-            self.end_step_at = None;
+        if self.kill_at.take_if(|at| *at <= now).is_some() {
+            self.signal_all(KILL);
+        }
+        if self.force_at.take_if(|at| *at <= now).is_some() {
+            self.end_step(KILL)?;
+        }
+        if self.end_step_at.take_if(|at| *at <= now).is_some() && !self.is_ended {
             let seconds = self.wait_after_first_end.map_or(0, |wait| wait.as_secs());
-            eprintln!("srun: First task exited {seconds}s ago");
-            eprintln!("srun: Terminating StepId={}", self.step.step_name);
-            self.signal_all(9);
+            self.say(&format!("First task exited {seconds}s ago"));
+            self.tell_tasks();
+            self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
+            self.end_step(KILL)?;
+            self.abort();
         }
         Ok(())
+    }
+
+    /// Which tasks run and which have ended.
+    fn tell_tasks(&self) {
+        let (mut running, mut exited) = (IndexSet::default(), IndexSet::default());
+        for rank in 0..self.step.tasks {
+            if self.end.exits.contains_key(&rank) { exited.insert(rank) } else { running.insert(rank) }
+        }
+        for (ranks, state) in [(running, "running"), (exited, "exited")] {
+            if !ranks.is_empty() {
+                let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
+                self.say(&format!("StepId={} {tasks} {ranks}: {state}", self.step.step_name));
+            }
+        }
     }
 
     fn flush_messages(&mut self) {
         self.flush_messages_at = None;
         for line in self.messages.take_lines() {
-            eprintln!("srun: error: {line}");
+            if !self.hides_ends {
+                eprintln!("srun: error: {line}");
+            }
         }
     }
 
@@ -337,6 +460,10 @@ impl<'a> Stage<'a> {
         self.stdout.flush()?;
         self.stderr.flush()?;
         self.flush_messages();
+        let is_killed = self.end.exits.values().any(|exit| [KILL, TERMINATE].contains(&exit.signal));
+        if is_killed && !self.is_aborted {
+            self.say(&format!("Force Terminated StepId={}", self.step.step_name));
+        }
         Ok(self.end)
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn job(id: u32) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        special_exit: false,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job
@@ -107,6 +108,7 @@ fn spec() -> JobSpec {
         early_signal: None,
         kill_on_invalid_dependency: None,
         no_kill: false,
+        unattended: false,
         work_dir: "/tmp/w".into(),
         output: None,
         error: None,
@@ -228,6 +230,7 @@ pub(crate) fn step(
         usage: Usage::default(),
         out_of_memory: false,
         cancelled_by: None,
+        gres_given: false,
         nodes_left: Vec::new(),
         launch: Some(Arc::new(StepLaunch {
             command: vec!["./env.sh".to_owned()],

@@ -6,12 +6,15 @@ mod format;
 mod options;
 mod row;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_model::request::{HistoryFilter, Query};
+use muster_model::request::{HistoryFilter, HistoryRow, Query};
+use muster_model::state::JobState;
 
 use super::context::{Answers, Context, Environment, Outcome};
 use super::json;
+use super::states::Shown;
 use format::Format;
 use options::Options;
 use row::Row;
@@ -51,9 +54,15 @@ impl Sacct {
             states: None,
             names: names(&options.names),
             partitions: names(&options.partitions),
-            duplicates: options.duplicates,
+            duplicates: options.duplicates || self.wants_requeued(),
         };
         vec![Query::History(filter), Query::Nodes, Query::Config, Query::Ping]
+    }
+
+    /// Earlier starts of jobs are the only ones that were requeued.
+    fn wants_requeued(&self) -> bool {
+        let requeued = Shown::Base(JobState::Requeued);
+        self.options.states.as_ref().is_some_and(|states| states.contains(&requeued))
     }
 
     /// The table.
@@ -64,11 +73,12 @@ impl Sacct {
             .cluster
             .as_deref()
             .is_some_and(|wanted| !wanted.split(',').any(|name| name == own || name == "all"));
-        let rows: Vec<_> = answers
+        let mut rows: Vec<_> = answers
             .history
             .iter()
             .filter(|row| !elsewhere && filter::wanted(row, options))
             .collect();
+        gather_arrays(&mut rows);
         if options.json {
             return Outcome::success(json::history(&rows, answers, context));
         }
@@ -93,4 +103,18 @@ impl Sacct {
         }
         Outcome::success(text)
     }
+}
+
+/// Puts the tasks of an array together by their indices, whatever numbers they were given when they started.
+fn gather_arrays(rows: &mut Vec<&HistoryRow>) {
+    let mut place = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        place.entry(row.job.array_job_id().unwrap_or(row.job.id)).or_insert(at);
+    }
+    let mut placed: Vec<_> = rows.drain(..).enumerate().collect();
+    placed.sort_by_key(|(at, row)| match row.job.array_job_id() {
+        Some(array) => (place.get(&array).copied().unwrap_or(*at), row.job.task_index(), *at),
+        None => (*at, None, *at),
+    });
+    rows.extend(placed.into_iter().map(|(_, row)| row));
 }

@@ -32,6 +32,8 @@ pub enum What {
     Tasks(String),
     /// Nodes or a partition.
     Other,
+    /// Something with words of its own before the reason.
+    Named(String),
 }
 
 impl Changes {
@@ -69,6 +71,7 @@ impl Changes {
                 }
                 What::Tasks(text) => format!("{text}: {reason}\n"),
                 What::Other => format!("slurm_update error: {reason}\n"),
+                What::Named(words) => format!("{words}: {reason}\n"),
             };
             outcome.stderr.push_str(&line);
         }

@@ -7,7 +7,9 @@ mod changes;
 mod options;
 mod record;
 mod show;
+mod partition;
 mod show_job;
+mod show_license;
 mod show_node;
 mod show_partition;
 mod show_step;
@@ -82,6 +84,8 @@ enum Next {
     AdjustLimit(update_job::LimitChange),
     /// Make these changes to all jobs of this name.
     UpdateNamed(String, Box<muster_model::request::JobChanges>),
+    /// Do this with those of the jobs that did not complete.
+    Incomplete(Vec<(String, Option<JobTarget>)>, Verb),
 }
 
 impl Lookup {
@@ -106,6 +110,14 @@ impl Lookup {
                 verb,
             )),
             Next::AdjustLimit(change) => change.resume(answers),
+            Next::Incomplete(jobs, verb) => {
+                let completed = |target: &JobTarget| {
+                    let mut found = answers.jobs.iter().filter(|job| ids::matches(target, job)).peekable();
+                    found.peek().is_some() && found.all(|job| job.state == muster_model::state::JobState::Completed)
+                };
+                let left = jobs.into_iter().filter(|(_, target)| !target.as_ref().is_some_and(completed));
+                Action::Change(Changes::of_jobs(left, verb))
+            }
             Next::UpdateNamed(name, changes) => {
                 let each = named(&name).into_iter().map(|target| Change {
                     what: What::Job(target.job_id.to_string()),
@@ -136,6 +148,8 @@ pub enum Verb {
     Requeue,
     /// `requeuehold`.
     RequeueHold,
+    /// `requeuehold State=SpecialExit`.
+    SpecialExit,
     /// `suspend`.
     Suspend,
     /// `resume`.
@@ -154,8 +168,9 @@ impl Verb {
                 as_user: true,
             },
             Verb::Release => Command::Release(target),
-            Verb::Requeue => Command::Requeue { target, hold: false },
-            Verb::RequeueHold => Command::Requeue { target, hold: true },
+            Verb::Requeue => Command::Requeue { target, hold: false, special_exit: false },
+            Verb::RequeueHold => Command::Requeue { target, hold: true, special_exit: false },
+            Verb::SpecialExit => Command::Requeue { target, hold: true, special_exit: true },
             Verb::Suspend => Command::Suspend(target),
             Verb::Resume => Command::Resume(target),
         }
@@ -179,6 +194,8 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
     match keyword.as_str() {
         _ if is("show", 3) => show::parse(arguments, environment),
         _ if is("update", 1) => update::parse(arguments, context),
+        _ if is("create", 2) => partition::create(arguments),
+        _ if is("delete", 2) => partition::delete(arguments),
         _ if is("hold", 4) => jobs(keyword, arguments, Verb::Hold),
         _ if is("holdu", 5) || is("uhold", 2) => jobs(keyword, arguments, Verb::UserHold),
         _ if is("release", 3) => jobs(keyword, arguments, Verb::Release),
@@ -267,8 +284,6 @@ fn not_here(keyword: &str) -> Action {
         "abort",
         "cancel_reboot",
         "cluster",
-        "create",
-        "delete",
         "fsdampeningfactor",
         "listpids",
         "notify",
@@ -309,11 +324,20 @@ fn jobs(keyword: &str, arguments: &[String], verb: Verb) -> Action {
         }));
     }
     let mut named = Vec::new();
+    let (mut verb, mut incomplete) = (verb, false);
     for argument in arguments {
-        if verb == Verb::RequeueHold
-            && (show::is(argument, "incomplete", 4) || argument.to_ascii_lowercase().starts_with("state="))
+        if matches!(verb, Verb::Requeue | Verb::RequeueHold) && show::is(argument, "incomplete", 4) {
+            incomplete = true;
+            continue;
+        }
+        if let Some((key, state)) = argument.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("state"))
+            && matches!(verb, Verb::RequeueHold | Verb::SpecialExit)
         {
-            return Action::complain(&format!("scontrol: error: {argument} is not supported here\n"));
+            if !show::is(state, "SpecialExit", 2) {
+                return Action::complain(&format!("invalid state specification {key}={state}\n"));
+            }
+            verb = Verb::SpecialExit;
+            continue;
         }
         let list = argument
             .split_once('=')
@@ -324,6 +348,17 @@ fn jobs(keyword: &str, arguments: &[String], verb: Verb) -> Action {
                 text.to_owned(),
                 ids::target(text).filter(|target| target.step.is_none()),
             )
+        }));
+    }
+    if incomplete {
+        let ids = named.iter().filter_map(|(_, target)| Some(target.as_ref()?.job_id)).collect();
+        return Action::Lookup(Box::new(Lookup {
+            query: Query::Jobs {
+                ids: Some(ids),
+                uids: None,
+                active_only: false,
+            },
+            next: Next::Incomplete(named, verb),
         }));
     }
     Action::Change(Changes::of_jobs(named, verb))

@@ -8,7 +8,7 @@ use super::super::context::{Answers, Context, Environment, Outcome};
 use super::super::{ids, order, time_text};
 use super::show_job::JobPrinter;
 use super::show_node::NodePrinter;
-use super::{Action, Flags, show_partition, show_step};
+use super::{Action, Flags, show_license, show_partition, show_step};
 
 /// What to show, once the answers are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Show {
     Steps(Option<(JobTarget, String)>),
     /// The parameters in force.
     Config,
+    /// All licences, or one.
+    Licenses(Option<String>),
     /// Names of nodes by their addresses.
     Aliases,
     /// Whether the controller is there.
@@ -59,6 +61,14 @@ impl Show {
                 ]
             }
             Show::Config => vec![Query::Config, Query::Ping],
+            Show::Licenses(_) => {
+                let running = Query::Jobs {
+                    ids: None,
+                    uids: None,
+                    active_only: true,
+                };
+                vec![running, Query::Config]
+            }
             Show::Aliases => vec![Query::Nodes],
             Show::Ping => vec![Query::Ping],
         }
@@ -71,6 +81,7 @@ impl Show {
             Show::Nodes(_) | Show::Aliases => "slurm_load_node error",
             Show::Partitions(_) => "slurm_load_partitions error",
             Show::Steps(_) => "slurm_get_job_steps error",
+            Show::Licenses(_) => "slurm_load_licenses error",
             Show::Config | Show::Ping => "slurm_load_ctl_conf error",
         }
     }
@@ -101,6 +112,9 @@ impl Show {
             )),
             Show::Steps(which) => steps(which.as_ref(), answers, context, flags),
             Show::Config => Outcome::success(config(answers, context)),
+            Show::Licenses(name) => {
+                Outcome::success(show_license::print(answers, name.as_deref(), flags.one_line))
+            }
             Show::Aliases => {
                 let names: Vec<&str> = answers
                     .cluster
@@ -168,7 +182,7 @@ fn jobs(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Contex
         );
     };
     order::by_array(&mut jobs);
-    if jobs.is_empty() {
+    if jobs.is_empty() && target.tasks.is_none() {
         return invalid_id("slurm_load_jobs");
     }
     let mut text = String::new();
@@ -283,6 +297,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
         }
         _ if is(entity, "steps", 2) => target("scontrol_print_step", Show::Steps),
         _ if is(entity, "config", 1) => Action::Show(Show::Config),
+        _ if is(entity, "licenses", 2) => Action::Show(Show::Licenses(id)),
         _ if is(entity, "hostlist", 5) => match id {
             Some(path) if path.starts_with('/') => Action::HostListOfFile { path, sorted: false },
             id => Action::Print(host_list(id.as_deref(), false)),
@@ -295,12 +310,14 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
 fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Outcome> {
     const NOT_HERE: &[(&str, usize)] = &[
         ("assoc_mgr", 2),
+        ("slurmd", 2),
+    ];
+    /// Things that a cluster without them has none of.
+    const NONE: &[(&str, usize)] = &[
         ("bbstat", 2),
         ("burstbuffer", 2),
         ("dwstat", 2),
         ("federation", 2),
-        ("licenses", 2),
-        ("slurmd", 2),
     ];
     Some(match id {
         _ if is(entity, "hostnames", 5) => host_names(id, environment),
@@ -316,6 +333,7 @@ fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Ou
             Outcome::failure("scontrol: error: No topology information available\n", 0)
         }
         _ if is(entity, "frontend", 2) => Outcome::success("No nodes in the system\n"),
+        _ if NONE.iter().any(|(word, least)| is(entity, word, *least)) => Outcome::default(),
         _ if NOT_HERE.iter().any(|(word, least)| is(entity, word, *least)) => Outcome::failure(
             format!("scontrol: error: show {entity} is not supported here\n"),
             1,

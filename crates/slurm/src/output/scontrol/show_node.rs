@@ -102,6 +102,12 @@ impl NodePrinter<'_> {
         record.line("CapWatts=n/a");
         record.line("CurrentWatts=0 AveWatts=0");
         record.line("ExtSensorsJoules=n/s ExtSensorsWatts=0 ExtSensorsTemp=n/s");
+        if let Some(extra) = &node.extra {
+            record.line(format!("Extra={extra}"));
+        }
+        if let Some(comment) = &node.comment {
+            record.line(format!("Comment={comment}"));
+        }
         if let Some(reason) = &node.reason {
             let since = self.time(Some(reason.time), "Unknown");
             record.line(format!("Reason={} [{}@{since}]", reason.text, reason.user));
@@ -158,7 +164,7 @@ impl NodePrinter<'_> {
             address.push_str(&format!("Port={} ", config.port));
         }
         if is_known(node) {
-            address.push_str(&format!("Version={}", node.report.version));
+            address.push_str(&format!("Version={}", super::super::VERSION));
         }
         address
     }

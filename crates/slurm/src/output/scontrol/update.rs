@@ -1,13 +1,13 @@
-//! `scontrol update`: what is to be changed, and changes of nodes and partitions. Jobs are in [`update_job`](super::update_job).
+//! `scontrol update`: what is to be changed, and changes of nodes. Jobs are in [`update_job`](super::update_job),
+//! partitions in [`partition`](super::partition).
 
 use muster_model::ids::Name;
-use muster_model::partition::PartitionState;
 use muster_model::request::{Command, NodeChanges, NodeTransition};
 
-use super::super::context::{Context, Outcome};
+use super::super::context::Context;
 use super::changes::{Change, Changes, What};
 use super::show::is;
-use super::{Action, update_job};
+use super::{Action, partition, update_job};
 
 /// `KEY=VALUE`, `KEY+=VALUE`, `KEY-=VALUE`.
 pub(super) struct Setting<'a> {
@@ -62,7 +62,7 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
         return nodes(&words);
     }
     if given(&[("PartitionName", 9), ("Partition", 9)]) && !given(&[("JobId", 3), ("JobName", 4)]) {
-        return partition(&words);
+        return partition::update(&words);
     }
     if given(&[("JobId", 3), ("JobName", 4)]) {
         return update_job::parse(&words, context);
@@ -135,11 +135,15 @@ fn nodes(words: &[String]) -> Action {
                         .collect(),
                 );
             }
+            () if setting.is("Comment", 3) => changes.comment = Some(value.into()),
+            () if setting.is("Extra", 3) => changes.extra = Some(value.into()),
             () if setting.is("Reason", 1) => {
                 changes.reason = Some(value.into()).filter(|_| !value.is_empty())
             }
             () if setting.is("State", 1) => match node_state(value) {
                 Ok(state) => changes.state = Some(state),
+                // Slurm finds out about the node before the state.
+                Err(_) if name.is_empty() => changes.state = Some(NodeTransition::Resume),
                 Err(text) => return Action::complain(&text.replace("{}", word)),
             },
             () => return not_supported(word),
@@ -163,7 +167,7 @@ fn nodes(words: &[String]) -> Action {
     })
 }
 
-fn one(command: Command) -> Action {
+pub(super) fn one(command: Command) -> Action {
     Action::Change(Changes {
         list: vec![Change {
             what: What::Other,
@@ -200,46 +204,5 @@ fn node_state(value: &str) -> Result<NodeTransition, &'static str> {
         () => Err(
             "Invalid input: {}\nRequest aborted\nValid states are: NoResp DRAIN FAIL FUTURE RESUME POWER_DOWN POWER_UP UNDRAIN\nNot all states are valid given a node's prior state\n",
         ),
-    }
-}
-
-fn partition(words: &[String]) -> Action {
-    let mut name = "";
-    let mut state = None;
-    for word in words {
-        let Some(setting) = Setting::read(word) else {
-            return not_a_setting(word);
-        };
-        let value = setting.value;
-        match () {
-            () if setting.is("PartitionName", 9) => name = value,
-            () if setting.is("State", 2) => {
-                state = match () {
-                    () if is(value, "INACTIVE", 1) => Some(PartitionState::Inactive),
-                    () if is(value, "DOWN", 2) => Some(PartitionState::Down),
-                    () if is(value, "UP", 1) => Some(PartitionState::Up),
-                    () if is(value, "DRAIN", 2) => Some(PartitionState::Drain),
-                    () => {
-                        let text = format!(
-                            "scontrol: error: Invalid input: {word}\nscontrol: error: Acceptable State values are UP, DOWN, DRAIN and INACTIVE\nslurm_update error: No error\n"
-                        );
-                        return Action::Print(Outcome::failure(text, 1));
-                    }
-                };
-            }
-            () => {
-                let text = format!(
-                    "scontrol: error: Update of this parameter is not supported: {word}\n\nscontrol: error: Request aborted\nslurm_update error: No error\n"
-                );
-                return Action::complain(&text);
-            }
-        }
-    }
-    match state {
-        Some(state) => one(Command::UpdatePartition {
-            name: name.into(),
-            state,
-        }),
-        None => no_changes(),
     }
 }

@@ -2,12 +2,13 @@
 
 use muster_model::ids::Name;
 use muster_model::request::{Command, JobChanges, JobTarget, Query, RefusalCode};
-use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest};
-use muster_model::time::{Span, TimeLimit};
+use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest, Sharing};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use super::super::context::{Answers, Context};
 use super::super::ids;
 use super::changes::{Change, Changes, What};
+use super::show::is;
 use super::update::{Setting, no_changes, not_a_setting, not_supported};
 use super::{Action, Lookup, Next};
 use crate::grammar::{dependency, gres, mail, nodes, numbers, time_point};
@@ -122,6 +123,9 @@ fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
                 Ok(dependencies) => wanted.changes.dependencies = Some(dependencies),
                 Err(_) => wanted.refused = Some(RefusalCode::Dependency),
             },
+            // Slurm takes the user for a part of the job's name, which alone changes nothing.
+            () if setting.is("UserId", 3) => {}
+            () if refusal_of(&setting).is_some() => wanted.refused = refusal_of(&setting),
             () => {
                 let seconds = apply(&mut wanted.changes, &setting, context)?;
                 wanted.seconds = seconds.or(wanted.seconds);
@@ -187,7 +191,7 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
     if setting.operator.is_some() {
         return Err(not_supported(setting.word));
     }
-    if apply_text(changes, setting) || apply_resource(changes, setting)? {
+    if apply_text(changes, setting) || apply_resource(changes, setting)? || apply_shape(changes, setting)? || apply_shown(changes, setting) {
         return Ok(None);
     }
     let value = setting.value;
@@ -210,16 +214,73 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
             changes.array_throttle = Some(value.parse().map_err(|_| invalid("ArrayTaskThrottle"))?);
         }
         () if setting.is("StartTime", 2) || setting.is("EligibleTime", 2) => {
-            let point = time_point::parse(value, context.now, &context.zone).map_err(|position| {
-                let at = position.0;
-                let text = format!("Invalid time specification (pos={at}): {value}\nNo changes specified\n");
-                Action::complain(&text)
-            })?;
-            changes.begin = Some(point);
+            changes.begin = Some(point_in_time(value, context)?);
         }
+        () if setting.is("EndTime", 2) => changes.end_time = Some(point_in_time(value, context)?),
+        () if setting.is("Deadline", 3) => changes.deadline = Some(point_in_time(value, context)?),
         () => return Err(not_supported(setting.word)),
     }
     Ok(None)
+}
+
+fn point_in_time(value: &str, context: &Context) -> Result<Timestamp, Action> {
+    time_point::parse(value, context.now, &context.zone).map_err(|position| {
+        let at = position.0;
+        Action::complain(&format!("Invalid time specification (pos={at}): {value}\nNo changes specified\n"))
+    })
+}
+
+/// How a job may share its nodes and what it needs on each; `false` when the setting is none of that.
+fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, Action> {
+    let value = setting.value;
+    match () {
+        () if setting.is("NumCPUs", 6) => {
+            let least = value.split('-').next().unwrap_or_default();
+            changes.cpus = Some(least.parse().ok().filter(|cpus| *cpus > 0).ok_or_else(|| not_positive(value, "NumCPUs"))?);
+        }
+        () if setting.is("OverSubscribe", 5) || setting.is("Shared", 2) => {
+            changes.sharing = Some(match () {
+                () if is(value, "yes", 1) => Sharing::Oversubscribe,
+                () if is(value, "no", 1) || value == "0" => Sharing::Exclusive,
+                () => return Err(complain("OverSubscribe", value)),
+            });
+        }
+        () if setting.is("Contiguous", 3) => {
+            changes.contiguous = Some(match () {
+                () if is(value, "yes", 1) || value == "1" => true,
+                () if is(value, "no", 1) || value == "0" => false,
+                () => return Err(complain("Contiguous", value)),
+            });
+        }
+        () if setting.is("MinCPUsNode", 4) => changes.cpus_per_node_min = Some(positive(value, "MinCPUsNode")?),
+        () if setting.is("MinTmpDiskNode", 5) => {
+            let size = value.parse().map(Megabytes).map_err(|_| complain("MinTmpDiskNode", value))?;
+            changes.tmp_disk_min = Some(size);
+        }
+        () => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Settings that are kept to be shown, as their options of `sbatch` are.
+fn apply_shown(changes: &mut JobChanges, setting: &Setting<'_>) -> bool {
+    let name = match () {
+        () if setting.is("DelayBoot", 5) => "delay-boot",
+        () if setting.is("Switches", 5) => "switches",
+        () => return false,
+    };
+    changes.others.push((name.into(), setting.value.into()));
+    true
+}
+
+/// Settings that real clusters refuse too, with their reason, unless they have what is named.
+fn refusal_of(setting: &Setting<'_>) -> Option<RefusalCode> {
+    match () {
+        () if setting.is("CoreSpec", 4) || setting.is("ThreadSpec", 4) => Some(RefusalCode::AccessDenied),
+        () if setting.is("BurstBuffer", 1) => Some(RefusalCode::NotSupported),
+        () if setting.is("Clusters", 8) => Some(RefusalCode::Internal),
+        () => None,
+    }
 }
 
 fn complain(key: &str, value: &str) -> Action {
@@ -251,6 +312,7 @@ fn apply_text(changes: &mut JobChanges, setting: &Setting<'_>) -> bool {
         () if setting.is("Features", 1) => &mut changes.constraint,
         () if setting.is("ReqNodeList", 8) || setting.is("NodeList", 8) => &mut changes.nodes_required,
         () if setting.is("ExcNodeList", 3) => &mut changes.nodes_excluded,
+        () if setting.is("Licenses", 1) => &mut changes.licenses,
         () if setting.is("StdOut", 6) => &mut changes.output,
         () if setting.is("StdErr", 6) => &mut changes.error,
         () if setting.is("WorkDir", 4) => &mut changes.work_dir,
@@ -290,9 +352,11 @@ fn apply_resource(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<boo
 }
 
 fn positive(value: &str, key: &str) -> Result<u32, Action> {
-    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
-        Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\nscontrol: error: Invalid {key} value: {value}\n"))
-    })
+    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| not_positive(value, key))
+}
+
+fn not_positive(value: &str, key: &str) -> Action {
+    Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\nscontrol: error: Invalid {key} value: {value}\n"))
 }
 
 fn gres_requests(setting: &Setting<'_>) -> Result<Vec<GresRequest>, Action> {
@@ -318,7 +382,6 @@ fn gres_requests(setting: &Setting<'_>) -> Result<Vec<GresRequest>, Action> {
 mod tests {
     use jiff::tz::TimeZone;
     use muster_model::ids::{Identity, JobId};
-    use muster_model::time::Timestamp;
 
     use super::*;
     use crate::output::Environment;

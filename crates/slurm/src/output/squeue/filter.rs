@@ -128,7 +128,7 @@ fn state_wanted(job: &Job, options: &Options) -> bool {
         None if options.start => shown == Shown::Base(JobState::Pending),
         None => match shown {
             Shown::Base(state) => !state.is_final(),
-            Shown::Completing | Shown::Never(..) => true,
+            Shown::Completing | Shown::SpecialExit | Shown::Never(..) => true,
         },
     }
 }

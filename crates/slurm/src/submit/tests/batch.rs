@@ -345,9 +345,9 @@ fn notices() {
     );
     assert_eq!(told("-Q --reboot ok.sh", ""), "");
     assert_eq!(
-        told("s.sh", "#!/bin/sh\n#PBS -N x\n#SLURM -J y\n"),
+        told("s.sh", "#!/bin/sh\n#PBS -N x -Q x\n#SLURM -J y\n"),
         "sbatch: error: Change from #SLURM to #SBATCH in your script and verify the options are valid in sbatch\n\
-         sbatch: warning: #PBS lines are not read; write them as #SBATCH, or give --ignore-pbs\n"
+         sbatch: warning: #PBS -Q x has no counterpart and does nothing\n"
     );
     assert_eq!(told("--ignore-pbs s.sh", "#!/bin/sh\n#PBS -N x\n"), "");
     let script = "#!/bin/sh\n#SBATCH -n 3 -p batch --mem=1G --array=1-3 -d singleton -o x_%j\n";

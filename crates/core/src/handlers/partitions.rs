@@ -1,0 +1,158 @@
+//! What operators do to partitions: `scontrol update`, `create` and `delete PartitionName=`.
+//!
+//! As in Slurm, such changes last until the controller reads its configuration again; they are not written down.
+
+use std::sync::Arc;
+
+use muster_model::hostlist;
+use muster_model::ids::{Identity, Name, NodeIndex};
+use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
+use muster_model::time::TimeLimit;
+
+use super::authorisation;
+use crate::cluster::Cluster;
+use crate::effect::Outcome;
+
+pub(super) fn set_state(
+    cluster: &mut Cluster,
+    identity: &Identity,
+    name: &Name,
+    state: PartitionState,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    let changes = PartitionChanges { state: Some(state), ..PartitionChanges::default() };
+    change(cluster, identity, name, &changes, false, out)
+}
+
+pub(super) fn change(
+    cluster: &mut Cluster,
+    identity: &Identity,
+    name: &Name,
+    changes: &PartitionChanges,
+    create: bool,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
+    authorisation::may_change_cluster(identity)?;
+    let at = cluster.partition_index.get(name).copied();
+    if at.is_some() == create {
+        return Err(RefusalCode::InvalidPartition.into());
+    }
+    let nodes = changes.nodes.as_ref().map(|list| find_nodes(cluster, list)).transpose()?;
+    let mut partition = match at.and_then(|at| cluster.partitions.get(at)) {
+        Some(partition) => (**partition).clone(),
+        None => new_partition(name.clone()),
+    };
+    apply(&mut partition, changes);
+    if let (Some(nodes), Some(list)) = (nodes, &changes.nodes) {
+        partition.node_list = written_list(cluster, list, &nodes);
+        partition.nodes = nodes;
+    }
+    if partition.default {
+        clear_default(cluster);
+    }
+    match at {
+        Some(at) => drop(cluster.partitions.set(at, Arc::new(partition))),
+        None => {
+            cluster.partition_index.insert(name.clone(), cluster.partitions.len());
+            cluster.partitions.push_back(Arc::new(partition));
+        }
+    }
+    out.plan_needed = true;
+    Ok(())
+}
+
+pub(super) fn delete(cluster: &mut Cluster, identity: &Identity, name: &Name, out: &mut Outcome) -> Result<(), Refusal> {
+    authorisation::may_change_cluster(identity)?;
+    let at = *cluster.partition_index.get(name).ok_or(RefusalCode::InvalidPartition)?;
+    let uses = |job: &muster_model::job::Job| {
+        (!job.state.is_final() || job.completing) && (job.partition == *name || job.spec.partitions.contains(name))
+    };
+    if cluster.jobs.values().any(|job| uses(job)) {
+        return Err(RefusalCode::PartitionInUse.into());
+    }
+    cluster.partitions.remove(at);
+    cluster.partition_index = cluster.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
+    out.plan_needed = true;
+    Ok(())
+}
+
+/// Ascending nodes of a list; `ALL` are all of them.
+fn find_nodes(cluster: &Cluster, list: &Name) -> Result<Vec<NodeIndex>, Refusal> {
+    if list.eq_ignore_ascii_case("all") {
+        let mut all: Vec<NodeIndex> = cluster.node_index.values().copied().collect();
+        all.sort_unstable();
+        return Ok(all);
+    }
+    let names = hostlist::expand(list).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
+    let index = |name: &String| {
+        let found = cluster.node_index.get(&**name).copied();
+        found.ok_or_else(|| Refusal::new(RefusalCode::InvalidNodeName, format!("no node {name}")))
+    };
+    let mut nodes = names.iter().map(index).collect::<Result<Vec<_>, _>>()?;
+    nodes.sort_unstable();
+    nodes.dedup();
+    Ok(nodes)
+}
+
+fn written_list(cluster: &Cluster, list: &Name, nodes: &[NodeIndex]) -> Name {
+    if list.eq_ignore_ascii_case("all") {
+        hostlist::compress(cluster.node_names(nodes.iter().copied()).map(|name| &**name)).into()
+    } else {
+        list.clone()
+    }
+}
+
+fn clear_default(cluster: &mut Cluster) {
+    for partition in cluster.partitions.iter_mut().filter(|partition| partition.default) {
+        Arc::make_mut(partition).default = false;
+    }
+}
+
+/// A partition as the configuration makes it when it says nothing but its name.
+fn new_partition(name: Name) -> Partition {
+    Partition {
+        name,
+        node_list: "".into(),
+        nodes: Vec::new(),
+        default: false,
+        state: PartitionState::Up,
+        time_default: None,
+        time_max: TimeLimit::Unlimited,
+        nodes_min: 1,
+        nodes_max: None,
+        cpus_per_node_max: None,
+        priority_tier: 1,
+        priority_job_factor: 1,
+        over_subscribe: OverSubscribe::No,
+        memory_default: None,
+        memory_max: None,
+        hidden: false,
+        root_only: false,
+        groups_allowed: Vec::new(),
+        accounts_allowed: Vec::new(),
+        others: Vec::new(),
+    }
+}
+
+fn apply(partition: &mut Partition, changes: &PartitionChanges) {
+    fn set<T: Clone>(place: &mut T, change: &Option<T>) {
+        if let Some(value) = change {
+            *place = value.clone();
+        }
+    }
+    set(&mut partition.state, &changes.state);
+    set(&mut partition.default, &changes.default);
+    set(&mut partition.time_max, &changes.time_max);
+    set(&mut partition.time_default, &changes.time_default);
+    set(&mut partition.nodes_min, &changes.nodes_min);
+    set(&mut partition.nodes_max, &changes.nodes_max);
+    set(&mut partition.cpus_per_node_max, &changes.cpus_per_node_max);
+    set(&mut partition.priority_tier, &changes.priority_tier);
+    set(&mut partition.priority_job_factor, &changes.priority_job_factor);
+    set(&mut partition.over_subscribe, &changes.over_subscribe);
+    set(&mut partition.hidden, &changes.hidden);
+    set(&mut partition.root_only, &changes.root_only);
+    set(&mut partition.groups_allowed, &changes.groups_allowed);
+    set(&mut partition.accounts_allowed, &changes.accounts_allowed);
+}

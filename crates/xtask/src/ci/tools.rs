@@ -1,0 +1,56 @@
+//! The first step of CI: programs that the tests call, installed where they are missing and this can be done.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::workspace::has_cargo_subcommand;
+
+/// A program that tests need.
+struct Tool {
+    /// A shell line that succeeds when it is there.
+    check: &'static str,
+    /// The Debian package that brings it.
+    package: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { check: "git --version", package: "git" },
+    Tool { check: "python3 --version", package: "python3" },
+    Tool { check: "python3 -c 'import venv, ensurepip'", package: "python3-venv" },
+    Tool { check: "pgrep --version", package: "procps" },
+    Tool { check: "tar --version && gzip --version", package: "tar" },
+];
+
+/// Installs what is missing.
+///
+/// # Errors
+/// When something is missing and cannot be installed: what, and how to install it by hand.
+pub(super) fn run() -> Result<()> {
+    let missing: Vec<&str> = TOOLS.iter().filter(|tool| !succeeds(tool.check)).map(|tool| tool.package).collect();
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    if !has_cargo_subcommand("nextest") {
+        eprintln!("ci: cargo-nextest is missing; the tests run without time limits (cargo install --locked cargo-nextest)");
+    }
+    Ok(())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let can_install = succeeds("command -v apt-get && test \"$(id -u)\" = 0");
+    ensure!(can_install, "missing: {list}; install these packages, or run as root on Debian");
+    eprintln!("ci: installing {list}");
+    let line = format!(
+        "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends {list}"
+    );
+    let status = Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).status().context("cannot run sh")?;
+    ensure!(status.success(), "could not install {list}; see the messages of apt-get above");
+    Ok(())
+}
+
+fn succeeds(line: &str) -> bool {
+    let status = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}

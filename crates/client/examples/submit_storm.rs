@@ -8,7 +8,6 @@ use muster_client::{Blobs, Client};
 use muster_model::ids::Identity;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec};
 use muster_model::request::Command;
-use muster_model::resources::ResourceRequest;
 use tokio_stream::StreamExt;
 
 #[tokio::main]
@@ -60,42 +59,12 @@ async fn submit_all(count: u64, hold: bool) -> Result<u64, String> {
 
 fn spec(hold: bool) -> JobSpec {
     let uid = std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap_or(0);
+    let identity = Identity { uid, gid: uid, user: "bench".into(), group: "bench".into() };
     JobSpec {
-        identity: Identity { uid, gid: uid, user: "bench".into(), group: "bench".into() },
-        name: "storm".into(),
-        kind: JobKind::Batch,
-        partitions: Vec::new(),
-        account: None,
-        qos: None,
-        request: ResourceRequest::default(),
-        time_limit: None,
-        time_limit_min: None,
-        begin: None,
-        deadline: None,
-        array: None,
-        dependencies: muster_model::dependency::Dependencies::default(),
         hold,
-        requeue: None,
-        nice: 0,
-        priority: None,
-        reservation: None,
-        early_signal: None,
-        kill_on_invalid_dependency: None,
-        no_kill: false,
-        unattended: false,
         work_dir: "/tmp".into(),
         output: Some("/dev/null".into()),
-        error: None,
-        input: None,
-        open_mode: None,
-        command: None,
-        arguments: Vec::new(),
-        script: None,
-        context: None,
         submit_host: "bench".into(),
-        submit_session: 0,
-        submit_line: None,
-        rare: None,
-        run: None,
+        ..JobSpec::new(identity, "storm".into(), JobKind::Batch)
     }
 }

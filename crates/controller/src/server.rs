@@ -83,6 +83,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         identities: Identities::default(),
         adviser: Arc::new(Mutex::new(Planner::new())),
         host: host.clone(),
+        started: clock::now(),
     };
     let token = options.agent_token.as_str().into();
     let port = options.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);

@@ -151,6 +151,7 @@ impl Cluster {
     pub fn read_view(&self) -> ReadView {
         ReadView {
             config: self.config.clone(),
+            job_id_next: self.next_job_id,
             jobs: self.jobs.clone(),
             array_tasks: self.array_tasks.clone(),
             steps: self.steps.clone(),

@@ -147,7 +147,10 @@ impl Cluster {
         let Some(job) = self.jobs.remove(&job_id) else { return };
         self.queue.remove(&self.queue_key(&job));
         self.running.remove(&running_key(&job));
-        self.dependents.remove(&job_id);
+        // Who waits for an array waits for it as long as any task of it is known.
+        if job.array_job_id() != Some(job_id) {
+            self.dependents.remove(&job_id);
+        }
         if let (Some(array_id), Some(index)) = (job.array_job_id(), job.task_index()) {
             let mut empty = false;
             if let Some(tasks) = self.array_tasks.get_mut(&array_id) {
@@ -164,6 +167,7 @@ impl Cluster {
             self.array_tasks.remove(&job_id);
             self.array_slots.remove(&job_id);
             self.arrays.remove(&job_id);
+            self.dependents.remove(&job_id);
         }
         out.facts.push(Fact::JobForgotten(job_id));
     }

@@ -17,6 +17,8 @@ use muster_model::time::Timestamp;
 pub struct ReadView {
     /// Configuration.
     pub config: Arc<ClusterConfig>,
+    /// The number that the next job gets.
+    pub job_id_next: u32,
     /// All jobs in memory.
     pub jobs: OrdMap<JobId, Arc<Job>>,
     /// For each array, its tasks that have a record of their own, by index.

@@ -172,6 +172,9 @@ impl TaskSet {
 }
 
 /// Prints as Slurm does: `0-9`, `1,3,5-7`, `0-15:4`. A step is told only where it is that of the whole set.
+/// Sets that reach less far are printed index by index.
+const STEP_SPAN_MIN: u32 = 10;
+
 impl fmt::Display for TaskSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, run) in self.runs.iter().enumerate() {
@@ -181,7 +184,10 @@ impl fmt::Display for TaskSet {
             match run {
                 Run { first, last, .. } if first == last => write!(f, "{first}")?,
                 Run { first, last, step: 1 } => write!(f, "{first}-{last}")?,
-                Run { first, last, step } if self.runs.len() == 1 => write!(f, "{first}-{last}:{step}")?,
+                // Slurm writes short ones out.
+                Run { first, last, step } if self.runs.len() == 1 && last - first > STEP_SPAN_MIN => {
+                    write!(f, "{first}-{last}:{step}")?;
+                }
                 Run { first, last, step } => {
                     let each: Vec<String> = (*first..=*last).step_by(*step as usize).map(|index| index.to_string()).collect();
                     f.write_str(&each.join(","))?;
@@ -206,6 +212,9 @@ mod tests {
         check("[0-4]", "0-4", 5);
         check("3,5", "3,5", 2);
         check("0-15:4", "0-12:4", 4);
+        check("1-5:2", "1,3,5", 3);
+        check("0-10:5", "0,5,10", 3);
+        check("0-11:11", "0-11:11", 2);
         check("5,1-3,4", "1-5", 5);
         check("1,1,1", "1", 1);
         for bad in ["", "a", "3-1", "1-5:0", "1:2", "-1", "1-", "0-2000000", "[1", "1,,2"] {

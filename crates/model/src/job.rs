@@ -168,6 +168,50 @@ pub struct JobSpec {
     pub run: Option<Box<RunReference>>,
 }
 
+impl JobSpec {
+    /// A job that asks for nothing but one task with one CPU, in the root directory.
+    pub fn new(identity: Identity, name: Name, kind: JobKind) -> JobSpec {
+        JobSpec {
+            identity,
+            name,
+            kind,
+            partitions: Vec::new(),
+            account: None,
+            qos: None,
+            request: ResourceRequest::default(),
+            time_limit: None,
+            time_limit_min: None,
+            begin: None,
+            deadline: None,
+            array: None,
+            dependencies: Dependencies::default(),
+            hold: false,
+            requeue: None,
+            nice: 0,
+            priority: None,
+            reservation: None,
+            early_signal: None,
+            kill_on_invalid_dependency: None,
+            no_kill: false,
+            unattended: false,
+            work_dir: "/".into(),
+            output: None,
+            error: None,
+            input: None,
+            open_mode: None,
+            command: None,
+            arguments: Vec::new(),
+            script: None,
+            context: None,
+            submit_host: "".into(),
+            submit_session: 0,
+            submit_line: None,
+            rare: None,
+            run: None,
+        }
+    }
+}
+
 /// Options that few jobs give. Kept apart so that a pending job stays small.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -511,6 +511,12 @@ pub struct Pong {
     pub version: Name,
     /// Its clock.
     pub now: Timestamp,
+    /// When it started.
+    #[serde(default)]
+    pub started: Timestamp,
+    /// The number that the next job gets.
+    #[serde(default)]
+    pub job_id_next: u32,
 }
 
 /// One start of a job with its steps.

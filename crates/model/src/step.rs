@@ -118,6 +118,9 @@ pub struct StepLaunch {
     pub client_address: String,
     /// Secret that opens that port.
     pub client_cookie: String,
+    /// Host and process number of that `srun`, to be shown.
+    #[serde(default)]
+    pub client_process: (String, u32),
     /// `--pty`: rank 0 gets a terminal of this many rows and columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pty: Option<(u16, u16)>,

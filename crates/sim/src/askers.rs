@@ -197,6 +197,7 @@ fn launch(cookie: String) -> StepLaunch {
         append: false,
         client_address: "login:1".to_owned(),
         client_cookie: cookie,
+        client_process: (String::new(), 0),
         pty: None,
         kill_on_bad_exit: false,
         mpi: String::new(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId, invariants};
 use muster_model::fact::Fact;
 use muster_model::ids::{Identity, NodeIndex};
+use muster_model::node::NodeHealth;
 use muster_model::planning::Plan;
 use muster_model::request::Command;
 use muster_model::state::JobState;
@@ -154,6 +155,7 @@ impl World {
                     self.note(format!("step {}.{}.{} {} left {left:?}", step.job_id, step.restart.0, step.step_id, step.state));
                 }
                 Fact::Node { name, record } => {
+                    self.counts.nodes_given_up += u64::from(record.health == NodeHealth::Down);
                     let drain = if record.drain { " drain" } else { "" };
                     self.note(format!("node {name} {:?}{drain} {}", record.health, record.launch_sequence));
                 }

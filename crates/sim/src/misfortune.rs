@@ -68,8 +68,9 @@ impl World {
         this.supervisor.lose_all();
         this.boot_time = now;
         if anew {
-            this.supervisor = crate::supervisor::Supervisor::default();
+            let ends = this.supervisor.install_anew();
             this.watermark = 0;
+            self.truth.ends_lost(node, ends);
         }
     }
 }

@@ -97,6 +97,12 @@ impl Supervisor {
     pub(crate) fn lose_all(&mut self) {
         self.lost.extend(std::mem::take(&mut self.running).into_keys());
     }
+
+    /// The disk is empty; gives the units whose ends were on it.
+    pub(crate) fn install_anew(&mut self) -> impl Iterator<Item = UnitKey> + use<> {
+        self.lost.clear();
+        std::mem::take(&mut self.ends).into_keys()
+    }
 }
 
 impl World {

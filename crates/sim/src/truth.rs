@@ -42,6 +42,13 @@ impl Truth {
         self.ended.insert((node, key), ended);
     }
 
+    /// A disk is gone, and with it what only it knew.
+    pub(crate) fn ends_lost(&mut self, node: NodeIndex, keys: impl Iterator<Item = UnitKey>) {
+        for key in keys {
+            self.ended.remove(&(node, key));
+        }
+    }
+
     /// The client of an allocation is about to tell how it ended.
     pub(crate) fn holder_said(&mut self, job_id: JobId, exit: ExitStatus) {
         self.holders_said.entry(job_id).or_default().push(exit);

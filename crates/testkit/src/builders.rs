@@ -88,42 +88,9 @@ pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition 
 /// A batch job of user 1000 for these resources.
 pub fn spec(request: ResourceRequest) -> JobSpec {
     JobSpec {
-        identity: identity(1000),
-        name: "test".into(),
-        kind: JobKind::Batch,
-        partitions: Vec::new(),
-        account: None,
-        qos: None,
         request,
-        time_limit: None,
-        time_limit_min: None,
-        begin: None,
-        deadline: None,
-        array: None,
-        dependencies: Dependencies::default(),
-        hold: false,
-        requeue: None,
-        nice: 0,
-        priority: None,
-        reservation: None,
-        early_signal: None,
-        kill_on_invalid_dependency: None,
-        no_kill: false,
-        unattended: false,
-        work_dir: "/".into(),
-        output: None,
-        error: None,
-        input: None,
-        open_mode: None,
-        command: None,
-        arguments: Vec::new(),
-        script: None,
-        context: None,
         submit_host: "test".into(),
-        submit_session: 0,
-        submit_line: None,
-        rare: None,
-        run: None,
+        ..JobSpec::new(identity(1000), "test".into(), JobKind::Batch)
     }
 }
 

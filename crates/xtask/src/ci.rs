@@ -190,7 +190,7 @@ total                 75.3 s
         let error = run(&["lint".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no step \"lint\"; the steps are tidy, fmt, clippy, deny, test, doctest"
+            "there is no step \"lint\"; the steps are tools, tidy, fmt, clippy, deny, test, doctest"
         );
     }
 }

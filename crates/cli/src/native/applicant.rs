@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use muster_dstack::task::Applicant;
 use muster_model::ids::Identity;
-use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::caller;
 
 /// All that a submit tells about its user.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Surroundings {
             None => current.clone(),
         };
         Ok(Surroundings {
-            identity: identity(),
+            identity: caller::identity(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
@@ -48,7 +49,7 @@ impl Surroundings {
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect::<Vec<_>>()
                 .join(" "),
-            umask: umask(),
+            umask: caller::umask(),
         })
     }
 
@@ -74,31 +75,4 @@ fn text(path: PathBuf) -> anyhow::Result<String> {
     path.into_os_string()
         .into_string()
         .map_err(|path| anyhow::anyhow!("{path:?} is not valid UTF-8"))
-}
-
-fn identity() -> Identity {
-    let (uid, gid) = (Uid::effective(), Gid::effective());
-    let user = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name);
-    let group = Group::from_gid(gid)
-        .ok()
-        .flatten()
-        .map_or_else(|| gid.to_string(), |group| group.name);
-    Identity {
-        uid: uid.as_raw(),
-        gid: gid.as_raw(),
-        user: user.into(),
-        group: group.into(),
-    }
-}
-
-/// The mask of this process. Read from the system, since asking the kernel means to change it for a moment.
-fn umask() -> u32 {
-    const USUAL: u32 = 0o022;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
-        .unwrap_or(USUAL)
 }

@@ -91,7 +91,8 @@ impl Wanted<'_> {
     }
 
     async fn wait_until_running(&self, job_id: JobId, news: &mut Patient) -> Result<Arc<Job>, CliExit> {
-        let mut told = false;
+        // Who cannot wait needs no telling.
+        let mut told = self.immediate == Some(Span::ZERO);
         let mut latest: Option<Arc<Job>> = None;
         loop {
             let next = if told {
@@ -115,7 +116,7 @@ impl Wanted<'_> {
             let piece = next.map_err(|error| self.failed(&error))?;
             match piece.map(|piece| piece.job) {
                 Some(job) if job.state == JobState::Running => {
-                    if told {
+                    if told && self.immediate != Some(Span::ZERO) {
                         self.say(&format!("job {job_id} has been allocated resources"));
                     }
                     return Ok(job);

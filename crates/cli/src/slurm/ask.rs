@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use muster_client::{Client, ClientError};
-use muster_model::ids::Identity;
 use muster_model::request::Query;
 use muster_model::time::Timestamp;
 use muster_slurm::output::{Answers, CONNECT_FAILURE, Context, Environment, Outcome};
-use nix::unistd::{Gid, Group, Uid, User, getgid, getuid};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::caller;
 
 /// The surroundings of one command.
 pub(super) struct Call {
@@ -30,7 +31,7 @@ impl Call {
         let environment: Environment = std::env::vars_os()
             .map(|(name, value)| (text(name), text(value)))
             .collect();
-        let mut context = Context::new(now(), TimeZone::system(), &environment, caller());
+        let mut context = Context::new(now(), TimeZone::system(), &environment, caller::identity());
         context.user_number = user_number;
         context.group_number = group_number;
         Call {
@@ -50,24 +51,6 @@ impl Call {
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn caller() -> Identity {
-    let (uid, gid) = (getuid(), getgid());
-    let user = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name);
-    let group = Group::from_gid(gid)
-        .ok()
-        .flatten()
-        .map_or_else(|| gid.to_string(), |group| group.name);
-    Identity {
-        uid: uid.as_raw(),
-        gid: gid.as_raw(),
-        user: user.into(),
-        group: group.into(),
-    }
 }
 
 fn user_number(text: &str) -> Option<u32> {

@@ -54,8 +54,8 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
         }
     };
     say(format!("Granted job allocation {}", job.id));
-    if plan.bell == Some(true) {
-        eprint!("\x07");
+    if plan.bell == Some(true) && std::io::stdout().is_terminal() {
+        print!("\x07");
     }
     if plan.no_shell {
         return Ok(0);

@@ -45,7 +45,9 @@ async fn submit(plan: SbatchPlan) -> Result<ExitCode, CliExit> {
             if plan.wait { wait(&client, job_id).await } else { Ok(ExitCode::SUCCESS) }
         }
         Answer::Expected(expected) => {
-            eprintln!("{}", expectation::line("sbatch", &expected));
+            if !plan.quiet {
+                eprintln!("{}", expectation::line("sbatch", &expected));
+            }
             Ok(ExitCode::SUCCESS)
         }
         other => Err(end::error("sbatch", &format!("unexpected answer of the controller: {other:?}"))),

@@ -4,7 +4,8 @@ mod signals;
 mod terminal;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,9 @@ async fn run_step(client: &Client, mut plan: SrunPlan, around: &Around<'_>, news
     let port = streams.address().map_err(problem)?.port();
     plan.launch.client_address = format!("{address}:{port}");
     plan.launch.client_cookie = streams.cookie().to_owned();
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
+    plan.launch.client_process = (short_host, std::process::id());
     if let Some(errno) = terminal::missing().filter(|_| plan.pty) {
         eprintln!("srun: error: ioctl(TIOCGWINSZ): {}", errno.desc());
         eprintln!("srun: error: Not using a pseudo-terminal, disregarding --pty option");
@@ -208,9 +212,9 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         Some(error) => sink(error, plan, step, gathered, "stderr")?.unwrap_or(Sink::Stderr),
     };
     let input = match &plan.input {
-        Stream::Own => InputTo::All,
+        Stream::Own | Stream::File(_) => InputTo::All,
         Stream::OwnOfRank(rank) => InputTo::Rank(*rank),
-        Stream::File(_) | Stream::NodeFile(_) | Stream::Null => InputTo::Nobody,
+        Stream::NodeFile(_) | Stream::Null => InputTo::Nobody,
     };
     Ok(Presentation {
         label: plan.label,
@@ -218,6 +222,7 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         stderr,
         ranks_shown: RanksShown { stdout: only(Some(&plan.output)), stderr: only(plan.error.as_ref().or(Some(&plan.output))) },
         input,
+        input_file: source(&plan.input, plan, step, gathered)?,
         kill_on_bad_exit: plan.kill_on_bad_exit == Some(true),
         wait_after_first_end: plan.wait.filter(|wait| wait.0 > 0).map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
         kill_wait: gathered.kill_wait(),
@@ -227,7 +232,24 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
 
 /// A file that all tasks share, opened here; `None` for our own stream.
 fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered, name: &str) -> anyhow::Result<Option<Sink>> {
-    let Stream::File(pattern) = stream else { return Ok(None) };
+    let Some(path) = shared_path(stream, plan, step, gathered) else { return Ok(None) };
+    Sink::file(&path, plan.launch.append).map(Some).map_err(|error| unopened(name, &error))
+}
+
+/// The file that all tasks read.
+fn source(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<Option<File>> {
+    let Some(path) = shared_path(stream, plan, step, gathered) else { return Ok(None) };
+    File::open(&path).map(Some).map_err(|error| unopened("stdin", &error))
+}
+
+fn unopened(name: &str, error: &std::io::Error) -> anyhow::Error {
+    let words = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)).desc();
+    anyhow::anyhow!("Could not open {name} file: {words}")
+}
+
+/// Where a file is that this side opens.
+fn shared_path(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered) -> Option<PathBuf> {
+    let Stream::File(pattern) = stream else { return None };
     let job_name = std::env::var("SLURM_JOB_NAME").unwrap_or_else(|_| step.name.to_string());
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let context = PatternContext {
@@ -243,11 +265,7 @@ fn sink(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered, name
         restart: step.restart.0,
     };
     let expanded = patterns::expand(pattern, &context);
-    let path = Path::new(&plan.launch.work_dir).join(expanded);
-    Sink::file(&path, plan.launch.append).map(Some).map_err(|error| {
-        let words = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)).desc();
-        anyhow::anyhow!("Could not open {name} file: {words}")
-    })
+    Some(Path::new(&plan.launch.work_dir).join(expanded))
 }
 
 fn unable(error: &ClientError) -> CliExit {

@@ -11,7 +11,9 @@ use muster_model::ids::Identity;
 use muster_slurm::conf::{ClientSettings, client_settings};
 use muster_slurm::environment::ClientFacts;
 use muster_slurm::submit::{Host, ReadError, Surroundings, World};
-use nix::unistd::{Gid, Group, Uid, User, getgid, getuid};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::caller;
 
 /// The system answers for everything that must be looked up.
 pub(super) struct System;
@@ -82,12 +84,12 @@ impl Gathered {
         }
         Gathered {
             args: args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            identity: caller(),
+            identity: caller::identity(),
             host_name: host_name(),
             work_dir: work_dir(&environment),
             limits: limits(),
             settings: settings(&environment),
-            umask: umask(),
+            umask: caller::umask(),
             session: nix::unistd::getsid(None).map_or(0, |pid| pid.as_raw().unsigned_abs()),
             environment,
         }
@@ -144,13 +146,6 @@ impl Gathered {
     }
 }
 
-fn caller() -> Identity {
-    let (uid, gid) = (getuid(), getgid());
-    let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-    let group = Group::from_gid(Gid::from_raw(gid.as_raw())).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
-    Identity { uid: Uid::as_raw(uid), gid: gid.as_raw(), user: user.into(), group: group.into() }
-}
-
 fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     name.split('.').next().unwrap_or_default().to_owned()
@@ -168,13 +163,6 @@ fn nice() -> i32 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     after_name.split_whitespace().nth(16).and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// Reads the mask; there is no way to do so without setting it for a moment.
-fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022)
 }
 
 fn limits() -> Vec<(u32, u64)> {

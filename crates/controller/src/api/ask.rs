@@ -73,6 +73,8 @@ impl ApiService {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             now: clock::now(),
+            started: self.started,
+            job_id_next: view.job_id_next,
         }
     }
 

@@ -152,7 +152,7 @@ impl ApiService {
         let view = self.published.view();
         let nodes = expected.allocation.shares.iter().filter_map(|share| view.nodes.get(share.node.0 as usize));
         expected.node_list = hostlist::compress(nodes.map(|node| &**node.name()));
-        expected.job_id_next = view.jobs.get_max().map_or(1, |(last, _)| last.0.saturating_add(1));
+        expected.job_id_next = view.job_id_next;
         expected
     }
 

@@ -9,6 +9,7 @@ mod watch;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use muster_model::time::Timestamp;
 use muster_proto as wire;
 use muster_proto::controller_server::Controller;
 use muster_store::History;
@@ -36,6 +37,8 @@ pub(crate) struct ApiService {
     pub identities: Identities,
     pub adviser: Adviser,
     pub host: Arc<str>,
+    /// When this controller started.
+    pub started: Timestamp,
 }
 
 #[tonic::async_trait]

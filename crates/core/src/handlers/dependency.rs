@@ -131,7 +131,9 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
     }
     match cluster.jobs.get(&target) {
         Some(target) => judge_job(now, target, dependency),
-        // A job that has left the memory counts as satisfied for every kind, as in Slurm.
+        // A job that has left the memory counts as satisfied for every kind, as in Slurm, which looks when a job could
+        // otherwise run.
+        None if job.hold.is_some() => Verdict::Waiting,
         None => Verdict::Satisfied,
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn hold(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve_and_split(cluster, now, target, out)? {
+    for id in targets::resolve_and_split(cluster, now, identity, target, out)? {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, hold_one(cluster, now, identity, (*job).clone(), as_user, out));
         }
@@ -63,7 +63,7 @@ pub(super) fn release(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve_and_split(cluster, now, target, out)? {
+    for id in targets::resolve_and_split(cluster, now, identity, target, out)? {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, release_one(cluster, now, identity, (*job).clone(), out));
         }

@@ -2,11 +2,12 @@
 
 use muster_model::array::TaskSet;
 use muster_model::fact::Fact;
-use muster_model::ids::JobId;
+use muster_model::ids::{Identity, JobId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::request::{JobTarget, Refusal, RefusalCode};
 use muster_model::time::Timestamp;
 
+use super::authorisation;
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -83,15 +84,19 @@ pub(super) fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<Resolved,
 }
 
 /// As [`resolve`], but tasks that are still part of a waiting record get records of their own, so that they can be
-/// changed one by one.
+/// changed one by one. Nothing is split for somebody who may not change it.
 pub(super) fn resolve_and_split(
     cluster: &mut Cluster,
     now: Timestamp,
+    identity: &Identity,
     target: &JobTarget,
     out: &mut Outcome,
 ) -> Result<Vec<JobId>, Refusal> {
     let mut resolved = resolve(cluster, target)?;
     if let Some((array_id, tasks)) = resolved.waiting_tasks {
+        if let Some(record) = cluster.jobs.get(&array_id) {
+            authorisation::may_change_job(identity, record)?;
+        }
         for index in tasks.iter().collect::<Vec<_>>() {
             if let Some(task) = split_task(cluster, now, array_id, index, out) {
                 resolved.records.push(task.id);
@@ -118,6 +123,7 @@ pub(crate) fn split_task(cluster: &mut Cluster, now: Timestamp, array_id: JobId,
         let mut waiting = (*waiting).clone();
         waiting.array = Some(ArrayRole::Waiting { tasks: rest });
         cluster.put_split_rest(now, waiting, out);
+        cluster.set_job_timers(&task, now);
     }
     Some(task)
 }

@@ -72,6 +72,7 @@ fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outc
     job.reason = Reason::DeadLine;
     job.end_time = Some(now);
     job.start_time = None;
+    cluster.holders_away.remove(&job_id);
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     dependency::target_changed(cluster, &job);

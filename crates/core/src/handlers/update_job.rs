@@ -23,7 +23,7 @@ pub(super) fn update(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let records = if target.tasks.is_some() {
-        targets::resolve_and_split(cluster, now, target, out)?
+        targets::resolve_and_split(cluster, now, identity, target, out)?
     } else {
         targets::resolve(cluster, target)?.records
     };
@@ -135,6 +135,10 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     let mut spec = (*old.spec).clone();
     change_spec(&mut spec, changes);
     change_rare(&mut spec, changes);
+    if old.state != JobState::Pending {
+        // The order of the queue is over for it.
+        spec.nice = old.spec.nice;
+    }
     let mut job = old.clone();
     let spec_id = cluster.allocate_spec_id();
     job.spec_id = spec_id;
@@ -182,7 +186,7 @@ fn change_priority(job: &mut Job, changes: &JobChanges) {
             job.hold = None;
             job.priority = priority;
         }
-        None if changes.nice.is_some() && job.hold.is_none() => job.priority = submit::initial_priority(&job.spec),
+        None if changes.nice.is_some() && job.hold.is_none() && job.state == JobState::Pending => job.priority = submit::initial_priority(&job.spec),
         None => {}
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use muster_model::dependency::Dependencies;
 use muster_model::ids::Identity;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec, RunReference};
 use muster_model::time::{Span, TimeLimit};
@@ -174,42 +173,10 @@ fn interpolate_commands(task: &mut Task, run_args: &[String], problems: &mut Gat
 /// A job with nothing but its name and who submits it.
 fn empty_spec(name: &str, applicant: &Applicant<'_>) -> JobSpec {
     JobSpec {
-        identity: applicant.identity.clone(),
-        name: name.into(),
-        kind: JobKind::EveryNode,
-        partitions: Vec::new(),
-        account: None,
-        qos: None,
-        request: Default::default(),
-        time_limit: None,
-        time_limit_min: None,
-        begin: None,
-        deadline: None,
-        array: None,
-        dependencies: Dependencies::default(),
-        hold: false,
-        requeue: None,
-        nice: 0,
-        priority: None,
-        reservation: None,
-        early_signal: None,
-        kill_on_invalid_dependency: None,
-        no_kill: false,
-        unattended: false,
-        work_dir: "/".into(),
-        output: None,
-        error: None,
-        input: None,
-        open_mode: None,
-        command: None,
-        arguments: Vec::new(),
-        script: None,
-        context: None,
         submit_host: applicant.host.into(),
         submit_session: applicant.session,
         submit_line: Some(applicant.command_line.into()),
-        rare: None,
-        run: None,
+        ..JobSpec::new(applicant.identity.clone(), name.into(), JobKind::EveryNode)
     }
 }
 

@@ -66,9 +66,11 @@ impl Server {
         }
         let kill_at = now.checked_add(kill_wait).unwrap_or(now);
         unit.kill_at = Some(unit.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
-        if unit.phase == Phase::Draining || !is_first && message.is_none() {
+        // The first reason given is the one that counts.
+        if unit.phase == Phase::Draining || !is_first && (message.is_none() || unit.has_farewell) {
             return;
         }
+        unit.has_farewell |= message.is_some();
         match (message, &unit.relay, &unit.error_file) {
             (Some(message), Some(_), None) => {
                 unit.tell_relay(RelayCommand::Farewell(format!("{message}\n").into_bytes()));

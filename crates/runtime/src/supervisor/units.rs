@@ -82,6 +82,8 @@ pub(crate) struct Unit {
     pub(crate) wishes: Vec<Wish>,
     pub(crate) suspended: bool,
     pub(crate) terminated: bool,
+    /// Its error stream has been told why it is ended.
+    pub(crate) has_farewell: bool,
     /// When to kill, once it was asked to end.
     pub(crate) kill_at: Option<Instant>,
     /// A message is being written; until then the end waits.
@@ -110,6 +112,7 @@ impl Unit {
             wishes: Vec::new(),
             suspended: false,
             terminated: false,
+            has_farewell: false,
             kill_at: None,
             writing_until: None,
             term_after_writing: false,

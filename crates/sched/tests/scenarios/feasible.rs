@@ -123,11 +123,11 @@ fn unknown_things_are_refused_by_name() {
     check("resv=nosuch", "InvalidReservation");
     check(
         "part=nosuch",
-        "InvalidPartition: invalid partition specified: nosuch",
+        "InvalidPartition: no partition nosuch",
     );
     check(
         "part=small,nosuch",
-        "InvalidPartition: invalid partition specified: nosuch",
+        "InvalidPartition: no partition nosuch",
     );
     check("part=smt,batch gres=gpu:1 mem=1", "ok");
 }

@@ -9,7 +9,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "AccountingStorageBackupHost", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStorageEnforce", default: "none", unit: "", standing: Known },
     Parameter { name: "AccountingStorageHost", default: "localhost", unit: "", standing: Known },
-    Parameter { name: "AccountingStorageExternalHost", default: "", unit: "", standing: Computed },
+    Parameter { name: "AccountingStorageExternalHost", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStorageParameters", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStoragePort", default: "6819", unit: "", standing: Known },
     Parameter { name: "AccountingStorageTRES", default: "cpu,mem,energy,node,billing,fs/disk,vmem,pages", unit: "", standing: Known },

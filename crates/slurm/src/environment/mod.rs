@@ -24,7 +24,7 @@ mod paths;
 mod requested;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use batch::{batch_environment, batch_fallbacks, batch_removals};
 pub use client::{

@@ -102,6 +102,8 @@ pub fn reason(job: &Job) -> String {
         _ if started && !matches!(job.reason, Reason::JobHeldUser | Reason::JobHeldAdmin) => {
             Reason::None.to_string()
         }
+        // Slurm 22.05 tells the end by a signal in the words of a failed launch.
+        _ if job.reason == Reason::RaisedSignal => Reason::JobLaunchFailure.to_string(),
         _ => job.reason.to_string(),
     }
 }

@@ -384,6 +384,7 @@ fn launch(
         append: options.files.open_mode == Some(OpenMode::Append),
         client_address: String::new(),
         client_cookie: String::new(),
+        client_process: (String::new(), 0),
         pty: None,
         kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
         mpi: options.step.mpi.clone().unwrap_or_else(|| "none".to_owned()),

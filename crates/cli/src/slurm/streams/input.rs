@@ -1,5 +1,6 @@
 //! Standard input of a step: read here, given to all tasks or to one.
 
+use std::fs::File;
 use std::io::Read;
 
 use muster_runtime::wire::ALL_RANKS;
@@ -40,16 +41,19 @@ impl InputTo {
     }
 }
 
-/// Reads standard input on a thread of its own; an empty chunk is its end. The channel stays silent for nobody.
-pub(super) fn open(to: InputTo) -> mpsc::Receiver<(u32, Vec<u8>)> {
+/// Reads standard input, or `file` in its place, on a thread of its own; an empty chunk is its end. The channel stays silent for nobody.
+pub(super) fn open(to: InputTo, file: Option<File>) -> mpsc::Receiver<(u32, Vec<u8>)> {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     if to != InputTo::Nobody {
         // A read from a terminal cannot be interrupted; the thread ends with the process.
         std::thread::spawn(move || {
             let mut buffer = vec![0; CHUNK_BYTES];
-            let mut stdin = std::io::stdin().lock();
+            let mut source: Box<dyn Read> = match file {
+                Some(file) => Box::new(file),
+                None => Box::new(std::io::stdin().lock()),
+            };
             loop {
-                let count = stdin.read(&mut buffer).unwrap_or(0);
+                let count = source.read(&mut buffer).unwrap_or(0);
                 if sender.blocking_send((to.rank(), buffer[..count].to_vec())).is_err() || count == 0 {
                     return;
                 }

@@ -61,6 +61,8 @@ pub(crate) struct Presentation {
     pub ranks_shown: RanksShown,
     /// Who gets standard input.
     pub input: InputTo,
+    /// What is read in place of the client's own standard input.
+    pub input_file: Option<std::fs::File>,
     /// `--kill-on-bad-exit`: the first bad end ends the step.
     pub kill_on_bad_exit: bool,
     /// `--wait`: the step ends so long after the first end of a task; `None` for never.
@@ -148,14 +150,14 @@ impl Streams {
     pub(crate) async fn attend(
         self,
         step: &StepFacts,
-        presentation: Presentation,
+        mut presentation: Presentation,
         mut wishes: mpsc::Receiver<Wish>,
         over: impl Future<Output = ()>,
     ) -> anyhow::Result<StepEnd> {
         let (sender, mut frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender));
+        let mut input = input::open(presentation.input, presentation.input_file.take());
         let mut stage = Stage::new(step, presentation);
-        let mut input = input::open(stage.input);
         tokio::pin!(over);
         while stage.nodes_finished < step.nodes {
             tokio::select! {

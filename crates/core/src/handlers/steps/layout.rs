@@ -71,7 +71,8 @@ fn place(rooms: &[Room<'_>], request: &StepRequest) -> Result<(Vec<u32>, Vec<Uni
 fn usable_shares<'a>(cluster: &Cluster, shares: &'a [NodeShare], request: &StepRequest) -> Result<Vec<&'a NodeShare>, NoRoom> {
     let named = |list: &Option<Name>| -> Result<BTreeSet<NodeIndex>, NoRoom> {
         let names = list.as_deref().map_or(Ok(Vec::new()), hostlist::expand);
-        let invalid = || NoRoom::Never(Refusal::from(RefusalCode::InvalidNodeName));
+        // To a step a node that nobody knows is one that its job does not have.
+        let invalid = || NoRoom::from(RefusalCode::StepTooLarge);
         names.map_err(|_| invalid())?.iter().map(|name| cluster.node_index.get(&**name).copied().ok_or_else(invalid)).collect()
     };
     let required = named(&request.nodes_required)?;

@@ -246,6 +246,7 @@ pub(crate) fn step(
             append: false,
             client_address: format!("127.0.0.1:{port}"),
             client_cookie: String::new(),
+            client_process: (String::new(), 0),
             pty: None,
             kill_on_bad_exit: false,
             mpi: String::new(),

@@ -5,7 +5,7 @@
 
 mod allocation;
 mod batch;
-pub(super) mod fixture;
+pub(crate) mod fixture;
 mod paths;
 mod step;
 

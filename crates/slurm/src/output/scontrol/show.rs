@@ -255,12 +255,28 @@ fn config(answers: &Answers, context: &Context) -> String {
         "Configuration data as of {}\n",
         time_text::standard(context.now, &context.zone)
     );
+    let mut parameters: Vec<(&str, String)> = Vec::new();
     for (key, value) in &answers.cluster.parameters {
+        parameters.extend(computed_before(key, answers, context));
+        parameters.push((key, value.clone()));
+    }
+    for (key, value) in parameters {
         text.push_str(&format!("{key:<23} = {value}\n"));
     }
     text.push('\n');
     text.push_str(&up(answers));
     text
+}
+
+/// Rows that no configuration holds, where they stand: before the row `key`.
+fn computed_before(key: &str, answers: &Answers, context: &Context) -> Option<(&'static str, String)> {
+    let (name, value) = match (key, &answers.pong) {
+        ("BurstBufferType", Some(pong)) => ("BOOT_TIME", time_text::standard(pong.started, &context.zone)),
+        ("NodeFeaturesPlugins", Some(pong)) => ("NEXT_JOB_ID", pong.job_id_next.to_string()),
+        ("SrunEpilog", _) => ("SLURM_VERSION", super::super::VERSION.to_owned()),
+        _ => return None,
+    };
+    answers.cluster.parameter(name).is_none().then_some((name, value))
 }
 
 /// Finds the entity of `show ENTITY [ID]`, or `show ENTITY=ID`; `arguments` do not contain `show` itself.

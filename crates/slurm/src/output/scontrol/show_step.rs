@@ -57,10 +57,12 @@ pub fn print(step: &Step, job: &Job, context: &Context, one_line: bool) -> Strin
         .as_ref()
         .filter(|_| counted)
         .and_then(|launch| launch.client_address.rsplit_once(':'));
-    record.line(format!(
-        "SrunHost:Pid={}:0",
-        client.map_or(NULL, |(host, _)| host)
-    ));
+    let process = step.launch.as_ref().filter(|_| counted).map(|launch| &launch.client_process);
+    record.line(match (process, client) {
+        (Some((host, pid)), _) if !host.is_empty() => format!("SrunHost:Pid={host}:{pid}"),
+        (_, Some((host, _))) => format!("SrunHost:Pid={host}:0"),
+        _ => format!("SrunHost:Pid={NULL}:0"),
+    });
     if counted {
         record.optional(
             "TresPerNode",

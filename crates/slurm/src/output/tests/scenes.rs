@@ -35,6 +35,8 @@ impl Scene {
             pid: 1,
             version: "22.05.8".into(),
             now: Timestamp(0),
+            started: Timestamp(0),
+            job_id_next: 1,
         }
     }
 }

@@ -1,0 +1,356 @@
+//! What users and operators do to jobs, nodes and partitions, as a script of commands: text in, text out.
+//!
+//! Node `n1` and `n2` have 4 CPUs each and are up; partition `main` has both. `start JOB` plays a scheduler that
+//! gives the job one CPU of `n1`. Job numbers begin with 1.
+
+use std::sync::Arc;
+
+use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId};
+use muster_model::config::ClusterConfig;
+use muster_model::fact::StoredState;
+use muster_model::ids::{JobId, NodeIndex};
+use muster_model::job::{Job, JobKind};
+use muster_model::node::NodeReport;
+use muster_model::partition::PartitionState;
+use muster_model::planning::{Plan, PlannedShare, PlannedStart};
+use muster_model::request::{
+    Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, PartitionChanges,
+};
+use muster_model::resources::{Megabytes, ResourceRequest};
+use muster_model::time::{TimeLimit, Timestamp};
+use muster_testkit::builders;
+
+struct Stage {
+    cluster: Cluster,
+    seconds: i64,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let config = ClusterConfig {
+            nodes: vec![builders::node_config("n1", 4), builders::node_config("n2", 4)],
+            partitions: vec![builders::partition("main", 0..2)],
+            shown: vec![("Licenses".to_owned(), "matlab:4".to_owned())],
+            ..ClusterConfig::default()
+        };
+        let mut out = Outcome::default();
+        let cluster = Cluster::restore(config, StoredState::default(), Timestamp::from_seconds(1), &mut out);
+        let mut stage = Stage { cluster, seconds: 1 };
+        for node in [NodeIndex(0), NodeIndex(1)] {
+            let report = NodeReport::default();
+            let connected =
+                AgentReport::Connected { hardware: None, report, launch_sequence_seen: 0, units: Vec::new() };
+            stage.step(Event::Agent(node, connected));
+        }
+        stage
+    }
+
+    fn step(&mut self, event: Event) -> Outcome {
+        self.seconds += 1;
+        let mut out = Outcome::default();
+        self.cluster.step(Timestamp::from_seconds(self.seconds), event, &mut out);
+        assert_eq!(muster_core::invariants::broken(&self.cluster), Vec::<String>::new());
+        out
+    }
+
+    /// Does `command` as the user `uid`; `ok` or the refusal.
+    fn ask(&mut self, uid: u32, command: Command) -> String {
+        let event =
+            Event::Command { request: RequestId(1), identity: builders::identity(uid), command: Box::new(command) };
+        let out = self.step(event);
+        let reply = out.effects.into_iter().find_map(|effect| match effect {
+            Effect::Reply { result, .. } => Some(result),
+            _ => None,
+        });
+        match reply {
+            Some(Ok(_)) => "ok".to_owned(),
+            Some(Err(refusal)) => refusal.to_string(),
+            None => "no reply".to_owned(),
+        }
+    }
+
+    fn job(&self, id: u32) -> Arc<Job> {
+        self.cluster.read_view().jobs.get(&JobId(id)).cloned().unwrap_or_else(|| panic!("no job {id}"))
+    }
+
+    fn start(&mut self, id: u32) {
+        let job = self.job(id);
+        let share =
+            PlannedShare { node: NodeIndex(0), cpus: 1, memory: Megabytes(0), gres: Vec::new(), tasks: 1 };
+        let start = PlannedStart {
+            job_id: job.id,
+            restart: job.restart,
+            task_index: None,
+            partition: "main".into(),
+            shares: vec![share],
+        };
+        self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));
+    }
+
+    /// One line of a script; what it says.
+    fn line(&mut self, line: &str) -> String {
+        let (uid, line) = match line.strip_prefix("user ") {
+            Some(rest) => (1001, rest),
+            None => (0, line),
+        };
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let id = rest.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        let target = JobTarget::job(JobId(id));
+        match verb {
+            "submit" => {
+                let mut spec = builders::spec(ResourceRequest::default());
+                spec.identity = builders::identity(uid);
+                spec.kind = JobKind::Batch;
+                self.ask(uid, Command::Submit(Box::new(spec)))
+            }
+            "start" => {
+                self.start(id);
+                self.show(id)
+            }
+            "hold" => self.ask(uid, Command::Hold { target, as_user: false }),
+            "release" => self.ask(uid, Command::Release(target)),
+            "suspend" => self.ask(uid, Command::Suspend(target)),
+            "resume" => self.ask(uid, Command::Resume(target)),
+            "requeue" => self.ask(uid, Command::Requeue { target, hold: false, special_exit: false }),
+            "requeuehold" => self.ask(uid, Command::Requeue { target, hold: true, special_exit: false }),
+            "special" => self.ask(uid, Command::Requeue { target, hold: true, special_exit: true }),
+            "cancel" => {
+                let cancel =
+                    Cancel { target, signal: None, batch_only: false, full: false, states: Vec::new() };
+                self.ask(uid, Command::Cancel(cancel))
+            }
+            "clean" => {
+                let restart = self.job(id).cleaning.as_ref().map(|cleaning| cleaning.restart).unwrap_or_default();
+                let cleaned = AgentReport::JobCleaned { job_id: JobId(id), restart };
+                self.step(Event::Agent(NodeIndex(0), cleaned));
+                self.show(id)
+            }
+            "update" => self.ask(uid, Command::UpdateJob { target, changes: Box::new(changes(rest)) }),
+            "node" => self.node(uid, rest),
+            "partition" => self.partition(uid, rest),
+            "show" => self.show(id),
+            other => panic!("unknown line {other}"),
+        }
+    }
+
+    fn show(&self, id: u32) -> String {
+        let job = self.job(id);
+        let detail = job.reason_detail.as_deref().unwrap_or("-");
+        let held = if job.priority == 0 { " held" } else { "" };
+        let special = if job.special_exit { " special" } else { "" };
+        format!("{} {} {detail}{held}{special}", job.state, job.reason)
+    }
+
+    fn node(&mut self, uid: u32, words: &str) -> String {
+        let (name, change) = words.split_once(' ').unwrap_or((words, ""));
+        let mut changes = NodeChanges::default();
+        match change.split_once('=') {
+            Some(("drain", reason)) => {
+                changes.state = Some(NodeTransition::Drain);
+                changes.reason = Some(reason.into());
+            }
+            Some(("comment", text)) => changes.comment = Some(text.into()),
+            _ => changes.state = Some(NodeTransition::Resume),
+        }
+        let said = self.ask(uid, Command::UpdateNodes { nodes: name.into(), changes });
+        let view = self.cluster.read_view();
+        let node = view.nodes.iter().find(|node| &**node.name() == name);
+        let comment = node.and_then(|node| node.comment.clone()).unwrap_or_else(|| "-".into());
+        format!("{said}, drain {}, comment {comment}", node.is_some_and(|node| node.drain))
+    }
+
+    fn partition(&mut self, uid: u32, words: &str) -> String {
+        let (verb, name) = words.split_once(' ').unwrap_or((words, ""));
+        let name: muster_model::ids::Name = name.into();
+        let one = |changes: PartitionChanges, create: bool| Command::ChangePartition {
+            name: name.clone(),
+            changes: Box::new(changes),
+            create,
+        };
+        let command = match verb {
+            "create" => one(PartitionChanges { nodes: Some("n2".into()), ..PartitionChanges::default() }, true),
+            "default" => one(PartitionChanges { default: Some(true), ..PartitionChanges::default() }, false),
+            "down" => one(PartitionChanges { state: Some(PartitionState::Down), ..PartitionChanges::default() }, false),
+            "nosuchnode" => one(PartitionChanges { nodes: Some("x1".into()), ..PartitionChanges::default() }, false),
+            _ => Command::DeletePartition { name: name.clone() },
+        };
+        let said = self.ask(uid, command);
+        let view = self.cluster.read_view();
+        let each = view.partitions.iter().map(|partition| {
+            let mark = if partition.default { "*" } else { "" };
+            format!("{}{mark}={}", partition.name, partition.nodes.len())
+        });
+        format!("{said}, {}", each.collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn changes(words: &str) -> JobChanges {
+    let none = JobChanges::default;
+    let (_, setting) = words.split_once(' ').unwrap_or((words, ""));
+    match setting.split_once('=').unwrap_or((setting, "")) {
+        ("features", value) => JobChanges { constraint: Some(value.into()), ..none() },
+        ("nodes", value) => JobChanges { nodes_required: Some(value.into()), ..none() },
+        ("licenses", value) => JobChanges { licenses: Some(value.into()), ..none() },
+        ("partition", value) => JobChanges { partition: Some(value.into()), ..none() },
+        ("reservation", value) => JobChanges { reservation: Some(value.into()), ..none() },
+        ("cpus", value) => JobChanges { cpus: value.parse().ok(), ..none() },
+        ("priority", value) => JobChanges { priority: value.parse().ok(), ..none() },
+        ("limit", value) => JobChanges { time_limit: TimeLimit::parse(value), ..none() },
+        ("end", value) => JobChanges { end_time: value.parse().ok().map(Timestamp::from_seconds), ..none() },
+        (other, _) => panic!("unknown setting {other}"),
+    }
+}
+
+/// Runs a script: each line is `COMMAND => WHAT IT SAYS`.
+#[track_caller]
+fn check(script: &str) {
+    let mut stage = Stage::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (command, expected) = line.split_once(" => ").unwrap_or((line, "ok"));
+        assert_eq!(stage.line(command), expected, "{command}");
+    }
+}
+
+#[test]
+fn a_running_job_can_be_held_for_when_it_comes_back() {
+    check(
+        "submit
+         start 1 => RUNNING None -
+         hold 1
+         show 1 => RUNNING JobHeldAdmin - held
+         release 1
+         show 1 => RUNNING None -
+         hold 1
+         requeue 1
+         clean 1 => PENDING JobHeldAdmin - held
+         release 1",
+    );
+}
+
+#[test]
+fn finished_jobs_cannot_be_held() {
+    check(
+        "submit
+         cancel 1
+         hold 1 => Job has already finished
+         release 1 => Job has already finished
+         suspend 1 => Job/step already completing or completed
+         hold 7 => Invalid job id specified",
+    );
+}
+
+#[test]
+fn suspending_twice_is_no_error_and_resuming_twice_is() {
+    check(
+        "submit
+         suspend 1 => Job is pending execution
+         start 1 => RUNNING None -
+         user suspend 1 => Access/permission denied
+         suspend 1
+         suspend 1
+         show 1 => SUSPENDED None -
+         resume 1
+         resume 1 => Job is not suspended
+         suspend 9 => Unexpected message received",
+    );
+}
+
+#[test]
+fn a_job_put_back_and_held_says_so() {
+    check(
+        "submit
+         requeuehold 1 => Job is pending execution
+         start 1 => RUNNING None -
+         requeuehold 1
+         clean 1 => PENDING JobHeldAdmin job requeued in held state held
+         release 1
+         show 1 => PENDING BeginTime -",
+    );
+    check(
+        "submit
+         start 1 => RUNNING None -
+         special 1
+         clean 1 => PENDING JobHeldAdmin job requeued in held state held special
+         release 1
+         show 1 => PENDING BeginTime -",
+    );
+}
+
+#[test]
+fn strangers_are_told_in_slurms_words() {
+    check(
+        "submit
+         user hold 1 => Invalid user id
+         user release 1 => Invalid user id
+         user update 1 limit=5 => Invalid user id
+         user cancel 1 => Access/permission denied
+         user requeue 1 => Access/permission denied
+         user node n1 drain=x => Invalid user id, drain false, comment -
+         user partition down main => Invalid user id, main*=2",
+    );
+}
+
+#[test]
+fn owners_cannot_order_the_queue() {
+    check(
+        "user submit
+         user update 1 priority=100 => Changes to job priority are not persistent, change nice instead
+         user update 1 priority=4000000000 => Access/permission denied
+         user update 1 limit=5",
+    );
+}
+
+#[test]
+fn what_an_update_names_must_exist() {
+    check(
+        "submit
+         update 1 features=nosuch => Invalid feature specification
+         update 1 nodes=n9 => Invalid node name specified
+         update 1 nodes=n2
+         update 1 licenses=nosuch:1 => Invalid license specification
+         update 1 licenses=matlab:1
+         update 1 partition=main,nosuch => Invalid partition name specified
+         update 1 reservation=r => Requested reservation is invalid
+         update 1 cpus=1000 => CPU count specification invalid
+         update 1 cpus=4
+         update 1 end=900 => Job is not running",
+    );
+}
+
+#[test]
+fn a_running_job_keeps_its_size() {
+    check(
+        "submit
+         start 1 => RUNNING None -
+         update 1 cpus=2 => Job is no longer pending execution
+         update 1 nodes=n2 => Invalid node name specified
+         update 1 licenses=matlab:1
+         update 1 end=900",
+    );
+}
+
+#[test]
+fn nodes_can_be_drained_resumed_and_remarked_upon() {
+    check(
+        "node n1 resume => Invalid node state specified, drain false, comment -
+         node n1 drain=disk => ok, drain true, comment -
+         node n1 comment=hello => ok, drain true, comment hello
+         node n1 resume => ok, drain false, comment hello
+         node n1 comment= => ok, drain false, comment -",
+    );
+}
+
+#[test]
+fn partitions_come_and_go() {
+    check(
+        "partition create small => ok, main*=2 small=1
+         partition create small => Invalid partition name specified, main*=2 small=1
+         partition default small => ok, main=2 small*=1
+         partition nosuchnode small => Invalid node name specified, main=2 small*=1
+         submit
+         partition delete small => Partition is in use, main=2 small*=1
+         cancel 1
+         partition delete small => ok, main=2
+         partition delete small => Invalid partition name specified, main=2",
+    );
+}

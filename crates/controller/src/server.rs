@@ -12,9 +12,10 @@ use muster_proto::agent_link_server::AgentLinkServer;
 use muster_proto::controller_server::ControllerServer;
 use muster_sched::Planner;
 use muster_store::{History, SqliteHistory, SqliteStore, Store};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tracing::info;
 
@@ -137,10 +138,9 @@ async fn serve(options: &ControllerOptions, api: ApiService, link: LinkService) 
         .add_service(api)
         .serve_with_incoming_shutdown(UnixListenerStream::new(local), stopped(stop.clone()));
     let remote = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
         .add_service(link)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(remote), stopped(stop.clone()));
+        .serve_with_incoming_shutdown(prompt(remote), stopped(stop.clone()));
     // Long streams (agents, watchers) end by themselves only when the other side goes; they are cut here.
     tokio::select! {
         result = async { tokio::try_join!(local, remote) } => drop(result?),
@@ -148,6 +148,12 @@ async fn serve(options: &ControllerOptions, api: ApiService, link: LinkService) 
     }
     drop(std::fs::remove_file(&options.socket));
     Ok(())
+}
+
+/// Connections of agents that send each message at once. Otherwise a launch waits up to 40 ms for the answer to the message
+/// before it, since both sides hold back for each other.
+fn prompt(listener: TcpListener) -> impl Stream<Item = std::io::Result<TcpStream>> {
+    TcpListenerStream::new(listener).map(|connection| connection.inspect(|stream| drop(stream.set_nodelay(true))))
 }
 
 /// The socket that every local user may connect to; the kernel tells who they are.

@@ -306,6 +306,8 @@ refusals! {
     InvalidQos = 2066 "Invalid qos specification",
     /// Dependency on an unknown job, or on itself.
     Dependency = 2038 "Job dependency problem",
+    /// Jobs would wait for each other for ever.
+    CircularDependency = 2071 "Circular job dependency",
     /// Limit missing or beyond the partition's.
     InvalidTimeLimit = 2051 "Requested time limit is invalid (missing or exceeds some limit)",
     /// No such feature.

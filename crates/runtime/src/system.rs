@@ -22,7 +22,14 @@ pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 /// No file that is open now stays open in programs that are executed, but for the standard streams.
 pub(crate) fn keep_from_children() {
     // SAFETY: only sets a flag of descriptors.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
     if result < 0 {
         // Before Linux 5.11 one by one.
         let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();

@@ -136,12 +136,7 @@ fn partitions_of(fleet: &Fleet, spec: &JobSpec) -> Result<Vec<u32>, Refusal> {
         return Ok(vec![default]);
     }
     let index = |name: &Name| {
-        let unknown = || {
-            Refusal::new(
-                RefusalCode::InvalidPartition,
-                format!("no partition {name}"),
-            )
-        };
+        let unknown = || Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}"));
         fleet.partition_named(name).ok_or_else(unknown)
     };
     spec.partitions.iter().map(index).collect()

@@ -29,6 +29,8 @@ struct Ended {
     usage: Usage,
     never_ran: bool,
     out_of_memory: bool,
+    /// The only record of it was on a disk that is gone. The controller may have been told before.
+    lost: bool,
 }
 
 impl Truth {
@@ -38,6 +40,7 @@ impl Truth {
             usage: report.usage,
             never_ran: report.failure.is_some(),
             out_of_memory: report.out_of_memory,
+            lost: false,
         };
         self.ended.insert((node, key), ended);
     }
@@ -45,7 +48,9 @@ impl Truth {
     /// A disk is gone, and with it what only it knew.
     pub(crate) fn ends_lost(&mut self, node: NodeIndex, keys: impl Iterator<Item = UnitKey>) {
         for key in keys {
-            self.ended.remove(&(node, key));
+            if let Some(ended) = self.ended.get_mut(&(node, key)) {
+                ended.lost = true;
+            }
         }
     }
 
@@ -149,6 +154,9 @@ impl World {
         let key = UnitKey { job_id: step.job_id, restart: step.restart, step: step.step_id };
         let ends: Vec<Option<&Ended>> = step.layout.iter().map(|on| self.truth.ended.get(&(on.node, key))).collect();
         let says = || format!("step {key} is said to be {} with {} after {:?}, but ended as {ends:?}", step.state, step.exit, step.usage);
+        if ends.iter().flatten().any(|end| end.lost) {
+            return None;
+        }
         let all_known = ends.iter().all(Option::is_some);
         let succeeded = ends.iter().all(|end| end.is_some_and(|end| end.exit.is_success() && !end.never_ran));
         if (step.state == JobState::Completed) != succeeded {

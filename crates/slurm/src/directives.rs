@@ -59,9 +59,13 @@ pub fn read(script: &str, file_name: &str) -> Result<Directives, Fault> {
         };
         let words = words_of(rest, file_name, index + 1)?;
         // Nothing after this word is an option of the first part.
-        let part = words.iter().position(|word| word == "hetjob" || word == "packjob");
+        let part = words
+            .iter()
+            .position(|word| word == "hetjob" || word == "packjob");
         directives.heterogeneous |= part.is_some();
-        directives.words.extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
+        directives
+            .words
+            .extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
     }
     Ok(directives)
 }
@@ -208,7 +212,14 @@ mod tests {
                 directives.foreign,
                 directives.heterogeneous
             ),
-            (1, BTreeMap::from([(Dialect::Pbs, vec!["-N".to_owned(), "x".to_owned()]), (Dialect::Lsf, vec!["-J".to_owned(), "y".to_owned()])]), true)
+            (
+                1,
+                BTreeMap::from([
+                    (Dialect::Pbs, vec!["-N".to_owned(), "x".to_owned()]),
+                    (Dialect::Lsf, vec!["-J".to_owned(), "y".to_owned()])
+                ]),
+                true
+            )
         );
     }
 

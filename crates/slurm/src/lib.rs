@@ -20,3 +20,6 @@ pub mod grammar;
 pub mod options;
 pub mod output;
 pub mod submit;
+
+#[cfg(test)]
+mod documented;

@@ -56,7 +56,9 @@ impl Wanted<'_> {
     /// Submits the job and waits until it runs.
     pub(super) async fn get(&self, client: &Client) -> Result<Held, CliExit> {
         let (job_id, mut news) = self.submit(client).await?;
-        let deadline = self.immediate.map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
+        let deadline = self
+            .immediate
+            .map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
         let waiting = self.wait_until_running(job_id, &mut news);
         let job = match deadline {
             None => tokio::select! {
@@ -67,9 +69,13 @@ impl Wanted<'_> {
                 Ok(job) => job?,
                 Err(_) => {
                     drop(client.command(&Command::Cancel(cancel(job_id))).await);
-                    let mut exit = end::error(self.program(), "Unable to allocate resources: Requested nodes are busy");
+                    let mut exit = end::error(
+                        self.program(),
+                        "Unable to allocate resources: Requested nodes are busy",
+                    );
                     if self.command == options::Command::Salloc {
-                        exit.stderr.push_str(&format!("salloc: Job allocation {job_id} has been revoked.\n"));
+                        exit.stderr
+                            .push_str(&format!("salloc: Job allocation {job_id} has been revoked.\n"));
                     }
                     return Err(exit);
                 }
@@ -79,14 +85,29 @@ impl Wanted<'_> {
     }
 
     async fn submit(&self, client: &Client) -> Result<(JobId, Patient), CliExit> {
-        let context = serde_json::to_vec(self.context).map_err(|error| end::error(self.program(), &error.to_string()))?;
-        let blobs = Blobs { script: None, context: Some(context) };
-        let command = Command::Submit(Box::new(self.spec.clone()));
-        let job_id = match client.command_with(&command, blobs).await.map_err(|error| self.failed(&error))? {
-            Answer::Submitted(job_id) => job_id,
-            other => return Err(end::error(self.program(), &format!("unexpected answer of the controller: {other:?}"))),
+        let context = serde_json::to_vec(self.context)
+            .map_err(|error| end::error(self.program(), &error.to_string()))?;
+        let blobs = Blobs {
+            script: None,
+            context: Some(context),
         };
-        let news = Patient::listen(client, job_id, true).await.map_err(|error| self.failed(&error))?;
+        let command = Command::Submit(Box::new(self.spec.clone()));
+        let job_id = match client
+            .command_with(&command, blobs)
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
+            Answer::Submitted(job_id) => job_id,
+            other => {
+                return Err(end::error(
+                    self.program(),
+                    &format!("unexpected answer of the controller: {other:?}"),
+                ));
+            }
+        };
+        let news = Patient::listen(client, job_id, true)
+            .await
+            .map_err(|error| self.failed(&error))?;
         Ok((job_id, news))
     }
 
@@ -127,8 +148,15 @@ impl Wanted<'_> {
                     if self.command == options::Command::Salloc {
                         self.say(&format!("Job allocation {job_id} has been revoked."));
                     }
-                    let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
-                    return Err(end::error(self.program(), &format!("{what}: Job/step already completing or completed")));
+                    let what = if self.command == options::Command::Srun {
+                        "Unable to allocate resources"
+                    } else {
+                        "Job submit/allocate failed"
+                    };
+                    return Err(end::error(
+                        self.program(),
+                        &format!("{what}: Job/step already completing or completed"),
+                    ));
                 }
             }
         }
@@ -142,7 +170,11 @@ impl Wanted<'_> {
         } else {
             format!("salloc: Job allocation {job_id} has been revoked.\nsalloc: Job aborted due to signal\n")
         };
-        CliExit { stdout: String::new(), stderr, code: 1 }
+        CliExit {
+            stdout: String::new(),
+            stderr,
+            code: 1,
+        }
     }
 
     /// What to say when the controller refuses or cannot be asked.
@@ -152,7 +184,11 @@ impl Wanted<'_> {
             let exit_error = std::env::var("SLURM_EXIT_ERROR").ok();
             return CliExit::new(self.command, &[], &fault, exit_error.as_deref());
         }
-        let what = if self.command == options::Command::Srun { "Unable to allocate resources" } else { "Job submit/allocate failed" };
+        let what = if self.command == options::Command::Srun {
+            "Unable to allocate resources"
+        } else {
+            "Job submit/allocate failed"
+        };
         end::error(self.program(), &format!("{what}: {}", ask::reason(error)))
     }
 }
@@ -175,13 +211,21 @@ pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) 
 }
 
 fn cancel(job_id: JobId) -> Cancel {
-    Cancel { target: JobTarget::job(job_id), signal: None, batch_only: false, full: false, states: Vec::new() }
+    Cancel {
+        target: JobTarget::job(job_id),
+        signal: None,
+        batch_only: false,
+        full: false,
+        states: Vec::new(),
+    }
 }
 
 /// Returns when the user or the system asks this process to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -24,14 +24,19 @@ pub(super) fn cancel(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let resolved = targets::resolve(cluster, &cancel.target)?;
-    for id in resolved.records.iter().chain(resolved.waiting_tasks.iter().map(|(id, _)| id)) {
+    for id in resolved
+        .records
+        .iter()
+        .chain(resolved.waiting_tasks.iter().map(|(id, _)| id))
+    {
         if let Some(job) = cluster.jobs.get(id) {
             authorisation::may_control_job(identity, job)?;
         }
     }
     let by = Some(identity.uid);
     let wanted = |job: &Job| cancel.states.is_empty() || cancel.states.contains(&job.state);
-    let ends = cancel.signal.is_none() || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
+    let ends = cancel.signal.is_none()
+        || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
     if let Some((array_id, tasks)) = resolved.waiting_tasks {
         let concerns = cluster.jobs.get(&array_id).is_some_and(|job| wanted(job));
@@ -40,10 +45,16 @@ pub(super) fn cancel(
                 end_pending(cluster, now, task, by, out);
             }
         }
-        outcome = if ends || !concerns { Ok(()) } else { Err(RefusalCode::JobPending.into()) };
+        outcome = if ends || !concerns {
+            Ok(())
+        } else {
+            Err(RefusalCode::JobPending.into())
+        };
     }
     for id in resolved.records {
-        let Some(job) = cluster.jobs.get(&id).cloned() else { continue };
+        let Some(job) = cluster.jobs.get(&id).cloned() else {
+            continue;
+        };
         if !wanted(&job) {
             outcome = Ok(());
             continue;
@@ -58,7 +69,13 @@ pub(super) fn cancel(
     outcome
 }
 
-fn end(cluster: &mut Cluster, now: Timestamp, job: Arc<Job>, by: Option<u32>, out: &mut Outcome) -> Result<(), Refusal> {
+fn end(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: Arc<Job>,
+    by: Option<u32>,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
     match job.state {
         // A job on its way back to the queue is ended where it stands; its nodes go on cleaning.
         JobState::Pending => {
@@ -77,7 +94,13 @@ fn end(cluster: &mut Cluster, now: Timestamp, job: Arc<Job>, by: Option<u32>, ou
 }
 
 /// Ends a job that holds nothing.
-pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
+pub(super) fn end_pending(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    mut job: Job,
+    by: Option<u32>,
+    out: &mut Outcome,
+) {
     job.state = JobState::Cancelled;
     job.cancelled_by = by;
     job.end_time = Some(now);
@@ -103,6 +126,8 @@ fn signal(job: &Job, cancel: &Cancel, out: &mut Outcome) -> Result<(), Refusal> 
         JobState::Running | JobState::Suspended => {}
         // Only a signal was asked for; a waiting job has nobody to receive it.
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        // Slurm looks for receivers among jobs that have not ended.
+        _ if !job.completing => return Err(RefusalCode::InvalidJobId.into()),
         _ => return Err(RefusalCode::AlreadyDone.into()),
     }
     let scope = match (cancel.batch_only, cancel.full) {
@@ -115,9 +140,24 @@ fn signal(job: &Job, cancel: &Cancel, out: &mut Outcome) -> Result<(), Refusal> 
 }
 
 /// Sends a signal to units of a running job on all its nodes.
-pub(super) fn send_signal(job: &Job, step: Option<StepId>, signal: u8, scope: SignalScope, out: &mut Outcome) {
+pub(super) fn send_signal(
+    job: &Job,
+    step: Option<StepId>,
+    signal: u8,
+    scope: SignalScope,
+    out: &mut Outcome,
+) {
     for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-        out.send(share.node, NodeCommand::Signal { job_id: job.id, restart: job.restart, step, signal, scope });
+        out.send(
+            share.node,
+            NodeCommand::Signal {
+                job_id: job.id,
+                restart: job.restart,
+                step,
+                signal,
+                scope,
+            },
+        );
     }
 }
 
@@ -129,7 +169,9 @@ fn signal_or_end_step(
     by: Option<u32>,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    let Some(step) = cluster.steps.get(&(job.id, step_id)).cloned() else { return Err(RefusalCode::InvalidJobId.into()) };
+    let Some(step) = cluster.steps.get(&(job.id, step_id)).cloned() else {
+        return Err(RefusalCode::InvalidJobId.into());
+    };
     match signal {
         Some(signal) => send_signal(job, Some(step_id), signal, SignalScope::All, out),
         None => {
@@ -144,19 +186,48 @@ fn signal_or_end_step(
 }
 
 /// Ends one step; its nodes report the end of its tasks as usual.
-pub(super) fn end_step(cluster: &mut Cluster, job: &Job, step: &muster_model::step::Step, cause: EndCause, out: &mut Outcome) {
+pub(super) fn end_step(
+    cluster: &mut Cluster,
+    job: &Job,
+    step: &muster_model::step::Step,
+    cause: EndCause,
+    out: &mut Outcome,
+) {
     clean_step(job, step, cause, ending::kill_wait_ms(cluster), out);
 }
 
-fn clean_step(job: &Job, step: &muster_model::step::Step, cause: EndCause, kill_wait_ms: u32, out: &mut Outcome) {
+fn clean_step(
+    job: &Job,
+    step: &muster_model::step::Step,
+    cause: EndCause,
+    kill_wait_ms: u32,
+    out: &mut Outcome,
+) {
     for node in &step.nodes_left {
         let (job_id, restart) = (job.id, step.restart);
-        out.send(*node, NodeCommand::Clean { job_id, restart, step: Some(step.step_id), kill_wait_ms, cause: Some(cause) });
+        out.send(
+            *node,
+            NodeCommand::Clean {
+                job_id,
+                restart,
+                step: Some(step.step_id),
+                kill_wait_ms,
+                cause: Some(cause),
+            },
+        );
     }
 }
 
 /// Ends a job because of the system rather than a user.
-pub(super) fn end_by_system(cluster: &mut Cluster, now: Timestamp, job_id: JobId, state: JobState, reason: Reason, cause: EndCause, out: &mut Outcome) {
+pub(super) fn end_by_system(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job_id: JobId,
+    state: JobState,
+    reason: Reason,
+    cause: EndCause,
+    out: &mut Outcome,
+) {
     let mut end = End::new(state, reason);
     end.cause = Some(cause);
     ending::end_job(cluster, now, job_id, end, out);

@@ -1,5 +1,8 @@
 //! Whether a pending job may be considered at all: held, begin time, dependencies.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use muster_model::array::TaskSet;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind, DependencyState};
 use muster_model::ids::JobId;
@@ -28,9 +31,18 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
         return;
     }
     settle_dependencies(cluster, now, job);
-    let never = job.dependencies.all.iter().any(|dependency| dependency.state == DependencyState::Failed);
+    let never = job
+        .dependencies
+        .all
+        .iter()
+        .any(|dependency| dependency.state == DependencyState::Failed);
     let hopeless = if job.dependencies.any_is_enough {
-        !job.dependencies.is_empty() && job.dependencies.all.iter().all(|dependency| dependency.state == DependencyState::Failed)
+        !job.dependencies.is_empty()
+            && job
+                .dependencies
+                .all
+                .iter()
+                .all(|dependency| dependency.state == DependencyState::Failed)
     } else {
         never
     };
@@ -39,7 +51,14 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
         job.eligible_time = None;
         // A job held since its launch failed too often goes on saying so.
         if hold != Hold::Admin || job.reason != Reason::JobHoldMaxRequeue {
-            set_reason(job, if hold == Hold::User { Reason::JobHeldUser } else { Reason::JobHeldAdmin });
+            set_reason(
+                job,
+                if hold == Hold::User {
+                    Reason::JobHeldUser
+                } else {
+                    Reason::JobHeldAdmin
+                },
+            );
         }
     } else if hopeless {
         job.eligible_time = None;
@@ -114,9 +133,15 @@ fn settle_dependencies(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
 
 fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) -> Verdict {
     if dependency.kind == DependencyKind::Singleton {
-        return if singleton_is_blocked(cluster, job) { Verdict::Waiting } else { Verdict::Satisfied };
+        return if singleton_is_blocked(cluster, job) {
+            Verdict::Waiting
+        } else {
+            Verdict::Satisfied
+        };
     }
-    let Some(target) = dependency.job else { return Verdict::Satisfied };
+    let Some(target) = dependency.job else {
+        return Verdict::Satisfied;
+    };
     let index = match (dependency.kind, dependency.task_index, job.task_index()) {
         (DependencyKind::AfterCorr, None, own) => own,
         (_, index, _) => index,
@@ -127,7 +152,13 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
         return judge_task(cluster, now, target, index, dependency);
     }
     if cluster.arrays.contains_key(&target) {
-        return judge_array(cluster, now, target, dependency, matches!(job.array, Some(ArrayRole::Waiting { .. })));
+        return judge_array(
+            cluster,
+            now,
+            target,
+            dependency,
+            matches!(job.array, Some(ArrayRole::Waiting { .. })),
+        );
     }
     match cluster.jobs.get(&target) {
         Some(target) => judge_job(now, target, dependency),
@@ -139,8 +170,17 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
 }
 
 /// One task of an array; an index that the array does not have is as a job that has left the memory.
-fn judge_task(cluster: &Cluster, now: Timestamp, array: JobId, index: u32, dependency: &Dependency) -> Verdict {
-    let started = cluster.array_tasks.get(&array).and_then(|tasks| tasks.get(&index));
+fn judge_task(
+    cluster: &Cluster,
+    now: Timestamp,
+    array: JobId,
+    index: u32,
+    dependency: &Dependency,
+) -> Verdict {
+    let started = cluster
+        .array_tasks
+        .get(&array)
+        .and_then(|tasks| tasks.get(&index));
     if let Some(task) = started.and_then(|id| cluster.jobs.get(id)) {
         return judge_job(now, task, dependency);
     }
@@ -160,8 +200,16 @@ fn waiting_tasks(cluster: &Cluster, array: JobId) -> Option<(&Job, &TaskSet)> {
 }
 
 /// An array as a whole. `for_tasks`: the job that waits stands for tasks that will be judged one by one.
-fn judge_array(cluster: &Cluster, now: Timestamp, array: JobId, dependency: &Dependency, for_tasks: bool) -> Verdict {
-    let Some(info) = cluster.arrays.get(&array) else { return Verdict::Satisfied };
+fn judge_array(
+    cluster: &Cluster,
+    now: Timestamp,
+    array: JobId,
+    dependency: &Dependency,
+    for_tasks: bool,
+) -> Verdict {
+    let Some(info) = cluster.arrays.get(&array) else {
+        return Verdict::Satisfied;
+    };
     let waiting = waiting_tasks(cluster, array).map(|(record, _)| record);
     let tasks_wait = waiting.is_some_and(|record| !record.state.is_final());
     let failed = info.any_failed || waiting.is_some_and(|record| record.state.is_final());
@@ -181,7 +229,11 @@ fn judge_array(cluster: &Cluster, now: Timestamp, array: JobId, dependency: &Dep
 fn all_started(cluster: &Cluster, now: Timestamp, array: JobId, dependency: &Dependency) -> Verdict {
     let mut latest = None;
     let tasks = cluster.array_tasks.get(&array);
-    for task in tasks.into_iter().flat_map(|tasks| tasks.values()).filter_map(|id| cluster.jobs.get(id)) {
+    for task in tasks
+        .into_iter()
+        .flat_map(|tasks| tasks.values())
+        .filter_map(|id| cluster.jobs.get(id))
+    {
         match judge_job(now, task, dependency) {
             Verdict::WaitingUntil(at) => latest = latest.max(Some(at)),
             Verdict::Satisfied => {}
@@ -199,11 +251,17 @@ fn judge_job(now: Timestamp, target: &Job, dependency: &Dependency) -> Verdict {
             _ => {
                 let from = target.start_time.or(target.end_time).unwrap_or(now);
                 let due = from + Span::from_minutes(dependency.delay_minutes.into());
-                if due <= now { Verdict::Satisfied } else { Verdict::WaitingUntil(due) }
+                if due <= now {
+                    Verdict::Satisfied
+                } else {
+                    Verdict::WaitingUntil(due)
+                }
             }
         },
         _ if !ended => Verdict::Waiting,
-        DependencyKind::AfterOk | DependencyKind::AfterCorr if target.state == JobState::Completed => Verdict::Satisfied,
+        DependencyKind::AfterOk | DependencyKind::AfterCorr if target.state == JobState::Completed => {
+            Verdict::Satisfied
+        }
         DependencyKind::AfterOk | DependencyKind::AfterCorr => Verdict::Never,
         DependencyKind::AfterNotOk if target.state == JobState::Completed => Verdict::Never,
         _ => Verdict::Satisfied,
@@ -212,22 +270,89 @@ fn judge_job(now: Timestamp, target: &Job, dependency: &Dependency) -> Verdict {
 
 /// Another job of the same user and name runs, or waits with a lower number.
 fn singleton_is_blocked(cluster: &Cluster, job: &Job) -> bool {
+    ahead_in_name(cluster, job).next().is_some()
+}
+
+/// Jobs that a job with a `singleton` dependency waits for. Tasks of one array do not wait for each other.
+fn ahead_in_name<'a>(cluster: &'a Cluster, job: &Job) -> impl Iterator<Item = &'a Arc<Job>> {
     let (uid, name, id) = name_key(job);
+    let array = job.array_job_id();
     let of_name = (uid, name.clone(), JobId(0))..=(uid, name, JobId(u32::MAX));
-    let others = cluster.named.range(of_name).filter_map(|(_, _, id)| cluster.jobs.get(id));
+    let others = cluster
+        .named
+        .range(of_name)
+        .filter_map(|(_, _, id)| cluster.jobs.get(id));
     others
-        .filter(|other| other.id != id && other.array_job_id().is_none_or(|array| Some(array) != job.array_job_id()))
-        .any(|other| other.id < id || other.holds_resources())
+        .filter(move |other| other.id != id && other.array_job_id().is_none_or(|other| Some(other) != array))
+        .filter(move |other| other.id < id || other.holds_resources())
+}
+
+/// Whether `job` would wait for itself, directly or by way of others, if it had these dependencies.
+pub(super) fn is_circular(cluster: &Cluster, job: &Job, dependencies: &Dependencies) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut to_visit = waited_for(cluster, job, dependencies);
+    while let Some(id) = to_visit.pop() {
+        if id == job.id {
+            return true;
+        }
+        if seen.insert(id)
+            && let Some(other) = cluster
+                .jobs
+                .get(&id)
+                .filter(|other| other.state == JobState::Pending)
+        {
+            to_visit.extend(waited_for(cluster, other, &other.dependencies));
+        }
+    }
+    false
+}
+
+/// Records that a job with these dependencies waits for.
+fn waited_for(cluster: &Cluster, job: &Job, dependencies: &Dependencies) -> Vec<JobId> {
+    let mut records = Vec::new();
+    for dependency in dependencies
+        .all
+        .iter()
+        .filter(|dependency| dependency.state == DependencyState::Unfulfilled)
+    {
+        match (dependency.job, dependency.task_index) {
+            (None, _) => records.extend(ahead_in_name(cluster, job).map(|other| other.id)),
+            (Some(target), Some(index)) => {
+                let task = cluster
+                    .array_tasks
+                    .get(&target)
+                    .and_then(|tasks| tasks.get(&index));
+                records.push(task.copied().unwrap_or(target));
+            }
+            (Some(target), None) => {
+                records.push(target);
+                records.extend(
+                    cluster
+                        .array_tasks
+                        .get(&target)
+                        .into_iter()
+                        .flat_map(|tasks| tasks.values()),
+                );
+            }
+        }
+    }
+    records
 }
 
 /// Has all jobs looked at again that wait for `target` (a job that started, ended or was cleaned), before the event is
 /// over.
 pub(crate) fn target_changed(cluster: &mut Cluster, target: &Job) {
     let array = target.array_job_id().filter(|array| *array != target.id);
-    let waiting: Vec<JobId> =
-        std::iter::once(target.id).chain(array).filter_map(|id| cluster.dependents.get(&id)).flatten().copied().collect();
+    let waiting: Vec<JobId> = std::iter::once(target.id)
+        .chain(array)
+        .filter_map(|id| cluster.dependents.get(&id))
+        .flatten()
+        .copied()
+        .collect();
     for job_id in &waiting {
-        let Some(job) = cluster.jobs.get(job_id).cloned() else { continue };
+        let Some(job) = cluster.jobs.get(job_id).cloned() else {
+            continue;
+        };
         match target.task_index() {
             Some(index) if corresponds(&job, index) && !array_is_finished(cluster, target.array_job_id()) => {
                 cluster.to_correspond.insert((*job_id, index));
@@ -248,8 +373,11 @@ fn array_is_finished(cluster: &Cluster, array: Option<JobId>) -> bool {
 
 /// Whether task `index` of a waiting array waits for a corresponding task.
 fn corresponds(job: &Job, index: u32) -> bool {
-    let waits = |dependency: &Dependency| dependency.kind == DependencyKind::AfterCorr && dependency.task_index.is_none();
-    matches!(&job.array, Some(ArrayRole::Waiting { tasks }) if tasks.contains(index)) && job.dependencies.all.iter().any(waits)
+    let waits = |dependency: &Dependency| {
+        dependency.kind == DependencyKind::AfterCorr && dependency.task_index.is_none()
+    };
+    matches!(&job.array, Some(ArrayRole::Waiting { tasks }) if tasks.contains(index))
+        && job.dependencies.all.iter().any(waits)
 }
 
 /// Has all tasks of a waiting array looked at that wait for a corresponding task.
@@ -257,7 +385,9 @@ pub(super) fn correspond_all(cluster: &mut Cluster, job: &Job) {
     if let Some(ArrayRole::Waiting { tasks }) = &job.array
         && tasks.first().is_some_and(|first| corresponds(job, first))
     {
-        cluster.to_correspond.extend(tasks.iter().map(|index| (job.id, index)));
+        cluster
+            .to_correspond
+            .extend(tasks.iter().map(|index| (job.id, index)));
     }
 }
 
@@ -276,15 +406,27 @@ pub(crate) fn evaluate_touched(cluster: &mut Cluster, now: Timestamp, out: &mut 
 
 /// Gives a waiting task a record of its own as soon as its fate differs from that of the others.
 fn split_if_decided(cluster: &mut Cluster, now: Timestamp, job_id: JobId, index: u32, out: &mut Outcome) {
-    let Some(record) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && corresponds(job, index)) else {
+    let Some(record) = cluster
+        .jobs
+        .get(&job_id)
+        .filter(|job| job.state == JobState::Pending && corresponds(job, index))
+    else {
         return;
     };
     let mut task = (**record).clone();
-    task.array = Some(ArrayRole::Task { array_job_id: job_id, task_index: index });
-    let decided = |dependency: &&Dependency| dependency.kind == DependencyKind::AfterCorr && dependency.state != DependencyState::Failed;
-    let decided = task.dependencies.all.iter().filter(decided).any(|dependency| {
-        !matches!(judge(cluster, now, &task, dependency), Verdict::Waiting)
+    task.array = Some(ArrayRole::Task {
+        array_job_id: job_id,
+        task_index: index,
     });
+    let decided = |dependency: &&Dependency| {
+        dependency.kind == DependencyKind::AfterCorr && dependency.state != DependencyState::Failed
+    };
+    let decided = task
+        .dependencies
+        .all
+        .iter()
+        .filter(decided)
+        .any(|dependency| !matches!(judge(cluster, now, &task, dependency), Verdict::Waiting));
     if decided && let Some(task) = targets::split_task(cluster, now, job_id, index, out) {
         let id = task.id;
         cluster.put_job(now, task, out);
@@ -294,11 +436,21 @@ fn split_if_decided(cluster: &mut Cluster, now: Timestamp, job_id: JobId, index:
 
 /// Looks again at one pending job, and puts it if something changed.
 pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(old) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending).cloned() else { return };
+    let Some(old) = cluster
+        .jobs
+        .get(&job_id)
+        .filter(|job| job.state == JobState::Pending)
+        .cloned()
+    else {
+        return;
+    };
     let mut job = (*old).clone();
     settle(cluster, now, &mut job);
     let kill = job.reason == Reason::DependencyNeverSatisfied
-        && job.spec.kill_on_invalid_dependency.unwrap_or(cluster.config.kill_invalid_dependency);
+        && job
+            .spec
+            .kill_on_invalid_dependency
+            .unwrap_or(cluster.config.kill_invalid_dependency);
     if kill {
         cancel::end_pending(cluster, now, job, None, out);
     } else if job != *old {
@@ -312,8 +464,15 @@ pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out
 
 /// After a restart: time has passed, and targets may have left the memory.
 pub(crate) fn evaluate_all(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
-    let waits = |job: &Job| job.state == JobState::Pending && (!job.dependencies.is_empty() || job.begin_time.is_some());
-    let pending: Vec<JobId> = cluster.jobs.values().filter(|job| waits(job)).map(|job| job.id).collect();
+    let waits = |job: &Job| {
+        job.state == JobState::Pending && (!job.dependencies.is_empty() || job.begin_time.is_some())
+    };
+    let pending: Vec<JobId> = cluster
+        .jobs
+        .values()
+        .filter(|job| waits(job))
+        .map(|job| job.id)
+        .collect();
     cluster.to_evaluate.extend(pending);
     evaluate_touched(cluster, now, out);
 }

@@ -65,6 +65,9 @@ fn check(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges
         if dependencies.all.iter().any(|dependency| dependency.job == Some(job.id)) {
             return Err(RefusalCode::Dependency.into());
         }
+        if dependency::is_circular(cluster, job, dependencies) {
+            return Err(RefusalCode::CircularDependency.into());
+        }
     }
     check_rights(identity, job, changes)
 }

@@ -77,6 +77,25 @@ fn what_no_node_has_is_refused_with_a_word_on_what() {
 }
 
 #[test]
+fn a_held_job_is_not_asked_yet_whether_it_can_run() {
+    for (request, expected) in [
+        ("c=17", "ok"),
+        ("mem=70000", "ok"),
+        ("part=nosuch", "InvalidPartition"),
+        ("gres=nosuch:1", "InvalidGres"),
+    ] {
+        let (view, mut job) = with_job(CLUSTER, request);
+        std::sync::Arc::make_mut(&mut job.spec).hold = true;
+        let refusal = Planner::new().check_feasible(&view, &job.spec).err();
+        assert_eq!(
+            refusal.map_or("ok".to_owned(), |refusal| format!("{:?}", refusal.code)),
+            expected,
+            "{request}"
+        );
+    }
+}
+
+#[test]
 fn what_no_set_of_nodes_has_is_refused() {
     for job in [
         "N=1 n=16 mem_per_cpu=5000",
@@ -121,14 +140,8 @@ fn unknown_things_are_refused_by_name() {
     check("L=matlab:abc", "InvalidLicense");
     check("L=matlab:1;foo:1 mem=1", "ok");
     check("resv=nosuch", "InvalidReservation");
-    check(
-        "part=nosuch",
-        "InvalidPartition: no partition nosuch",
-    );
-    check(
-        "part=small,nosuch",
-        "InvalidPartition: no partition nosuch",
-    );
+    check("part=nosuch", "InvalidPartition: no partition nosuch");
+    check("part=small,nosuch", "InvalidPartition: no partition nosuch");
     check("part=smt,batch gres=gpu:1 mem=1", "ok");
 }
 

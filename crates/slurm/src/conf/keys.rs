@@ -74,3 +74,13 @@ pub(super) fn standing(key: &str) -> Taken {
         None => Taken::Unknown,
     }
 }
+
+/// All parameters that are acted on, for the documentation.
+#[cfg(test)]
+pub(crate) fn acted_on() -> Vec<&'static str> {
+    let used = SHOWN.iter().filter(|parameter| parameter.standing == Standing::Used);
+    let mut names: Vec<&str> = used.map(|parameter| parameter.name).chain(ALSO_USED.iter().copied()).collect();
+    names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+    names.dedup();
+    names
+}

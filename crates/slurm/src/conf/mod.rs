@@ -26,6 +26,9 @@ pub use daemon::DaemonSettings;
 pub use error::ConfError;
 pub use lines::ReadFile;
 
+#[cfg(test)]
+pub(crate) use keys::acted_on;
+
 /// A configuration that has been read and checked.
 #[derive(Debug, Clone)]
 pub struct Loaded {

@@ -266,7 +266,7 @@ fn node_value(index: usize, node: &Node, cluster: &Cluster) -> Value {
         "reason_changed_at": seconds(node.reason.as_ref().map(|reason| reason.time)),
         "reason_set_by_user": node.reason.as_ref().map(|reason| reason.user.to_string()),
         "slurmd_start_time": report.agent_start_time.seconds(),
-        "slurmd_version": *report.version,
+        "slurmd_version": super::VERSION,
         "sockets": hardware.sockets,
         "state": base,
         "state_flags": flags,

@@ -10,7 +10,9 @@ use muster_model::job::Job;
 use super::resolve::Counts;
 use super::surroundings::Surroundings;
 use super::{gpus, job_spec};
-use crate::environment::{ClientFacts, StepClientFacts, combine, step_client_environment, step_client_fallbacks};
+use crate::environment::{
+    ClientFacts, StepClientFacts, combine, step_client_environment, step_client_fallbacks,
+};
 use crate::grammar::export;
 use crate::options::{Fault, SubmitOptions};
 
@@ -140,21 +142,30 @@ impl StepAdditions {
             cpus_per_task: resources.cpus_per_task,
             tasks_per_node: counts.tasks_per_node,
             threads_per_core: resources.threads_per_core,
-            distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
+            distribution: options
+                .placement
+                .distribution
+                .as_ref()
+                .map(|chosen| chosen.text.clone()),
             memory_given: job_spec::memory(options).is_some(),
             overcommit: resources.overcommit,
             label: options.step.label,
             gpu_bind: options.given.get("gpu-bind").map(|given| given.shown.clone()),
             gpus_per_task: gpus::sum(resources.gpus_per_task.as_ref()),
             tasks_per_gpu: resources.ntasks_per_gpu,
-            verbosity: i32::try_from(options.client.verbose).unwrap_or(i32::MAX).saturating_sub(quiet),
+            verbosity: i32::try_from(options.client.verbose)
+                .unwrap_or(i32::MAX)
+                .saturating_sub(quiet),
             export: options.process.export.clone(),
         }
     }
 
     /// The environment to send: `captured` with the additions over it. `job` is the one around, if there is one.
     pub fn over(&self, captured: &[String], client: &ClientFacts<'_>, job: Option<&Job>) -> Vec<String> {
-        let client = ClientFacts { export: self.export.as_deref(), ..*client };
+        let client = ClientFacts {
+            export: self.export.as_deref(),
+            ..*client
+        };
         let facts = StepClientFacts {
             allocation: job,
             tasks: self.tasks,
@@ -173,7 +184,12 @@ impl StepAdditions {
             verbosity: self.verbosity,
         };
         let fallbacks = step_client_fallbacks(&client, &facts);
-        combine(captured, &[], &fallbacks, &step_client_environment(&client, &facts))
+        combine(
+            captured,
+            &[],
+            &fallbacks,
+            &step_client_environment(&client, &facts),
+        )
     }
 }
 

@@ -43,6 +43,7 @@ pub fn build(
     around: &Surroundings<'_>,
 ) -> Result<JobSpec, Problem> {
     check_times(options, around)?;
+    check_lengths(options)?;
     if options.queue.nice.is_some_and(|nice| nice < 0) && !around.identity.is_operator() {
         return Err(RefusalCode::InvalidNice.into());
     }
@@ -102,6 +103,32 @@ pub fn build(
         rare: rare(options),
         run: None,
     })
+}
+
+/// Longest text of an option, in bytes, that a controller of Slurm takes.
+const TEXT_BYTES_MAX: usize = 1024;
+/// The same for paths.
+const PATH_BYTES_MAX: usize = 4096;
+
+fn check_lengths(options: &SubmitOptions) -> Result<(), Problem> {
+    let (names, files) = (&options.names, &options.files);
+    let texts = [
+        &names.job_name,
+        &names.account,
+        &names.partition,
+        &names.qos,
+        &names.reservation,
+        &names.wckey,
+        &names.comment,
+        &names.mail_user,
+        &options.placement.constraint,
+        &options.resources.licenses,
+    ];
+    let paths = [&files.chdir, &files.input, &files.output, &files.error];
+    let longer = |text: &Option<String>, max: usize| text.as_ref().is_some_and(|text| text.len() >= max);
+    let too_long =
+        texts.iter().any(|text| longer(text, TEXT_BYTES_MAX)) || paths.iter().any(|path| longer(path, PATH_BYTES_MAX));
+    if too_long { Err(RefusalCode::InvalidScript.into()) } else { Ok(()) }
 }
 
 fn identity(options: &SubmitOptions, around: &Surroundings<'_>) -> Identity {

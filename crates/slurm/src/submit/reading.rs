@@ -65,7 +65,10 @@ pub fn with_directives(
     })?;
     if directives.heterogeneous {
         let fault = Fault::error(1, "heterogeneous jobs are not supported yet");
-        return Err(Complaint { notices: options.notices, fault });
+        return Err(Complaint {
+            notices: options.notices,
+            fault,
+        });
     }
     Ok(options)
 }
@@ -99,7 +102,10 @@ fn apply_foreign(
     for (dialect, words) in directives.foreign.iter().filter(|_| !unwanted) {
         let translated = foreign::translate(*dialect, words);
         for unknown in &translated.unknown {
-            let text = format!("warning: {} {unknown} has no counterpart and does nothing", dialect.magic());
+            let text = format!(
+                "warning: {} {unknown} has no counterpart and does nothing",
+                dialect.magic()
+            );
             options.notices.push(Line::Info(text));
         }
         apply_directives(&translated.options, around, options)?;

@@ -6,12 +6,12 @@ use muster_model::resources::MemoryRequest;
 use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
 use muster_model::time::Span;
 
+use super::environment::StepAdditions;
 use super::exit::{CliExit, refused};
 use super::job_spec::{self, Subject};
 use super::resolve::{self, Counts, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
-use super::environment::StepAdditions;
 use super::{environment, gpus, multi_prog, reading};
 use crate::grammar::patterns;
 use crate::options::{self, Command, Fault, SubmitOptions};

@@ -13,7 +13,13 @@ const INTERRUPT: u8 = 2;
 const KILL: u8 = 9;
 
 /// Passes signals on until it is aborted. With `at_once` a single Ctrl-C reaches the tasks.
-pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks: u32, at_once: bool, pty: bool) {
+pub(super) async fn pass_on(
+    wishes: mpsc::Sender<Wish>,
+    step_name: String,
+    tasks: u32,
+    at_once: bool,
+    pty: bool,
+) {
     let kinds = [
         (SignalKind::hangup(), 1),
         (SignalKind::quit(), 3),
@@ -37,7 +43,9 @@ pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks
     if pty {
         tokio::spawn(follow_window(wishes.clone()));
     }
-    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return std::future::pending().await };
+    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else {
+        return std::future::pending().await;
+    };
     let mut last: Option<Instant> = None;
     let mut sent = 0;
     while interrupts.recv().await.is_some() {
@@ -45,7 +53,11 @@ pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks
         last = Some(Instant::now());
         if !twice && !at_once {
             eprintln!("srun: interrupt (one more within 1 sec to abort)");
-            let range = if tasks == 1 { "task 0".to_owned() } else { format!("tasks 0-{}", tasks - 1) };
+            let range = if tasks == 1 {
+                "task 0".to_owned()
+            } else {
+                format!("tasks 0-{}", tasks - 1)
+            };
             eprintln!("srun: StepId={step_name} {range}: running");
             continue;
         }
@@ -61,7 +73,9 @@ pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks
 
 /// Whoever terminates `srun` terminates its tasks at once.
 async fn end_when_asked(wishes: mpsc::Sender<Wish>) {
-    let Ok(mut requests) = signal(SignalKind::terminate()) else { return };
+    let Ok(mut requests) = signal(SignalKind::terminate()) else {
+        return;
+    };
     while requests.recv().await.is_some() {
         eprintln!("srun: forcing job termination");
         if wishes.send(Wish::End(KILL)).await.is_err() {
@@ -71,14 +85,18 @@ async fn end_when_asked(wishes: mpsc::Sender<Wish>) {
 }
 
 async fn tell_of_continuation() {
-    let Ok(mut continuations) = signal(SignalKind::from_raw(libc::SIGCONT)) else { return };
+    let Ok(mut continuations) = signal(SignalKind::from_raw(libc::SIGCONT)) else {
+        return;
+    };
     while continuations.recv().await.is_some() {
         eprintln!("srun: got SIGCONT");
     }
 }
 
 async fn follow_window(wishes: mpsc::Sender<Wish>) {
-    let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
+    let Ok(mut changes) = signal(SignalKind::window_change()) else {
+        return;
+    };
     while changes.recv().await.is_some() {
         let (rows, columns) = super::terminal::size();
         if wishes.send(Wish::WindowSize(rows, columns)).await.is_err() {

@@ -1,5 +1,6 @@
 //! `sacct`: what became of jobs and their steps, from the store.
 
+mod content;
 mod fields;
 mod filter;
 mod format;
@@ -15,6 +16,7 @@ use muster_model::state::JobState;
 use super::context::{Answers, Context, Environment, Outcome};
 use super::json;
 use super::states::Shown;
+pub use content::Wanted;
 use format::Format;
 use options::Options;
 use row::Row;

@@ -8,6 +8,7 @@ use super::super::getopt::{self, Item, Opt, Value, opt};
 use super::super::states::Shown;
 use super::super::time_text;
 use super::super::{VERSION_LINE, ids};
+use super::content::Content;
 use super::fields;
 use super::format::{self, Style};
 use super::row::Units;
@@ -122,6 +123,9 @@ const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Associations, 'x', "associations", Value::Needed),
 ];
 
+/// What `--usage` prints.
+const USAGE: &str = "Usage: sacct [options]\n\tUse --help for help\n";
+
 const HELP: &str = "sacct [OPTIONS]
   -a, --allusers           jobs of all users (the default for root)
   -A, --accounts=LIST      only of these accounts
@@ -168,6 +172,8 @@ pub struct Options {
     pub no_header: bool,
     /// `-X`.
     pub allocations_only: bool,
+    /// `-B`, `--env-vars`: shown instead of the table.
+    pub content: Option<Content>,
     /// `-D`.
     pub duplicates: bool,
     /// `-T`.
@@ -236,6 +242,7 @@ pub fn read(args: &[String], environment: &Environment, context: &Context) -> Re
         style: Style::Table,
         no_header: false,
         allocations_only: false,
+        content: None,
         duplicates: false,
         truncate: false,
         json: false,
@@ -361,17 +368,12 @@ fn apply(
                 "Invalid --whole-hetjob value \"{value}\". Valid values: [yes|no]."
             )));
         }
-        Key::Help => return Err(Outcome::success(HELP)),
-        Key::HelpFormat => return Err(Outcome::success(fields::help_format())),
-        Key::Usage => {
-            return Err(Outcome::success(
-                "Usage: sacct [options]\n\tUse --help for help\n",
-            ));
-        }
-        Key::Version => return Err(Outcome::success(VERSION_LINE)),
+        Key::Help | Key::HelpFormat | Key::Usage | Key::Version => return Err(Outcome::success(answer(key))),
         Key::Completion => return Err(Outcome::failure("Slurm job completion is disabled\n", 1)),
         Key::File => return Err(Outcome::failure(format!("{value} is not a valid file\n"), 1)),
-        Key::BatchScript | Key::EnvVars | Key::Associations | Key::Flags | Key::Reason | Key::Yaml => {
+        Key::BatchScript => options.content = Some(Content::Script),
+        Key::EnvVars => options.content = Some(Content::Environment),
+        Key::Associations | Key::Flags | Key::Reason | Key::Yaml => {
             let name = OPTIONS
                 .iter()
                 .find(|option| option.key == key)
@@ -384,6 +386,16 @@ fn apply(
         }
     }
     Ok(())
+}
+
+/// What the options print that ask for nothing else.
+fn answer(key: Key) -> String {
+    match key {
+        Key::Help => HELP.to_owned(),
+        Key::HelpFormat => fields::help_format(),
+        Key::Usage => USAGE.to_owned(),
+        _ => VERSION_LINE.to_owned(),
+    }
 }
 
 /// Brings together what depends on several words.

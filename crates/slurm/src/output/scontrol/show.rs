@@ -324,10 +324,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
 
 /// Entities that need no question, among them those that nothing stands behind yet.
 fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Outcome> {
-    const NOT_HERE: &[(&str, usize)] = &[
-        ("assoc_mgr", 2),
-        ("slurmd", 2),
-    ];
+    const NOT_HERE: &[(&str, usize)] = &[("assoc_mgr", 2), ("slurmd", 2)];
     /// Things that a cluster without them has none of.
     const NONE: &[(&str, usize)] = &[
         ("bbstat", 2),

@@ -25,7 +25,9 @@ pub fn print(answers: &Answers, name: Option<&str>, one_line: bool) -> String {
             let used = used.get(license).copied().unwrap_or(0);
             let free = total.saturating_sub(used);
             let between = if one_line { " " } else { "\n    " };
-            format!("LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved=0 Remote=no\n")
+            format!(
+                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved=0 Remote=no\n"
+            )
         })
         .collect()
 }

@@ -57,7 +57,11 @@ pub fn print(step: &Step, job: &Job, context: &Context, one_line: bool) -> Strin
         .as_ref()
         .filter(|_| counted)
         .and_then(|launch| launch.client_address.rsplit_once(':'));
-    let process = step.launch.as_ref().filter(|_| counted).map(|launch| &launch.client_process);
+    let process = step
+        .launch
+        .as_ref()
+        .filter(|_| counted)
+        .map(|launch| &launch.client_process);
     record.line(match (process, client) {
         (Some((host, pid)), _) if !host.is_empty() => format!("SrunHost:Pid={host}:{pid}"),
         (_, Some((host, _))) => format!("SrunHost:Pid={host}:0"),

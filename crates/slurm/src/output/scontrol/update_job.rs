@@ -191,7 +191,11 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
     if setting.operator.is_some() {
         return Err(not_supported(setting.word));
     }
-    if apply_text(changes, setting) || apply_resource(changes, setting)? || apply_shape(changes, setting)? || apply_shown(changes, setting) {
+    if apply_text(changes, setting)
+        || apply_resource(changes, setting)?
+        || apply_shape(changes, setting)?
+        || apply_shown(changes, setting)
+    {
         return Ok(None);
     }
     let value = setting.value;
@@ -226,7 +230,9 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
 fn point_in_time(value: &str, context: &Context) -> Result<Timestamp, Action> {
     time_point::parse(value, context.now, &context.zone).map_err(|position| {
         let at = position.0;
-        Action::complain(&format!("Invalid time specification (pos={at}): {value}\nNo changes specified\n"))
+        Action::complain(&format!(
+            "Invalid time specification (pos={at}): {value}\nNo changes specified\n"
+        ))
     })
 }
 
@@ -236,7 +242,13 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
     match () {
         () if setting.is("NumCPUs", 6) => {
             let least = value.split('-').next().unwrap_or_default();
-            changes.cpus = Some(least.parse().ok().filter(|cpus| *cpus > 0).ok_or_else(|| not_positive(value, "NumCPUs"))?);
+            changes.cpus = Some(
+                least
+                    .parse()
+                    .ok()
+                    .filter(|cpus| *cpus > 0)
+                    .ok_or_else(|| not_positive(value, "NumCPUs"))?,
+            );
         }
         () if setting.is("OverSubscribe", 5) || setting.is("Shared", 2) => {
             changes.sharing = Some(match () {
@@ -252,9 +264,14 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
                 () => return Err(complain("Contiguous", value)),
             });
         }
-        () if setting.is("MinCPUsNode", 4) => changes.cpus_per_node_min = Some(positive(value, "MinCPUsNode")?),
+        () if setting.is("MinCPUsNode", 4) => {
+            changes.cpus_per_node_min = Some(positive(value, "MinCPUsNode")?)
+        }
         () if setting.is("MinTmpDiskNode", 5) => {
-            let size = value.parse().map(Megabytes).map_err(|_| complain("MinTmpDiskNode", value))?;
+            let size = value
+                .parse()
+                .map(Megabytes)
+                .map_err(|_| complain("MinTmpDiskNode", value))?;
             changes.tmp_disk_min = Some(size);
         }
         () => return Ok(false),
@@ -352,11 +369,17 @@ fn apply_resource(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<boo
 }
 
 fn positive(value: &str, key: &str) -> Result<u32, Action> {
-    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| not_positive(value, key))
+    value
+        .parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| not_positive(value, key))
 }
 
 fn not_positive(value: &str, key: &str) -> Action {
-    Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\nscontrol: error: Invalid {key} value: {value}\n"))
+    Action::complain(&format!(
+        "scontrol: error: Invalid numeric value \"{value}\" for {key}.\nscontrol: error: Invalid {key} value: {value}\n"
+    ))
 }
 
 fn gres_requests(setting: &Setting<'_>) -> Result<Vec<GresRequest>, Action> {

@@ -295,7 +295,7 @@ pub static FIELDS: &[Field<Group>] = &[
                 if node.report.version.is_empty() {
                     "N/A".to_owned()
                 } else {
-                    node.report.version.to_string()
+                    super::super::VERSION.to_owned()
                 }
             },
             String::new(),

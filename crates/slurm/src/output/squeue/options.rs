@@ -335,7 +335,9 @@ fn list(value: &str) -> Option<Vec<String>> {
 fn apply(options: &mut Options, key: Key, value: String, context: &Context) -> Result<(), Outcome> {
     match key {
         Key::Account => options.accounts = list(&value),
-        Key::Array | Key::ArrayUnique => options.array = true,
+        Key::Array => options.array = true,
+        // In 22.05 it changes nothing where there is no federation.
+        Key::ArrayUnique => {}
         Key::FormatNames => options.columns = Columns::Names(value),
         Key::Format => options.columns = Columns::Letters(value),
         Key::Help => return Err(Outcome::success(HELP)),

@@ -32,6 +32,30 @@ fn sbatch(line: &str, expected: &str) {
 }
 
 #[test]
+fn texts_have_a_greatest_length() {
+    let long = |length: usize| format!("--comment={} ok.sh", "y".repeat(length));
+    sbatch(&long(1023), "N1 n1? c1");
+    sbatch(
+        &long(1024),
+        "sbatch: error: Batch job submission failed: Pathname of a file, directory or other parameter too long\nexit 1",
+    );
+}
+
+#[test]
+fn lines_of_other_systems_count_after_those_of_sbatch() {
+    let made = |line: &str, script: &str| {
+        let spec = sbatch_plan("", line, script).unwrap().spec;
+        let request = &spec.request;
+        format!("{} {} N{} n{}", spec.name, spec.partitions.join(","), request.nodes_min, request.tasks)
+    };
+    let script = "#!/bin/sh\n#PBS -N pbsname\n#PBS -l nodes=2:ppn=3\n#PBS -q batch\n#SBATCH -J sb\n";
+    assert_eq!(made("s.sh", script), "pbsname batch N2 n6");
+    assert_eq!(made("--ignore-pbs s.sh", script), "sb  N1 n1");
+    assert_eq!(made("-J cl s.sh", script), "cl batch N2 n6");
+    assert_eq!(made("s.sh", "#!/bin/sh\n#BSUB -J lsf -n 4 -q batch\n"), "lsf batch N1 n4");
+}
+
+#[test]
 fn counts_follow_from_each_other() {
     sbatch("ok.sh", "N1 n1? c1");
     sbatch("-N2 ok.sh", "N2-2 n2? c1");

@@ -171,19 +171,45 @@ fn streams_of_steps() {
 #[test]
 fn environment_of_a_step() {
     let job = crate::environment::tests::fixture::job(5);
-    let client = ClientFacts { work_dir: "/tmp/w", host_name: "vm", nice: 0, umask: 0o022, export: None };
+    let client = ClientFacts {
+        work_dir: "/tmp/w",
+        host_name: "vm",
+        nice: 0,
+        umask: 0o022,
+        export: None,
+    };
     let shown = |environment: &str, line: &str, job: Option<&Job>| {
         let plan = srun_plan(environment, line).unwrap();
         let mut shown = plan.environment.over(&plan.launch.environment, &client, job);
-        let told_by_all = ["PATH=", "SLURM_PRIO_PROCESS=", "SLURM_JOB_CPUS_PER_NODE_PACK_GROUP_0=", "SLURM_UMASK="];
+        let told_by_all = [
+            "PATH=",
+            "SLURM_PRIO_PROCESS=",
+            "SLURM_JOB_CPUS_PER_NODE_PACK_GROUP_0=",
+            "SLURM_UMASK=",
+        ];
         shown.retain(|pair| !told_by_all.iter().any(|name| pair.starts_with(name)));
         shown.join(" ")
     };
-    let within = |line: &str, expected: &str| assert_eq!(shown("A=outer SLURM_JOB_ID=5", line, Some(&job)), expected, "{line}");
-    within("x", "A=outer SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5 SRUN_DEBUG=3");
-    within("-n2 x", "A=outer SLURM_DISTRIBUTION=block SLURM_JOB_ID=5 SRUN_DEBUG=3");
+    let within = |line: &str, expected: &str| {
+        assert_eq!(
+            shown("A=outer SLURM_JOB_ID=5", line, Some(&job)),
+            expected,
+            "{line}"
+        )
+    };
+    within(
+        "x",
+        "A=outer SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5 SRUN_DEBUG=3",
+    );
+    within(
+        "-n2 x",
+        "A=outer SLURM_DISTRIBUTION=block SLURM_JOB_ID=5 SRUN_DEBUG=3",
+    );
     within("--export=NONE x", "SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5");
-    within("--export=A=1 -l x", "A=1 SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5 SLURM_LABELIO=1");
+    within(
+        "--export=A=1 -l x",
+        "A=1 SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5 SLURM_LABELIO=1",
+    );
     within(
         "--export=ALL,B=2 -m cyclic -J named -c2 x",
         "A=outer B=2 SLURM_CPUS_PER_TASK=2 SLURM_DISTRIBUTION=cyclic SLURM_JOB_ID=5 SLURM_JOB_NAME=named SRUN_DEBUG=3",

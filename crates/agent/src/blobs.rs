@@ -31,12 +31,7 @@ impl Blobs {
         if let Err(error) = prune(&dir) {
             tracing::warn!(%error, dir = %dir.display(), "cannot tidy up the cache of scripts");
         }
-        Blobs {
-            dir,
-            memory: HashMap::new(),
-            memory_bytes: 0,
-            uses: 0,
-        }
+        Blobs { dir, memory: HashMap::new(), memory_bytes: 0, uses: 0 }
     }
 
     /// The content, if it is here.
@@ -77,11 +72,7 @@ impl Blobs {
             self.memory_bytes -= old.len();
         }
         while self.memory_bytes > MEMORY_BYTES_MAX && self.memory.len() > 1 {
-            let oldest = self
-                .memory
-                .iter()
-                .min_by_key(|(_, (_, used))| *used)
-                .map(|(id, _)| id.clone());
+            let oldest = self.memory.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| id.clone());
             if let Some((content, _)) = oldest.and_then(|id| self.memory.remove(&id)) {
                 self.memory_bytes -= content.len();
             }
@@ -101,11 +92,7 @@ fn prune(dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let facts = entry.metadata()?;
-        files.push((
-            facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            facts.len(),
-            entry.path(),
-        ));
+        files.push((facts.modified().unwrap_or(SystemTime::UNIX_EPOCH), facts.len(), entry.path()));
     }
     files.sort();
     let mut bytes: u64 = files.iter().map(|(_, size, _)| size).sum();
@@ -134,10 +121,7 @@ mod tests {
         let id = id_of(b"#!/bin/sh\n");
         assert_eq!(Blobs::open(dir.path()).get(&id), None);
         Blobs::open(dir.path()).put(&id, b"#!/bin/sh\n");
-        assert_eq!(
-            Blobs::open(dir.path()).get(&id).as_deref(),
-            Some(&b"#!/bin/sh\n"[..])
-        );
+        assert_eq!(Blobs::open(dir.path()).get(&id).as_deref(), Some(&b"#!/bin/sh\n"[..]));
         fs::write(dir.path().join("blobs").join(&*id.0), "#!/b").unwrap();
         assert_eq!(Blobs::open(dir.path()).get(&id), None);
         assert!(!dir.path().join("blobs").join(&*id.0).exists());

@@ -56,10 +56,7 @@ enum End {
 impl Link {
     /// Keeps a connection until the controller asks the agent to end.
     pub(crate) async fn keep(mut self) -> anyhow::Result<()> {
-        self.wish
-            .wait_for(|wish| wish.is_ready)
-            .await
-            .context("the engine has ended")?;
+        self.wish.wait_for(|wish| wish.is_ready).await.context("the engine has ended")?;
         let mut retry = RETRY_MIN;
         let mut was_connected = true;
         for number in 1.. {
@@ -70,20 +67,13 @@ impl Link {
                     tracing::info!("connection to the controller ended, connecting again")
                 }
                 Err(error) if is_welcome || was_connected => {
-                    tracing::warn!(
-                        controller = self.controller,
-                        "no connection to the controller: {error:#}"
-                    );
+                    tracing::warn!(controller = self.controller, "no connection to the controller: {error:#}");
                 }
                 Err(error) => tracing::debug!("still no connection to the controller: {error:#}"),
             }
             let down = self.inputs.send(Input::LinkDown { number });
             down.map_err(|_| anyhow::anyhow!("the engine has ended"))?;
-            retry = if is_welcome {
-                RETRY_MIN
-            } else {
-                (retry * 2).min(RETRY_MAX)
-            };
+            retry = if is_welcome { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
             was_connected = is_welcome;
             sleep(retry + jitter(retry)).await;
         }
@@ -98,28 +88,13 @@ impl Link {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (outbound, queue) = mpsc::channel(SEND_QUEUE_SIZE);
-        let up = self.inputs.send(Input::LinkUp {
-            number,
-            outbound: outbound.clone(),
-        });
+        let up = self.inputs.send(Input::LinkUp { number, outbound: outbound.clone() });
         up.map_err(|_| anyhow::anyhow!("the engine has ended"))?;
-        let mut inbound = client
-            .link(ReceiverStream::new(queue))
-            .await
-            .map_err(refusal)?
-            .into_inner();
+        let mut inbound = client.link(ReceiverStream::new(queue)).await.map_err(refusal)?.into_inner();
         let welcome = welcome(&mut inbound).await?;
         *is_welcome = true;
-        tracing::info!(
-            controller = self.controller,
-            cluster = welcome.cluster_name,
-            "connected to the controller"
-        );
-        let heartbeats = heartbeats(
-            outbound,
-            Duration::from_millis(welcome.heartbeat_ms.into()),
-            self.start_time,
-        );
+        tracing::info!(controller = self.controller, cluster = welcome.cluster_name, "connected to the controller");
+        let heartbeats = heartbeats(outbound, Duration::from_millis(welcome.heartbeat_ms.into()), self.start_time);
         let mut wish = self.wish.clone();
         tokio::select! {
             end = self.receive(number, &mut inbound) => end,
@@ -148,9 +123,7 @@ impl Link {
                 Some(to_agent::Message::Shutdown(_)) => return Ok(End::Shutdown),
                 Some(message) => {
                     let input = Input::FromController { number, message };
-                    self.inputs
-                        .send(input)
-                        .map_err(|_| anyhow::anyhow!("the engine has ended"))?;
+                    self.inputs.send(input).map_err(|_| anyhow::anyhow!("the engine has ended"))?;
                 }
                 // Of a newer controller.
                 None => {}
@@ -161,12 +134,7 @@ impl Link {
 }
 
 async fn welcome(inbound: &mut Streaming<ToAgent>) -> anyhow::Result<Welcome> {
-    match inbound
-        .message()
-        .await
-        .map_err(refusal)?
-        .and_then(|message| message.message)
-    {
+    match inbound.message().await.map_err(refusal)?.and_then(|message| message.message) {
         Some(to_agent::Message::Welcome(welcome)) => Ok(welcome),
         _ => anyhow::bail!("the controller did not begin with a welcome"),
     }
@@ -183,9 +151,7 @@ async fn heartbeats(outbound: mpsc::Sender<FromAgent>, every: Duration, start_ti
         let Ok(report) = tokio::task::spawn_blocking(move || report::machine(start_time)).await else {
             continue;
         };
-        let heartbeat = FromAgent {
-            message: Some(from_agent::Message::Heartbeat(report)),
-        };
+        let heartbeat = FromAgent { message: Some(from_agent::Message::Heartbeat(report)) };
         if outbound.send(heartbeat).await.is_err() {
             return;
         }
@@ -202,8 +168,7 @@ fn refusal(status: tonic::Status) -> anyhow::Error {
 
 /// Up to a quarter of `time`, so that a thousand agents do not come back in the same millisecond.
 fn jitter(time: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     time / 4 * (nanos % 1000) / 1000
 }

@@ -26,24 +26,13 @@ const LAUNCH_WAIT: Duration = Duration::from_secs(10);
 /// Reads and sends until the end, an error, or the connection is gone.
 pub(crate) async fn send(wanted: OutputWanted, outputs: Outputs, sender: mpsc::Sender<FromAgent>) {
     let request_id = wanted.request_id;
-    let mut reading = Reading {
-        wanted,
-        outputs,
-        sender,
-    };
+    let mut reading = Reading { wanted, outputs, sender };
     let error = match reading.run().await {
         Ok(()) => String::new(),
         Err(error) => error,
     };
     // That the connection is gone is known to whoever asked.
-    let _ = reading
-        .send(OutputPart {
-            request_id,
-            end: true,
-            error,
-            ..OutputPart::default()
-        })
-        .await;
+    let _ = reading.send(OutputPart { request_id, end: true, error, ..OutputPart::default() }).await;
 }
 
 struct Reading {
@@ -76,11 +65,7 @@ impl Reading {
                 continue;
             }
             offset += part.len() as u64;
-            let part = OutputPart {
-                request_id: self.wanted.request_id,
-                data: part.into(),
-                ..OutputPart::default()
-            };
+            let part = OutputPart { request_id: self.wanted.request_id, data: part.into(), ..OutputPart::default() };
             if self.send(part).await.is_err() {
                 return Ok(());
             }
@@ -94,10 +79,7 @@ impl Reading {
                 Some(record) => return Ok(record),
                 None if self.wanted.follow && Instant::now() < deadline => self.pause().await?,
                 None => {
-                    return Err(format!(
-                        "this node knows of no output of job {}",
-                        self.wanted.job_id
-                    ));
+                    return Err(format!("this node knows of no output of job {}", self.wanted.job_id));
                 }
             }
         }
@@ -131,12 +113,7 @@ impl Reading {
     }
 
     async fn send(&self, part: OutputPart) -> Result<(), ()> {
-        self.sender
-            .send(FromAgent {
-                message: Some(from_agent::Message::OutputPart(part)),
-            })
-            .await
-            .map_err(drop)
+        self.sender.send(FromAgent { message: Some(from_agent::Message::OutputPart(part)) }).await.map_err(drop)
     }
 
     fn job_id(&self) -> JobId {

@@ -64,9 +64,7 @@ impl Outputs {
         if let Ok(file) = File::open(&path) {
             // A line may be torn, or of a newer version.
             let lines = BufReader::new(file).lines().map_while(Result::ok);
-            lines
-                .filter_map(|line| serde_json::from_str(&line).ok())
-                .for_each(|record| inner.remember(record));
+            lines.filter_map(|line| serde_json::from_str(&line).ok()).for_each(|record| inner.remember(record));
         }
         match inner.rewrite(&path) {
             Ok(file) => inner.file = Some(file),
@@ -74,9 +72,7 @@ impl Outputs {
                 tracing::warn!(%error, path = %path.display(), "cannot keep the list of output files")
             }
         }
-        Outputs {
-            inner: Arc::new(Mutex::new(inner)),
-        }
+        Outputs { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Notes a start of a job. Written with the next [`Outputs::flush`].
@@ -156,18 +152,8 @@ mod tests {
     use super::*;
 
     fn record(job: u32, output: &str) -> Record {
-        let user = UnitUser {
-            uid: 1,
-            gid: 2,
-            groups: vec![2, 3],
-        };
-        Record {
-            job_id: JobId(job),
-            restart: RestartCount(0),
-            user,
-            output: output.into(),
-            error: None,
-        }
+        let user = UnitUser { uid: 1, gid: 2, groups: vec![2, 3] };
+        Record { job_id: JobId(job), restart: RestartCount(0), user, output: output.into(), error: None }
     }
 
     #[test]
@@ -188,10 +174,6 @@ mod tests {
         assert_eq!(outputs.find(JobId(3), RestartCount(0)), None);
         outputs.add(record(4, "/d"));
         outputs.flush();
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap().lines().count(),
-            3,
-            "written anew, then continued"
-        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3, "written anew, then continued");
     }
 }

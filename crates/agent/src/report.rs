@@ -12,21 +12,13 @@ use crate::clock;
 
 /// A key as it travels.
 pub(crate) fn wire_key(key: UnitKey) -> wire::UnitKey {
-    wire::UnitKey {
-        job_id: key.job_id.0,
-        restart: key.restart.0,
-        step: key.step.to_string(),
-    }
+    wire::UnitKey { job_id: key.job_id.0, restart: key.restart.0, step: key.step.to_string() }
 }
 
 /// A key as it came; `None` when the step is none that this version knows.
 pub(crate) fn unit_key(key: &wire::UnitKey) -> Option<UnitKey> {
     let step = key.step.parse().ok()?;
-    Some(UnitKey {
-        job_id: JobId(key.job_id),
-        restart: RestartCount(key.restart),
-        step,
-    })
+    Some(UnitKey { job_id: JobId(key.job_id), restart: RestartCount(key.restart), step })
 }
 
 /// The report of an end, still without the word on whether the job is clean.
@@ -61,11 +53,7 @@ pub(crate) fn not_started(key: UnitKey, failure: impl Into<String>, node_at_faul
 /// The report of a unit that was ended before it came to run.
 pub(crate) fn ended_early(key: UnitKey, ranks: &[u32]) -> wire::UnitEnded {
     const TERM: u32 = 15;
-    let end = |rank: &u32| wire::TaskEnd {
-        rank: *rank,
-        signal: TERM,
-        ..wire::TaskEnd::default()
-    };
+    let end = |rank: &u32| wire::TaskEnd { rank: *rank, signal: TERM, ..wire::TaskEnd::default() };
     wire::UnitEnded {
         key: Some(wire_key(key)),
         tasks: ranks.iter().map(end).collect(),
@@ -93,11 +81,7 @@ fn is_nodes_fault(errno: i32) -> bool {
 
 /// The hardware as the hello carries it; empty where the configuration alone decides.
 pub(crate) fn hardware(is_wanted: bool, tmp_dir: &Path) -> Vec<u8> {
-    if is_wanted {
-        document::encode(&detect::hardware(tmp_dir))
-    } else {
-        Vec::new()
-    }
+    if is_wanted { document::encode(&detect::hardware(tmp_dir)) } else { Vec::new() }
 }
 
 /// The machine as it is now.
@@ -121,19 +105,8 @@ mod tests {
     use super::*;
 
     fn end(outcome: Outcome) -> wire::UnitEnded {
-        let key = UnitKey {
-            job_id: JobId(3),
-            restart: RestartCount(1),
-            step: StepId::Batch,
-        };
-        let task = TaskEnd {
-            rank: 0,
-            exit: ExitStatus::exited(7),
-            usage: Usage {
-                rss_kb_max: 9,
-                ..Usage::default()
-            },
-        };
+        let key = UnitKey { job_id: JobId(3), restart: RestartCount(1), step: StepId::Batch };
+        let task = TaskEnd { rank: 0, exit: ExitStatus::exited(7), usage: Usage { rss_kb_max: 9, ..Usage::default() } };
         unit_ended(&UnitEnd {
             key,
             outcome,
@@ -150,38 +123,19 @@ mod tests {
     #[test]
     fn ends_keep_what_the_controller_needs() {
         let ran = end(Outcome::Ran);
-        assert_eq!(
-            unit_key(ran.key.as_ref().unwrap()).unwrap().to_string(),
-            "3.1.batch"
-        );
-        assert_eq!(
-            (ran.tasks[0].code, ran.tasks[0].rss_kb_max, ran.failure.as_str()),
-            (7, 9, "")
-        );
+        assert_eq!(unit_key(ran.key.as_ref().unwrap()).unwrap().to_string(), "3.1.batch");
+        assert_eq!((ran.tasks[0].code, ran.tasks[0].rss_kb_max, ran.failure.as_str()), (7, 9, ""));
     }
 
     #[test]
     fn blame_goes_where_it_belongs() {
-        let blamed = |errno| {
-            end(Outcome::NotStarted {
-                message: "m".into(),
-                errno,
-            })
-            .node_at_fault
-        };
+        let blamed = |errno| end(Outcome::NotStarted { message: "m".into(), errno }).node_at_fault;
         assert!(!blamed(libc::ENOENT) && !blamed(libc::EACCES) && !blamed(libc::ENOSPC) && !blamed(0));
         assert!(blamed(libc::EAGAIN) && blamed(libc::ENOMEM));
     }
 
     #[test]
     fn steps_of_a_later_version_are_not_mistaken() {
-        assert_eq!(
-            unit_key(&wire::UnitKey {
-                job_id: 1,
-                restart: 0,
-                step: "dream".into()
-            }),
-            None
-        );
+        assert_eq!(unit_key(&wire::UnitKey { job_id: 1, restart: 0, step: "dream".into() }), None);
     }
 }

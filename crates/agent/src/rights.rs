@@ -15,37 +15,22 @@ pub(crate) fn open_as(user: &UnitUser, path: &Path) -> io::Result<File> {
     }
     // The rights of a thread of its own are changed; it ends with the file open, so nothing has to be undone.
     let (user, path): (UnitUser, PathBuf) = (user.clone(), path.to_owned());
-    let opening = std::thread::Builder::new()
-        .name("open as user".to_owned())
-        .spawn(move || {
-            take_over(&user)?;
-            open_regular(&path)
-        })?;
-    opening
-        .join()
-        .unwrap_or_else(|_| Err(io::Error::other("the thread that opens a file failed")))
+    let opening = std::thread::Builder::new().name("open as user".to_owned()).spawn(move || {
+        take_over(&user)?;
+        open_regular(&path)
+    })?;
+    opening.join().unwrap_or_else(|_| Err(io::Error::other("the thread that opens a file failed")))
 }
 
 /// Neither waits for the other end of a named pipe nor takes a terminal.
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("not a regular file"))
-    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
 /// Gives the calling thread, and only it, the groups and the file rights of `user`.
 fn take_over(user: &UnitUser) -> io::Result<()> {
-    let groups: &[u32] = if user.groups.is_empty() {
-        std::slice::from_ref(&user.gid)
-    } else {
-        &user.groups
-    };
+    let groups: &[u32] = if user.groups.is_empty() { std::slice::from_ref(&user.gid) } else { &user.groups };
     // SAFETY: raw system calls on numbers and on a slice that is as long as told. The C library's setgroups would
     // change all threads.
     unsafe {
@@ -75,19 +60,11 @@ mod tests {
         let path = dir.path().join("secret");
         std::fs::write(&path, "x").unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let own = UnitUser {
-            uid: nix::unistd::Uid::effective().as_raw(),
-            gid: 0,
-            groups: Vec::new(),
-        };
+        let own = UnitUser { uid: nix::unistd::Uid::effective().as_raw(), gid: 0, groups: Vec::new() };
         assert!(open_as(&own, &path).is_ok());
         assert!(open_as(&own, dir.path()).is_err(), "a directory is no output");
         if nix::unistd::Uid::effective().is_root() {
-            let nobody = UnitUser {
-                uid: 65534,
-                gid: 65534,
-                groups: Vec::new(),
-            };
+            let nobody = UnitUser { uid: 65534, gid: 65534, groups: Vec::new() };
             let error = open_as(&nobody, &path).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             assert!(open_as(&own, &path).is_ok(), "other threads keep their rights");

@@ -61,10 +61,7 @@ impl Stopper {
 
     /// Waits for `time`; `false` when it is time to end.
     fn pause(&self, time: Duration) -> bool {
-        let waiting = self
-            .shared
-            .1
-            .wait_timeout_while(self.lock(), time, |stopping| !stopping.is_wanted);
+        let waiting = self.shared.1.wait_timeout_while(self.lock(), time, |stopping| !stopping.is_wanted);
         !waiting.unwrap_or_else(PoisonError::into_inner).0.is_wanted
     }
 }
@@ -97,18 +94,8 @@ pub(crate) fn keep_connected(place: &Place, stopper: &Stopper, inputs: &Sender<I
 }
 
 fn serve(requests: RequestWriter, mut notices: NoticeReader, hello: Hello, inputs: &Sender<Input>) {
-    tracing::info!(
-        pid = hello.pid,
-        tracking = hello.tracking,
-        running = hello.running.len(),
-        "supervisor connected"
-    );
-    let mut open = inputs
-        .send(Input::SupervisorUp {
-            requests,
-            hello: Box::new(hello),
-        })
-        .is_ok();
+    tracing::info!(pid = hello.pid, tracking = hello.tracking, running = hello.running.len(), "supervisor connected");
+    let mut open = inputs.send(Input::SupervisorUp { requests, hello: Box::new(hello) }).is_ok();
     while open {
         open = match notices.next() {
             Ok(Some(notice)) => inputs.send(Input::Notice(notice)).is_ok(),

@@ -31,29 +31,18 @@ pub(crate) struct Users {
 impl Users {
     /// The user as whom processes of `identity` run.
     pub(crate) fn unit_user(&mut self, identity: &Identity) -> UnitUser {
-        UnitUser {
-            uid: identity.uid,
-            gid: identity.gid,
-            groups: self.groups(identity),
-        }
+        UnitUser { uid: identity.uid, gid: identity.gid, groups: self.groups(identity) }
     }
 
     /// What a login of `identity` begins with; `None` for a user that the node does not know.
     pub(crate) fn login(&mut self, identity: &Identity) -> Option<Login> {
-        if let Some((_, login)) = self
-            .logins
-            .get(&identity.uid)
-            .filter(|(at, _)| at.elapsed() < LIFE)
-        {
+        if let Some((_, login)) = self.logins.get(&identity.uid).filter(|(at, _)| at.elapsed() < LIFE) {
             return login.clone();
         }
-        let login = User::from_uid(Uid::from_raw(identity.uid))
-            .ok()
-            .flatten()
-            .map(|user| Login {
-                home: user.dir.to_string_lossy().into_owned(),
-                shell: user.shell.to_string_lossy().into_owned(),
-            });
+        let login = User::from_uid(Uid::from_raw(identity.uid)).ok().flatten().map(|user| Login {
+            home: user.dir.to_string_lossy().into_owned(),
+            shell: user.shell.to_string_lossy().into_owned(),
+        });
         if self.logins.len() >= USERS_MAX {
             self.logins.clear();
         }

@@ -29,18 +29,9 @@ impl Watermark {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Watermark> {
         let path = dir.join("launch-sequence");
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-        let is_new = file
-            .metadata()
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .len()
-            == 0;
+        let is_new = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.len() == 0;
         let places = [read(&file, 0), read(&file, 1)];
         let newest = places.iter().flatten().max().copied();
         ensure!(
@@ -49,11 +40,7 @@ impl Watermark {
             path.display()
         );
         let sequence = newest.unwrap_or(0);
-        Ok(Watermark {
-            file,
-            sequence,
-            place: u64::from(places[0] == Some(sequence)),
-        })
+        Ok(Watermark { file, sequence, place: u64::from(places[0] == Some(sequence)) })
     }
 
     /// The number that is durable.
@@ -65,8 +52,7 @@ impl Watermark {
     pub(crate) fn raise(&mut self, sequence: u64) -> std::io::Result<()> {
         if sequence > self.sequence {
             let text = format!("launch {sequence:020}\n");
-            self.file
-                .write_all_at(text.as_bytes(), self.place * PLACE_BYTES)?;
+            self.file.write_all_at(text.as_bytes(), self.place * PLACE_BYTES)?;
             self.file.sync_data()?;
             self.sequence = sequence;
             self.place = 1 - self.place;
@@ -98,12 +84,7 @@ mod tests {
         open().raise(u64::MAX).unwrap();
         let path = dir.path().join("launch-sequence");
         let bytes = std::fs::read(&path).unwrap();
-        let newest = if bytes
-            .windows(20)
-            .position(|part| part == u64::MAX.to_string().as_bytes())
-            .unwrap()
-            > 4096
-        {
+        let newest = if bytes.windows(20).position(|part| part == u64::MAX.to_string().as_bytes()).unwrap() > 4096 {
             4096
         } else {
             0
@@ -113,11 +94,6 @@ mod tests {
         std::fs::write(&path, &torn).unwrap();
         assert_eq!(open().sequence(), u64::MAX - 1);
         std::fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
-        assert!(
-            Watermark::open(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("damaged")
-        );
+        assert!(Watermark::open(dir.path()).unwrap_err().to_string().contains("damaged"));
     }
 }

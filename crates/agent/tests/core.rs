@@ -11,11 +11,7 @@ type TestEvent = Event<u32, i32>;
 type TestAction = Action<u32, i32>;
 
 fn key(job: u32, restart: u32, step: StepId) -> UnitKey {
-    UnitKey {
-        job_id: JobId(job),
-        restart: RestartCount(restart),
-        step,
-    }
+    UnitKey { job_id: JobId(job), restart: RestartCount(restart), step }
 }
 
 /// Reads `+7 5.0.batch` (launch 7), `+7! 5.0.batch` (a launch that ends the job), `-5.0`, `-5.0.3` (clean), `ack
@@ -25,10 +21,7 @@ fn event(line: &str) -> TestEvent {
     let unit = |text: &str| text.parse::<UnitKey>().unwrap();
     let start = |text: &str| {
         let (job, restart) = text.split_once('.').unwrap();
-        (
-            JobId(job.parse().unwrap()),
-            RestartCount(restart.parse().unwrap()),
-        )
+        (JobId(job.parse().unwrap()), RestartCount(restart.parse().unwrap()))
     };
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
@@ -40,28 +33,12 @@ fn event(line: &str) -> TestEvent {
             Event::Ended(unit(name), code.parse().unwrap())
         }
         "clean" if rest.matches('.').count() == 2 => {
-            let UnitKey {
-                job_id,
-                restart,
-                step,
-            } = unit(rest);
-            Event::Clean {
-                job_id,
-                restart,
-                step: Some(step),
-                kill_wait_ms: 3,
-                message: None,
-            }
+            let UnitKey { job_id, restart, step } = unit(rest);
+            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms: 3, message: None }
         }
         "clean" => {
             let (job_id, restart) = start(rest);
-            Event::Clean {
-                job_id,
-                restart,
-                step: None,
-                kill_wait_ms: 3,
-                message: Some("bye".into()),
-            }
+            Event::Clean { job_id, restart, step: None, kill_wait_ms: 3, message: Some("bye".into()) }
         }
         "signal" => {
             let (name, scope) = rest.split_once(' ').unwrap();
@@ -71,44 +48,23 @@ fn event(line: &str) -> TestEvent {
                 _ => Scope::All,
             };
             let (job_id, restart) = start(name);
-            Event::Signal {
-                job_id,
-                restart,
-                step: None,
-                signal: 10,
-                scope,
-            }
+            Event::Signal { job_id, restart, step: None, signal: 10, scope }
         }
         "pause" | "resume" => {
             let (job_id, restart) = start(rest);
-            Event::Pause {
-                job_id,
-                restart,
-                resume: verb == "resume",
-            }
+            Event::Pause { job_id, restart, resume: verb == "resume" }
         }
         "supervisor" => {
-            let lists: Vec<Vec<UnitKey>> = rest
-                .split('/')
-                .map(|list| list.split_whitespace().map(unit).collect())
-                .collect();
+            let lists: Vec<Vec<UnitKey>> =
+                rest.split('/').map(|list| list.split_whitespace().map(unit).collect()).collect();
             let ends = lists[1].iter().map(|key| (*key, 0)).collect();
-            Event::Supervisor {
-                running: lists[0].clone(),
-                ends,
-                lost: lists[2].clone(),
-            }
+            Event::Supervisor { running: lists[0].clone(), ends, lost: lists[2].clone() }
         }
         launch => {
             let number = launch.strip_prefix('+').unwrap();
             let ends_job = number.ends_with('!');
             let sequence = number.trim_end_matches('!').parse().unwrap();
-            Event::Launch {
-                sequence,
-                key: unit(rest),
-                ends_job,
-                launch: 0,
-            }
+            Event::Launch { sequence, key: unit(rest), ends_job, launch: 0 }
         }
     }
 }
@@ -116,26 +72,14 @@ fn event(line: &str) -> TestEvent {
 fn text(action: &TestAction) -> String {
     match action {
         Action::Start(key, _) => format!("start {key}"),
-        Action::Signal {
-            key,
-            signal,
-            reach: Reach::All,
-        } => format!("signal {key} {signal}"),
-        Action::Signal {
-            key,
-            signal,
-            reach: Reach::Tasks,
-        } => format!("signal {key} {signal} tasks"),
+        Action::Signal { key, signal, reach: Reach::All } => format!("signal {key} {signal}"),
+        Action::Signal { key, signal, reach: Reach::Tasks } => format!("signal {key} {signal} tasks"),
         Action::Terminate { key, .. } => format!("terminate {key}"),
         Action::Pause { key, resume } => format!("{} {key}", if *resume { "resume" } else { "pause" }),
         Action::Forget(key) => format!("forget {key}"),
         Action::Unknown(key) => format!("unknown {key}"),
         Action::Reconnect => "reconnect".to_owned(),
-        Action::ReportEnd {
-            key,
-            end,
-            job_is_clean,
-        } => {
+        Action::ReportEnd { key, end, job_is_clean } => {
             format!("end {key} {end}{}", if *job_is_clean { " clean" } else { "" })
         }
         Action::ReportClean { job_id, restart } => format!("cleaned {job_id}.{}", restart.0),
@@ -337,10 +281,7 @@ impl World {
     }
 
     fn start_of(&self, job: u32) -> (JobId, RestartCount) {
-        (
-            JobId(job),
-            RestartCount(self.restarts.get(&job).copied().unwrap_or(0)),
-        )
+        (JobId(job), RestartCount(self.restarts.get(&job).copied().unwrap_or(0)))
     }
 
     fn apply(&mut self, op: Op) {
@@ -350,50 +291,25 @@ impl World {
                 if self.over.contains(&(job_id, restart)) || self.clean.contains(&(job_id, restart)) {
                     return;
                 }
-                let step = if step == 0 {
-                    StepId::Batch
-                } else {
-                    StepId::Number(step)
-                };
+                let step = if step == 0 { StepId::Batch } else { StepId::Number(step) };
                 let (sequence, ends_job) = (self.next_sequence, step == StepId::Batch);
-                let key = UnitKey {
-                    job_id,
-                    restart,
-                    step,
-                };
+                let key = UnitKey { job_id, restart, step };
                 if self.ever_told.contains(&key) {
                     return;
                 }
                 self.next_sequence += 1;
-                self.network.push(Event::Launch {
-                    sequence,
-                    key,
-                    ends_job,
-                    launch: 0,
-                });
+                self.network.push(Event::Launch { sequence, key, ends_job, launch: 0 });
             }
             Op::Clean { job } => {
                 let (job_id, restart) = self.start_of(job);
                 self.over.insert((job_id, restart));
-                let clean = Event::Clean {
-                    job_id,
-                    restart,
-                    step: None,
-                    kill_wait_ms: 0,
-                    message: None,
-                };
+                let clean = Event::Clean { job_id, restart, step: None, kill_wait_ms: 0, message: None };
                 self.network.push(clean);
             }
             Op::CleanStep { job, step } => {
                 let (job_id, restart) = self.start_of(job);
                 let step = Some(StepId::Number(step));
-                self.network.push(Event::Clean {
-                    job_id,
-                    restart,
-                    step,
-                    kill_wait_ms: 0,
-                    message: None,
-                });
+                self.network.push(Event::Clean { job_id, restart, step, kill_wait_ms: 0, message: None });
             }
             Op::Requeue { job } => *self.restarts.entry(job).or_default() += 1,
             Op::Deliver(at) => {
@@ -449,11 +365,7 @@ impl World {
 
     fn supervisor_returns(&mut self) {
         let ends = self.ended.iter().map(|(key, end)| (*key, *end)).collect();
-        self.give(Event::Supervisor {
-            running: self.running.iter().copied().collect(),
-            ends,
-            lost: Vec::new(),
-        });
+        self.give(Event::Supervisor { running: self.running.iter().copied().collect(), ends, lost: Vec::new() });
     }
 
     fn unit_ends(&mut self, key: UnitKey, end: i32) {
@@ -474,10 +386,7 @@ impl World {
         match action {
             Action::Start(key, _) => {
                 assert!(self.ever_started.insert(key), "{key} is started twice");
-                assert!(
-                    !self.clean.contains(&(key.job_id, key.restart)),
-                    "{key} is started in a clean job"
-                );
+                assert!(!self.clean.contains(&(key.job_id, key.restart)), "{key} is started in a clean job");
                 self.running.insert(key);
                 self.give(Event::Started(key));
             }
@@ -493,9 +402,7 @@ impl World {
             Action::Forget(key) => {
                 self.ended.remove(&key);
             }
-            Action::ReportEnd {
-                key, job_is_clean, ..
-            } => {
+            Action::ReportEnd { key, job_is_clean, .. } => {
                 assert!(!self.running.contains(&key), "{key} runs and is told ended");
                 self.told.insert(key);
                 self.ever_told.insert(key);
@@ -510,10 +417,7 @@ impl World {
     }
 
     fn is_clean(&mut self, job_id: JobId, restart: RestartCount) {
-        let left = self
-            .running
-            .iter()
-            .find(|key| (key.job_id, key.restart) == (job_id, restart));
+        let left = self.running.iter().find(|key| (key.job_id, key.restart) == (job_id, restart));
         assert_eq!(left, None, "told clean");
         self.clean.insert((job_id, restart));
     }
@@ -544,24 +448,10 @@ proptest! {
 fn steps_of_all_kinds_belong_to_their_job() {
     let mut machine: Machine<u32, i32> = Machine::new(0);
     let mut actions = Vec::new();
-    let steps = [
-        StepId::Number(0),
-        StepId::Number(u32::MAX),
-        StepId::Batch,
-        StepId::Interactive,
-        StepId::Extern,
-    ];
+    let steps = [StepId::Number(0), StepId::Number(u32::MAX), StepId::Batch, StepId::Interactive, StepId::Extern];
     for (step, sequence) in steps.into_iter().zip(1..) {
         let key = key(5, 0, step);
-        machine.step(
-            Event::Launch {
-                sequence,
-                key,
-                ends_job: false,
-                launch: 0,
-            },
-            &mut actions,
-        );
+        machine.step(Event::Launch { sequence, key, ends_job: false, launch: 0 }, &mut actions);
     }
     actions.clear();
     machine.step(event("clean 5.0"), &mut actions);

@@ -32,11 +32,21 @@ pub struct Command {
 pub const ALL: &[Command] = &[
     Command { name: "sbatch", family: Family::Slurm, about: "submit a batch script", run: slurm::sbatch::run },
     Command { name: "srun", family: Family::Slurm, about: "run parallel tasks", run: slurm::srun::run },
-    Command { name: "salloc", family: Family::Slurm, about: "get an allocation and run a command in it", run: slurm::salloc::run },
+    Command {
+        name: "salloc",
+        family: Family::Slurm,
+        about: "get an allocation and run a command in it",
+        run: slurm::salloc::run,
+    },
     Command { name: "squeue", family: Family::Slurm, about: "show the queue", run: slurm::squeue::run },
     Command { name: "scancel", family: Family::Slurm, about: "end or signal jobs", run: slurm::scancel::run },
     Command { name: "sinfo", family: Family::Slurm, about: "show nodes and partitions", run: slurm::sinfo::run },
-    Command { name: "scontrol", family: Family::Slurm, about: "show and change the state of the cluster", run: slurm::scontrol::run },
+    Command {
+        name: "scontrol",
+        family: Family::Slurm,
+        about: "show and change the state of the cluster",
+        run: slurm::scontrol::run,
+    },
     Command { name: "sacct", family: Family::Slurm, about: "show the history of jobs", run: slurm::sacct::run },
     Command { name: "apply", family: Family::Run, about: "run a .dstack.yml configuration", run: native::apply::run },
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
@@ -46,8 +56,18 @@ pub const ALL: &[Command] = &[
     Command { name: "run", family: Family::Run, about: "show one run", run: native::run::run },
     Command { name: "dev", family: Family::Native, about: "start and stop a development cluster", run: dev::run },
     Command { name: "demo", family: Family::Native, about: "see a cluster at work, in a minute", run: dev::demo::run },
-    Command { name: "links", family: Family::Native, about: "make the commands available under their own names", run: dev::links::run },
-    Command { name: "completions", family: Family::Native, about: "print shell completions", run: native::completions::run },
+    Command {
+        name: "links",
+        family: Family::Native,
+        about: "make the commands available under their own names",
+        run: dev::links::run,
+    },
+    Command {
+        name: "completions",
+        family: Family::Native,
+        about: "print shell completions",
+        run: native::completions::run,
+    },
     Command { name: "man", family: Family::Native, about: "write man pages", run: native::man::run },
 ];
 

@@ -146,7 +146,13 @@ impl Client {
     ///
     /// # Errors
     /// A broken connection; what goes wrong later is an item of the stream.
-    pub async fn read_output(&self, job_id: JobId, node_rank: u32, offset: u64, follow: bool) -> Result<OutputStream, ClientError> {
+    pub async fn read_output(
+        &self,
+        job_id: JobId,
+        node_rank: u32,
+        offset: u64,
+        follow: bool,
+    ) -> Result<OutputStream, ClientError> {
         let request = wire::OutputRequest { job_id: job_id.0, node_rank, offset, follow, standard_error: false };
         Ok(OutputStream::new(self.inner.clone().read_output(request).await?.into_inner()))
     }
@@ -185,7 +191,8 @@ mod tests {
 
     #[test]
     fn finds_the_state_directory_in_a_slurm_conf() {
-        let check = |text: &str, expected: Option<&str>| assert_eq!(state_save_location(text), expected.map(PathBuf::from));
+        let check =
+            |text: &str, expected: Option<&str>| assert_eq!(state_save_location(text), expected.map(PathBuf::from));
         check("ClusterName=x\nstatesavelocation = /var/spool/x # comment\n", Some("/var/spool/x"));
         check("StateSaveLocation=/a\nStateSaveLocation=/b\n", Some("/b"));
         check("#StateSaveLocation=/a\n", None);

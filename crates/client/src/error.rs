@@ -17,7 +17,9 @@ pub enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It is not known where the controller is.
-    #[error("no controller known: set SLURM_CONF to a slurm.conf with StateSaveLocation, or MUSTER_SOCKET to the controller's socket")]
+    #[error(
+        "no controller known: set SLURM_CONF to a slurm.conf with StateSaveLocation, or MUSTER_SOCKET to the controller's socket"
+    )]
     Unconfigured,
     /// The connection broke before the answer came. Whether the request was done is not known.
     #[error("the connection to the controller broke: {0}")]
@@ -33,7 +35,9 @@ pub enum ClientError {
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown => ClientError::Broken(status.message().to_owned()),
+            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown => {
+                ClientError::Broken(status.message().to_owned())
+            }
             _ => ClientError::Protocol(format!("{}: {}", status.code(), status.message())),
         }
     }

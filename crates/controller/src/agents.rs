@@ -137,7 +137,9 @@ impl AgentLink for LinkService {
         let mut incoming = request.into_inner();
         let hello = match incoming.message().await?.and_then(|first| first.message) {
             Some(from_agent::Message::Hello(hello)) => hello,
-            _ => return Err(Status::invalid_argument("the first message of an agent is its hello")),
+            _ => {
+                return Err(Status::invalid_argument("the first message of an agent is its hello"));
+            }
         };
         let node = self.admit(&hello)?;
         let (number, outgoing) = self.sessions.open(node);
@@ -170,12 +172,16 @@ impl LinkService {
         // Hashes are compared, so that the time taken tells nothing about the token.
         if blake3::hash(hello.token.as_bytes()) != blake3::hash(self.token.as_bytes()) {
             warn!(node = hello.node_name, "an agent with a wrong token was turned away");
-            return Err(Status::permission_denied("wrong agent token; give the agent the token file of this controller"));
+            return Err(Status::permission_denied(
+                "wrong agent token; give the agent the token file of this controller",
+            ));
         }
         let view = self.published.view();
         let position = view.nodes.iter().position(|node| **node.name() == *hello.node_name);
         let index = position.and_then(|at| u32::try_from(at).ok()).map(NodeIndex);
-        index.ok_or_else(|| Status::not_found(format!("no node {} in the configuration of this cluster", hello.node_name)))
+        index.ok_or_else(|| {
+            Status::not_found(format!("no node {} in the configuration of this cluster", hello.node_name))
+        })
     }
 
     async fn read(self, node: NodeIndex, number: u64, hello: wire::Hello, mut incoming: Streaming<FromAgent>) {
@@ -266,8 +272,8 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
             rss_kb_max: task.rss_kb_max,
         });
     }
-    let failure = (!end.failure.is_empty())
-        .then(|| UnitFailure { text: end.failure.clone(), node_at_fault: end.node_at_fault });
+    let failure =
+        (!end.failure.is_empty()).then(|| UnitFailure { text: end.failure.clone(), node_at_fault: end.node_at_fault });
     Some(UnitEnd {
         key: unit_key(end.key.as_ref()?)?,
         exit,

@@ -41,7 +41,11 @@ impl Dispatch {
     }
 
     /// A new request whose answer goes to a stream.
-    pub(crate) fn expect_tagged(&self, stream: tokio::sync::mpsc::UnboundedSender<(u64, Verdict)>, tag: u64) -> muster_core::RequestId {
+    pub(crate) fn expect_tagged(
+        &self,
+        stream: tokio::sync::mpsc::UnboundedSender<(u64, Verdict)>,
+        tag: u64,
+    ) -> muster_core::RequestId {
         self.lock().add(ReplyTo::Stream(stream, tag))
     }
 

@@ -21,7 +21,8 @@ impl Identities {
     /// `UNAUTHENTICATED` for a request that came another way.
     pub(crate) fn caller<T>(&self, request: &tonic::Request<T>) -> Result<Identity, Status> {
         let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
-        let credentials = credentials.ok_or_else(|| Status::unauthenticated("the caller of this connection is not known"))?;
+        let credentials =
+            credentials.ok_or_else(|| Status::unauthenticated("the caller of this connection is not known"))?;
         Ok(self.of(credentials.uid(), credentials.gid()))
     }
 

@@ -41,7 +41,9 @@ impl Writer {
             let written = match next {
                 Outgoing::Ready(message) => self.write(message).await,
                 Outgoing::Blob(id) => self.write_blob(id).await,
-                Outgoing::Command(NodeCommand::Launch { sequence, job, step }) => self.launch(sequence, &job, step).await,
+                Outgoing::Command(NodeCommand::Launch { sequence, job, step }) => {
+                    self.launch(sequence, &job, step).await
+                }
                 Outgoing::Command(command) => match self.message(command) {
                     Some(message) => self.write(message).await,
                     None => Ok(()),
@@ -115,25 +117,29 @@ impl Writer {
         Some(match command {
             // Needs contents to be sent first; see `launch`.
             NodeCommand::Launch { .. } => return None,
-            NodeCommand::Signal { job_id, restart, step, signal, scope } => to_agent::Message::Signal(wire::SignalUnit {
-                job_id: job_id.0,
-                restart: restart.0,
-                step: step_text(step),
-                signal: signal.into(),
-                scope: match scope {
-                    SignalScope::Steps => signal_unit::Scope::Steps,
-                    SignalScope::Batch => signal_unit::Scope::Batch,
-                    SignalScope::All => signal_unit::Scope::All,
-                }
-                .into(),
-            }),
-            NodeCommand::Clean { job_id, restart, step, kill_wait_ms, cause } => to_agent::Message::CleanJob(wire::CleanJob {
-                job_id: job_id.0,
-                restart: restart.0,
-                step: step_text(step),
-                kill_wait_ms,
-                message: cause.map(|cause| self.farewell(job_id, restart, step, cause)).unwrap_or_default(),
-            }),
+            NodeCommand::Signal { job_id, restart, step, signal, scope } => {
+                to_agent::Message::Signal(wire::SignalUnit {
+                    job_id: job_id.0,
+                    restart: restart.0,
+                    step: step_text(step),
+                    signal: signal.into(),
+                    scope: match scope {
+                        SignalScope::Steps => signal_unit::Scope::Steps,
+                        SignalScope::Batch => signal_unit::Scope::Batch,
+                        SignalScope::All => signal_unit::Scope::All,
+                    }
+                    .into(),
+                })
+            }
+            NodeCommand::Clean { job_id, restart, step, kill_wait_ms, cause } => {
+                to_agent::Message::CleanJob(wire::CleanJob {
+                    job_id: job_id.0,
+                    restart: restart.0,
+                    step: step_text(step),
+                    kill_wait_ms,
+                    message: cause.map(|cause| self.farewell(job_id, restart, step, cause)).unwrap_or_default(),
+                })
+            }
             NodeCommand::Pause { job_id, restart, resume } => {
                 to_agent::Message::Pause(wire::Pause { job_id: job_id.0, restart: restart.0, resume })
             }
@@ -153,7 +159,8 @@ impl Writer {
             None => format!("JOB {job_id}"),
         };
         let job = view.jobs.get(&job_id).filter(|job| job.restart == restart || job.restart.0 == restart.0 + 1);
-        let host = job.and_then(|job| job.batch_host.clone()).or_else(|| first_node(&view.nodes, job.map(|job| &**job)));
+        let host =
+            job.and_then(|job| job.batch_host.clone()).or_else(|| first_node(&view.nodes, job.map(|job| &**job)));
         let host = host.as_deref().unwrap_or("unknown");
         let due_to = match cause {
             EndCause::Cancelled => "",
@@ -166,7 +173,10 @@ impl Writer {
     }
 }
 
-fn first_node(nodes: &imbl::Vector<Arc<muster_model::node::Node>>, job: Option<&Job>) -> Option<muster_model::ids::Name> {
+fn first_node(
+    nodes: &imbl::Vector<Arc<muster_model::node::Node>>,
+    job: Option<&Job>,
+) -> Option<muster_model::ids::Name> {
     let first: NodeIndex = job?.allocation.as_ref()?.shares.first()?.node;
     nodes.get(first.0 as usize).map(|node| node.name().clone())
 }

@@ -66,7 +66,9 @@ impl Sequencer {
     }
 
     fn until_next_timer(&self) -> Duration {
-        let Some(next) = self.cluster.next_timer() else { return IDLE_SLEEP_MAX };
+        let Some(next) = self.cluster.next_timer() else {
+            return IDLE_SLEEP_MAX;
+        };
         let wait_ms = u64::try_from(next.0.saturating_sub(clock::now().0)).unwrap_or(0);
         Duration::from_millis(wait_ms).min(IDLE_SLEEP_MAX)
     }

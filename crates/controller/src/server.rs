@@ -22,6 +22,7 @@ use tracing::info;
 use crate::agents::LinkService;
 use crate::api::ApiService;
 use crate::blobs::Blobs;
+use crate::clock;
 use crate::committer;
 use crate::dispatch::Dispatch;
 use crate::identity::Identities;
@@ -29,7 +30,6 @@ use crate::inbox::INBOX_SIZE;
 use crate::planner;
 use crate::published::Published;
 use crate::sequencer::Sequencer;
-use crate::clock;
 
 /// Largest message taken from a client or an agent.
 const MESSAGE_SIZE_MAX: usize = 64 << 20;
@@ -64,12 +64,10 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (batch_sender, batch_receiver) = mpsc::channel(committer::QUEUE_SIZE);
 
     let (stop_sender, stop) = watch::channel(false);
-    let sequencer = Sequencer { cluster, inbox: inbox_receiver, committer: batch_sender, planner: plan_sender, first, stop };
+    let sequencer =
+        Sequencer { cluster, inbox: inbox_receiver, committer: batch_sender, planner: plan_sender, first, stop };
     let committing = committer::run(store, sequence, batch_receiver, published.clone(), dispatch.clone());
-    let threads = [
-        spawn_thread("sequencer", sequencer.run())?,
-        spawn_thread("committer", committing)?,
-    ];
+    let threads = [spawn_thread("sequencer", sequencer.run())?, spawn_thread("committer", committing)?];
     // Not waited for at the end: a pass may be long, and its plan would come to nobody.
     drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone()))?);
 
@@ -88,7 +86,8 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     };
     let token = options.agent_token.as_str().into();
     let port = options.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-    let link = LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host, port };
+    let link =
+        LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host, port };
     drop(inbox);
     let served = serve(&options, api, link).await;
     // First the sequencer ends, then the committer, when it has made durable what it was handed.
@@ -124,13 +123,15 @@ where
 
 async fn serve(options: &ControllerOptions, api: ApiService, link: LinkService) -> anyhow::Result<()> {
     let local = open_socket(&options.socket)?;
-    let remote = TcpListener::bind(&options.listen)
-        .await
-        .with_context(|| format!("cannot listen for agents at {}; is another controller running there?", options.listen))?;
+    let remote = TcpListener::bind(&options.listen).await.with_context(|| {
+        format!("cannot listen for agents at {}; is another controller running there?", options.listen)
+    })?;
     info!(socket = %options.socket.display(), agents = %remote.local_addr()?, pid = std::process::id(), "controller is up");
     let stop = stop_signal()?;
     let stopped = |mut stop: watch::Receiver<bool>| async move { drop(stop.wait_for(|stop| *stop).await) };
-    let api = ControllerServer::new(api).max_decoding_message_size(MESSAGE_SIZE_MAX).max_encoding_message_size(MESSAGE_SIZE_MAX);
+    let api = ControllerServer::new(api)
+        .max_decoding_message_size(MESSAGE_SIZE_MAX)
+        .max_encoding_message_size(MESSAGE_SIZE_MAX);
     let link = AgentLinkServer::new(link).max_decoding_message_size(MESSAGE_SIZE_MAX);
     let local = Server::builder()
         .initial_connection_window_size(8 << 20)

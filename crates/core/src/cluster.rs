@@ -62,6 +62,8 @@ pub struct Cluster {
     pub(crate) waiting_steps: BTreeMap<JobId, VecDeque<WaitingStep>>,
     /// Clients that hold an allocation and are away, since when.
     pub(crate) holders_away: BTreeMap<JobId, Timestamp>,
+    /// How many connections the others have.
+    pub(crate) holders_present: BTreeMap<JobId, u32>,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -96,8 +98,10 @@ pub(crate) struct WaitingStep {
 impl Cluster {
     pub(crate) fn empty(config: Arc<ClusterConfig>) -> Cluster {
         let nodes: Vector<Arc<Node>> = config.nodes.iter().map(|node| Arc::new(new_node(node.clone()))).collect();
-        let node_index = config.nodes.iter().zip(0..).map(|(node, index)| (node.name.clone(), NodeIndex(index))).collect();
-        let partition_index = config.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
+        let node_index =
+            config.nodes.iter().zip(0..).map(|(node, index)| (node.name.clone(), NodeIndex(index))).collect();
+        let partition_index =
+            config.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
         Cluster {
             jobs: OrdMap::new(),
             steps: OrdMap::new(),
@@ -119,6 +123,7 @@ impl Cluster {
             to_correspond: BTreeSet::new(),
             waiting_steps: BTreeMap::new(),
             holders_away: BTreeMap::new(),
+            holders_present: BTreeMap::new(),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,
@@ -131,7 +136,9 @@ impl Cluster {
     /// facts of the batch are durable.
     pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Outcome) {
         match event {
-            Event::Command { request, identity, command } => handlers::command(self, now, request, &identity, *command, out),
+            Event::Command { request, identity, command } => {
+                handlers::command(self, now, request, &identity, *command, out)
+            }
             Event::RequestAbandoned(request) => handlers::steps::abandon(self, now, request, out),
             Event::HolderPresent(job_id) => handlers::holder::present(self, job_id),
             Event::HolderGone(job_id) => handlers::holder::gone(self, now, job_id),
@@ -202,7 +209,10 @@ impl Cluster {
     }
 
     /// Names of the nodes of a job, in the order of its allocation.
-    pub(crate) fn node_names<'a>(&'a self, nodes: impl IntoIterator<Item = NodeIndex> + 'a) -> impl Iterator<Item = &'a Name> + 'a {
+    pub(crate) fn node_names<'a>(
+        &'a self,
+        nodes: impl IntoIterator<Item = NodeIndex> + 'a,
+    ) -> impl Iterator<Item = &'a Name> + 'a {
         nodes.into_iter().filter_map(|index| self.nodes.get(index.0 as usize)).map(|node| node.name())
     }
 
@@ -230,7 +240,8 @@ fn new_node(config: muster_model::node::NodeConfig) -> Node {
         InitialState::Drain => (NodeHealth::Unknown, true),
         InitialState::Future => (NodeHealth::Future, false),
     };
-    let reason = config.reason.clone().map(|text| NodeReason { text, user: "root".into(), uid: 0, time: Timestamp::default() });
+    let reason =
+        config.reason.clone().map(|text| NodeReason { text, user: "root".into(), uid: 0, time: Timestamp::default() });
     Node {
         config: Arc::new(config),
         health,

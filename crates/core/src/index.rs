@@ -91,7 +91,9 @@ impl Cluster {
     }
 
     fn index_array(&mut self, old: Option<&Job>, new: &Job) {
-        let Some(array_id) = new.array_job_id() else { return };
+        let Some(array_id) = new.array_job_id() else {
+            return;
+        };
         let info = self.arrays.entry(array_id).or_insert_with(|| ArrayInfo {
             throttle: new.spec.array.as_ref().and_then(|array| array.throttle),
             ..ArrayInfo::default()
@@ -144,7 +146,9 @@ impl Cluster {
 
     /// Takes a job out of memory. Its rows stay in the store as history.
     pub(crate) fn remove_job(&mut self, job_id: JobId, out: &mut Outcome) {
-        let Some(job) = self.jobs.remove(&job_id) else { return };
+        let Some(job) = self.jobs.remove(&job_id) else {
+            return;
+        };
         self.queue.remove(&self.queue_key(&job));
         self.running.remove(&running_key(&job));
         // Who waits for an array waits for it as long as any task of it is known.
@@ -221,7 +225,12 @@ impl Cluster {
     }
 
     /// Changes a node; what outlives a restart is written down when it changed.
-    pub(crate) fn change_node<R>(&mut self, index: NodeIndex, out: &mut Outcome, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+    pub(crate) fn change_node<R>(
+        &mut self,
+        index: NodeIndex,
+        out: &mut Outcome,
+        change: impl FnOnce(&mut Node) -> R,
+    ) -> Option<R> {
         let node = Arc::make_mut(self.nodes.get_mut(index.0 as usize)?);
         let before = NodeRecord::of(node);
         let schedulable_before = node.is_schedulable();
@@ -236,7 +245,9 @@ impl Cluster {
 
     /// Marks a share as held.
     pub(crate) fn take_share(&mut self, job_id: JobId, share: &NodeShare, completing: bool, uid: u32, job: &Job) {
-        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else { return };
+        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
+            return;
+        };
         self.node_jobs.entry(share.node).or_default().insert(job_id);
         let used = &mut Arc::make_mut(node).used;
         used.cpus.add_all(&share.cpus);
@@ -263,7 +274,9 @@ impl Cluster {
             jobs.remove(&job_id);
             jobs.is_empty()
         });
-        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else { return };
+        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
+            return;
+        };
         let node = Arc::make_mut(node);
         node.last_busy = Some(now);
         let used = &mut node.used;

@@ -10,6 +10,7 @@ use muster_model::resources::{IndexSet, NodeShare};
 use muster_model::state::JobState;
 
 use crate::cluster::Cluster;
+use crate::handlers::{dependency, steps};
 use crate::index::name_key;
 use crate::timers::Timer;
 
@@ -52,7 +53,10 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
         for share in shares_of(job) {
             let held = nodes.entry(share.node).or_default();
             if !held.cpus.is_disjoint(&share.cpus) {
-                wrong.push(format!("job {} holds CPUs {} of node {} that another job holds", job.id, share.cpus, share.node.0));
+                wrong.push(format!(
+                    "job {} holds CPUs {} of node {} that another job holds",
+                    job.id, share.cpus, share.node.0
+                ));
             }
             held.cpus.add_all(&share.cpus);
             held.memory += share.memory.0;
@@ -62,7 +66,10 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
             for units in &share.gres {
                 let all = held.gres.entry(units.name.to_string()).or_default();
                 if !all.is_disjoint(&units.units) {
-                    wrong.push(format!("job {} holds {} {} of node {} twice", job.id, units.name, units.units, share.node.0));
+                    wrong.push(format!(
+                        "job {} holds {} {} of node {} twice",
+                        job.id, units.name, units.units, share.node.0
+                    ));
                 }
                 all.add_all(&units.units);
             }
@@ -74,7 +81,13 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     }
 }
 
-fn node_adds_up(cluster: &Cluster, index: NodeIndex, node: &muster_model::node::Node, held: &Held, wrong: &mut Vec<String>) {
+fn node_adds_up(
+    cluster: &Cluster,
+    index: NodeIndex,
+    node: &muster_model::node::Node,
+    held: &Held,
+    wrong: &mut Vec<String>,
+) {
     let (used, name) = (&node.used, node.name());
     if held.cpus != used.cpus || held.memory != used.memory.0 {
         wrong.push(format!(
@@ -88,7 +101,8 @@ fn node_adds_up(cluster: &Cluster, index: NodeIndex, node: &muster_model::node::
             used.jobs_running, used.jobs_completing, held.running, held.completing
         ));
     }
-    let gres: BTreeMap<String, IndexSet> = used.gres.iter().map(|gres| (gres.name.to_string(), gres.units.clone())).collect();
+    let gres: BTreeMap<String, IndexSet> =
+        used.gres.iter().map(|gres| (gres.name.to_string(), gres.units.clone())).collect();
     if gres != held.gres {
         wrong.push(format!("node {name} counts {gres:?} in use, jobs hold {:?}", held.gres));
     }
@@ -105,7 +119,8 @@ fn node_adds_up(cluster: &Cluster, index: NodeIndex, node: &muster_model::node::
 }
 
 fn holders_are_listed(cluster: &Cluster, wrong: &mut Vec<String>) {
-    let holding: BTreeSet<JobId> = cluster.jobs.values().filter(|job| job.holds_resources()).map(|job| job.id).collect();
+    let holding: BTreeSet<JobId> =
+        cluster.jobs.values().filter(|job| job.holds_resources()).map(|job| job.id).collect();
     let listed: BTreeSet<JobId> = cluster.running.values().map(|job| job.id).collect();
     if holding != listed || listed.len() != cluster.running.len() {
         wrong.push(format!("jobs {holding:?} hold resources, {listed:?} are listed"));
@@ -180,15 +195,19 @@ fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
             _ => {}
         }
     }
-    for job_id in cluster.holders_away.keys() {
+    for job_id in cluster.holders_away.keys().chain(cluster.holders_present.keys()) {
         if cluster.jobs.get(job_id).is_none_or(|job| job.state.is_final()) {
-            wrong.push(format!("the client of job {job_id} is waited for, but the job has ended"));
+            wrong.push(format!("the client of job {job_id} is watched, but the job has ended"));
         }
     }
     for (job_id, waiting) in &cluster.waiting_steps {
-        let runs = cluster.jobs.get(job_id).is_some_and(|job| matches!(job.state, JobState::Running | JobState::Suspended));
+        let runs =
+            cluster.jobs.get(job_id).is_some_and(|job| matches!(job.state, JobState::Running | JobState::Suspended));
         if !runs || waiting.is_empty() {
             wrong.push(format!("{} steps wait in job {job_id}, which does not run", waiting.len()));
+        }
+        if steps::could_start_one(cluster, *job_id) {
+            wrong.push(format!("a step waits in job {job_id} although there is room for it"));
         }
     }
     if !cluster.to_evaluate.is_empty() || !cluster.to_correspond.is_empty() {
@@ -238,16 +257,21 @@ fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
         if job.state != JobState::Pending {
             continue;
         }
-        for dependency in job.dependencies.all.iter().filter(|dependency| dependency.state == DependencyState::Unfulfilled) {
-            let listed = match dependency.job {
+        for on in
+            job.dependencies.all.iter().filter(|on| on.state == DependencyState::Unfulfilled)
+        {
+            let listed = match on.job {
                 Some(target) => {
                     let exists = cluster.jobs.contains_key(&target) || cluster.arrays.contains_key(&target);
                     !exists || cluster.dependents.get(&target).is_some_and(|waiting| waiting.contains(&job.id))
                 }
-                None => dependency.kind != DependencyKind::Singleton || cluster.singletons.contains(&name_key(job)),
+                None => on.kind != DependencyKind::Singleton || cluster.singletons.contains(&name_key(job)),
             };
             if !listed {
                 wrong.push(format!("job {} waits for a job that does not know of it", job.id));
+            }
+            if dependency::is_decided(cluster, job, on) {
+                wrong.push(format!("job {} goes on waiting for what is decided: {}", job.id, job.dependencies));
             }
         }
     }
@@ -266,13 +290,18 @@ fn steps_fit(cluster: &Cluster, wrong: &mut Vec<String>) {
         }
         for node in &step.nodes_left {
             if !shares_of(job).any(|share| share.node == *node) {
-                wrong.push(format!("step {}.{} is open on node {}, which the job gave back", step.job_id, step.step_id, node.0));
+                wrong.push(format!(
+                    "step {}.{} is open on node {}, which the job gave back",
+                    step.job_id, step.step_id, node.0
+                ));
             }
         }
         for on in &step.layout {
-            let within = job.allocation.as_ref().and_then(|allocation| allocation.share(on.node)).is_some_and(|share| {
-                on.cpus.iter().all(|cpu| share.cpus.contains(cpu))
-            });
+            let within = job
+                .allocation
+                .as_ref()
+                .and_then(|allocation| allocation.share(on.node))
+                .is_some_and(|share| on.cpus.iter().all(|cpu| share.cpus.contains(cpu)));
             if !within {
                 wrong.push(format!("step {}.{} uses CPUs its job does not hold", step.job_id, step.step_id));
             }

@@ -19,9 +19,12 @@ pub(crate) fn realise(cluster: &Cluster, planned: &PlannedShare, uid: u32, exclu
     match node.used.exclusive_user {
         Some(owner) if owner != uid => return None,
         None if exclusive_user && node.used.jobs_running + node.used.jobs_completing > 0 => {
-            let all_mine = cluster.node_jobs.get(&planned.node).into_iter().flatten().all(|id| {
-                cluster.jobs.get(id).is_some_and(|job| job.spec.identity.uid == uid)
-            });
+            let all_mine = cluster
+                .node_jobs
+                .get(&planned.node)
+                .into_iter()
+                .flatten()
+                .all(|id| cluster.jobs.get(id).is_some_and(|job| job.spec.identity.uid == uid));
             if !all_mine {
                 return None;
             }
@@ -41,9 +44,16 @@ pub(crate) fn realise(cluster: &Cluster, planned: &PlannedShare, uid: u32, exclu
 }
 
 fn gres_is_free(node: &Node, wanted: &GresShare) -> bool {
-    let total: u64 = node.config.hardware.gres.iter().filter(|gres| gres.name == wanted.name).map(|gres| gres.count).sum();
+    let total: u64 =
+        node.config.hardware.gres.iter().filter(|gres| gres.name == wanted.name).map(|gres| gres.count).sum();
     let exists = wanted.units.iter().all(|unit| u64::from(unit) < total);
-    exists && node.used.gres.iter().filter(|held| held.name == wanted.name).all(|held| held.units.is_disjoint(&wanted.units))
+    exists
+        && node
+            .used
+            .gres
+            .iter()
+            .filter(|held| held.name == wanted.name)
+            .all(|held| held.units.is_disjoint(&wanted.units))
 }
 
 /// The lowest free CPUs, whole cores first, so that threads of one core go to one job.

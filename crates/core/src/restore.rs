@@ -64,8 +64,12 @@ impl Cluster {
 
     /// What was written down about a node goes before what the configuration says about its first state.
     fn restore_node(&mut self, name: &Name, record: NodeRecord) {
-        let Some(index) = self.node_index.get(name) else { return };
-        let Some(node) = self.nodes.get_mut(index.0 as usize) else { return };
+        let Some(index) = self.node_index.get(name) else {
+            return;
+        };
+        let Some(node) = self.nodes.get_mut(index.0 as usize) else {
+            return;
+        };
         let node = Arc::make_mut(node);
         node.health = match record.health {
             // Not heard of since the restart; its agent will call.
@@ -130,8 +134,11 @@ impl Moves {
     fn of(cluster: &Cluster, job: &Job) -> Option<Moves> {
         let shares = &job.allocation.as_ref().filter(|_| job.holds_resources())?.shares;
         let names = hostlist::expand(job.node_list.as_deref()?).ok().filter(|names| names.len() == shares.len())?;
-        let to: BTreeMap<NodeIndex, Option<NodeIndex>> =
-            shares.iter().zip(&names).map(|(share, name)| (share.node, cluster.node_index.get(&**name).copied())).collect();
+        let to: BTreeMap<NodeIndex, Option<NodeIndex>> = shares
+            .iter()
+            .zip(&names)
+            .map(|(share, name)| (share.node, cluster.node_index.get(&**name).copied()))
+            .collect();
         to.iter().any(|(from, to)| *to != Some(*from)).then_some(Moves { to })
     }
 

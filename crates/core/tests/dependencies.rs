@@ -13,17 +13,10 @@ use muster_model::time::Timestamp;
 use muster_testkit::builders;
 
 fn ask(cluster: &mut Cluster, seconds: i64, command: Command) {
-    let event = Event::Command {
-        request: RequestId(1),
-        identity: builders::identity(0),
-        command: Box::new(command),
-    };
+    let event = Event::Command { request: RequestId(1), identity: builders::identity(0), command: Box::new(command) };
     let mut out = Outcome::default();
     cluster.step(Timestamp::from_seconds(seconds), event, &mut out);
-    let refused = out
-        .effects
-        .iter()
-        .any(|effect| matches!(effect, Effect::Reply { result: Err(_), .. }));
+    let refused = out.effects.iter().any(|effect| matches!(effect, Effect::Reply { result: Err(_), .. }));
     assert!(!refused && muster_core::invariants::check(cluster).is_empty());
 }
 
@@ -37,18 +30,11 @@ fn shown(cluster: &Cluster) -> String {
 fn submitted(hold: bool) -> Cluster {
     let config = ClusterConfig {
         nodes: vec![builders::node_config("n1", 4)],
-        partitions: vec![Partition {
-            default: true,
-            ..builders::partition("main", 0..1)
-        }],
+        partitions: vec![Partition { default: true, ..builders::partition("main", 0..1) }],
         ..ClusterConfig::default()
     };
-    let mut cluster = Cluster::restore(
-        config,
-        StoredState::default(),
-        Timestamp::from_seconds(1),
-        &mut Outcome::default(),
-    );
+    let mut cluster =
+        Cluster::restore(config, StoredState::default(), Timestamp::from_seconds(1), &mut Outcome::default());
     let mut spec = builders::spec(ResourceRequest::default());
     spec.kind = JobKind::Batch;
     spec.identity = builders::identity(0);
@@ -60,10 +46,7 @@ fn submitted(hold: bool) -> Cluster {
         delay_minutes: 0,
         state: DependencyState::Unfulfilled,
     };
-    spec.dependencies = Dependencies {
-        all: vec![unknown],
-        any_is_enough: false,
-    };
+    spec.dependencies = Dependencies { all: vec![unknown], any_is_enough: false };
     ask(&mut cluster, 2, Command::Submit(Box::new(spec)));
     cluster
 }

@@ -13,9 +13,7 @@ use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedShare, PlannedStart};
-use muster_model::request::{
-    Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, PartitionChanges,
-};
+use muster_model::request::{Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, PartitionChanges};
 use muster_model::resources::{Megabytes, ResourceRequest};
 use muster_model::time::{TimeLimit, Timestamp};
 use muster_testkit::builders;
@@ -29,29 +27,17 @@ impl Stage {
     fn new() -> Stage {
         let config = ClusterConfig {
             nodes: vec![builders::node_config("n1", 4), builders::node_config("n2", 4)],
-            partitions: vec![Partition {
-                default: true,
-                ..builders::partition("main", 0..2)
-            }],
+            partitions: vec![Partition { default: true, ..builders::partition("main", 0..2) }],
             shown: vec![("Licenses".to_owned(), "matlab:4".to_owned())],
             ..ClusterConfig::default()
         };
         let mut out = Outcome::default();
-        let cluster = Cluster::restore(
-            config,
-            StoredState::default(),
-            Timestamp::from_seconds(1),
-            &mut out,
-        );
+        let cluster = Cluster::restore(config, StoredState::default(), Timestamp::from_seconds(1), &mut out);
         let mut stage = Stage { cluster, seconds: 1 };
         for node in [NodeIndex(0), NodeIndex(1)] {
             let report = NodeReport::default();
-            let connected = AgentReport::Connected {
-                hardware: None,
-                report,
-                launch_sequence_seen: 0,
-                units: Vec::new(),
-            };
+            let connected =
+                AgentReport::Connected { hardware: None, report, launch_sequence_seen: 0, units: Vec::new() };
             stage.step(Event::Agent(node, connected));
         }
         stage
@@ -60,22 +46,15 @@ impl Stage {
     fn step(&mut self, event: Event) -> Outcome {
         self.seconds += 1;
         let mut out = Outcome::default();
-        self.cluster
-            .step(Timestamp::from_seconds(self.seconds), event, &mut out);
-        assert_eq!(
-            muster_core::invariants::check(&self.cluster),
-            Vec::<String>::new()
-        );
+        self.cluster.step(Timestamp::from_seconds(self.seconds), event, &mut out);
+        assert_eq!(muster_core::invariants::check(&self.cluster), Vec::<String>::new());
         out
     }
 
     /// Does `command` as the user `uid`; `ok` or the refusal.
     fn ask(&mut self, uid: u32, command: Command) -> String {
-        let event = Event::Command {
-            request: RequestId(1),
-            identity: builders::identity(uid),
-            command: Box::new(command),
-        };
+        let event =
+            Event::Command { request: RequestId(1), identity: builders::identity(uid), command: Box::new(command) };
         let out = self.step(event);
         let reply = out.effects.into_iter().find_map(|effect| match effect {
             Effect::Reply { result, .. } => Some(result),
@@ -89,23 +68,12 @@ impl Stage {
     }
 
     fn job(&self, id: u32) -> Arc<Job> {
-        self.cluster
-            .read_view()
-            .jobs
-            .get(&JobId(id))
-            .cloned()
-            .unwrap_or_else(|| panic!("no job {id}"))
+        self.cluster.read_view().jobs.get(&JobId(id)).cloned().unwrap_or_else(|| panic!("no job {id}"))
     }
 
     fn start(&mut self, id: u32) {
         let job = self.job(id);
-        let share = PlannedShare {
-            node: NodeIndex(0),
-            cpus: 1,
-            memory: Megabytes(0),
-            gres: Vec::new(),
-            tasks: 1,
-        };
+        let share = PlannedShare { node: NodeIndex(0), cpus: 1, memory: Megabytes(0), gres: Vec::new(), tasks: 1 };
         let start = PlannedStart {
             job_id: job.id,
             restart: job.restart,
@@ -113,10 +81,7 @@ impl Stage {
             partition: "main".into(),
             shares: vec![share],
         };
-        self.step(Event::Plan(Plan {
-            starts: vec![start],
-            ..Plan::default()
-        }));
+        self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));
     }
 
     /// One line of a script; what it says.
@@ -126,11 +91,7 @@ impl Stage {
             None => (0, line),
         };
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let id = rest
-            .split(' ')
-            .next()
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0);
+        let id = rest.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let target = JobTarget::job(JobId(id));
         match verb {
             "submit" => {
@@ -143,71 +104,24 @@ impl Stage {
                 self.start(id);
                 self.show(id)
             }
-            "hold" => self.ask(
-                uid,
-                Command::Hold {
-                    target,
-                    as_user: false,
-                },
-            ),
+            "hold" => self.ask(uid, Command::Hold { target, as_user: false }),
             "release" => self.ask(uid, Command::Release(target)),
             "suspend" => self.ask(uid, Command::Suspend(target)),
             "resume" => self.ask(uid, Command::Resume(target)),
-            "requeue" => self.ask(
-                uid,
-                Command::Requeue {
-                    target,
-                    hold: false,
-                    special_exit: false,
-                },
-            ),
-            "requeuehold" => self.ask(
-                uid,
-                Command::Requeue {
-                    target,
-                    hold: true,
-                    special_exit: false,
-                },
-            ),
-            "special" => self.ask(
-                uid,
-                Command::Requeue {
-                    target,
-                    hold: true,
-                    special_exit: true,
-                },
-            ),
+            "requeue" => self.ask(uid, Command::Requeue { target, hold: false, special_exit: false }),
+            "requeuehold" => self.ask(uid, Command::Requeue { target, hold: true, special_exit: false }),
+            "special" => self.ask(uid, Command::Requeue { target, hold: true, special_exit: true }),
             "cancel" => {
-                let cancel = Cancel {
-                    target,
-                    signal: None,
-                    batch_only: false,
-                    full: false,
-                    states: Vec::new(),
-                };
+                let cancel = Cancel { target, signal: None, batch_only: false, full: false, states: Vec::new() };
                 self.ask(uid, Command::Cancel(cancel))
             }
             "clean" => {
-                let restart = self
-                    .job(id)
-                    .cleaning
-                    .as_ref()
-                    .map(|cleaning| cleaning.restart)
-                    .unwrap_or_default();
-                let cleaned = AgentReport::JobCleaned {
-                    job_id: JobId(id),
-                    restart,
-                };
+                let restart = self.job(id).cleaning.as_ref().map(|cleaning| cleaning.restart).unwrap_or_default();
+                let cleaned = AgentReport::JobCleaned { job_id: JobId(id), restart };
                 self.step(Event::Agent(NodeIndex(0), cleaned));
                 self.show(id)
             }
-            "update" => self.ask(
-                uid,
-                Command::UpdateJob {
-                    target,
-                    changes: Box::new(changes(rest)),
-                },
-            ),
+            "update" => self.ask(uid, Command::UpdateJob { target, changes: Box::new(changes(rest)) }),
             "node" => self.node(uid, rest),
             "partition" => self.partition(uid, rest),
             "show" => self.show(id),
@@ -234,22 +148,11 @@ impl Stage {
             Some(("comment", text)) => changes.comment = Some(text.into()),
             _ => changes.state = Some(NodeTransition::Resume),
         }
-        let said = self.ask(
-            uid,
-            Command::UpdateNodes {
-                nodes: name.into(),
-                changes,
-            },
-        );
+        let said = self.ask(uid, Command::UpdateNodes { nodes: name.into(), changes });
         let view = self.cluster.read_view();
         let node = view.nodes.iter().find(|node| &**node.name() == name);
-        let comment = node
-            .and_then(|node| node.comment.clone())
-            .unwrap_or_else(|| "-".into());
-        format!(
-            "{said}, drain {}, comment {comment}",
-            node.is_some_and(|node| node.drain)
-        )
+        let comment = node.and_then(|node| node.comment.clone()).unwrap_or_else(|| "-".into());
+        format!("{said}, drain {}, comment {comment}", node.is_some_and(|node| node.drain))
     }
 
     fn partition(&mut self, uid: u32, words: &str) -> String {
@@ -261,34 +164,10 @@ impl Stage {
             create,
         };
         let command = match verb {
-            "create" => one(
-                PartitionChanges {
-                    nodes: Some("n2".into()),
-                    ..PartitionChanges::default()
-                },
-                true,
-            ),
-            "default" => one(
-                PartitionChanges {
-                    default: Some(true),
-                    ..PartitionChanges::default()
-                },
-                false,
-            ),
-            "down" => one(
-                PartitionChanges {
-                    state: Some(PartitionState::Down),
-                    ..PartitionChanges::default()
-                },
-                false,
-            ),
-            "nosuchnode" => one(
-                PartitionChanges {
-                    nodes: Some("x1".into()),
-                    ..PartitionChanges::default()
-                },
-                false,
-            ),
+            "create" => one(PartitionChanges { nodes: Some("n2".into()), ..PartitionChanges::default() }, true),
+            "default" => one(PartitionChanges { default: Some(true), ..PartitionChanges::default() }, false),
+            "down" => one(PartitionChanges { state: Some(PartitionState::Down), ..PartitionChanges::default() }, false),
+            "nosuchnode" => one(PartitionChanges { nodes: Some("x1".into()), ..PartitionChanges::default() }, false),
             _ => Command::DeletePartition { name: name.clone() },
         };
         let said = self.ask(uid, command);
@@ -305,42 +184,15 @@ fn changes(words: &str) -> JobChanges {
     let none = JobChanges::default;
     let (_, setting) = words.split_once(' ').unwrap_or((words, ""));
     match setting.split_once('=').unwrap_or((setting, "")) {
-        ("features", value) => JobChanges {
-            constraint: Some(value.into()),
-            ..none()
-        },
-        ("nodes", value) => JobChanges {
-            nodes_required: Some(value.into()),
-            ..none()
-        },
-        ("licenses", value) => JobChanges {
-            licenses: Some(value.into()),
-            ..none()
-        },
-        ("partition", value) => JobChanges {
-            partition: Some(value.into()),
-            ..none()
-        },
-        ("reservation", value) => JobChanges {
-            reservation: Some(value.into()),
-            ..none()
-        },
-        ("cpus", value) => JobChanges {
-            cpus: value.parse().ok(),
-            ..none()
-        },
-        ("priority", value) => JobChanges {
-            priority: value.parse().ok(),
-            ..none()
-        },
-        ("limit", value) => JobChanges {
-            time_limit: TimeLimit::parse(value),
-            ..none()
-        },
-        ("end", value) => JobChanges {
-            end_time: value.parse().ok().map(Timestamp::from_seconds),
-            ..none()
-        },
+        ("features", value) => JobChanges { constraint: Some(value.into()), ..none() },
+        ("nodes", value) => JobChanges { nodes_required: Some(value.into()), ..none() },
+        ("licenses", value) => JobChanges { licenses: Some(value.into()), ..none() },
+        ("partition", value) => JobChanges { partition: Some(value.into()), ..none() },
+        ("reservation", value) => JobChanges { reservation: Some(value.into()), ..none() },
+        ("cpus", value) => JobChanges { cpus: value.parse().ok(), ..none() },
+        ("priority", value) => JobChanges { priority: value.parse().ok(), ..none() },
+        ("limit", value) => JobChanges { time_limit: TimeLimit::parse(value), ..none() },
+        ("end", value) => JobChanges { end_time: value.parse().ok().map(Timestamp::from_seconds), ..none() },
         (other, _) => panic!("unknown setting {other}"),
     }
 }

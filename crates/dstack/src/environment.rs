@@ -31,29 +31,20 @@ pub fn task_environment(job: &Job, place: NodePlace<'_>) -> Vec<(String, String)
     let gpus = u64::from(nodes) * u64::from(place.gpus_per_node);
     let pairs = [
         ("DSTACK_RUN_ID", run_id(job.id, run)),
-        (
-            "DSTACK_JOB_ID",
-            job_submission_id(job.id, job.restart, place.rank, run),
-        ),
+        ("DSTACK_JOB_ID", job_submission_id(job.id, job.restart, place.rank, run)),
         ("DSTACK_RUN_NAME", run.run_name.to_string()),
         ("DSTACK_PROJECT", run.project.to_string()),
         ("DSTACK_REPO_ID", "none".to_owned()),
         ("DSTACK_REPO_DIR", job.spec.work_dir.to_string()),
         ("DSTACK_WORKING_DIR", job.spec.work_dir.to_string()),
         ("DSTACK_NODES_IPS", place.addresses.join("\n")),
-        (
-            "DSTACK_MASTER_NODE_IP",
-            place.addresses.first().cloned().unwrap_or_default(),
-        ),
+        ("DSTACK_MASTER_NODE_IP", place.addresses.first().cloned().unwrap_or_default()),
         ("DSTACK_NODE_RANK", place.rank.to_string()),
         ("DSTACK_NODES_NUM", nodes.to_string()),
         ("DSTACK_GPUS_PER_NODE", place.gpus_per_node.to_string()),
         ("DSTACK_GPUS_NUM", gpus.to_string()),
     ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Content of the host file for `mpirun`: one line for each node, with its slots where it has GPUs.
@@ -73,19 +64,11 @@ mod tests {
     #[test]
     fn a_two_node_task_knows_its_place() {
         let addresses = ["10.0.0.5".to_owned(), "10.0.0.6".to_owned()];
-        let place = NodePlace {
-            rank: 1,
-            addresses: &addresses,
-            gpus_per_node: 4,
-        };
+        let place = NodePlace { rank: 1, addresses: &addresses, gpus_per_node: 4 };
         let job = job("train");
         let value = |name: &str| {
-            let found = task_environment(&job, place)
-                .into_iter()
-                .find(|(key, _)| key == name);
-            found
-                .map(|(_, value)| value)
-                .unwrap_or_else(|| panic!("{name} is missing"))
+            let found = task_environment(&job, place).into_iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value).unwrap_or_else(|| panic!("{name} is missing"))
         };
         assert_eq!(value("DSTACK_RUN_NAME"), "train");
         assert_eq!(value("DSTACK_NODES_IPS"), "10.0.0.5\n10.0.0.6");
@@ -97,13 +80,7 @@ mod tests {
         assert_eq!(value("DSTACK_WORKING_DIR"), "/work");
         assert_ne!(value("DSTACK_RUN_ID"), value("DSTACK_JOB_ID"));
         assert_eq!(mpi_hostfile(place), "10.0.0.5 slots=4\n10.0.0.6 slots=4\n");
-        assert_eq!(
-            mpi_hostfile(NodePlace {
-                gpus_per_node: 0,
-                ..place
-            }),
-            "10.0.0.5\n10.0.0.6\n"
-        );
+        assert_eq!(mpi_hostfile(NodePlace { gpus_per_node: 0, ..place }), "10.0.0.5\n10.0.0.6\n");
     }
 
     #[test]
@@ -112,11 +89,7 @@ mod tests {
         let mut spec = (*job.spec).clone();
         spec.run = None;
         job.spec = std::sync::Arc::new(spec);
-        let place = NodePlace {
-            rank: 0,
-            addresses: &[],
-            gpus_per_node: 0,
-        };
+        let place = NodePlace { rank: 0, addresses: &[], gpus_per_node: 0 };
         assert_eq!(task_environment(&job, place), []);
     }
 }

@@ -46,13 +46,9 @@ pub fn interpolate(text: &str, lookup: &Lookup<'_>) -> Result<String, String> {
 /// Letters, digits, `_` in parts joined by dots; a part may have an index, as in `groups[0].nodes[1].IP_ADDRESS`.
 fn is_reference(name: &str) -> bool {
     let is_part = |part: &str| {
-        let (word, index) = part
-            .split_once('[')
-            .map_or((part, None), |(word, index)| (word, Some(index)));
+        let (word, index) = part.split_once('[').map_or((part, None), |(word, index)| (word, Some(index)));
         let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let is_index = |index: &str| {
             index
                 .strip_suffix(']')
@@ -65,11 +61,7 @@ fn is_reference(name: &str) -> bool {
 
 /// Words joined so that a shell reads them back as they are: what `${{ run.args }}` stands for.
 pub fn shell_join(words: &[String]) -> String {
-    words
-        .iter()
-        .map(|word| shell_quote(word))
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// One word quoted for a shell where needed.
@@ -137,28 +129,18 @@ mod tests {
         check("${{ args }}", Err("`args` is no reference such as run.args"));
         check("${{ a-b.c }}", Err("`a-b.c` is no reference such as run.args"));
         check("${{ run.other }}", Err("run.other is not known"));
-        check(
-            "${{ groups[0].nodes[1].IP_ADDRESS }}",
-            Err("groups[0].nodes[1].IP_ADDRESS is not known"),
-        );
+        check("${{ groups[0].nodes[1].IP_ADDRESS }}", Err("groups[0].nodes[1].IP_ADDRESS is not known"));
         check("é${{ run.args }}é", Ok("é--lr 1é"));
     }
 
     #[test]
     fn words_survive_a_shell() {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            shell_join(&words(&["--lr", "0.1", "a b", "it's", ""])),
-            r#"--lr 0.1 'a b' 'it'"'"'s' ''"#
-        );
-        let check = |text: &str, expected: Option<&[&str]>| {
-            assert_eq!(shell_split(text), expected.map(words), "{text}")
-        };
+        assert_eq!(shell_join(&words(&["--lr", "0.1", "a b", "it's", ""])), r#"--lr 0.1 'a b' 'it'"'"'s' ''"#);
+        let check =
+            |text: &str, expected: Option<&[&str]>| assert_eq!(shell_split(text), expected.map(words), "{text}");
         check("bash -c", Some(&["bash", "-c"]));
-        check(
-            r#"a 'b c' "d \" e" f\ g ''"#,
-            Some(&["a", "b c", "d \" e", "f g", ""]),
-        );
+        check(r#"a 'b c' "d \" e" f\ g ''"#, Some(&["a", "b c", "d \" e", "f g", ""]));
         check("  ", Some(&[]));
         check("'open", None);
         check("tail\\", None);

@@ -7,8 +7,7 @@ fn read(text: &str) -> String {
     match Configuration::from_yaml(text) {
         Ok(configuration) => {
             let json = configuration.to_json();
-            let again =
-                Configuration::from_json(&json).unwrap_or_else(|problems| panic!("{json}: {problems}"));
+            let again = Configuration::from_json(&json).unwrap_or_else(|problems| panic!("{json}: {problems}"));
             assert_eq!(again, configuration, "{json}");
             json
         }
@@ -154,11 +153,7 @@ fn usual_spellings_are_read() {
     good("commands: [a]\ntype: task");
     good("type: task\nimage: x");
     good("{\"type\": \"task\", \"commands\": [\"a\"]}");
-    good(
-        "x: &a [one, two]\n"
-            .replace("x: &a", "type: task\ncommands:")
-            .as_str(),
-    );
+    good("x: &a [one, two]\n".replace("x: &a", "type: task\ncommands:").as_str());
 }
 
 #[test]
@@ -201,33 +196,18 @@ fn other_types_are_read() {
 
 #[test]
 fn other_types_are_not_run() {
-    for (text, kind) in [
-        ("type: dev-environment", "dev-environment"),
-        ("type: fleet", "fleet"),
-    ] {
+    for (text, kind) in [("type: dev-environment", "dev-environment"), ("type: fleet", "fleet")] {
         let problems = Configuration::from_yaml(text).unwrap().into_task().unwrap_err();
-        assert_eq!(
-            problems.to_string(),
-            format!("type: a {kind} is not run yet by this version; only tasks are")
-        );
+        assert_eq!(problems.to_string(), format!("type: a {kind} is not run yet by this version; only tasks are"));
     }
 }
 
 #[test]
 fn unknown_properties_are_named_with_what_was_meant() {
-    bad_task(
-        "resources:\n  gpus: 1",
-        "f:4:3: resources.gpus: unknown property (did you mean gpu?)",
-    );
-    bad_task(
-        "comands: [b]",
-        "f:3:1: comands: unknown property (did you mean commands?)",
-    );
+    bad_task("resources:\n  gpus: 1", "f:4:3: resources.gpus: unknown property (did you mean gpu?)");
+    bad_task("comands: [b]", "f:3:1: comands: unknown property (did you mean commands?)");
     bad_task("port: 80", "f:3:1: port: unknown property (did you mean ports?)");
-    bad_task(
-        "max-duration: 2h",
-        "f:3:1: max-duration: unknown property (did you mean max_duration?)",
-    );
+    bad_task("max-duration: 2h", "f:3:1: max-duration: unknown property (did you mean max_duration?)");
     bad_task("gpu: 1", "f:3:1: gpu: unknown property");
     bad_task("build: [x]", "f:3:1: build: unknown property (no longer exists)");
     bad_task("pool: x", "f:3:1: pool: unknown property (use fleets)");
@@ -235,153 +215,60 @@ fn unknown_properties_are_named_with_what_was_meant() {
         "type: fleet\ntermination_idle_time: 1h",
         "f:2:1: termination_idle_time: unknown property (use idle_duration)",
     );
-    bad_task(
-        "retry: {on_event: [error]}",
-        "f:3:9: retry.on_event: unknown property (did you mean on_events?)",
-    );
-    bad_task(
-        "resources: {gpu: {nam: A100}}",
-        "f:3:19: resources.gpu.nam: unknown property (did you mean name?)",
-    );
+    bad_task("retry: {on_event: [error]}", "f:3:9: retry.on_event: unknown property (did you mean on_events?)");
+    bad_task("resources: {gpu: {nam: A100}}", "f:3:19: resources.gpu.nam: unknown property (did you mean name?)");
 }
 
 #[test]
 fn wrong_values_are_named_with_their_place() {
-    bad_task(
-        "resources: {gpu: 'A100:A100'}",
-        "f:3:18: resources.gpu: \"A100:A100\" says the same thing twice",
-    );
-    bad_task(
-        "resources: {memory: 16G}",
-        "f:3:21: resources.memory: \"16G\" is no size such as 512MB, 16GB or 1TB",
-    );
-    bad_task(
-        "resources: {memory: 16GB..8GB}",
-        "f:3:21: resources.memory: the range 16GB..8GB is reversed",
-    );
-    bad_task(
-        "resources: {memory: ..}",
-        "f:3:21: resources.memory: an empty range `..`",
-    );
-    bad_task(
-        "resources: {cpu: -1}",
-        "f:3:18: resources.cpu: \"-1\" is neither a number of CPUs nor one of x86, arm",
-    );
-    bad_task(
-        "resources: [gpu]",
-        "f:3:12: resources: expected a mapping, got a list",
-    );
-    bad_task(
-        "resources:",
-        "f:3:10: resources: is empty; give a value or leave it out",
-    );
+    bad_task("resources: {gpu: 'A100:A100'}", "f:3:18: resources.gpu: \"A100:A100\" says the same thing twice");
+    bad_task("resources: {memory: 16G}", "f:3:21: resources.memory: \"16G\" is no size such as 512MB, 16GB or 1TB");
+    bad_task("resources: {memory: 16GB..8GB}", "f:3:21: resources.memory: the range 16GB..8GB is reversed");
+    bad_task("resources: {memory: ..}", "f:3:21: resources.memory: an empty range `..`");
+    bad_task("resources: {cpu: -1}", "f:3:18: resources.cpu: \"-1\" is neither a number of CPUs nor one of x86, arm");
+    bad_task("resources: [gpu]", "f:3:12: resources: expected a mapping, got a list");
+    bad_task("resources:", "f:3:10: resources: is empty; give a value or leave it out");
     bad_task("nodes: 0", "f:3:8: nodes: must be 1 or more");
     bad_task("nodes: two", "f:3:8: nodes: expected a whole number, got text");
-    bad_task(
-        "nodes: 99999999999",
-        "f:3:8: nodes: 99999999999 is not between 0 and 4294967295",
-    );
+    bad_task("nodes: 99999999999", "f:3:8: nodes: 99999999999 is not between 0 and 4294967295");
     bad_task("priority: 101", "f:3:11: priority: goes from 0 to 100");
-    bad_task(
-        "priority: -1",
-        "f:3:11: priority: -1 is not between 0 and 4294967295",
-    );
-    bad_task(
-        "python: 3.8",
-        "f:3:9: python: \"3.8\" is none of 3.9, 3.10, 3.11, 3.12, 3.13, 3.14, 3.15",
-    );
-    bad_task(
-        "image: x\npython: 3.12",
-        "f:4:9: python: image and python exclude each other",
-    );
-    bad_task(
-        "image: x\ndocker: true",
-        "f:4:9: docker: image and docker exclude each other",
-    );
-    bad_task(
-        "spot_policy: never",
-        "f:3:14: spot_policy: \"never\" is none of spot, on-demand, auto",
-    );
+    bad_task("priority: -1", "f:3:11: priority: -1 is not between 0 and 4294967295");
+    bad_task("python: 3.8", "f:3:9: python: \"3.8\" is none of 3.9, 3.10, 3.11, 3.12, 3.13, 3.14, 3.15");
+    bad_task("image: x\npython: 3.12", "f:4:9: python: image and python exclude each other");
+    bad_task("image: x\ndocker: true", "f:4:9: docker: image and docker exclude each other");
+    bad_task("spot_policy: never", "f:3:14: spot_policy: \"never\" is none of spot, on-demand, auto");
     bad_task(
         "backends: [acme]",
         "f:3:12: backends[0]: \"acme\" is none of amddevcloud, aws, azure, cloudrift, crusoe, cudo, datacrunch, daytona, digitalocean, dstack, gcp, hotaisle, jarvislabs, kubernetes, lambda, lium, remote, nebius, oci, runpod, seeweb, tensordock, vastai, verda, vultr, slurm",
     );
-    bad_task(
-        "max_duration: 2 hours",
-        "f:3:15: max_duration: \"2 hours\" is no duration such as 30s, 5m, 2h, 1d or 1w",
-    );
-    bad_task(
-        "max_duration: -5",
-        "f:3:15: max_duration: a duration cannot be negative; `off` is no limit",
-    );
+    bad_task("max_duration: 2 hours", "f:3:15: max_duration: \"2 hours\" is no duration such as 30s, 5m, 2h, 1d or 1w");
+    bad_task("max_duration: -5", "f:3:15: max_duration: a duration cannot be negative; `off` is no limit");
     bad_task("max_price: 0", "f:3:12: max_price: must be more than 0");
     bad_task("retry: {on_events: []}", "f:3:20: retry.on_events: is empty");
-    bad_task(
-        "retry: maybe",
-        "f:3:8: retry: expected true, false or a mapping, got text",
-    );
+    bad_task("retry: maybe", "f:3:8: retry: expected true, false or a mapping, got text");
     bad_task(
         "utilization_policy: {min_gpu_utilization: 150, time_window: 1m}",
         "f:3:43: utilization_policy.min_gpu_utilization: is a percentage, 0 to 100\nf:3:61: utilization_policy.time_window: must be 5m or longer",
     );
-    bad_task(
-        "env: [9A=1]",
-        "f:3:7: env[0]: \"9A=1\" is neither NAME=value nor NAME",
-    );
+    bad_task("env: [9A=1]", "f:3:7: env[0]: \"9A=1\" is neither NAME=value nor NAME");
     bad_task("env: [A=1, A=2]", "f:3:6: env: the variable A is given twice");
-    bad_task(
-        "env: text",
-        "f:3:6: env: expected a list of NAME=value or a mapping, got text",
-    );
+    bad_task("env: text", "f:3:6: env: expected a list of NAME=value or a mapping, got text");
     bad_task("ports: [0]", "f:3:9: ports[0]: 0 is no port (1 to 65535)");
-    bad_task(
-        "ports: ['80:']",
-        "f:3:9: ports[0]: \"80:\" is no port such as 8080, 80:8080 or *:8080",
-    );
-    bad_task(
-        "volumes: [data]",
-        "f:3:11: volumes[0]: \"data\" is neither NAME:/path nor /host/path:/path",
-    );
-    bad_task(
-        "volumes: ['data:rel']",
-        "f:3:11: volumes[0]: \"rel\" is no absolute path",
-    );
+    bad_task("ports: ['80:']", "f:3:9: ports[0]: \"80:\" is no port such as 8080, 80:8080 or *:8080");
+    bad_task("volumes: [data]", "f:3:11: volumes[0]: \"data\" is neither NAME:/path nor /host/path:/path");
+    bad_task("volumes: ['data:rel']", "f:3:11: volumes[0]: \"rel\" is no absolute path");
     bad_task("repos: [., ..]", "f:3:8: repos: one repository at most");
-    bad_task(
-        "repos: [{path: x}]",
-        "f:3:9: repos[0]: either local_path or url is needed",
-    );
-    bad_task(
-        "files: ['a:b:c']",
-        "f:3:9: files[0]: \"a:b:c\" is neither SOURCE nor SOURCE:TARGET",
-    );
+    bad_task("repos: [{path: x}]", "f:3:9: repos[0]: either local_path or url is needed");
+    bad_task("files: ['a:b:c']", "f:3:9: files[0]: \"a:b:c\" is neither SOURCE nor SOURCE:TARGET");
     bad_task("shell: zsh", "f:3:8: shell: must be sh, bash or an absolute path");
     bad_task("user: ':1'", "f:3:7: user: \":1\" is no USER or USER:GROUP");
-    bad_task(
-        "name: My_Run",
-        "f:3:7: name: a name has 2 to 41 small letters, digits and `-`, and begins with a letter",
-    );
-    bad_task(
-        "schedule: {cron: 0 8 * *}",
-        "f:3:18: schedule.cron: \"0 8 * *\" has 4 fields instead of 5",
-    );
-    bad_task(
-        "fleets: [a//b]",
-        "f:3:10: fleets[0]: \"a//b\" is neither NAME nor PROJECT/NAME",
-    );
+    bad_task("name: My_Run", "f:3:7: name: a name has 2 to 41 small letters, digits and `-`, and begins with a letter");
+    bad_task("schedule: {cron: 0 8 * *}", "f:3:18: schedule.cron: \"0 8 * *\" has 4 fields instead of 5");
+    bad_task("fleets: [a//b]", "f:3:10: fleets[0]: \"a//b\" is neither NAME nor PROJECT/NAME");
     bad_task("instances: []", "f:3:12: instances: is empty");
-    bad_task(
-        "tags: {'a b': c}",
-        "f:3:15: tags.a b: a tag has up to 60 letters, digits, `-` and `_`",
-    );
-    bad_task(
-        "registry_auth: {username: x}",
-        "f:3:16: registry_auth.password: is required",
-    );
-    bad_task(
-        "privileged: 5",
-        "f:3:13: privileged: expected true or false, got a number",
-    );
+    bad_task("tags: {'a b': c}", "f:3:15: tags.a b: a tag has up to 60 letters, digits, `-` and `_`");
+    bad_task("registry_auth: {username: x}", "f:3:16: registry_auth.password: is required");
+    bad_task("privileged: 5", "f:3:13: privileged: expected true or false, got a number");
     bad_task(
         "groups: []",
         "f:2:11: commands: is not allowed beside groups; each group has its own\nf:3:9: groups: is empty",
@@ -394,41 +281,23 @@ fn a_document_without_sense_is_refused() {
     check("- a", "f:1:1: expected a mapping, got a list");
     check("just text", "f:1:1: expected a mapping, got text");
     check("name: x", "f:1:1: type: is required");
-    check(
-        "type: job",
-        "f:1:7: type: \"job\" is none of task, service, dev-environment, fleet, volume, gateway",
-    );
+    check("type: job", "f:1:7: type: \"job\" is none of task, service, dev-environment, fleet, volume, gateway");
     check("type: task", "f:1:1: either commands or image must be set");
-    check(
-        "type: task\ncommands: echo",
-        "f:2:11: commands: expected a list, got text",
-    );
+    check("type: task\ncommands: echo", "f:2:11: commands: expected a list, got text");
     check(
         "type: task\ncommands:\n  - echo a: b",
         "f:3:5: commands[0]: expected text, got a mapping (quote the value if it contains `: `)",
     );
     check("type: service\nimage: x", "f:1:1: port: is required");
-    check(
-        "type: service\nport: 1\nimage: x\nreplicas: 1..3",
-        "f:4:11: replicas: a range needs scaling",
-    );
+    check("type: service\nport: 1\nimage: x\nreplicas: 1..3", "f:4:11: replicas: a range needs scaling");
     check("type: volume\nname: v", "f:1:1: backend: is required");
-    check(
-        "type: volume\nbackend: oci",
-        "f:2:10: backend: oci has no volumes",
-    );
+    check("type: volume\nbackend: oci", "f:2:10: backend: oci has no volumes");
     check(
         "type: gateway\nbackend: aws\nregion: r\ncertificate: {type: x}",
         "f:4:21: certificate.type: \"x\" is none of lets-encrypt, acm, gcp-cm",
     );
-    check(
-        "type: dev-environment\nentrypoint: x",
-        "f:2:13: entrypoint: a dev-environment has none",
-    );
-    check(
-        "type: dev-environment\nide: nvim",
-        "f:2:6: ide: \"nvim\" is none of vscode, cursor, windsurf, zed",
-    );
+    check("type: dev-environment\nentrypoint: x", "f:2:13: entrypoint: a dev-environment has none");
+    check("type: dev-environment\nide: nvim", "f:2:6: ide: \"nvim\" is none of vscode, cursor, windsurf, zed");
     check(
         "type: preset",
         "f:1:7: type: presets are made by dstack's own client on the user's machine; this version has none",

@@ -18,12 +18,7 @@ fn swallow(text: &str) {
     let Ok(task) = configuration.into_task() else {
         return;
     };
-    let identity = Identity {
-        uid: 1,
-        gid: 1,
-        user: "u".into(),
-        group: "g".into(),
-    };
+    let identity = Identity { uid: 1, gid: 1, user: "u".into(), group: "g".into() };
     let environment = BTreeMap::new();
     let applicant = Applicant {
         identity: &identity,
@@ -37,13 +32,7 @@ fn swallow(text: &str) {
         umask: 0,
         limits: &[],
     };
-    drop(submission(
-        task,
-        "a-b-1",
-        &applicant,
-        &Overrides::default(),
-        &ClusterView::default(),
-    ));
+    drop(submission(task, "a-b-1", &applicant, &Overrides::default(), &ClusterView::default()));
 }
 
 /// A value as files have them, good or bad.
@@ -152,10 +141,7 @@ fn bombs_do_not_go_off() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let previous = format!("*a{}", level - 1);
-        text.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            vec![previous; 10].join(", ")
-        ));
+        text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", ")));
     }
     swallow(&text);
 }

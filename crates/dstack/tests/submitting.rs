@@ -23,11 +23,7 @@ struct Cluster {
 impl Cluster {
     fn new() -> Cluster {
         let node = |name: &str, cpus: u32, memory: u64, gpus: u64, architecture: &str| -> Arc<Node> {
-            let gres = if gpus > 0 {
-                json!([{ "name": "gpu", "kind": "a100", "count": gpus }])
-            } else {
-                json!([])
-            };
+            let gres = if gpus > 0 { json!([{ "name": "gpu", "kind": "a100", "count": gpus }]) } else { json!([]) };
             let node = json!({
                 "config": {
                     "name": name, "host_name": format!("{name}.example.org"), "address": "10.0.0.1", "weight": 1,
@@ -60,38 +56,20 @@ impl Cluster {
                 node("n2", 4, 4000, 0, "x86_64"),
                 node("n3", 8, 16_000, 0, "aarch64"),
             ],
-            partitions: vec![
-                partition("debug", &[0, 1, 2, 3], true),
-                partition("gpu", &[0, 1], false),
-            ],
+            partitions: vec![partition("debug", &[0, 1, 2, 3], true), partition("gpu", &[0, 1], false)],
         }
     }
 
     fn view(&self) -> ClusterView<'_> {
-        ClusterView {
-            nodes: &self.nodes,
-            partitions: &self.partitions,
-        }
+        ClusterView { nodes: &self.nodes, partitions: &self.partitions }
     }
 }
 
 fn submit_with(text: &str, overrides: &Overrides, cluster: &ClusterView<'_>) -> Result<Submission, String> {
-    let identity = Identity {
-        uid: 1000,
-        gid: 1000,
-        user: "alice".into(),
-        group: "users".into(),
-    };
-    let environment = [
-        ("PATH", "/usr/bin"),
-        ("HOME", "/home/alice"),
-        ("HF_TOKEN", "abc"),
-        ("OTHER", "x"),
-    ];
-    let environment: BTreeMap<String, String> = environment
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let identity = Identity { uid: 1000, gid: 1000, user: "alice".into(), group: "users".into() };
+    let environment = [("PATH", "/usr/bin"), ("HOME", "/home/alice"), ("HF_TOKEN", "abc"), ("OTHER", "x")];
+    let environment: BTreeMap<String, String> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let applicant = Applicant {
         identity: &identity,
         project: "main",
@@ -130,26 +108,12 @@ const COMMANDS: &str = "commands: [a]\n";
 fn a_plain_task_becomes_a_job() {
     let submission = submit("name: train\ncommands: [echo one, 'echo two # last']\nenv: [A=1, HF_TOKEN]");
     let spec = &submission.spec;
-    assert_eq!(
-        (&*spec.name, spec.kind, &*spec.work_dir),
-        ("train", JobKind::EveryNode, "/home/alice/project")
-    );
-    assert_eq!(
-        (spec.request.nodes_min, spec.request.nodes_max, spec.request.tasks),
-        (1, Some(1), 1)
-    );
+    assert_eq!((&*spec.name, spec.kind, &*spec.work_dir), ("train", JobKind::EveryNode, "/home/alice/project"));
+    assert_eq!((spec.request.nodes_min, spec.request.nodes_max, spec.request.tasks), (1, Some(1), 1));
     assert_eq!(spec.request.cpus_per_task, 2, "dstack's default");
-    assert_eq!(
-        spec.request.memory,
-        Some(MemoryRequest::PerNode(Megabytes(8000))),
-        "the CPUs' share of n0"
-    );
+    assert_eq!(spec.request.memory, Some(MemoryRequest::PerNode(Megabytes(8000))), "the CPUs' share of n0");
     assert!(spec.request.gres.is_empty() && spec.partitions.is_empty() && spec.priority.is_none());
-    assert_eq!(
-        spec.time_limit.unwrap().to_string(),
-        "01:00:00",
-        "as far as the partition allows"
-    );
+    assert_eq!(spec.time_limit.unwrap().to_string(), "01:00:00", "as far as the partition allows");
     assert_eq!(spec.requeue, Some(false));
     assert_eq!(
         submission.script,
@@ -162,104 +126,53 @@ echo two # last
 MUSTER_CODE=$?; [ \"$MUSTER_CODE\" -eq 0 ] || exit \"$MUSTER_CODE\"
 "
     );
-    assert_eq!(
-        submission.context.environment,
-        ["A=1", "HF_TOKEN=abc", "HOME=/home/alice", "PATH=/usr/bin"]
-    );
-    assert_eq!(
-        (submission.context.umask, &submission.context.limits[..]),
-        (0o022, &[(7, 1024)][..])
-    );
+    assert_eq!(submission.context.environment, ["A=1", "HF_TOKEN=abc", "HOME=/home/alice", "PATH=/usr/bin"]);
+    assert_eq!((submission.context.umask, &submission.context.limits[..]), (0o022, &[(7, 1024)][..]));
     assert_eq!(submission.notices, [""; 0]);
 }
 
 #[test]
 fn what_others_can_see_has_no_values_of_variables() {
-    let lines =
-        "commands: [a]\nenv: [A=secret, HF_TOKEN]\nimage: x\nregistry_auth: {username: u, password: hidden}";
+    let lines = "commands: [a]\nenv: [A=secret, HF_TOKEN]\nimage: x\nregistry_auth: {username: u, password: hidden}";
     let submission = submit(lines);
     let run = submission.spec.run.as_ref().unwrap();
     let shown = serde_json::to_string(&submission.spec).unwrap();
-    assert!(
-        !shown.contains("secret") && !shown.contains("hidden") && !shown.contains("abc"),
-        "{shown}"
-    );
+    assert!(!shown.contains("secret") && !shown.contains("hidden") && !shown.contains("abc"), "{shown}");
     assert_eq!((&*run.run_name, &*run.project), ("calm-otter-1", "main"));
-    let read = Configuration::from_json(&run.configuration)
-        .unwrap()
-        .into_task()
-        .unwrap();
+    let read = Configuration::from_json(&run.configuration).unwrap().into_task().unwrap();
     assert_eq!(read.base.name.as_deref(), Some("calm-otter-1"));
-    assert_eq!(
-        read.base.env.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        ["A", "HF_TOKEN"]
-    );
+    assert_eq!(read.base.env.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["A", "HF_TOKEN"]);
 }
 
 #[test]
 fn resources_are_asked_of_each_node() {
     let check = |lines: &str, expected: &str| {
         let request = submit(&format!("{COMMANDS}{lines}")).spec.request;
-        let gres: Vec<String> = request
-            .gres
-            .iter()
-            .map(|gres| format!(" {}", gres.gres))
-            .collect();
-        let Some(MemoryRequest::PerNode(memory)) = request.memory else {
-            panic!("{:?}", request.memory)
-        };
-        let shown = format!(
-            "{} x {} cpus {} mb{}",
-            request.nodes_min,
-            request.cpus_per_task,
-            memory.0,
-            gres.concat()
-        );
+        let gres: Vec<String> = request.gres.iter().map(|gres| format!(" {}", gres.gres)).collect();
+        let Some(MemoryRequest::PerNode(memory)) = request.memory else { panic!("{:?}", request.memory) };
+        let shown = format!("{} x {} cpus {} mb{}", request.nodes_min, request.cpus_per_task, memory.0, gres.concat());
         assert_eq!(shown, expected, "{lines}");
-        assert_eq!(
-            (request.tasks, request.tasks_per_node),
-            (request.nodes_min, Some(1))
-        );
+        assert_eq!((request.tasks, request.tasks_per_node), (request.nodes_min, Some(1)));
     };
-    check(
-        "nodes: 2\nresources: {cpu: 8.., memory: 16GB..}",
-        "2 x 8 cpus 16384 mb",
-    );
+    check("nodes: 2\nresources: {cpu: 8.., memory: 16GB..}", "2 x 8 cpus 16384 mb");
     check("resources: {cpu: 1, memory: 512MB}", "1 x 1 cpus 512 mb");
     check("resources: {gpu: 2}", "1 x 2 cpus 8000 mb gpu:2");
     check("resources: {gpu: 'A100:2..4'}", "1 x 2 cpus 8000 mb gpu:a100:2");
     check("resources: {gpu: 'H100,A100'}", "1 x 2 cpus 8000 mb gpu:a100:1");
     check("resources: {gpu: 'H100:8'}", "1 x 2 cpus 8000 mb gpu:h100:8");
     check("resources: {gpu: 0..}", "1 x 2 cpus 8000 mb");
-    check(
-        "resources: {gpu: {count: 1, name: A100}}",
-        "1 x 2 cpus 8000 mb gpu:a100:1",
-    );
+    check("resources: {gpu: {count: 1, name: A100}}", "1 x 2 cpus 8000 mb gpu:a100:1");
     check("fleets: [gpu]\nresources: {cpu: ..4}", "1 x 2 cpus 8000 mb");
 }
 
 #[test]
 fn defaults_shrink_to_small_nodes() {
     let small = Cluster::new();
-    let small = Cluster {
-        nodes: vec![small.nodes[2].clone()],
-        partitions: vec![small.partitions[0].clone()],
-    };
+    let small = Cluster { nodes: vec![small.nodes[2].clone()], partitions: vec![small.partitions[0].clone()] };
     let submission = submit_with("type: task\ncommands: [a]", &Overrides::default(), &small.view()).unwrap();
-    assert_eq!(
-        submission.spec.request.memory,
-        Some(MemoryRequest::PerNode(Megabytes(2000)))
-    );
-    let unknown = submit_with(
-        "type: task\ncommands: [a]",
-        &Overrides::default(),
-        &ClusterView::default(),
-    )
-    .unwrap();
-    assert_eq!(
-        (unknown.spec.request.cpus_per_task, unknown.spec.request.memory),
-        (1, None)
-    );
+    assert_eq!(submission.spec.request.memory, Some(MemoryRequest::PerNode(Megabytes(2000))));
+    let unknown = submit_with("type: task\ncommands: [a]", &Overrides::default(), &ClusterView::default()).unwrap();
+    assert_eq!((unknown.spec.request.cpus_per_task, unknown.spec.request.memory), (1, None));
 }
 
 #[test]
@@ -268,48 +181,24 @@ fn fleets_are_partitions_and_instances_are_nodes() {
         let spec = submit(&format!("{COMMANDS}{lines}")).spec;
         let partitions = spec.partitions.join(",");
         let request = &spec.request;
-        let found = (
-            &*partitions,
-            request.nodes_required.as_deref(),
-            request.nodes_excluded.as_deref(),
-        );
+        let found = (&*partitions, request.nodes_required.as_deref(), request.nodes_excluded.as_deref());
         assert_eq!(found, expected, "{lines}");
     };
     check("fleets: [gpu, other/debug]", ("gpu,debug", None, None));
     check("instances: [n1]", ("", Some("n1"), None));
     check("instances: [n1, n2]", ("", None, Some("n0,n3")));
-    check(
-        "nodes: 2\ninstances: [n1, {hostname: n2.example.org}]",
-        ("", Some("n1,n2"), None),
-    );
+    check("nodes: 2\ninstances: [n1, {hostname: n2.example.org}]", ("", Some("n1,n2"), None));
     check("instances: [{fleet: gpu, instance: 1}]", ("", Some("n1"), None));
     check("resources: {cpu: 'arm:2'}", ("", None, Some("n0,n1,n2")));
-    refused(
-        "commands: [a]\ninstances: [n9]",
-        "f: instances: there is no node n9",
-    );
-    refused(
-        "commands: [a]\nnodes: 2\ninstances: [n1]",
-        "f: instances: 1 given, but the task has 2 nodes",
-    );
+    refused("commands: [a]\ninstances: [n9]", "f: instances: there is no node n9");
+    refused("commands: [a]\nnodes: 2\ninstances: [n1]", "f: instances: 1 given, but the task has 2 nodes");
 }
 
 #[test]
 fn limits_priorities_and_retries() {
     let spec = |lines: &str| submit(&format!("{COMMANDS}{lines}")).spec;
-    assert_eq!(
-        spec("max_duration: 90")
-            .time_limit
-            .unwrap()
-            .span()
-            .unwrap()
-            .seconds(),
-        90
-    );
-    assert_eq!(
-        spec("max_duration: 2h").time_limit.unwrap().to_string(),
-        "02:00:00"
-    );
+    assert_eq!(spec("max_duration: 90").time_limit.unwrap().span().unwrap().seconds(), 90);
+    assert_eq!(spec("max_duration: 2h").time_limit.unwrap().to_string(), "02:00:00");
     assert_eq!(spec("priority: 50").priority, Some(1_050_000));
     assert_eq!(spec("priority: 0").priority, None);
     assert_eq!(spec("retry: {on_events: [interruption]}").requeue, Some(true));
@@ -324,10 +213,7 @@ fn the_directory_follows_the_files() {
     assert_eq!(directory("repos: [..]"), "/home/alice/project");
     assert_eq!(directory("repos: ['~/code']"), "/home/alice/code");
     assert_eq!(directory("files: [train.py]"), "/home/alice/project/conf");
-    refused(
-        "commands: [a]\nworking_dir: rel",
-        "f: working_dir: \"rel\" must be an absolute path",
-    );
+    refused("commands: [a]\nworking_dir: rel", "f: working_dir: \"rel\" must be an absolute path");
 }
 
 #[test]
@@ -335,10 +221,7 @@ fn scripts_follow_the_shell() {
     let script = |lines: &str| submit(lines).script;
     assert!(script("commands: [a]\nshell: sh").starts_with("#!/bin/sh\na\n"));
     assert!(script("commands: [a]\nshell: /usr/bin/zsh").starts_with("#!/usr/bin/zsh\na\n"));
-    assert_eq!(
-        script("commands: [a, 'b &', c]\nshell: /usr/bin/fish"),
-        "#!/usr/bin/fish\na && { b & } && c\n"
-    );
+    assert_eq!(script("commands: [a, 'b &', c]\nshell: /usr/bin/fish"), "#!/usr/bin/fish\na && { b & } && c\n");
     assert_eq!(
         script("entrypoint: bash -c\ncommands: ['echo $X', 'it''s']"),
         "#!/bin/bash\nexec bash -c 'echo $X' 'it'\"'\"'s'\n"
@@ -349,20 +232,14 @@ fn scripts_follow_the_shell() {
         "image: x",
         "f: commands: an image's own command cannot be run: there is no container engine on these nodes; give commands",
     );
-    refused(
-        "entrypoint: \"'open\"\ncommands: [a]",
-        "f: entrypoint: \"'open\" is no command line",
-    );
+    refused("entrypoint: \"'open\"\ncommands: [a]", "f: entrypoint: \"'open\" is no command line");
 }
 
 #[test]
 fn the_command_line_wins() {
     let mut overrides = Overrides {
         name: Some("other".to_owned()),
-        env: ["A=2", "OTHER", "NEW=3"]
-            .iter()
-            .map(|item| Env::parse_item(item).unwrap())
-            .collect(),
+        env: ["A=2", "OTHER", "NEW=3"].iter().map(|item| Env::parse_item(item).unwrap()).collect(),
         run_args: vec!["--lr".to_owned(), "a b".to_owned()],
         ..Overrides::default()
     };
@@ -374,23 +251,10 @@ fn the_command_line_wins() {
     let spec = &submission.spec;
     assert_eq!(&*spec.name, "other");
     assert_eq!((spec.request.cpus_per_task, spec.request.gres.len()), (4, 1));
-    assert_eq!(
-        (
-            spec.time_limit.unwrap().to_string().as_str(),
-            &*spec.partitions[0]
-        ),
-        ("00:05:00", "gpu")
-    );
+    assert_eq!((spec.time_limit.unwrap().to_string().as_str(), &*spec.partitions[0]), ("00:05:00", "gpu"));
     assert!(overrides.set("cpu", "x").is_err() && overrides.set("nodes", "1").is_err());
-    assert!(
-        submission.script.contains("python --lr 'a b' x\n"),
-        "{}",
-        submission.script
-    );
-    assert_eq!(
-        submission.context.environment,
-        ["A=2", "HOME=/home/alice", "NEW=3", "OTHER=x", "PATH=/usr/bin"]
-    );
+    assert!(submission.script.contains("python --lr 'a b' x\n"), "{}", submission.script);
+    assert_eq!(submission.context.environment, ["A=2", "HOME=/home/alice", "NEW=3", "OTHER=x", "PATH=/usr/bin"]);
 }
 
 #[test]
@@ -402,15 +266,9 @@ fn what_cannot_be_done_is_refused() {
             "f: env.T: secrets.token: this version keeps no secrets yet; pass the value with -e or from your environment",
         ),
     );
-    refused(
-        "commands: ['${{ run.name }}']",
-        "f: commands[0]: there is no run.name here; commands know run.args",
-    );
+    refused("commands: ['${{ run.name }}']", "f: commands[0]: there is no run.name here; commands know run.args");
     refused("commands: ['${{ x']", "f: commands[0]: `${{` without `}}`");
-    refused(
-        "commands: [a]\nenv: [MISSING]",
-        "f: env.MISSING: is taken from your environment, but is not set there",
-    );
+    refused("commands: [a]\nenv: [MISSING]", "f: env.MISSING: is taken from your environment, but is not set there");
     refused(
         "commands: [a]\nschedule: {cron: 0 8 * * *}",
         "f: schedule: runs at set times are not started yet by this version",
@@ -426,46 +284,28 @@ fn what_is_not_done_is_said() {
     let check = |lines: &str, expected: &[&str]| {
         assert_eq!(submit(&format!("{COMMANDS}{lines}")).notices, expected, "{lines}");
     };
-    check(
-        "image: org/x:1",
-        &["runs as a process: no container engine on these nodes; image: org/x:1 is not used"],
-    );
+    check("image: org/x:1", &["runs as a process: no container engine on these nodes; image: org/x:1 is not used"]);
     check(
         "python: 3.12",
         &[
             "runs as a process: no container engine on these nodes; python: 3.12 is not provided; the node's own is used",
         ],
     );
-    check(
-        "docker: true",
-        &["runs as a process: no container engine on these nodes; docker: none is provided"],
-    );
+    check("docker: true", &["runs as a process: no container engine on these nodes; docker: none is provided"]);
     check("user: root", &["user: runs as alice, not as root"]);
     check("user: '1000'", &[]);
     check(
         "repos: [.]",
         &["repos: not copied; the run starts in /home/alice/project/conf, which must be there on the nodes"],
     );
-    check(
-        "repos: ['https://example.org/a']",
-        &["repos: https://example.org/a is not cloned"],
-    );
+    check("repos: ['https://example.org/a']", &["repos: https://example.org/a is not cloned"]);
     check("files: [train.py]", &[]);
-    check(
-        "files: ['../configs:~/configs']",
-        &["files: ../configs is not copied to ~/configs"],
-    );
+    check("files: ['../configs:~/configs']", &["files: ../configs is not copied to ~/configs"]);
     check(
         "volumes: ['/data:/data', '/a:/b', 'v:/c']",
-        &[
-            "volumes: /a is not mounted at /b",
-            "volumes: nothing is mounted at /c",
-        ],
+        &["volumes: /a is not mounted at /b", "volumes: nothing is mounted at /c"],
     );
-    check(
-        "ports: [80]",
-        &["ports: not forwarded; they are those of the node"],
-    );
+    check("ports: [80]", &["ports: not forwarded; they are those of the node"]);
     check(
         "nodes: 2\nstop_criteria: master-done\nstartup_order: workers-first",
         &[
@@ -480,10 +320,7 @@ fn what_is_not_done_is_said() {
             "retry: a run that fails is not started again",
         ],
     );
-    check(
-        "backends: [aws]\nmax_price: 2",
-        &["backends, max_price: no effect on a cluster's own nodes"],
-    );
+    check("backends: [aws]\nmax_price: 2", &["backends, max_price: no effect on a cluster's own nodes"]);
     check(
         "resources: {disk: 100GB, shm_size: 8GB}",
         &[
@@ -493,9 +330,7 @@ fn what_is_not_done_is_said() {
     );
     check(
         "resources: {gpu: 'nvidia:24GB:1'}",
-        &[
-            "resources.gpu: vendor, memory not looked at; nodes say only how many GPUs they have, and of what type",
-        ],
+        &["resources.gpu: vendor, memory not looked at; nodes say only how many GPUs they have, and of what type"],
     );
     check(
         "spot_policy: auto\nmax_duration: 5m\nsingle_branch: true\nhome_dir: /root",
@@ -506,8 +341,7 @@ fn what_is_not_done_is_said() {
 #[test]
 fn a_plan_shows_what_will_be_done() {
     let cluster = Cluster::new();
-    let text =
-        "type: task\nname: train\ncommands: [a]\nresources: {gpu: 'A100:2'}\nretry: true\nmax_duration: 2h";
+    let text = "type: task\nname: train\ncommands: [a]\nresources: {gpu: 'A100:2'}\nretry: true\nmax_duration: 2h";
     let submission = submit_with(text, &Overrides::default(), &cluster.view()).unwrap();
     let found = offers(&submission.spec, &cluster.view());
     let plan = PlanView {
@@ -538,24 +372,9 @@ fn a_plan_shows_what_will_be_done() {
 "
     );
     let none = PlanView { offers: &[], ..plan };
-    assert!(
-        plan_text(&none).ends_with("\nNo node is large enough for this run, or none may be used for it.\n")
-    );
-    let many = submit_with(
-        "type: task\ncommands: [a]\nnodes: 5",
-        &Overrides::default(),
-        &cluster.view(),
-    )
-    .unwrap();
+    assert!(plan_text(&none).ends_with("\nNo node is large enough for this run, or none may be used for it.\n"));
+    let many = submit_with("type: task\ncommands: [a]\nnodes: 5", &Overrides::default(), &cluster.view()).unwrap();
     let found = offers(&many.spec, &cluster.view());
-    let plan = plan_text(&PlanView {
-        task: &many.configuration,
-        offers: &found,
-        offers_max: 1,
-        ..plan
-    });
-    assert!(
-        plan.contains(" Shown 1 of 2 offers, $0 max\nThe run needs 5 nodes; only 3 are large enough"),
-        "{plan}"
-    );
+    let plan = plan_text(&PlanView { task: &many.configuration, offers: &found, offers_max: 1, ..plan });
+    assert!(plan.contains(" Shown 1 of 2 offers, $0 max\nThe run needs 5 nodes; only 3 are large enough"), "{plan}");
 }

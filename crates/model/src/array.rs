@@ -95,7 +95,9 @@ impl TaskSet {
         let mut merged: Vec<Run> = Vec::with_capacity(runs.len());
         for run in runs {
             match merged.last_mut() {
-                Some(previous) if previous.step == 1 && run.step == 1 && previous.last.checked_add(1) == Some(run.first) => {
+                Some(previous)
+                    if previous.step == 1 && run.step == 1 && previous.last.checked_add(1) == Some(run.first) =>
+                {
                     previous.last = run.last;
                 }
                 _ => merged.push(run),
@@ -189,7 +191,8 @@ impl fmt::Display for TaskSet {
                     write!(f, "{first}-{last}:{step}")?;
                 }
                 Run { first, last, step } => {
-                    let each: Vec<String> = (*first..=*last).step_by(*step as usize).map(|index| index.to_string()).collect();
+                    let each: Vec<String> =
+                        (*first..=*last).step_by(*step as usize).map(|index| index.to_string()).collect();
                     f.write_str(&each.join(","))?;
                 }
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BlobId, JobId, Name, SpecId};
 use crate::job::{Job, JobSpec};
-use crate::node::{NodeReason, Node, NodeHealth};
+use crate::node::{Node, NodeHealth, NodeReason};
 use crate::step::Step;
 
 /// One row as it is after a change. A batch of facts is committed as a whole.

@@ -14,16 +14,13 @@ pub struct HostListError(pub String);
 impl HostListError {
     /// What was wrong with a range, in Slurm's words: printed as an error of its own before this one.
     pub fn range_complaint(&self) -> Option<String> {
-        split_outside_brackets(&self.0)
-            .ok()?
-            .iter()
-            .find_map(|part| match brackets(part) {
-                Ok(pieces) => pieces.iter().find_map(|piece| match piece {
-                    Piece::Ranges(ranges) => ranges.split(',').find_map(|range| parse_range(range).err()),
-                    Piece::Text(_) => None,
-                }),
-                Err(Malformed) => None,
-            })
+        split_outside_brackets(&self.0).ok()?.iter().find_map(|part| match brackets(part) {
+            Ok(pieces) => pieces.iter().find_map(|piece| match piece {
+                Piece::Ranges(ranges) => ranges.split(',').find_map(|range| parse_range(range).err()),
+                Piece::Text(_) => None,
+            }),
+            Err(Malformed) => None,
+        })
     }
 }
 
@@ -206,17 +203,12 @@ fn expand_pieces(
 fn parse_range(range: &str) -> Result<(u64, u64, usize), String> {
     let invalid = || format!("_parse_single_range: Invalid range: `{range}'");
     let number = |digits: &str| -> Option<u64> {
-        let plain =
-            !digits.is_empty() && digits.len() <= 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = !digits.is_empty() && digits.len() <= 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
         plain.then(|| digits.parse().ok()).flatten()
     };
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let low = number(first).ok_or_else(invalid)?;
-    let high = if last.is_empty() {
-        low
-    } else {
-        number(last).ok_or_else(invalid)?
-    };
+    let high = if last.is_empty() { low } else { number(last).ok_or_else(invalid)? };
     if low > high {
         return Err(invalid());
     }
@@ -256,9 +248,7 @@ impl<'a> Split<'a> {
     /// By prefix, then by the number of digits, then by the number.
     fn order(&self, other: &Split<'_>) -> std::cmp::Ordering {
         let key = |split: &Split<'_>| (split.number.is_some(), split.width, split.number);
-        self.prefix
-            .cmp(other.prefix)
-            .then_with(|| key(self).cmp(&key(other)))
+        self.prefix.cmp(other.prefix).then_with(|| key(self).cmp(&key(other)))
     }
 }
 
@@ -295,10 +285,7 @@ fn digits(number: u64) -> usize {
 
 impl Group {
     fn new(split: &Split<'_>) -> Group {
-        let mut group = Group {
-            prefix: split.prefix.to_owned(),
-            ranges: Vec::new(),
-        };
+        let mut group = Group { prefix: split.prefix.to_owned(), ranges: Vec::new() };
         group.push(split);
         group
     }
@@ -311,11 +298,7 @@ impl Group {
         let Some(number) = split.number else { return };
         match self.ranges.last_mut() {
             Some(range) if range.is_continued_by(number, split) => range.high = number,
-            _ => self.ranges.push(Range {
-                low: number,
-                high: number,
-                width: split.width,
-            }),
+            _ => self.ranges.push(Range { low: number, high: number, width: split.width }),
         }
     }
 }
@@ -323,11 +306,7 @@ impl Group {
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { low, high, width } = *self;
-        if low == high {
-            write!(f, "{low:0width$}")
-        } else {
-            write!(f, "{low:0width$}-{high:0width$}")
-        }
+        if low == high { write!(f, "{low:0width$}") } else { write!(f, "{low:0width$}-{high:0width$}") }
     }
 }
 
@@ -336,11 +315,7 @@ impl fmt::Display for Group {
         let inside: Cow<'_, str> = match self.ranges.as_slice() {
             [] => "".into(),
             [range] if range.low == range.high => range.to_string().into(),
-            ranges => format!(
-                "[{}]",
-                ranges.iter().map(Range::to_string).collect::<Vec<_>>().join(",")
-            )
-            .into(),
+            ranges => format!("[{}]", ranges.iter().map(Range::to_string).collect::<Vec<_>>().join(",")).into(),
         };
         write!(f, "{}{inside}", self.prefix)
     }
@@ -355,21 +330,11 @@ mod tests {
         ("n1,n2,n3", "n1 n2 n3", "n[1-3]", "n[1-3]"),
         ("n[1-3,5]", "n1 n2 n3 n5", "n[1-3,5]", "n[1-3,5]"),
         ("n[01-03]", "n01 n02 n03", "n[01-03]", "n[01-03]"),
-        (
-            "n[001-003],m5",
-            "n001 n002 n003 m5",
-            "n[001-003],m5",
-            "m5,n[001-003]",
-        ),
+        ("n[001-003],m5", "n001 n002 n003 m5", "n[001-003],m5", "m5,n[001-003]"),
         ("a1,b2,a2", "a1 b2 a2", "a1,b2,a2", "a[1-2],b2"),
         ("n3,n1,n2", "n3 n1 n2", "n[3,1-2]", "n[1-3]"),
         ("n1,n1", "n1 n1", "n[1,1]", "n[1,1]"),
-        (
-            "n[1-2][3-4]",
-            "n13 n14 n23 n24",
-            "n1[3-4],n2[3-4]",
-            "n1[3-4],n2[3-4]",
-        ),
+        ("n[1-2][3-4]", "n13 n14 n23 n24", "n1[3-4],n2[3-4]", "n1[3-4],n2[3-4]"),
         (
             "rack[1-2]n[01-02]",
             "rack1n01 rack1n02 rack2n01 rack2n02",
@@ -387,19 +352,9 @@ mod tests {
         ("", "", "", ""),
         (",", "", "", ""),
         ("n1,,n2", "n1 n2", "n[1-2]", "n[1-2]"),
-        (
-            "10.0.0.[1-3]",
-            "10.0.0.1 10.0.0.2 10.0.0.3",
-            "10.0.0.[1-3]",
-            "10.0.0.[1-3]",
-        ),
+        ("10.0.0.[1-3]", "10.0.0.1 10.0.0.2 10.0.0.3", "10.0.0.[1-3]", "10.0.0.[1-3]"),
         ("a[1-2],b[1-2]", "a1 a2 b1 b2", "a[1-2],b[1-2]", "a[1-2],b[1-2]"),
-        (
-            "a1b1,a1b2,a2b1",
-            "a1b1 a1b2 a2b1",
-            "a1b[1-2],a2b1",
-            "a1b[1-2],a2b1",
-        ),
+        ("a1b1,a1b2,a2b1", "a1b1 a1b2 a2b1", "a1b[1-2],a2b1", "a1b[1-2],a2b1"),
         ("1,2,3", "1 2 3", "[1-3]", "[1-3]"),
         ("n0001,n1", "n0001 n1", "n[0001,1]", "n[1,0001]"),
         ("n01,n02,n3", "n01 n02 n3", "n[01-02,3]", "n[3,01-02]"),
@@ -442,10 +397,7 @@ mod tests {
         check("n[3-1]", Some("_parse_single_range: Invalid range: `3-1'"));
         check("n[1,]", Some("_parse_single_range: Invalid range: `'"));
         check("n[-1]", Some("_parse_single_range: Invalid range: `-1'"));
-        check(
-            "n[1-70000]",
-            Some("_parse_single_range: Too many hosts in range `1-70000'"),
-        );
+        check("n[1-70000]", Some("_parse_single_range: Too many hosts in range `1-70000'"));
         check("n[[1]]", None);
         check("n[1]]", None);
         check("n[1-2", None);

@@ -236,10 +236,9 @@ impl IndexSet {
 
     /// Members, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words
-            .iter()
-            .enumerate()
-            .flat_map(|(word, bits)| (0..64).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| word as u32 * 64 + bit))
+        self.words.iter().enumerate().flat_map(|(word, bits)| {
+            (0..64).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| word as u32 * 64 + bit)
+        })
     }
 
     /// Adds all members of `other`.
@@ -335,7 +334,8 @@ mod tests {
 
     #[test]
     fn memory_reads_as_slurm_reads_it() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(Megabytes::parse(text).map(|m| m.0), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<u64>| assert_eq!(Megabytes::parse(text).map(|m| m.0), expected, "{text}");
         check("4000", Some(4000));
         check("4G", Some(4096));
         check("100mb", Some(100));

@@ -148,7 +148,11 @@ pub fn parse_seconds(text: &str) -> Option<i64> {
 /// `[D-]HH:MM:SS`, the long form used by `scontrol` and `sacct`.
 pub fn format_days_hours(seconds: i64) -> String {
     let (days, hours, minutes, rest) = split_seconds(seconds);
-    if days > 0 { format!("{days}-{hours:02}:{minutes:02}:{rest:02}") } else { format!("{hours:02}:{minutes:02}:{rest:02}") }
+    if days > 0 {
+        format!("{days}-{hours:02}:{minutes:02}:{rest:02}")
+    } else {
+        format!("{hours:02}:{minutes:02}:{rest:02}")
+    }
 }
 
 /// `[D-][H:]MM:SS` with leading zeros dropped, the short form used by `squeue` (`0:07`, `1:02:03`, `2-00:00:00`).

@@ -17,7 +17,9 @@ pub(crate) fn print(program: &str, offered: fn(Family) -> bool) {
         }
     }
     if program == "muster" {
-        println!("Daemons:\n  controller   the head of a cluster (also: slurmctld)\n  agent        one node of a cluster (also: slurmd)\n");
+        println!(
+            "Daemons:\n  controller   the head of a cluster (also: slurmctld)\n  agent        one node of a cluster (also: slurmd)\n"
+        );
     }
     println!("Each command explains itself with --help.");
 }

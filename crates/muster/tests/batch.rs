@@ -15,7 +15,10 @@ fn output_exit_codes_and_history() {
     let ran = cluster.run("sbatch -W -o /dev/null --wrap 'exit 3'");
     assert_eq!((ran.code, ran.stdout.as_str()), (3, "Submitted batch job 2\n"));
     let history = cluster.out("sacct -n -P -o JobID,JobName,State,ExitCode");
-    assert_eq!(history, "1|first|COMPLETED|0:0\n1.batch|batch|COMPLETED|0:0\n2|wrap|FAILED|3:0\n2.batch|batch|FAILED|3:0");
+    assert_eq!(
+        history,
+        "1|first|COMPLETED|0:0\n1.batch|batch|COMPLETED|0:0\n2|wrap|FAILED|3:0\n2.batch|batch|FAILED|3:0"
+    );
 }
 
 #[test]
@@ -25,7 +28,11 @@ fn arrays_with_a_throttle_and_a_dependency_on_them() {
     let after = cluster.submit(&format!("-d afterok:{array} -o after --wrap 'cat a-* | sort -n | tail -1'"));
     assert_eq!(cluster.out(&format!("squeue -h -j {after} -o '%t %r'")), "PD Dependency");
     cluster.wait_state(after, "COMPLETED");
-    assert!(cluster.read("after").trim().parse::<u32>().is_ok_and(|most| most <= 1), "more than two tasks at once: {}", cluster.read("after"));
+    assert!(
+        cluster.read("after").trim().parse::<u32>().is_ok_and(|most| most <= 1),
+        "more than two tasks at once: {}",
+        cluster.read("after")
+    );
     let tasks = cluster.out(&format!("sacct -X -n -P -j {array} -o JobID,State | sort -V | xargs"));
     let expected: Vec<String> = (0..6).map(|task| format!("{array}_{task}|COMPLETED")).collect();
     assert_eq!(tasks, expected.join(" "));
@@ -42,7 +49,9 @@ fn cancel_hold_release_requeue_and_time_limit() {
     let long = cluster.submit("-o long --wrap 'echo start $SLURM_RESTART_COUNT; sleep 300'");
     cluster.wait("it to start", || cluster.read("long").starts_with("start"));
     cluster.out(&format!("scontrol requeue {long}"));
-    cluster.wait("it to be back in the queue", || cluster.out(&format!("squeue -h -j {long} -o '%t %r'")) == "PD BeginTime");
+    cluster.wait("it to be back in the queue", || {
+        cluster.out(&format!("squeue -h -j {long} -o '%t %r'")) == "PD BeginTime"
+    });
     cluster.out(&format!("scontrol update JobId={long} StartTime=now"));
     cluster.wait("its second start", || cluster.read("long").starts_with("start 1"));
     cluster.out(&format!("scancel {long}"));

@@ -26,7 +26,10 @@ fn comes_up_tells_its_status_and_leaves_nothing_running() {
 fn env_points_a_shell_at_it_and_two_clusters_coexist() {
     let (one, two) = (Cluster::start(&["--nodes", "1"]), Cluster::start(&["--nodes", "2"]));
     for (cluster, nodes) in [(&one, "1"), (&two, "2")] {
-        let line = format!("eval \"$(muster dev env {})\"; sinfo -h -p debug -o %D; echo $SLURMRESTD_URL", cluster.path().display());
+        let line = format!(
+            "eval \"$(muster dev env {})\"; sinfo -h -p debug -o %D; echo $SLURMRESTD_URL",
+            cluster.path().display()
+        );
         let text = cluster.out(&line);
         assert_eq!(text.lines().next().map(str::trim), Some(nodes), "{text}");
         assert!(text.contains("http://127.0.0.1:"), "{text}");

@@ -9,18 +9,12 @@ use support::Cluster;
 fn says(cluster: &Cluster, line: &str, code: i32, expected: &str) {
     let ran = cluster.run(line);
     let matches = |line: &str, pattern: &str| match pattern.split_once('@') {
-        Some((start, end)) => {
-            line.len() >= start.len() + end.len() && line.starts_with(start) && line.ends_with(end)
-        }
+        Some((start, end)) => line.len() >= start.len() + end.len() && line.starts_with(start) && line.ends_with(end),
         None => line == pattern,
     };
     let found: Vec<&str> = ran.stderr.lines().collect();
     let wanted: Vec<&str> = expected.lines().collect();
-    let same = found.len() == wanted.len()
-        && found
-            .iter()
-            .zip(&wanted)
-            .all(|(line, pattern)| matches(line, pattern));
+    let same = found.len() == wanted.len() && found.iter().zip(&wanted).all(|(line, pattern)| matches(line, pattern));
     assert!(
         same && ran.code == code,
         "{line}\nexit {}, stderr:\n{}\nexpected exit {code}:\n{expected}",
@@ -63,46 +57,23 @@ fn steps_that_are_ended() {
     let script = "#!/bin/bash\nsrun -l sleep 60\necho after $?\n";
     cluster.file("step.sh", script);
     let job = cluster.submit("-o out step.sh");
-    cluster.wait("the step to run", || {
-        cluster
-            .out(&format!("squeue -h -s -j {job} -o %i"))
-            .contains(&format!("{job}.0"))
-    });
+    cluster
+        .wait("the step to run", || cluster.out(&format!("squeue -h -s -j {job} -o %i")).contains(&format!("{job}.0")));
     cluster.out(&format!("scancel {job}.0"));
     cluster.wait("the script to go on", || cluster.read("out").contains("after"));
     let out = cluster.read("out");
     let lines: Vec<&str> = out.lines().collect();
-    assert!(
-        lines[0].starts_with(&format!(
-            "0: slurmstepd: error: *** STEP {job}.0 ON n1 CANCELLED AT "
-        )),
-        "{out}"
-    );
-    assert!(
-        lines[1].starts_with("srun: Job step aborted: Waiting up to "),
-        "{out}"
-    );
-    assert_eq!(
-        lines[2..],
-        ["srun: error: n1: task 0: Killed", "after 137"],
-        "{out}"
-    );
+    assert!(lines[0].starts_with(&format!("0: slurmstepd: error: *** STEP {job}.0 ON n1 CANCELLED AT ")), "{out}");
+    assert!(lines[1].starts_with("srun: Job step aborted: Waiting up to "), "{out}");
+    assert_eq!(lines[2..], ["srun: error: n1: task 0: Killed", "after 137"], "{out}");
 }
 
 #[test]
 fn streams_of_a_step() {
     let cluster = Cluster::start(&["--nodes", "1"]);
     cluster.file("in", "from a file\n");
-    assert_eq!(
-        cluster.out("srun -n2 -l -i in cat | sort"),
-        "0: from a file\n1: from a file"
-    );
-    says(
-        &cluster,
-        "srun -i nosuch cat",
-        1,
-        "srun: error: Could not open stdin file: No such file or directory\n",
-    );
+    assert_eq!(cluster.out("srun -n2 -l -i in cat | sort"), "0: from a file\n1: from a file");
+    says(&cluster, "srun -i nosuch cat", 1, "srun: error: Could not open stdin file: No such file or directory\n");
     assert_eq!(cluster.out("srun -n3 -o 1 sh -c 'echo $SLURM_PROCID'"), "1");
     assert_eq!(cluster.out("srun -n3 -o 7 sh -c 'echo $SLURM_PROCID'"), "");
     says(
@@ -113,10 +84,7 @@ fn streams_of_a_step() {
          srun: error: Not using a pseudo-terminal, disregarding --pty option\n",
     );
     let inherited = "exec 9</dev/zero; srun sh -c 'ls /proc/self/fd | wc -l'";
-    assert_eq!(
-        cluster.out(inherited),
-        cluster.out("srun sh -c 'ls /proc/self/fd | wc -l'")
-    );
+    assert_eq!(cluster.out(inherited), cluster.out("srun sh -c 'ls /proc/self/fd | wc -l'"));
 }
 
 /// Two nodes with two GPUs each.
@@ -150,23 +118,12 @@ fn steps_within_an_allocation() {
         "srun: error: Unable to create step for job @: Insufficient GRES available in allocation\n",
     );
     let show = "sh -c 'echo $CUDA_VISIBLE_DEVICES'";
-    assert_eq!(
-        cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun {show}")),
-        "0,1"
-    );
-    assert_eq!(
-        cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun --gres=gpu:1 {show}")),
-        "0"
-    );
+    assert_eq!(cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun {show}")), "0,1");
+    assert_eq!(cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun --gres=gpu:1 {show}")), "0");
     // Two steps at once do not share a unit.
     let both = "srun --exact -n1 --gres=gpu:1 sh -c 'echo $SLURM_JOB_ID >/dev/null; sleep 1; echo $SLURM_STEP_GPUS' & ";
     cluster.file("both.sh", &format!("#!/bin/bash\n{both}\n{both}\nwait\n"));
-    assert_eq!(
-        cluster
-            .run("salloc -Q -n2 --gres=gpu:2 bash both.sh | sort")
-            .stdout,
-        "0\n1\n"
-    );
+    assert_eq!(cluster.run("salloc -Q -n2 --gres=gpu:2 bash both.sh | sort").stdout, "0\n1\n");
 }
 
 #[test]
@@ -174,16 +131,8 @@ fn allocations_that_end_early_or_stay() {
     let cluster = Cluster::start(&["--nodes", "1"]);
     let ran = cluster.run("salloc sh -c 'scancel $SLURM_JOB_ID; sleep 1; echo still'");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "still\n"));
-    assert_eq!(
-        ran.stderr,
-        "salloc: Granted job allocation 1\nsalloc: Job allocation 1 has been revoked.\n"
-    );
-    says(
-        &cluster,
-        "salloc --no-shell -J stays",
-        0,
-        "salloc: Granted job allocation 2\n",
-    );
+    assert_eq!(ran.stderr, "salloc: Granted job allocation 1\nsalloc: Job allocation 1 has been revoked.\n");
+    says(&cluster, "salloc --no-shell -J stays", 0, "salloc: Granted job allocation 2\n");
     assert_eq!(cluster.out("srun --jobid=2 echo in"), "in");
     cluster.wait_state(2, "RUNNING");
     cluster.out("scancel 2");

@@ -7,7 +7,10 @@ use support::Cluster;
 #[test]
 fn srun_from_the_shell() {
     let cluster = Cluster::start(&["--nodes", "2"]);
-    assert_eq!(cluster.out("srun -N2 -n4 -l sh -c 'echo $SLURM_PROCID of $SLURM_NTASKS' | sort"), "0: 0 of 4\n1: 1 of 4\n2: 2 of 4\n3: 3 of 4");
+    assert_eq!(
+        cluster.out("srun -N2 -n4 -l sh -c 'echo $SLURM_PROCID of $SLURM_NTASKS' | sort"),
+        "0: 0 of 4\n1: 1 of 4\n2: 2 of 4\n3: 3 of 4"
+    );
     let ran = cluster.run("srun -n2 sh -c 'exit $((SLURM_PROCID + 6))'");
     assert_eq!(ran.code, 7);
     assert!(ran.stderr.contains(": task 1: Exited with exit code 7\n"), "{}", ran.stderr);
@@ -36,7 +39,12 @@ fn salloc_holds_nodes_for_a_command() {
     let cluster = Cluster::start(&["--nodes", "2"]);
     let ran = cluster.run("salloc -N2 sh -c 'echo $SLURM_JOB_NODELIST; srun hostname | wc -l; exit 5'");
     assert_eq!((ran.code, ran.stdout.as_str()), (5, "n[1-2]\n2\n"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("salloc: Granted job allocation 1\n") && ran.stderr.contains("salloc: Relinquishing job allocation 1\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("salloc: Granted job allocation 1\n")
+            && ran.stderr.contains("salloc: Relinquishing job allocation 1\n"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -41,7 +41,13 @@ fn no_acknowledged_submit_is_lost_and_no_job_runs_twice() {
 #[test]
 fn jobs_end_with_their_exit_codes_when_agent_and_controller_are_killed() {
     let cluster = Cluster::start(&["--nodes", "1"]);
-    let jobs: Vec<u32> = (1..=3).map(|code| cluster.submit(&format!("-o out-{code} --wrap 'while [ ! -e go ]; do sleep 0.05; done; echo end; exit {code}'"))).collect();
+    let jobs: Vec<u32> = (1..=3)
+        .map(|code| {
+            cluster.submit(&format!(
+                "-o out-{code} --wrap 'while [ ! -e go ]; do sleep 0.05; done; echo end; exit {code}'"
+            ))
+        })
+        .collect();
     for job in &jobs {
         cluster.wait_state(job, "RUNNING");
     }

@@ -14,18 +14,9 @@ use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch, UnitKey, Uni
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let argument = |index: usize, default: &str| {
-        arguments
-            .get(index)
-            .cloned()
-            .unwrap_or_else(|| default.to_owned())
-    };
+    let argument = |index: usize, default: &str| arguments.get(index).cloned().unwrap_or_else(|| default.to_owned());
     let count: u32 = argument(1, "2000").parse().unwrap_or(2000);
-    let cgroup = if argument(2, "off") == "off" {
-        CgroupUse::Off
-    } else {
-        CgroupUse::Auto
-    };
+    let cgroup = if argument(2, "off") == "off" { CgroupUse::Off } else { CgroupUse::Auto };
     let window: u32 = argument(3, "16").parse().unwrap_or(16);
 
     let dir = tempfile::tempdir()?;
@@ -41,10 +32,7 @@ fn main() -> io::Result<()> {
     let start = Instant::now();
     drive(&requests, &mut notices, &unit, count, window)?;
     let seconds = start.elapsed().as_secs_f64();
-    println!(
-        "{count} launches in {seconds:.2} s: {:.0}/s",
-        f64::from(count) / seconds
-    );
+    println!("{count} launches in {seconds:.2} s: {:.0}/s", f64::from(count) / seconds);
     println!("afterwards: {}", memory(hello.pid));
     requests.send(&Request::Retire { kill: true })
 }
@@ -60,9 +48,7 @@ fn drive(
     let launch = |job: u32| {
         let mut unit = unit.clone();
         unit.key.job_id = JobId(job);
-        unit.variables = (0..40)
-            .map(|index| format!("SLURM_VARIABLE_{index}={job}"))
-            .collect();
+        unit.variables = (0..40).map(|index| format!("SLURM_VARIABLE_{index}={job}")).collect();
         requests.send(&Request::Launch(Box::new(unit)))
     };
     let first = window.min(count);
@@ -88,19 +74,9 @@ fn drive(
 
 fn unit(output: &str) -> LaunchUnit {
     LaunchUnit {
-        key: UnitKey {
-            job_id: JobId(0),
-            restart: RestartCount(0),
-            step: StepId::Batch,
-        },
+        key: UnitKey { job_id: JobId(0), restart: RestartCount(0), step: StepId::Batch },
         // SAFETY: neither call can fail.
-        user: unsafe {
-            UnitUser {
-                uid: libc::geteuid(),
-                gid: libc::getegid(),
-                groups: Vec::new(),
-            }
-        },
+        user: unsafe { UnitUser { uid: libc::geteuid(), gid: libc::getegid(), groups: Vec::new() } },
         work_dir: "/tmp".into(),
         umask: 0o022,
         limits: Vec::new(),
@@ -108,10 +84,7 @@ fn unit(output: &str) -> LaunchUnit {
         variables: Vec::new(),
         script: None,
         command: vec!["/bin/true".into()],
-        streams: Streams {
-            output: Output::File(output.into()),
-            ..Streams::default()
-        },
+        streams: Streams { output: Output::File(output.into()), ..Streams::default() },
         tasks: vec![TaskLaunch::default()],
         affinity: Vec::new(),
         memory_limit: None,
@@ -124,13 +97,6 @@ fn unit(output: &str) -> LaunchUnit {
 /// Resident memory of a process, in words.
 fn memory(pid: u32) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let lines = text.lines().filter(|line| {
-        ["VmRSS", "RssAnon", "Threads"]
-            .iter()
-            .any(|name| line.starts_with(name))
-    });
-    lines
-        .map(|line| line.replace('\t', " "))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let lines = text.lines().filter(|line| ["VmRSS", "RssAnon", "Threads"].iter().any(|name| line.starts_with(name)));
+    lines.map(|line| line.replace('\t', " ")).collect::<Vec<_>>().join(", ")
 }

@@ -49,11 +49,7 @@ impl Cgroups {
 
     /// `cgroup/v2` or `cgroup/v1`.
     pub(crate) fn name(&self) -> &'static str {
-        if self.tracking.is_v2 {
-            "cgroup/v2"
-        } else {
-            "cgroup/v1"
-        }
+        if self.tracking.is_v2 { "cgroup/v2" } else { "cgroup/v1" }
     }
 
     /// Reads the two files of `/proc/self`. Makes nothing yet.
@@ -62,28 +58,14 @@ impl Cgroups {
             let own_path = own_path(own, controller)?;
             let (root, mount) = mount_of(mountinfo, controller)?;
             // A container may see only a part of the hierarchy.
-            let below = own_path
-                .strip_prefix(root.trim_end_matches('/'))
-                .unwrap_or(own_path);
-            let base = Path::new(&mount)
-                .join(below.trim_start_matches('/'))
-                .join(format!("muster-{id}"));
-            Some(Hierarchy {
-                is_v2: controller.is_empty(),
-                base,
-            })
+            let below = own_path.strip_prefix(root.trim_end_matches('/')).unwrap_or(own_path);
+            let base = Path::new(&mount).join(below.trim_start_matches('/')).join(format!("muster-{id}"));
+            Some(Hierarchy { is_v2: controller.is_empty(), base })
         };
         let unified = find("");
-        let tracking = unified
-            .clone()
-            .or_else(|| find("freezer"))
-            .ok_or("no control group hierarchy is mounted")?;
+        let tracking = unified.clone().or_else(|| find("freezer")).ok_or("no control group hierarchy is mounted")?;
         let controller = |name: &str| find(name).or_else(|| unified.clone());
-        Ok(Cgroups {
-            tracking,
-            memory: controller("memory"),
-            cpuset: controller("cpuset"),
-        })
+        Ok(Cgroups { tracking, memory: controller("memory"), cpuset: controller("cpuset") })
     }
 
     fn prepare(&self) -> Result<(), String> {
@@ -99,31 +81,19 @@ impl Cgroups {
             }
         }
         let procs = base.join("cgroup.procs");
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&procs)
-            .map_err(|error| format!("{}: {error}", procs.display()))?;
+        fs::OpenOptions::new().write(true).open(&procs).map_err(|error| format!("{}: {error}", procs.display()))?;
         Ok(())
     }
 
     /// Makes the group of the unit `name`. Limits that cannot be set are logged and not enforced.
     pub(crate) fn create(&self, name: &str, memory_limit: Option<u64>, cpus: &str) -> io::Result<UnitGroup> {
-        let tracking = Hierarchy {
-            is_v2: self.tracking.is_v2,
-            base: self.tracking.base.join(name),
-        };
+        let tracking = Hierarchy { is_v2: self.tracking.is_v2, base: self.tracking.base.join(name) };
         fs::create_dir(&tracking.base)?;
-        let mut group = UnitGroup {
-            tracking,
-            others: Vec::new(),
-            memory: None,
-            memory_is_v2: false,
-        };
+        let mut group = UnitGroup { tracking, others: Vec::new(), memory: None, memory_is_v2: false };
         if let Some(limit) = memory_limit {
-            self.limit_memory(&mut group, name, limit)
-                .unwrap_or_else(|error| {
-                    tracing::warn!(unit = name, %error, "memory limit is not enforced");
-                });
+            self.limit_memory(&mut group, name, limit).unwrap_or_else(|error| {
+                tracing::warn!(unit = name, %error, "memory limit is not enforced");
+            });
         }
         if !cpus.is_empty() {
             self.limit_cpus(&mut group, name, cpus).unwrap_or_else(|error| {
@@ -136,15 +106,8 @@ impl Cgroups {
     fn limit_memory(&self, group: &mut UnitGroup, name: &str, limit: u64) -> io::Result<()> {
         let hierarchy = self.memory.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         let dir = group.dir_in(hierarchy, name)?;
-        let file = if hierarchy.is_v2 {
-            "memory.max"
-        } else {
-            "memory.limit_in_bytes"
-        };
-        fs::OpenOptions::new()
-            .write(true)
-            .open(dir.join(file))
-            .and_then(|file| write_number(&file, limit))?;
+        let file = if hierarchy.is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        fs::OpenOptions::new().write(true).open(dir.join(file)).and_then(|file| write_number(&file, limit))?;
         group.memory = Some(dir);
         group.memory_is_v2 = hierarchy.is_v2;
         Ok(())
@@ -168,17 +131,10 @@ impl Cgroups {
 
     /// Groups that an earlier supervisor of this directory left behind.
     pub(crate) fn leftovers(&self) -> Vec<UnitGroup> {
-        let mut names: Vec<_> = self
-            .bases()
-            .iter()
-            .flat_map(|base| subdirectories(base))
-            .collect();
+        let mut names: Vec<_> = self.bases().iter().flat_map(|base| subdirectories(base)).collect();
         names.sort();
         let leftover = |path: PathBuf| UnitGroup {
-            tracking: Hierarchy {
-                is_v2: path.join("cgroup.kill").exists(),
-                base: path,
-            },
+            tracking: Hierarchy { is_v2: path.join("cgroup.kill").exists(), base: path },
             others: Vec::new(),
             memory: None,
             memory_is_v2: false,
@@ -208,9 +164,7 @@ impl Cgroups {
 impl UnitGroup {
     /// Files into which a process writes `0` to become a member.
     pub(crate) fn join_files(&self) -> Vec<CString> {
-        self.dirs()
-            .filter_map(|dir| CString::new(dir.join("cgroup.procs").as_os_str().as_bytes()).ok())
-            .collect()
+        self.dirs().filter_map(|dir| CString::new(dir.join("cgroup.procs").as_os_str().as_bytes()).ok()).collect()
     }
 
     /// Member processes, those of groups below included. Zombies are not among them.
@@ -251,16 +205,9 @@ impl UnitGroup {
     /// Whether the kernel killed a member for the memory limit.
     pub(crate) fn out_of_memory(&self) -> bool {
         let Some(dir) = &self.memory else { return false };
-        let file = if self.memory_is_v2 {
-            "memory.events"
-        } else {
-            "memory.oom_control"
-        };
+        let file = if self.memory_is_v2 { "memory.events" } else { "memory.oom_control" };
         let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-        text.lines().any(|line| {
-            line.strip_prefix("oom_kill ")
-                .is_some_and(|count| count.trim() != "0")
-        })
+        text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
     }
 
     /// Removes the group; fails while a member is left. To be repeated then.
@@ -292,10 +239,7 @@ fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
-        controllers
-            .split(',')
-            .any(|name| name == controller)
-            .then_some(path)
+        controllers.split(',').any(|name| name == controller).then_some(path)
     })
 }
 
@@ -353,11 +297,7 @@ fn subdirectories(dir: &Path) -> Vec<PathBuf> {
 
 fn collect_pids(dir: &Path, pids: &mut Vec<i32>) {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    pids.extend(
-        text.lines()
-            .filter_map(|line| line.parse::<i32>().ok())
-            .filter(|pid| *pid > 0),
-    );
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
     for below in subdirectories(dir) {
         collect_pids(&below, pids);
     }
@@ -384,15 +324,13 @@ mod tests {
 26 20 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
 27 26 0:24 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
 28 26 0:25 /ctr /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
-    const UNIFIED_MOUNT: &str =
-        "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const UNIFIED_MOUNT: &str = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn locate(mounts: &str, own: &str) -> String {
         match Cgroups::locate(mounts, own, "ab") {
             Ok(groups) => {
-                let show = |hierarchy: &Hierarchy| {
-                    format!("v{} {}", 1 + u8::from(hierarchy.is_v2), hierarchy.base.display())
-                };
+                let show =
+                    |hierarchy: &Hierarchy| format!("v{} {}", 1 + u8::from(hierarchy.is_v2), hierarchy.base.display());
                 let memory = groups.memory.as_ref().map_or_else(|| "-".to_owned(), show);
                 format!("{}; memory {memory}", show(&groups.tracking))
             }
@@ -414,11 +352,7 @@ mod tests {
             "6:freezer:/\n4:memory:/ctr/x\n",
             "v1 /sys/fs/cgroup/freezer/muster-ab; memory v1 /sys/fs/cgroup/memory/x/muster-ab",
         );
-        check(
-            HYBRID_MOUNTS,
-            "3:cpu,cpuacct:/\n",
-            "no control group hierarchy is mounted",
-        );
+        check(HYBRID_MOUNTS, "3:cpu,cpuacct:/\n", "no control group hierarchy is mounted");
         check("", "0::/\n", "no control group hierarchy is mounted");
     }
 
@@ -427,15 +361,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("muster-ab");
         fs::create_dir(&base).unwrap();
-        let v2 = Hierarchy {
-            is_v2: true,
-            base: base.clone(),
-        };
-        let groups = Cgroups {
-            tracking: v2.clone(),
-            memory: Some(v2.clone()),
-            cpuset: Some(v2),
-        };
+        let v2 = Hierarchy { is_v2: true, base: base.clone() };
+        let groups = Cgroups { tracking: v2.clone(), memory: Some(v2.clone()), cpuset: Some(v2) };
         // An ordinary directory has no control files: the limit is not enforced, the group exists all the same.
         let group = groups.create("1.0.batch", Some(1 << 20), "0-1").unwrap();
         assert!(base.join("1.0.batch").is_dir() && group.memory.is_none());
@@ -444,11 +371,7 @@ mod tests {
         fs::create_dir(base.join("1.0.batch/below")).unwrap();
         fs::write(base.join("1.0.batch/below/cgroup.procs"), "3\n").unwrap();
         assert_eq!(group.pids(), [3, 7, 12]);
-        let joined: Vec<_> = group
-            .join_files()
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect();
+        let joined: Vec<_> = group.join_files().iter().map(|path| path.to_string_lossy().into_owned()).collect();
         assert_eq!(joined, [format!("{}/1.0.batch/cgroup.procs", base.display())]);
         assert_eq!(groups.leftovers().len(), 1);
     }

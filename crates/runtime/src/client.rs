@@ -90,16 +90,11 @@ pub struct NoticeReader {
 
 impl NoticeReader {
     /// Waits for the next notice; `None` when the supervisor is gone or another agent has taken over.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator would hide the difference of end and error"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator would hide the difference of end and error")]
     pub fn next(&mut self) -> io::Result<Option<Notice>> {
         loop {
             if let Some((document, _)) = self.frames.next_frame()? {
-                return serde_json::from_slice(&document)
-                    .map(Some)
-                    .map_err(io::Error::from);
+                return serde_json::from_slice(&document).map(Some).map_err(io::Error::from);
             }
             let mut buffer = [0; 64 << 10];
             match self.stream.read(&mut buffer) {
@@ -114,14 +109,11 @@ impl NoticeReader {
 
     /// As [`NoticeReader::next`], but gives up with [`io::ErrorKind::TimedOut`].
     pub fn next_within(&mut self, limit: Duration) -> io::Result<Option<Notice>> {
-        self.stream
-            .set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        self.stream.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
         let result = self.next();
         self.stream.set_read_timeout(None)?;
         result.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                io::Error::new(io::ErrorKind::TimedOut, "no notice from the supervisor")
-            }
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no notice from the supervisor"),
             _ => error,
         })
     }
@@ -137,11 +129,7 @@ pub fn connect_or_start(
     options: &Options,
 ) -> io::Result<(RequestWriter, NoticeReader, Hello)> {
     match connect(dir) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
         other => return other,
     }
     options.save(dir)?;
@@ -170,23 +158,12 @@ pub fn connect_or_start(
 /// Fails with `NotFound` or `ConnectionRefused` where none listens.
 pub fn connect(dir: &Path) -> io::Result<(RequestWriter, NoticeReader, Hello)> {
     let stream = connect_socket(&dir.join(SOCKET_NAME))?;
-    let writer = RequestWriter {
-        stream: Arc::new(Mutex::new(stream.try_clone()?)),
-    };
-    let mut reader = NoticeReader {
-        stream,
-        frames: FrameReader::default(),
-    };
+    let writer = RequestWriter { stream: Arc::new(Mutex::new(stream.try_clone()?)) };
+    let mut reader = NoticeReader { stream, frames: FrameReader::default() };
     match reader.next_within(Duration::from_secs(START_SECONDS_MAX))? {
         Some(Notice::Hello(hello)) => Ok((writer, reader, *hello)),
-        Some(other) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("expected a hello, got {other:?}"),
-        )),
-        None => Err(io::Error::new(
-            io::ErrorKind::ConnectionRefused,
-            "the supervisor closed the connection",
-        )),
+        Some(other) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("expected a hello, got {other:?}"))),
+        None => Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the supervisor closed the connection")),
     }
 }
 
@@ -198,15 +175,9 @@ fn connect_socket(path: &Path) -> io::Result<UnixStream> {
 /// Runs `program --dir DIR` so that it belongs to nobody: the child makes a session, starts the program and exits.
 fn start_detached(dir: &Path, program: &[OsString]) -> io::Result<()> {
     let Some((name, arguments)) = program.split_first() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "no program to start as supervisor",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program to start as supervisor"));
     };
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(dir.join(crate::supervisor::LOG_NAME))?;
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join(crate::supervisor::LOG_NAME))?;
     let mut command = Command::new(name);
     command.args(arguments).arg("--dir").arg(dir).current_dir("/");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -60,10 +60,7 @@ pub fn system() -> SystemFacts {
         architecture: names.machine,
         operating_system: format!("{} {} {}", names.system, names.release, names.version),
         boot_time: boot_time(&fs::read_to_string("/proc/stat").unwrap_or_default()),
-        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
     }
 }
 
@@ -98,10 +95,7 @@ fn topology(root: &Path) -> Topology {
     let online = if online.is_empty() { vec![0] } else { online };
     let number = |cpu: u32, file: &str| -> i64 {
         let path = root.join(format!("cpu{cpu}/topology/{file}"));
-        fs::read_to_string(path)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(-1)
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(-1)
     };
     let mut packages = BTreeSet::new();
     let mut cores = BTreeSet::new();
@@ -119,12 +113,7 @@ fn topology(root: &Path) -> Topology {
     let cpus = online.len() as u32;
     let sockets = (packages.len() as u32).max(1);
     let cores = (cores.len() as u32).max(1);
-    Topology {
-        cpus,
-        sockets,
-        cores_per_socket: (cores / sockets).max(1),
-        threads_per_core: (cpus / cores).max(1),
-    }
+    Topology { cpus, sockets, cores_per_socket: (cores / sockets).max(1), threads_per_core: (cpus / cores).max(1) }
 }
 
 /// Reads `0-3,8`; malformed parts are left out.
@@ -148,31 +137,17 @@ fn meminfo(name: &str) -> u64 {
 
 fn meminfo_line(text: &str, name: &str) -> u64 {
     text.lines()
-        .find_map(|line| {
-            line.strip_prefix(name)?
-                .strip_prefix(':')?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok())
         .unwrap_or(0)
 }
 
 fn load_hundredths(text: &str) -> u32 {
-    let load: f64 = text
-        .split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0.0);
+    let load: f64 = text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
     (load * 100.0).round() as u32
 }
 
 fn boot_time(stat: &str) -> Timestamp {
-    let seconds = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
-        .unwrap_or(0);
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()).unwrap_or(0);
     Timestamp::from_seconds(seconds)
 }
 
@@ -233,42 +208,21 @@ mod tests {
                 fs::write(topology.join("core_id"), format!("{core}\n")).unwrap();
             }
             let seen = topology(dir.path());
-            assert_eq!(
-                (
-                    seen.cpus,
-                    seen.sockets,
-                    seen.cores_per_socket,
-                    seen.threads_per_core
-                ),
-                expected
-            );
+            assert_eq!((seen.cpus, seen.sockets, seen.cores_per_socket, seen.threads_per_core), expected);
         };
         check(&[(0, 0)], (1, 1, 1, 1));
         check(&[(0, 0), (0, 0), (0, 1), (0, 1)], (4, 1, 2, 2));
-        check(
-            &[(0, 0), (0, 1), (1, 0), (1, 1), (0, 0), (0, 1), (1, 0), (1, 1)],
-            (8, 2, 2, 2),
-        );
+        check(&[(0, 0), (0, 1), (1, 0), (1, 1), (0, 0), (0, 1), (1, 0), (1, 1)], (8, 2, 2, 2));
         check(&[(-1, 0), (-1, 1)], (2, 1, 2, 1));
     }
 
     #[test]
     fn a_machine_without_topology_is_one_socket() {
         let dir = tempfile::tempdir().unwrap();
-        let expected = Topology {
-            cpus: 1,
-            sockets: 1,
-            cores_per_socket: 1,
-            threads_per_core: 1,
-        };
+        let expected = Topology { cpus: 1, sockets: 1, cores_per_socket: 1, threads_per_core: 1 };
         assert_eq!(topology(dir.path()), expected);
         fs::write(dir.path().join("online"), "0-3\n").unwrap();
-        let expected = Topology {
-            cpus: 4,
-            sockets: 1,
-            cores_per_socket: 4,
-            threads_per_core: 1,
-        };
+        let expected = Topology { cpus: 4, sockets: 1, cores_per_socket: 4, threads_per_core: 1 };
         assert_eq!(topology(dir.path()), expected);
     }
 
@@ -276,10 +230,7 @@ mod tests {
     fn proc_files_are_read_leniently() {
         assert_eq!(parse_cpu_list("0-2,5\n"), [0, 1, 2, 5]);
         assert_eq!(parse_cpu_list("x,3-,4"), [4]);
-        assert_eq!(
-            meminfo_line("MemTotal:       1024 kB\nMemFree: 7 kB\n", "MemFree"),
-            7
-        );
+        assert_eq!(meminfo_line("MemTotal:       1024 kB\nMemFree: 7 kB\n", "MemFree"), 7);
         assert_eq!(meminfo_line("", "MemFree"), 0);
         assert_eq!(load_hundredths("1.25 0.9 0.8 1/2 3"), 125);
         assert_eq!(boot_time("cpu 1 2\nbtime 100\n"), Timestamp::from_seconds(100));
@@ -288,10 +239,7 @@ mod tests {
     #[test]
     fn this_machine_has_something() {
         let hardware = hardware(Path::new("/tmp"));
-        assert!(
-            hardware.cpus >= 1 && hardware.memory.0 > 0 && hardware.tmp_disk.0 > 0,
-            "{hardware:?}"
-        );
+        assert!(hardware.cpus >= 1 && hardware.memory.0 > 0 && hardware.tmp_disk.0 > 0, "{hardware:?}");
         assert!(!system().host_name.is_empty() && system().boot_time.0 > 0);
         assert!(load().memory_available.0 > 0);
     }

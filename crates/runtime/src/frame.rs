@@ -30,10 +30,7 @@ pub(crate) fn encode_into<T: Serialize>(out: &mut Vec<u8>, document: &T, blob: &
     let total = out.len() - start - 4;
     if total > FRAME_BYTES_MAX {
         out.truncate(start);
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("frame of {total} bytes is too long"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("frame of {total} bytes is too long")));
     }
     let (total, json) = (total as u32, json as u32); // both at most FRAME_BYTES_MAX
     if let Some(header) = out.get_mut(start..start + HEADER_BYTES) {
@@ -80,10 +77,7 @@ impl FrameReader {
         let total = u32::from_le_bytes([t0, t1, t2, t3]) as usize;
         let json = u32::from_le_bytes([j0, j1, j2, j3]) as usize;
         if !(4..=FRAME_BYTES_MAX).contains(&total) || json > total - 4 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "malformed frame on the supervisor's socket",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "malformed frame on the supervisor's socket"));
         }
         let Some(body) = rest.get(HEADER_BYTES..4 + total) else {
             return Ok(None);
@@ -112,13 +106,7 @@ mod tests {
                     seen.push(frame);
                 }
             }
-            assert_eq!(
-                seen,
-                [
-                    (b"\"hello\"".to_vec(), b"\0raw\xff".to_vec()),
-                    (b"7".to_vec(), Vec::new())
-                ]
-            );
+            assert_eq!(seen, [(b"\"hello\"".to_vec(), b"\0raw\xff".to_vec()), (b"7".to_vec(), Vec::new())]);
         }
     }
 

@@ -12,24 +12,13 @@ const SOCKET_PATH_MAX: usize = 107;
 
 /// The result of a system call that gives -1 on error.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// No file that is open now stays open in programs that are executed, but for the standard streams.
 pub(crate) fn keep_from_children() {
     // SAFETY: only sets a flag of descriptors.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result < 0 {
         // Before Linux 5.11 one by one.
         let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
@@ -43,9 +32,7 @@ pub(crate) fn keep_from_children() {
 
 /// Wall clock time.
 pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -55,25 +42,15 @@ pub(crate) fn errno(error: &io::Error) -> i32 {
 }
 
 /// Calls `use_path` with a path that fits into a socket address: `path` itself, or one through `/proc/self/fd`.
-pub(crate) fn with_short_socket_path<T>(
-    path: &Path,
-    use_path: impl FnOnce(PathBuf) -> io::Result<T>,
-) -> io::Result<T> {
+pub(crate) fn with_short_socket_path<T>(path: &Path, use_path: impl FnOnce(PathBuf) -> io::Result<T>) -> io::Result<T> {
     if path.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
         return use_path(path.to_owned());
     }
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "socket path without directory",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "socket path without directory"));
     };
     let dir = std::fs::File::open(dir)?;
-    use_path(
-        Path::new("/proc/self/fd")
-            .join(dir.as_raw_fd().to_string())
-            .join(name),
-    )
+    use_path(Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
 }
 
 /// To be called in a fresh child: makes a session, and leaves only the grandchild, which so belongs to nobody.
@@ -135,11 +112,7 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<()> 
 
 /// An entry for [`poll`].
 pub(crate) fn pollfd(fd: RawFd, events: libc::c_short) -> libc::pollfd {
-    libc::pollfd {
-        fd,
-        events,
-        revents: 0,
-    }
+    libc::pollfd { fd, events, revents: 0 }
 }
 
 /// Sends a signal to a process, or with a negative number to a process group. That it is gone is no error.
@@ -150,10 +123,7 @@ pub(crate) fn kill(pid: i32, signal: i32) {
 
 /// Whether an error only says "not now".
 pub(crate) fn is_retry(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// User of the process at the other end of a Unix socket.
@@ -163,13 +133,7 @@ pub(crate) fn peer_uid(fd: RawFd) -> io::Result<u32> {
         let mut peer: libc::ucred = std::mem::zeroed();
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         let place = std::ptr::from_mut(&mut peer).cast();
-        check(libc::getsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            place,
-            &mut length,
-        ))?;
+        check(libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &mut length))?;
         Ok(peer.uid)
     }
 }

@@ -165,12 +165,7 @@ mod kind {
 pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     match frame {
         Frame::Hello(hello) => {
-            put(
-                out,
-                kind::HELLO,
-                ALL_RANKS,
-                &serde_json::to_vec(hello).unwrap_or_default(),
-            );
+            put(out, kind::HELLO, ALL_RANKS, &serde_json::to_vec(hello).unwrap_or_default());
         }
         Frame::Welcome => put(out, kind::WELCOME, ALL_RANKS, &[]),
         Frame::Started { rank, pid } => put(out, kind::STARTED, *rank, &pid.to_le_bytes()),
@@ -179,12 +174,7 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Ended { rank, exit } => put(out, kind::ENDED, *rank, &[exit.code, exit.signal]),
         Frame::Failed { errno, message } => {
             let message = message.as_bytes();
-            put(
-                out,
-                kind::FAILED,
-                *errno,
-                message.get(..PAYLOAD_BYTES_MAX).unwrap_or(message),
-            );
+            put(out, kind::FAILED, *errno, message.get(..PAYLOAD_BYTES_MAX).unwrap_or(message));
         }
         Frame::Ending => put(out, kind::ENDING, ALL_RANKS, &[]),
         Frame::Finished => put(out, kind::FINISHED, ALL_RANKS, &[]),
@@ -281,37 +271,18 @@ fn parse(kind: u8, rank: u32, payload: &[u8]) -> Result<Option<Frame>, WireError
     let frame = match (kind, payload) {
         (kind::HELLO, json) => Frame::Hello(serde_json::from_slice(json).map_err(|_| malformed)?),
         (kind::WELCOME, _) => Frame::Welcome,
-        (kind::STARTED, &[a, b, c, d]) => Frame::Started {
-            rank,
-            pid: u32::from_le_bytes([a, b, c, d]),
-        },
-        (kind::STDOUT, bytes) => Frame::Stdout {
-            rank,
-            bytes: bytes.to_vec(),
-        },
-        (kind::STDERR, bytes) => Frame::Stderr {
-            rank,
-            bytes: bytes.to_vec(),
-        },
-        (kind::ENDED, &[code, signal]) => Frame::Ended {
-            rank,
-            exit: ExitStatus { code, signal },
-        },
-        (kind::FAILED, text) => Frame::Failed {
-            errno: rank,
-            message: String::from_utf8_lossy(text).into_owned(),
-        },
+        (kind::STARTED, &[a, b, c, d]) => Frame::Started { rank, pid: u32::from_le_bytes([a, b, c, d]) },
+        (kind::STDOUT, bytes) => Frame::Stdout { rank, bytes: bytes.to_vec() },
+        (kind::STDERR, bytes) => Frame::Stderr { rank, bytes: bytes.to_vec() },
+        (kind::ENDED, &[code, signal]) => Frame::Ended { rank, exit: ExitStatus { code, signal } },
+        (kind::FAILED, text) => Frame::Failed { errno: rank, message: String::from_utf8_lossy(text).into_owned() },
         (kind::ENDING, _) => Frame::Ending,
         (kind::FINISHED, _) => Frame::Finished,
-        (kind::STDIN, bytes) => Frame::Stdin {
-            rank,
-            bytes: bytes.to_vec(),
-        },
+        (kind::STDIN, bytes) => Frame::Stdin { rank, bytes: bytes.to_vec() },
         (kind::SIGNAL, &[signal]) => Frame::Signal { rank, signal },
-        (kind::WINDOW_SIZE, &[a, b, c, d]) => Frame::WindowSize {
-            rows: u16::from_le_bytes([a, b]),
-            columns: u16::from_le_bytes([c, d]),
-        },
+        (kind::WINDOW_SIZE, &[a, b, c, d]) => {
+            Frame::WindowSize { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) }
+        }
         (kind::STARTED | kind::ENDED | kind::SIGNAL | kind::WINDOW_SIZE, _) => return Err(malformed),
         _ => return Ok(None),
     };
@@ -334,31 +305,13 @@ mod tests {
             }),
             Frame::Welcome,
             Frame::Started { rank: 3, pid: 99 },
-            Frame::Stdout {
-                rank: 0,
-                bytes: b"out\n".to_vec(),
-            },
-            Frame::Stderr {
-                rank: ALL_RANKS,
-                bytes: b"err\n".to_vec(),
-            },
-            Frame::Ended {
-                rank: 3,
-                exit: ExitStatus::signaled(9),
-            },
-            Frame::Stdin {
-                rank: ALL_RANKS,
-                bytes: Vec::new(),
-            },
+            Frame::Stdout { rank: 0, bytes: b"out\n".to_vec() },
+            Frame::Stderr { rank: ALL_RANKS, bytes: b"err\n".to_vec() },
+            Frame::Ended { rank: 3, exit: ExitStatus::signaled(9) },
+            Frame::Stdin { rank: ALL_RANKS, bytes: Vec::new() },
             Frame::Signal { rank: 1, signal: 15 },
-            Frame::WindowSize {
-                rows: 24,
-                columns: 80,
-            },
-            Frame::Failed {
-                errno: 2,
-                message: "open".into(),
-            },
+            Frame::WindowSize { rows: 24, columns: 80 },
+            Frame::Failed { errno: 2, message: "open".into() },
             Frame::Ending,
             Frame::Finished,
         ]
@@ -385,13 +338,7 @@ mod tests {
     #[test]
     fn long_output_is_cut_and_unknown_kinds_are_skipped() {
         let mut bytes = vec![200, 0, 0, 0, 0, 2, 0, 0, 0, 1, 2];
-        encode(
-            &Frame::Stdout {
-                rank: 1,
-                bytes: vec![7; PAYLOAD_BYTES_MAX + 1],
-            },
-            &mut bytes,
-        );
+        encode(&Frame::Stdout { rank: 1, bytes: vec![7; PAYLOAD_BYTES_MAX + 1] }, &mut bytes);
         let mut decoder = Decoder::default();
         decoder.feed(&bytes);
         let mut sizes = Vec::new();

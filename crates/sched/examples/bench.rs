@@ -12,10 +12,7 @@ use muster_testkit::load::{self, Load};
 
 fn main() {
     // tidy: a program of its own, not part of the crate
-    let arguments: Vec<u32> = std::env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
+    let arguments: Vec<u32> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let sizes = match arguments.as_slice() {
         [nodes, pending, shapes] => vec![(*nodes, *pending, *shapes)],
         _ => vec![(1_000, 100_000, 1_000), (10_000, 100_000, 1_000)],
@@ -23,13 +20,7 @@ fn main() {
     println!("nodes pending shapes pass      ms starts waits planned");
     for (nodes, pending, shapes) in sizes {
         for (name, busy_percent) in [("full", 100), ("three", 75), ("empty", 0)] {
-            let view = load::make(&Load {
-                nodes,
-                pending,
-                shapes,
-                busy_percent,
-                seed: 1,
-            });
+            let view = load::make(&Load { nodes, pending, shapes, busy_percent, seed: 1 });
             let mut planner = Planner::new();
             let label = format!("{nodes} {pending} {shapes} {name}");
             let plan = time(&label, &view, &mut planner);
@@ -46,17 +37,8 @@ fn time(label: &str, view: &PlanView, planner: &mut Planner) -> Plan {
     let begin = Instant::now();
     let plan = planner.plan(view, &Budget::default());
     let elapsed = begin.elapsed();
-    let planned = plan
-        .waits
-        .iter()
-        .filter(|wait| wait.expected_start.is_some())
-        .count();
-    println!(
-        "{label} {:.1} {} {} {planned}",
-        elapsed.as_secs_f64() * 1e3,
-        plan.starts.len(),
-        plan.waits.len()
-    );
+    let planned = plan.waits.iter().filter(|wait| wait.expected_start.is_some()).count();
+    println!("{label} {:.1} {} {} {planned}", elapsed.as_secs_f64() * 1e3, plan.starts.len(), plan.waits.len());
     plan
 }
 

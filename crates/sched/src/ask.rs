@@ -173,22 +173,13 @@ impl Named {
             return Err(RefusalCode::InvalidGres.into());
         }
         let licenses = read_licenses(fleet, request)?;
-        Ok(Named {
-            constraint,
-            required,
-            excluded,
-            gres,
-            bounds,
-            licenses,
-        })
+        Ok(Named { constraint, required, excluded, gres, bounds, licenses })
     }
 
     /// Least number of nodes that constraints and generic resources count.
     fn nodes_counted(&self) -> u32 {
         let counts = self.constraint.counts.iter().map(|(_, count)| *count);
-        counts
-            .fold(0, u32::saturating_add)
-            .max(self.bounds.nodes.unwrap_or(1))
+        counts.fold(0, u32::saturating_add).max(self.bounds.nodes.unwrap_or(1))
     }
 }
 
@@ -204,11 +195,7 @@ fn cpus_total(request: &ResourceRequest, cpus_per_task: u32, spread: Spread, nod
 
 /// CPUs that each node of the job must give, at the least.
 fn cpus_per_node_min(request: &ResourceRequest, cpus_per_task: u32, for_memory: u32) -> u32 {
-    let tasks = if request.overcommit {
-        1
-    } else {
-        request.tasks_per_node.unwrap_or(1).max(1)
-    };
+    let tasks = if request.overcommit { 1 } else { request.tasks_per_node.unwrap_or(1).max(1) };
     let named = request.cpus_per_node_min.unwrap_or(1);
     named.max(for_memory).max(tasks.saturating_mul(cpus_per_task))
 }
@@ -216,13 +203,8 @@ fn cpus_per_node_min(request: &ResourceRequest, cpus_per_task: u32, for_memory: 
 /// Nodes required and excluded by name.
 fn named_nodes(fleet: &Fleet, request: &ResourceRequest) -> Result<(Vec<u32>, NodeSet), Refusal> {
     let read = |text: &Option<muster_model::ids::Name>| -> Result<NodeSet, Refusal> {
-        let names =
-            hostlist::expand(text.as_deref().unwrap_or("")).map_err(|_| RefusalCode::InvalidNodeName)?;
-        let index = |name: &String| {
-            fleet
-                .node_named(name)
-                .ok_or_else(|| RefusalCode::InvalidNodeName.into())
-        };
+        let names = hostlist::expand(text.as_deref().unwrap_or("")).map_err(|_| RefusalCode::InvalidNodeName)?;
+        let index = |name: &String| fleet.node_named(name).ok_or_else(|| RefusalCode::InvalidNodeName.into());
         names.iter().map(index).collect()
     };
     let required = read(&request.nodes_required)?;
@@ -235,8 +217,7 @@ fn named_nodes(fleet: &Fleet, request: &ResourceRequest) -> Result<(Vec<u32>, No
 }
 
 fn read_licenses(fleet: &Fleet, request: &ResourceRequest) -> Result<Licenses, Refusal> {
-    let wanted =
-        licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or(RefusalCode::InvalidLicense)?;
+    let wanted = licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or(RefusalCode::InvalidLicense)?;
     if !licenses::suffice(&fleet.licenses, &wanted) {
         return Err(RefusalCode::InvalidLicense.into());
     }
@@ -248,11 +229,7 @@ fn spread(request: &ResourceRequest, nodes_min: u32) -> (Spread, TaskCount) {
     let per_node = request.tasks_per_node.map(|tasks| tasks.max(1));
     if request.overcommit {
         // CPUs do not limit tasks; a node counts once and tasks are spread afterwards.
-        let total = if request.tasks_given || tasks > nodes_min {
-            tasks
-        } else {
-            0
-        };
+        let total = if request.tasks_given || tasks > nodes_min { tasks } else { 0 };
         return (Spread::PerNode(1), TaskCount::Even(total));
     }
     match per_node {
@@ -272,13 +249,7 @@ struct NodeCounts {
 }
 
 impl NodeCounts {
-    fn of(
-        part: &Partition,
-        request: &ResourceRequest,
-        named: &Named,
-        least: u32,
-        spread: Spread,
-    ) -> NodeCounts {
+    fn of(part: &Partition, request: &ResourceRequest, named: &Named, least: u32, spread: Spread) -> NodeCounts {
         let tasks = request.tasks.max(1);
         let mut min = least;
         if request.nodes_max.is_none() {
@@ -303,19 +274,13 @@ impl NodeCounts {
         if request.nodes_max.is_none() && matches!(spread, Spread::PerNode(_)) && !floats {
             max = max.min(min);
         }
-        let wanted = if request.nodes_max.is_some() {
-            max.max(min)
-        } else {
-            min
-        };
+        let wanted = if request.nodes_max.is_some() { max.max(min) } else { min };
         NodeCounts { min, wanted, max }
     }
 }
 
 fn is_whole_node(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> bool {
-    config.whole_nodes
-        || part.over_subscribe == OverSubscribe::Exclusive
-        || request.sharing == Sharing::Exclusive
+    config.whole_nodes || part.over_subscribe == OverSubscribe::Exclusive || request.sharing == Sharing::Exclusive
 }
 
 fn fill_node_sets(
@@ -327,39 +292,24 @@ fn fill_node_sets(
 ) {
     let with = |holds: &dyn Fn(&std::collections::BTreeSet<muster_model::ids::Name>) -> bool| -> NodeSet {
         let classes: Vec<bool> = fleet.feature_sets.iter().map(holds).collect();
-        (0..fleet.node_count() as u32)
-            .filter(|node| classes[fleet.feature_class[*node as usize] as usize])
-            .collect()
+        (0..fleet.node_count() as u32).filter(|node| classes[fleet.feature_class[*node as usize] as usize]).collect()
     };
     let mut eligible = fleet.partition_nodes[ask.partition as usize].clone();
     eligible.intersect(&with(&|features| constraint.holds(features)));
     eligible.subtract(excluded);
     let tmp_min = request.tmp_disk_min.map_or(0, |size| size.0);
     if tmp_min > 0 {
-        eligible = eligible
-            .iter()
-            .filter(|node| fleet.tmp_disk[*node as usize] >= tmp_min)
-            .collect();
+        eligible = eligible.iter().filter(|node| fleet.tmp_disk[*node as usize] >= tmp_min).collect();
     }
     if let (MemoryNeed::NotCounted, Some(MemoryRequest::PerNode(memory))) = (ask.memory, request.memory) {
         // Not given away by amount, but a node must have as much.
-        eligible = eligible
-            .iter()
-            .filter(|node| fleet.memory[*node as usize] >= memory.0)
-            .collect();
+        eligible = eligible.iter().filter(|node| fleet.memory[*node as usize] >= memory.0).collect();
     }
-    ask.counted = constraint
-        .counts
-        .iter()
-        .map(|(term, count)| (with(&|features| term.holds(features)), *count))
-        .collect();
+    ask.counted =
+        constraint.counts.iter().map(|(term, count)| (with(&|features| term.holds(features)), *count)).collect();
     // Nodes of a small set are picked before a greater set can use them up.
     ask.counted.sort_by_key(|(set, _)| set.len());
-    ask.alternatives = constraint
-        .alternatives
-        .iter()
-        .map(|term| with(&|features| term.holds(features)))
-        .collect();
+    ask.alternatives = constraint.alternatives.iter().map(|term| with(&|features| term.holds(features))).collect();
     ask.eligible = eligible;
 }
 
@@ -392,13 +342,7 @@ impl Memory {
             Some(MemoryRequest::PerGpu(memory)) => (MemoryNeed::PerGpu(memory.0), Some(memory.0), false),
             None => (MemoryNeed::All, None, true),
         };
-        let mut memory = Memory {
-            need,
-            cpus_factor: 1,
-            cpus_min: 1,
-            per_node,
-            per_node_is_named,
-        };
+        let mut memory = Memory { need, cpus_factor: 1, cpus_min: 1, per_node, per_node_is_named };
         if let Some(MemoryDefault::PerCpu(limit)) = part.memory_max {
             let nodes = fleet.partition_nodes[partition as usize].iter();
             let least = nodes.map(|node| fleet.memory[node as usize]).min().unwrap_or(0);

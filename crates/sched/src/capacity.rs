@@ -75,11 +75,7 @@ fn tasks_by_gres(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
         }
         let is_enough = match need.scope {
             GresScope::Node => free >= need.amount_with_specific,
-            GresScope::Socket => {
-                free >= need
-                    .amount_with_specific
-                    .saturating_mul(fleet.sockets[offer.node as usize])
-            }
+            GresScope::Socket => free >= need.amount_with_specific.saturating_mul(fleet.sockets[offer.node as usize]),
             GresScope::Job => free >= 1,
             GresScope::Task => {
                 tasks = tasks.min(free / need.amount_with_specific);
@@ -100,9 +96,7 @@ pub(crate) fn job_units(ask: &Ask, offer: Offer<'_>) -> u32 {
     };
     let free = need.free(offer.columns);
     match ask.memory {
-        MemoryNeed::PerGpu(memory) if memory > 0 => {
-            free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX))
-        }
+        MemoryNeed::PerGpu(memory) if memory > 0 => free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX)),
         _ => free,
     }
 }

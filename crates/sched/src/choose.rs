@@ -30,10 +30,7 @@ pub(crate) struct Choice {
 
 /// Units of generic resources that `ask` counts over the whole job.
 fn job_units_wanted(ask: &Ask) -> u32 {
-    ask.gres
-        .iter()
-        .find(|need| need.scope == GresScope::Job)
-        .map_or(0, |need| need.amount)
+    ask.gres.iter().find(|need| need.scope == GresScope::Job).map_or(0, |need| need.amount)
 }
 
 /// Whether [`one_node`] may be tried.
@@ -76,11 +73,7 @@ pub(crate) fn one_node(ask: &Ask, candidates: impl Iterator<Item = Candidate>) -
         return OneNode::Nothing;
     };
     match best.fitting {
-        Some((node, _)) => OneNode::Found(Choice {
-            node,
-            tasks: wanted,
-            job_units: 0,
-        }),
+        Some((node, _)) => OneNode::Found(Choice { node, tasks: wanted, job_units: 0 }),
         None => OneNode::Several,
     }
 }
@@ -97,12 +90,7 @@ struct SingleRun {
 
 impl SingleRun {
     fn new(candidate: &Candidate, wanted: u32) -> SingleRun {
-        let mut run = SingleRun {
-            weight: candidate.weight,
-            last: candidate.node,
-            tasks: 0,
-            fitting: None,
-        };
+        let mut run = SingleRun { weight: candidate.weight, last: candidate.node, tasks: 0, fitting: None };
         run.add(candidate, wanted);
         run
     }
@@ -127,22 +115,13 @@ impl SingleRun {
             return a.or(b);
         };
         let rank = |run: &SingleRun| rank(false, run.weight, run.tasks >= u64::from(wanted), run.tasks);
-        Some(if rank(&second) < rank(&first) {
-            second
-        } else {
-            first
-        })
+        Some(if rank(&second) < rank(&first) { second } else { first })
     }
 }
 
 /// Order of preference between runs, smallest first.
 fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u32, bool, u64) {
-    (
-        !has_required,
-        weight,
-        !suffices,
-        if suffices { tasks } else { u64::MAX - tasks },
-    )
+    (!has_required, weight, !suffices, if suffices { tasks } else { u64::MAX - tasks })
 }
 
 /// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
@@ -181,16 +160,9 @@ fn pick_counted(ask: &Ask, candidates: &[Candidate], required: &mut Vec<u32>) ->
         required.iter().for_each(|node| {
             serve(*node);
         });
-        let mut by_weight: Vec<&Candidate> = candidates
-            .iter()
-            .filter(|c| !required.contains(&c.node))
-            .collect();
+        let mut by_weight: Vec<&Candidate> = candidates.iter().filter(|c| !required.contains(&c.node)).collect();
         by_weight.sort_by_key(|candidate| (candidate.weight, candidate.node));
-        let chosen: Vec<u32> = by_weight
-            .iter()
-            .map(|c| c.node)
-            .filter(|node| serve(*node))
-            .collect();
+        let chosen: Vec<u32> = by_weight.iter().map(|c| c.node).filter(|node| serve(*node)).collect();
         required.extend(chosen);
         if missing > 0 {
             return None;
@@ -255,21 +227,9 @@ impl<'a> Filling<'a> {
     /// Begins with the required nodes; `None` when one of them cannot take part.
     fn new(ask: &'a Ask, candidates: &'a [Candidate], required: &[u32]) -> Option<Filling<'a>> {
         let units_left = job_units_wanted(ask);
-        let units_max = candidates
-            .iter()
-            .map(|candidate| candidate.job_units)
-            .max()
-            .unwrap_or(0);
-        let nodes_for_units = if units_left == 0 {
-            0
-        } else {
-            units_left.div_ceil(units_max.max(1))
-        };
-        let nodes_wanted = ask
-            .nodes_wanted
-            .max(nodes_for_units)
-            .max(required.len() as u32)
-            .min(ask.nodes_max);
+        let units_max = candidates.iter().map(|candidate| candidate.job_units).max().unwrap_or(0);
+        let nodes_for_units = if units_left == 0 { 0 } else { units_left.div_ceil(units_max.max(1)) };
+        let nodes_wanted = ask.nodes_wanted.max(nodes_for_units).max(required.len() as u32).min(ask.nodes_max);
         let mut filling = Filling {
             ask,
             candidates,
@@ -284,9 +244,7 @@ impl<'a> Filling<'a> {
             nodes_wanted,
         };
         for node in required {
-            let position = candidates
-                .binary_search_by_key(node, |candidate| candidate.node)
-                .ok()?;
+            let position = candidates.binary_search_by_key(node, |candidate| candidate.node).ok()?;
             filling.take(position);
         }
         Some(filling)
@@ -318,26 +276,17 @@ impl<'a> Filling<'a> {
             }
             Spread::PerNode(tasks) => tasks,
         };
-        let job_units = candidate
-            .job_units
-            .min(self.units_left.saturating_sub(for_others).max(1))
-            .min(self.units_left);
+        let job_units = candidate.job_units.min(self.units_left.saturating_sub(for_others).max(1)).min(self.units_left);
         self.tasks_left = self.tasks_left.saturating_sub(u64::from(tasks));
         self.units_left -= job_units;
-        self.choices.push(Choice {
-            node: candidate.node,
-            tasks,
-            job_units,
-        });
+        self.choices.push(Choice { node: candidate.node, tasks, job_units });
     }
 
     fn suffices(&self, run: &Run) -> bool {
         // Up to the wanted number of nodes may be missing as long as the least number is there.
         let nodes_spare = self.nodes_wanted.saturating_sub(self.ask.nodes_min);
         let nodes_needed = self.nodes_left().saturating_sub(nodes_spare) as usize;
-        let free = (run.start..run.end)
-            .filter(|position| !self.taken[*position])
-            .count();
+        let free = (run.start..run.end).filter(|position| !self.taken[*position]).count();
         run.tasks >= self.tasks_left && run.job_units >= u64::from(self.units_left) && free >= nodes_needed
     }
 
@@ -345,12 +294,8 @@ impl<'a> Filling<'a> {
         while !self.is_done() && self.has_room() {
             let best = (0..self.runs.len()).min_by_key(|index| {
                 let run = &self.runs[*index];
-                let (required, weight, suffices, size) = rank(
-                    run.required_at.is_some(),
-                    run.weight,
-                    self.suffices(run),
-                    run.tasks,
-                );
+                let (required, weight, suffices, size) =
+                    rank(run.required_at.is_some(), run.weight, self.suffices(run), run.tasks);
                 (required, weight, suffices, size, run.start)
             });
             let Some(best) = best else { return };
@@ -363,9 +308,7 @@ impl<'a> Filling<'a> {
         if let Some(first) = run.required_at {
             let upward = first..run.end;
             let downward = (run.start..first).rev();
-            upward
-                .chain(downward)
-                .for_each(|position| self.take_unless_done(position));
+            upward.chain(downward).for_each(|position| self.take_unless_done(position));
             return;
         }
         if self.nodes_left() <= 1
@@ -409,10 +352,7 @@ fn choose_largest(ask: &Ask, candidates: &[Candidate], required: &[u32]) -> Opti
     order.sort_by_key(|position| {
         let candidate = &candidates[*position];
         let is_required = required.binary_search(&candidate.node).is_ok();
-        let size = (
-            std::cmp::Reverse(candidate.job_units),
-            std::cmp::Reverse(candidate.tasks),
-        );
+        let size = (std::cmp::Reverse(candidate.job_units), std::cmp::Reverse(candidate.tasks));
         (!is_required, size, candidate.weight, *position)
     });
     order.truncate(ask.nodes_max as usize);
@@ -429,18 +369,12 @@ fn choose_contiguous(ask: &Ask, candidates: &[Candidate], required: &[u32]) -> O
     runs.sort_by_key(|run| (run.weight, run.tasks, run.start));
     runs.iter().find_map(|run| {
         let members = &candidates[run.start..run.end];
-        let at = |node: &u32| {
-            members
-                .binary_search_by_key(node, |candidate| candidate.node)
-                .ok()
-        };
+        let at = |node: &u32| members.binary_search_by_key(node, |candidate| candidate.node).ok();
         match (required.first(), required.last()) {
             (Some(first), Some(last)) => {
                 let (first, last) = (at(first)?, at(last)?);
                 // From the first required node upward; where that does not suffice, from further down.
-                (0..=first)
-                    .rev()
-                    .find_map(|start| fill_window(ask, &members[start..], last - start + 1))
+                (0..=first).rev().find_map(|start| fill_window(ask, &members[start..], last - start + 1))
             }
             _ => (0..members.len()).find_map(|start| fill_window(ask, &members[start..], 0)),
         }
@@ -453,9 +387,5 @@ fn fill_window(ask: &Ask, window: &[Candidate], forced: usize) -> Option<Vec<Cho
     filling.nodes_wanted = filling.nodes_wanted.max(forced as u32);
     (0..forced).for_each(|position| filling.take(position));
     (forced..window.len()).for_each(|position| filling.take_unless_done(position));
-    if filling.choices.len() < forced {
-        None
-    } else {
-        filling.finish()
-    }
+    if filling.choices.len() < forced { None } else { filling.finish() }
 }

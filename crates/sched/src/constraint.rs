@@ -26,11 +26,7 @@ pub(crate) struct Term {
 impl Term {
     /// Whether a node with these features satisfies the term.
     pub(crate) fn holds(&self, features: &BTreeSet<Name>) -> bool {
-        join(
-            self.parts
-                .iter()
-                .map(|(joint, name)| (*joint, features.contains(name))),
-        )
+        join(self.parts.iter().map(|(joint, name)| (*joint, features.contains(name))))
     }
 }
 
@@ -56,21 +52,14 @@ impl Constraint {
 
     /// Whether a node with these features may be part of the allocation.
     pub(crate) fn holds(&self, features: &BTreeSet<Name>) -> bool {
-        join(
-            self.every
-                .iter()
-                .map(|(joint, term)| (*joint, term.holds(features))),
-        )
+        join(self.every.iter().map(|(joint, term)| (*joint, term.holds(features))))
     }
 
     /// Every feature that is named.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
         let every = self.every.iter().map(|(_, term)| term);
         let counts = self.counts.iter().map(|(term, _)| term);
-        every
-            .chain(counts)
-            .chain(&self.alternatives)
-            .flat_map(|term| term.parts.iter().map(|(_, name)| name))
+        every.chain(counts).chain(&self.alternatives).flat_map(|term| term.parts.iter().map(|(_, name)| name))
     }
 }
 
@@ -141,9 +130,7 @@ fn read_brackets(inner: &str, joint: Joint, constraint: &mut Constraint) -> Opti
             Some(_) if has_or => return None,
             Some(count) => constraint.counts.push((term, count)),
             None if has_or => constraint.alternatives.push(term),
-            None => constraint
-                .every
-                .push((if position == 0 { joint } else { item.joint }, term)),
+            None => constraint.every.push((if position == 0 { joint } else { item.joint }, term)),
         }
     }
     Some(())
@@ -179,12 +166,7 @@ fn read_body(text: &str) -> Option<(Body<'_>, &str)> {
         return (!inner.is_empty() && !inner.contains('[')).then_some((Body::Brackets(inner), after));
     }
     let (name, after) = read_name(text)?;
-    Some((
-        Body::Term(Term {
-            parts: vec![(Joint::And, name)],
-        }),
-        after,
-    ))
+    Some((Body::Term(Term { parts: vec![(Joint::And, name)] }), after))
 }
 
 /// The inside of parentheses: plain names only.
@@ -204,9 +186,7 @@ fn read_term(inner: &str) -> Option<Term> {
 }
 
 fn read_name(text: &str) -> Option<(Name, &str)> {
-    let end = text
-        .find(|c: char| "&|,()[]*!\"".contains(c) || c.is_whitespace())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| "&|,()[]*!\"".contains(c) || c.is_whitespace()).unwrap_or(text.len());
     let (name, after) = text.split_at(end);
     (!name.is_empty()).then(|| (name.into(), after))
 }
@@ -253,11 +233,7 @@ mod tests {
     fn counts_and_alternatives() {
         let counts = |text: &str| {
             let constraint = Constraint::parse(text).unwrap();
-            constraint
-                .counts
-                .iter()
-                .map(|(_, count)| *count)
-                .collect::<Vec<_>>()
+            constraint.counts.iter().map(|(_, count)| *count).collect::<Vec<_>>()
         };
         assert_eq!(counts("a*3"), [3]);
         assert_eq!(counts("[a*2&b*1]"), [2, 1]);

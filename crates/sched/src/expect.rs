@@ -18,11 +18,7 @@ use crate::supply::{Company, Supply};
 
 /// The nodes that take jobs.
 pub(crate) fn in_service(view: &PlanView) -> NodeSet {
-    (0..)
-        .zip(&view.nodes)
-        .filter(|(_, node)| node.is_schedulable())
-        .map(|(index, _)| index)
-        .collect()
+    (0..).zip(&view.nodes).filter(|(_, node)| node.is_schedulable()).map(|(index, _)| index).collect()
 }
 
 /// The earliest start of `ask` beside the running jobs; `None` when the nodes in service do not suffice.
@@ -32,19 +28,8 @@ pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, uid: u32) -> O
     let people = People::of(fleet, view);
     let mut scratch = Vec::new();
     let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
-        let company = if time <= view.now {
-            Company::Now(&people, uid)
-        } else {
-            Company::Later(&people, uid)
-        };
-        Supply {
-            fleet,
-            free,
-            usable: &usable,
-            planned: None,
-            company,
-        }
-        .place(ask, scratch)
+        let company = if time <= view.now { Company::Now(&people, uid) } else { Company::Later(&people, uid) };
+        Supply { fleet, free, usable: &usable, planned: None, company }.place(ask, scratch)
     };
     let mut future = Future::build(fleet, view, &free, &[]);
     let (start, free) = future.earliest(&free, |free, _, time| supply(free, time, &mut scratch).is_some())?;
@@ -77,10 +62,7 @@ fn shares(
         let example = if is_now {
             node
         } else {
-            vacant = Node {
-                used: Default::default(),
-                ..Node::clone(node)
-            };
+            vacant = Node { used: Default::default(), ..Node::clone(node) };
             &vacant
         };
         shares.push(NodeShare {

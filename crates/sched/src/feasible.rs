@@ -27,12 +27,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges `request` for `partition`.
-pub(crate) fn judge(
-    fleet: &Fleet,
-    partition: u32,
-    request: &ResourceRequest,
-    scratch: &mut Vec<Candidate>,
-) -> Verdict {
+pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, scratch: &mut Vec<Candidate>) -> Verdict {
     let reading = match ask::read(fleet, partition, request) {
         Ok(reading) => reading,
         Err(refusal) => return Verdict::Never(refusal),
@@ -53,13 +48,7 @@ pub(crate) fn judge(
 /// Whether `ask` fits on `nodes` when nothing runs there.
 pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
     let free = Free::everything(fleet);
-    let supply = Supply {
-        fleet,
-        free: &free,
-        usable: nodes,
-        planned: None,
-        company: Company::Anybody,
-    };
+    let supply = Supply { fleet, free: &free, usable: nodes, planned: None, company: Company::Anybody };
     supply.place(ask, scratch).is_some()
 }
 
@@ -68,23 +57,17 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
     let part = fleet.partition(partition);
     let nodes = &fleet.partition_nodes[partition as usize];
     let nodes_max = part.nodes_max.unwrap_or(u32::MAX).min(nodes.len());
-    if reading.nodes_min_named > nodes_max || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min)
-    {
+    if reading.nodes_min_named > nodes_max || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min) {
         return Some(Reason::PartitionNodeLimit);
     }
     if let Some(MemoryDefault::PerNode(limit)) = part.memory_max
         && reading.memory_per_node_is_named
-        && reading
-            .memory_per_node_named
-            .is_none_or(|memory| memory > limit.0)
+        && reading.memory_per_node_named.is_none_or(|memory| memory > limit.0)
     {
         return Some(Reason::MaxMemPerLimit);
     }
     let per_node_max = part.cpus_per_node_max.unwrap_or(u32::MAX);
-    let cpus: u64 = nodes
-        .iter()
-        .map(|node| u64::from(fleet.cpus[node as usize].min(per_node_max)))
-        .sum();
+    let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.cpus[node as usize].min(per_node_max))).sum();
     (reading.cpus_total > cpus).then_some(Reason::PartitionConfig)
 }
 

@@ -69,16 +69,8 @@ impl Fleet {
         Arc::ptr_eq(&self.config, &view.config)
             && self.partitions.len() == view.partitions.len()
             && self.node_configs.len() == view.nodes.len()
-            && self
-                .partitions
-                .iter()
-                .zip(&view.partitions)
-                .all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
-            && self
-                .node_configs
-                .iter()
-                .zip(&view.nodes)
-                .all(|(ours, node)| Arc::ptr_eq(ours, &node.config))
+            && self.partitions.iter().zip(&view.partitions).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+            && self.node_configs.iter().zip(&view.nodes).all(|(ours, node)| Arc::ptr_eq(ours, &node.config))
     }
 
     /// Reads the configuration out of `view`.
@@ -88,22 +80,13 @@ impl Fleet {
         let count = node_configs.len();
         let mut fleet = Fleet {
             config: view.config.clone(),
-            by_name: (0..)
-                .zip(&node_configs)
-                .map(|(index, node)| (node.name.clone(), index))
-                .collect(),
-            partition_by_name: (0..)
-                .zip(&partitions)
-                .map(|(index, part)| (part.name.clone(), index))
-                .collect(),
+            by_name: (0..).zip(&node_configs).map(|(index, node)| (node.name.clone(), index)).collect(),
+            partition_by_name: (0..).zip(&partitions).map(|(index, part)| (part.name.clone(), index)).collect(),
             cpus: Vec::with_capacity(count),
             cpus_per_core: Vec::with_capacity(count),
             memory: node_configs.iter().map(|node| node.hardware.memory.0).collect(),
             tmp_disk: node_configs.iter().map(|node| node.hardware.tmp_disk.0).collect(),
-            sockets: node_configs
-                .iter()
-                .map(|node| node.hardware.sockets.max(1))
-                .collect(),
+            sockets: node_configs.iter().map(|node| node.hardware.sockets.max(1)).collect(),
             weight: node_configs.iter().map(|node| node.weight).collect(),
             feature_class: Vec::with_capacity(count),
             feature_sets: Vec::new(),
@@ -114,13 +97,7 @@ impl Fleet {
             column_first: Vec::new(),
             partition_nodes: partitions
                 .iter()
-                .map(|part| {
-                    part.nodes
-                        .iter()
-                        .map(|node| node.0)
-                        .filter(|node| (*node as usize) < count)
-                        .collect()
-                })
+                .map(|part| part.nodes.iter().map(|node| node.0).filter(|node| (*node as usize) < count).collect())
                 .collect(),
             licenses: licenses::of_config(&view.config),
             node_configs,
@@ -137,11 +114,7 @@ impl Fleet {
             let hardware = &node.hardware;
             let cores = hardware.sockets.saturating_mul(hardware.cores_per_socket).max(1);
             // Where CPUs counts cores although cores have threads, a CPU is a core.
-            let per_core = if hardware.cpus > cores {
-                hardware.threads_per_core.max(1)
-            } else {
-                1
-            };
+            let per_core = if hardware.cpus > cores { hardware.threads_per_core.max(1) } else { 1 };
             self.cpus_per_core.push(per_core);
             self.cpus.push(hardware.cpus - hardware.cpus % per_core);
         }
@@ -165,16 +138,12 @@ impl Fleet {
             .node_configs
             .iter()
             .flat_map(|node| &node.hardware.gres)
-            .map(|gres| GresSlot {
-                name: gres.name.clone(),
-                kind: gres.kind.clone(),
-            })
+            .map(|gres| GresSlot { name: gres.name.clone(), kind: gres.kind.clone() })
             .collect();
         self.gres_slots = slots.into_iter().collect();
         self.width = self.gres_slots.len();
         for part in &self.partitions {
-            self.quota_columns
-                .push(part.cpus_per_node_max.map(|_| self.width));
+            self.quota_columns.push(part.cpus_per_node_max.map(|_| self.width));
             self.width += usize::from(part.cpus_per_node_max.is_some());
         }
         self.column_total = vec![0; self.width * self.node_configs.len()];
@@ -184,11 +153,7 @@ impl Fleet {
             let (Some(column), Some(limit)) = (column, part.cpus_per_node_max) else {
                 continue;
             };
-            self.column_total
-                .iter_mut()
-                .skip(*column)
-                .step_by(self.width)
-                .for_each(|quota| *quota = limit);
+            self.column_total.iter_mut().skip(*column).step_by(self.width).for_each(|quota| *quota = limit);
         }
     }
 
@@ -197,10 +162,7 @@ impl Fleet {
         for (index, node) in self.node_configs.iter().enumerate() {
             let mut numbered: BTreeMap<&str, u32> = BTreeMap::new();
             for gres in &node.hardware.gres {
-                let slot = self
-                    .gres_slots
-                    .iter()
-                    .position(|slot| slot.name == gres.name && slot.kind == gres.kind);
+                let slot = self.gres_slots.iter().position(|slot| slot.name == gres.name && slot.kind == gres.kind);
                 let Some(slot) = slot else { continue };
                 let next = numbered.entry(&gres.name).or_insert(0);
                 let room = UNITS_MAX.saturating_sub(*next);
@@ -253,10 +215,7 @@ impl Fleet {
 
     /// Index of the partition for jobs that name none.
     pub(crate) fn partition_default(&self) -> Option<u32> {
-        self.partitions
-            .iter()
-            .position(|part| part.default)
-            .map(|index| index as u32)
+        self.partitions.iter().position(|part| part.default).map(|index| index as u32)
     }
 
     /// The units of the generic resource `slot` on `node`, as numbers over all units of its name.

@@ -28,11 +28,7 @@ impl Amounts {
     pub(crate) fn covers(&self, other: &Amounts) -> bool {
         self.cpus >= other.cpus
             && self.memory >= other.memory
-            && self
-                .columns
-                .iter()
-                .zip(&other.columns)
-                .all(|(ours, theirs)| ours >= theirs)
+            && self.columns.iter().zip(&other.columns).all(|(ours, theirs)| ours >= theirs)
     }
 
     /// Increases each amount by that of `other`. Both have all columns, or `other` has none.
@@ -110,13 +106,7 @@ impl Free {
             for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
                 if (share.node.0 as usize) < fleet.node_count() {
                     let columns = columns(fleet, &[], Some((partition, share.cpus.len())));
-                    self.take(
-                        share.node.0,
-                        &Amounts {
-                            columns,
-                            ..Amounts::default()
-                        },
-                    );
+                    self.take(share.node.0, &Amounts { columns, ..Amounts::default() });
                 }
             }
         }
@@ -142,10 +132,7 @@ impl Free {
         let index = node as usize;
         self.cpus[index] = self.cpus[index].saturating_sub(amounts.cpus);
         self.memory[index] = self.memory[index].saturating_sub(amounts.memory);
-        for (ours, theirs) in self.columns[index * self.width..]
-            .iter_mut()
-            .zip(&amounts.columns)
-        {
+        for (ours, theirs) in self.columns[index * self.width..].iter_mut().zip(&amounts.columns) {
             *ours = ours.saturating_sub(*theirs);
         }
     }
@@ -155,10 +142,7 @@ impl Free {
         let index = node as usize;
         self.cpus[index] += amounts.cpus;
         self.memory[index] += amounts.memory;
-        for (ours, theirs) in self.columns[index * self.width..]
-            .iter_mut()
-            .zip(&amounts.columns)
-        {
+        for (ours, theirs) in self.columns[index * self.width..].iter_mut().zip(&amounts.columns) {
             *ours += theirs;
         }
     }
@@ -172,10 +156,7 @@ pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u3
     }
     let mut columns = vec![0; fleet.width];
     for share in shares {
-        let slot = fleet
-            .gres_slots
-            .iter()
-            .position(|slot| slot.name == share.name && slot.kind == share.kind);
+        let slot = fleet.gres_slots.iter().position(|slot| slot.name == share.name && slot.kind == share.kind);
         if let Some(slot) = slot {
             columns[slot] += share.units.len();
         }

@@ -90,17 +90,9 @@ impl Future {
                 }
                 let mut amounts = Amounts {
                     // Others may have the CPUs of a suspended job already.
-                    cpus: if job.state == JobState::Suspended {
-                        0
-                    } else {
-                        share.cpus.len()
-                    },
+                    cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
                     memory: share.memory.0,
-                    columns: free::columns(
-                        fleet,
-                        &share.gres,
-                        partition.map(|part| (part, share.cpus.len())),
-                    ),
+                    columns: free::columns(fleet, &share.gres, partition.map(|part| (part, share.cpus.len()))),
                 };
                 held.cap(node, &mut amounts);
                 if !amounts.is_nothing() {
@@ -141,11 +133,7 @@ impl Future {
             return free;
         };
         let mut left = free;
-        for hold in plan
-            .holds
-            .iter()
-            .filter(|hold| hold.start <= from && from < hold.end)
-        {
+        for hold in plan.holds.iter().filter(|hold| hold.start <= from && from < hold.end) {
             left.subtract(&hold.amounts);
         }
         for (_, level) in plan.levels.iter().filter(|(at, _)| from < *at && *at < until) {
@@ -159,11 +147,7 @@ impl Future {
         for (node, amounts) in parts {
             self.planned.insert(*node);
             let plan = self.plans[*node as usize].get_or_insert_default();
-            plan.holds.push(Hold {
-                start,
-                end,
-                amounts: amounts.clone(),
-            });
+            plan.holds.push(Hold { start, end, amounts: amounts.clone() });
             self.refresh(*node, free);
         }
         let at = self.planned_ends.partition_point(|other| *other < end);
@@ -184,21 +168,10 @@ impl Future {
             .into_iter()
             .map(|moment| {
                 let mut level = free.of(node);
-                let releases = self.by_node[node as usize]
-                    .iter()
-                    .map(|index| &self.releases[*index as usize]);
-                releases
-                    .filter(|release| release.at <= moment)
-                    .for_each(|release| level.add(&release.amounts));
-                for hold in plan
-                    .holds
-                    .iter()
-                    .filter(|hold| hold.start <= moment && moment < hold.end)
-                {
-                    debug_assert!(
-                        level.covers(&hold.amounts),
-                        "a planned start on node {node} lost its resources"
-                    );
+                let releases = self.by_node[node as usize].iter().map(|index| &self.releases[*index as usize]);
+                releases.filter(|release| release.at <= moment).for_each(|release| level.add(&release.amounts));
+                for hold in plan.holds.iter().filter(|hold| hold.start <= moment && moment < hold.end) {
+                    debug_assert!(level.covers(&hold.amounts), "a planned start on node {node} lost its resources");
                     level.subtract(&hold.amounts);
                 }
                 (moment, level)
@@ -220,11 +193,7 @@ impl Future {
     ) -> Option<(Timestamp, Free)> {
         self.sort();
         let future: &Future = self;
-        let mut cursor = Cursor {
-            future,
-            free: free.clone(),
-            passed: 0,
-        };
+        let mut cursor = Cursor { future, free: free.clone(), passed: 0 };
         let last = future.group_ends.len();
         // Most jobs start soon: the bound is sought in steps that double, then the turn between the last two.
         let (mut low, mut high) = (0, 0);
@@ -264,11 +233,9 @@ impl Future {
             return;
         }
         self.order = (0..self.releases.len() as u32).collect();
-        self.order
-            .sort_unstable_by_key(|index| (self.releases[*index as usize].at, *index));
-        let ends = |position: &usize| {
-            *position == self.order.len() || self.time_of(*position) != self.time_of(position - 1)
-        };
+        self.order.sort_unstable_by_key(|index| (self.releases[*index as usize].at, *index));
+        let ends =
+            |position: &usize| *position == self.order.len() || self.time_of(*position) != self.time_of(position - 1);
         self.group_ends = (1..=self.order.len()).filter(ends).collect();
         self.is_sorted = true;
     }
@@ -296,21 +263,13 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     /// Goes to where this many groups of releases at the same time have passed.
     fn pass_groups(&mut self, groups: usize) {
-        let count = if groups == 0 {
-            0
-        } else {
-            self.future.group_ends[groups - 1]
-        };
+        let count = if groups == 0 { 0 } else { self.future.group_ends[groups - 1] };
         self.pass(count);
     }
 
     /// Goes to `time`.
     fn pass_until(&mut self, time: Timestamp) {
-        self.pass(
-            self.future
-                .order
-                .partition_point(|index| self.future.releases[*index as usize].at <= time),
-        );
+        self.pass(self.future.order.partition_point(|index| self.future.releases[*index as usize].at <= time));
     }
 
     fn pass(&mut self, count: usize) {

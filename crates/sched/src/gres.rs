@@ -40,16 +40,10 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
         if !fleet.knows_gres(&gres.name) {
             return Err(RefusalCode::InvalidGres.into());
         }
-        let matches = |slot: &crate::fleet::GresSlot| {
-            slot.name == gres.name && (gres.kind.is_none() || slot.kind == gres.kind)
-        };
-        let slots: Vec<usize> = fleet
-            .gres_slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| matches(slot))
-            .map(|(at, _)| at)
-            .collect();
+        let matches =
+            |slot: &crate::fleet::GresSlot| slot.name == gres.name && (gres.kind.is_none() || slot.kind == gres.kind);
+        let slots: Vec<usize> =
+            fleet.gres_slots.iter().enumerate().filter(|(_, slot)| matches(slot)).map(|(at, _)| at).collect();
         let amount = u32::try_from(gres.count).map_err(|_| RefusalCode::NodeConfigUnavailable)?;
         if slots.is_empty() {
             return Err(RefusalCode::NodeConfigUnavailable.into());
@@ -87,10 +81,7 @@ pub(crate) struct Bounds {
 /// # Errors
 /// `InvalidGres` where they contradict each other, `NotSupported` for sockets beside another count.
 pub(crate) fn reconcile(needs: &mut Vec<GresNeed>, tasks: u32) -> Result<Bounds, Refusal> {
-    let mut bounds = Bounds {
-        nodes: None,
-        tasks_per_node_max: u32::MAX,
-    };
+    let mut bounds = Bounds { nodes: None, tasks_per_node_max: u32::MAX };
     let mut dropped: Vec<usize> = Vec::new();
     for (at, need) in needs.iter().enumerate() {
         for (other_at, other) in needs.iter().enumerate() {
@@ -146,16 +137,8 @@ mod tests {
         let mut needs: Vec<GresNeed> = lines.iter().map(need).collect();
         match reconcile(&mut needs, tasks) {
             Ok(bounds) => {
-                let left: Vec<String> = needs
-                    .iter()
-                    .map(|need| format!("{:?} {}", need.scope, need.amount))
-                    .collect();
-                format!(
-                    "{} nodes={:?} tasks={}",
-                    left.join(", "),
-                    bounds.nodes,
-                    bounds.tasks_per_node_max
-                )
+                let left: Vec<String> = needs.iter().map(|need| format!("{:?} {}", need.scope, need.amount)).collect();
+                format!("{} nodes={:?} tasks={}", left.join(", "), bounds.nodes, bounds.tasks_per_node_max)
             }
             Err(refusal) => format!("{:?}", refusal.code),
         }
@@ -164,21 +147,12 @@ mod tests {
     #[test]
     fn counts_of_the_same_resource_agree_or_are_refused() {
         use GresScope::{Job, Node, Socket, Task};
-        assert_eq!(
-            outcome(&[(Job, 4), (Task, 1)], 4),
-            "Task 1 nodes=None tasks=4294967295"
-        );
+        assert_eq!(outcome(&[(Job, 4), (Task, 1)], 4), "Task 1 nodes=None tasks=4294967295");
         assert_eq!(outcome(&[(Job, 5), (Task, 1)], 4), "InvalidGres");
-        assert_eq!(
-            outcome(&[(Job, 8), (Node, 4)], 1),
-            "Node 4 nodes=Some(2) tasks=4294967295"
-        );
+        assert_eq!(outcome(&[(Job, 8), (Node, 4)], 1), "Node 4 nodes=Some(2) tasks=4294967295");
         assert_eq!(outcome(&[(Job, 7), (Node, 4)], 1), "InvalidGres");
         assert_eq!(outcome(&[(Node, 4), (Task, 2)], 8), "Node 4 nodes=None tasks=2");
         assert_eq!(outcome(&[(Socket, 1), (Task, 2)], 8), "NotSupported");
-        assert_eq!(
-            outcome(&[(Node, 4), (Node, 1)], 8),
-            "Node 4, Node 1 nodes=None tasks=4294967295"
-        );
+        assert_eq!(outcome(&[(Node, 4), (Node, 1)], 8), "Node 4, Node 1 nodes=None tasks=4294967295");
     }
 }

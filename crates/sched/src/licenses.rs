@@ -14,11 +14,7 @@ pub(crate) type Licenses = BTreeMap<Name, u64>;
 
 /// The totals that the configuration names.
 pub(crate) fn of_config(config: &ClusterConfig) -> Licenses {
-    let value = config
-        .shown
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case("licenses"))
-        .map(|(_, value)| value);
+    let value = config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("licenses")).map(|(_, value)| value);
     match value {
         Some(text) if text != "(null)" => parse(text).unwrap_or_default(),
         _ => Licenses::new(),
@@ -28,11 +24,7 @@ pub(crate) fn of_config(config: &ClusterConfig) -> Licenses {
 /// Reads `name[:count],…`; `;` separates as `,` does and a missing count is 1. `None` when malformed.
 pub(crate) fn parse(text: &str) -> Option<Licenses> {
     let mut licenses = Licenses::new();
-    for part in text
-        .split([',', ';'])
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    for part in text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
         let (name, count) = match part.split_once([':', '*', '=']) {
             Some((name, count)) => (name, count.parse().ok()?),
             None => (part, 1),
@@ -63,9 +55,7 @@ pub(crate) fn free(totals: &Licenses, view: &PlanView) -> Licenses {
 
 /// Whether `free` has all of `wanted`.
 pub(crate) fn suffice(free: &Licenses, wanted: &Licenses) -> bool {
-    wanted
-        .iter()
-        .all(|(name, count)| free.get(name).is_some_and(|have| have >= count))
+    wanted.iter().all(|(name, count)| free.get(name).is_some_and(|have| have >= count))
 }
 
 /// Takes `held` out of `free`.
@@ -84,11 +74,7 @@ mod tests {
     #[test]
     fn licenses_read_as_sbatch_takes_them() {
         let check = |text: &str, expected: Option<&[(&str, u64)]>| {
-            let expected = expected.map(|list| {
-                list.iter()
-                    .map(|(name, count)| ((*name).into(), *count))
-                    .collect()
-            });
+            let expected = expected.map(|list| list.iter().map(|(name, count)| ((*name).into(), *count)).collect());
             assert_eq!(parse(text), expected, "{text}");
         };
         check("matlab", Some(&[("matlab", 1)]));

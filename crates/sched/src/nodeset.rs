@@ -9,9 +9,7 @@ pub(crate) struct NodeSet {
 impl NodeSet {
     /// No node, with room for `count`.
     pub(crate) fn empty(count: usize) -> NodeSet {
-        NodeSet {
-            words: vec![0; count.div_ceil(64)],
-        }
+        NodeSet { words: vec![0; count.div_ceil(64)] }
     }
 
     /// Puts `node` in.
@@ -33,9 +31,7 @@ impl NodeSet {
     /// Whether `node` is in the set.
     #[inline]
     pub(crate) fn contains(&self, node: u32) -> bool {
-        self.words
-            .get(node as usize / 64)
-            .is_some_and(|word| word & (1 << (node % 64)) != 0)
+        self.words.get(node as usize / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
     }
 
     /// Number of members.
@@ -77,10 +73,7 @@ impl NodeSet {
 
     /// Members, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(position, word)| Bits {
-            word: *word,
-            base: position as u32 * 64,
-        })
+        self.words.iter().enumerate().flat_map(|(position, word)| Bits { word: *word, base: position as u32 * 64 })
     }
 }
 

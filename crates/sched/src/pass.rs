@@ -91,11 +91,7 @@ struct Wait {
 
 impl From<Reason> for Wait {
     fn from(reason: Reason) -> Wait {
-        Wait {
-            reason,
-            detail: None,
-            expected: None,
-        }
+        Wait { reason, detail: None, expected: None }
     }
 }
 
@@ -125,10 +121,7 @@ impl<'a> Pass<'a> {
         let in_service = expect::in_service(view);
         let free = Free::now(&tables.fleet, view);
         Pass {
-            usable: in_service
-                .iter()
-                .filter(|node| free.cpus[*node as usize] > 0)
-                .collect(),
+            usable: in_service.iter().filter(|node| free.cpus[*node as usize] > 0).collect(),
             free,
             in_service,
             people: None,
@@ -223,19 +216,11 @@ impl<'a> Pass<'a> {
                 }
                 (partition, Trial::Lacks) => {
                     let duration = self.duration(job, partition);
-                    lacking.push(Case {
-                        job,
-                        id: *id,
-                        verdict,
-                        duration,
-                    });
+                    lacking.push(Case { job, id: *id, verdict, duration });
                 }
                 (_, Trial::Waits(wait)) => {
                     // What may pass is told rather than what never will.
-                    if other
-                        .as_ref()
-                        .is_none_or(|before| before.reason == Reason::BadConstraints)
-                    {
+                    if other.as_ref().is_none_or(|before| before.reason == Reason::BadConstraints) {
                         other = Some(wait);
                     }
                 }
@@ -304,12 +289,7 @@ impl<'a> Pass<'a> {
 
     /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
     fn lack(&self, ask: &Ask) -> Trial {
-        let missing: Vec<u32> = ask
-            .required
-            .iter()
-            .copied()
-            .filter(|node| !self.in_service.contains(*node))
-            .collect();
+        let missing: Vec<u32> = ask.required.iter().copied().filter(|node| !self.in_service.contains(*node)).collect();
         if missing.is_empty() {
             return Trial::Lacks;
         }
@@ -332,9 +312,7 @@ impl<'a> Pass<'a> {
     }
 
     fn standing_key(&mut self, job: &Job, id: AskId, ask: &Ask) -> Option<(AskId, u32)> {
-        self.know_people()
-            .user_matters(ask)
-            .then_some((id, job.spec.identity.uid))
+        self.know_people().user_matters(ask).then_some((id, job.spec.identity.uid))
     }
 
     fn know_people(&mut self) -> &People {
@@ -396,12 +374,8 @@ impl<'a> Pass<'a> {
         let tasks = share::task_counts(ask, &choices, &cpus);
         let mut shares = Vec::with_capacity(parts.len());
         for ((node, amounts), tasks) in parts.iter().zip(tasks) {
-            let units = self.units.choose(
-                &self.tables.fleet,
-                *node,
-                &self.view.nodes[*node as usize],
-                &amounts.columns,
-            )?;
+            let units =
+                self.units.choose(&self.tables.fleet, *node, &self.view.nodes[*node as usize], &amounts.columns)?;
             shares.push(share::planned(*node, amounts, units, tasks));
         }
         self.take(job, ask, until, parts);
@@ -409,20 +383,10 @@ impl<'a> Pass<'a> {
     }
 
     /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.
-    fn parts(
-        &self,
-        ask: &Ask,
-        choices: &[Choice],
-        from: Timestamp,
-        until: Timestamp,
-        free: &Free,
-    ) -> Option<Parts> {
+    fn parts(&self, ask: &Ask, choices: &[Choice], from: Timestamp, until: Timestamp, free: &Free) -> Option<Parts> {
         let part = |choice: &Choice| {
             let available = self.available(choice.node, free, from, until);
-            Some((
-                choice.node,
-                share::amounts(ask, &self.tables.fleet, choice, &available)?,
-            ))
+            Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
         };
         choices.iter().map(part).collect()
     }
@@ -450,11 +414,7 @@ impl<'a> Pass<'a> {
             if let Some(people) = &mut self.people {
                 people.add(node, job.spec.identity.uid, ask);
             }
-            let release = Release {
-                at: until,
-                node,
-                amounts,
-            };
+            let release = Release { at: until, node, amounts };
             match &mut self.future {
                 Some(future) => future.add_release(release, &self.free),
                 None => self.started.push(release),
@@ -477,11 +437,7 @@ impl<'a> Pass<'a> {
                     self.usable.subtract(nodes);
                 }
                 if wait.reason != Reason::Resources {
-                    wait = Wait {
-                        reason: Reason::Resources,
-                        detail,
-                        expected: None,
-                    };
+                    wait = Wait { reason: Reason::Resources, detail, expected: None };
                 }
             }
         }
@@ -563,28 +519,14 @@ impl<'a> Pass<'a> {
         let people = self.people.as_ref()?;
         let (now, uid, in_service) = (self.view.now, case.job.spec.identity.uid, &self.in_service);
         let (view, free, started) = (self.view, &self.free, &self.started);
-        let future = self
-            .future
-            .get_or_insert_with(|| Future::build(fleet, view, free, started));
+        let future = self.future.get_or_insert_with(|| Future::build(fleet, view, free, started));
         let scratch = &mut self.scratch;
         let mut place = |free: &Free, planned: Option<&Future>, time: Timestamp| {
-            let company = if time <= now {
-                Company::Now(people, uid)
-            } else {
-                Company::Later(people, uid)
-            };
+            let company = if time <= now { Company::Now(people, uid) } else { Company::Later(people, uid) };
             let planned = planned.map(|future| (future, time, time + case.duration));
-            Supply {
-                fleet,
-                free,
-                usable: in_service,
-                planned,
-                company,
-            }
-            .place(ask, scratch)
+            Supply { fleet, free, usable: in_service, planned, company }.place(ask, scratch)
         };
-        let (start, free_then) =
-            future.earliest(free, |free, planned, time| place(free, planned, time).is_some())?;
+        let (start, free_then) = future.earliest(free, |free, planned, time| place(free, planned, time).is_some())?;
         let choices = place(&free_then, self.future.as_ref(), start)?;
         let until = start + case.duration;
         let mut parts = self.parts(ask, &choices, start, until, &free_then)?;

@@ -33,13 +33,7 @@ impl People {
             present: view
                 .nodes
                 .iter()
-                .map(|node| {
-                    if node.used.cpus.is_empty() {
-                        Presence::Nobody
-                    } else {
-                        Presence::Several
-                    }
-                })
+                .map(|node| if node.used.cpus.is_empty() { Presence::Nobody } else { Presence::Several })
                 .collect(),
             any_owner: owner.iter().any(Option::is_some),
             owner,
@@ -71,9 +65,7 @@ impl People {
         if self.owner[node].is_some_and(|owner| owner != uid) {
             return false;
         }
-        !exclusive_user
-            || matches!(self.present[node], Presence::Nobody)
-            || self.present[node] == Presence::One(uid)
+        !exclusive_user || matches!(self.present[node], Presence::Nobody) || self.present[node] == Presence::One(uid)
     }
 
     /// Whether [`People::admits`] can say no at all.

@@ -104,20 +104,14 @@ impl Planner {
         if !licenses::suffice(&free_licenses, &asks[0].licenses) {
             return Err(Refusal::new(RefusalCode::NodesBusy, "licenses are in use"));
         }
-        let earliest = asks
-            .iter()
-            .filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
+        let earliest = asks.iter().filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
         // The first partition wins a tie.
         let best = earliest.reduce(|best, other| if other.start < best.start { other } else { best });
         best.ok_or_else(|| RefusalCode::NodesBusy.into())
     }
 
     fn tables_for(&mut self, view: &PlanView) -> &mut Tables {
-        if self
-            .tables
-            .as_ref()
-            .is_some_and(|tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX)
-        {
+        if self.tables.as_ref().is_some_and(|tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX) {
             self.tables = None;
         }
         self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)))
@@ -200,12 +194,7 @@ impl Tables {
             return ask;
         }
         let ask = self.verdicts.len() as AskId;
-        self.verdicts.push(Arc::new(feasible::judge(
-            &self.fleet,
-            partition,
-            request,
-            &mut self.scratch,
-        )));
+        self.verdicts.push(Arc::new(feasible::judge(&self.fleet, partition, request, &mut self.scratch)));
         self.partitions.push(partition);
         self.asks[row][partition as usize] = Some(ask);
         ask
@@ -231,19 +220,10 @@ impl Tables {
             return known.asks.clone();
         }
         let named = std::slice::from_ref(&job.partition);
-        let names = if job.spec.partitions.is_empty() {
-            named
-        } else {
-            &job.spec.partitions[..]
-        };
-        let partitions: Vec<u32> = names
-            .iter()
-            .filter_map(|name| self.fleet.partition_named(name))
-            .collect();
-        let asks: Arc<[AskId]> = partitions
-            .into_iter()
-            .map(|partition| self.ask(&job.spec.request, partition))
-            .collect();
+        let names = if job.spec.partitions.is_empty() { named } else { &job.spec.partitions[..] };
+        let partitions: Vec<u32> = names.iter().filter_map(|name| self.fleet.partition_named(name)).collect();
+        let asks: Arc<[AskId]> =
+            partitions.into_iter().map(|partition| self.ask(&job.spec.request, partition)).collect();
         let known = KnownSpec {
             spec: job.spec.clone(),
             partition: job.partition.clone(),

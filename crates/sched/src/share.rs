@@ -15,11 +15,7 @@ use crate::free::Amounts;
 /// What `ask` takes of the node of `choice`, of which `available` is free; `None` when that is too little.
 pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amounts) -> Option<Amounts> {
     let node = choice.node as usize;
-    let cpus = if ask.whole_node {
-        fleet.cpus[node]
-    } else {
-        cpus(ask, fleet, choice)?
-    };
+    let cpus = if ask.whole_node { fleet.cpus[node] } else { cpus(ask, fleet, choice)? };
     let mut left = available.columns.clone();
     let mut columns = vec![0; left.len()];
     for need in &ask.gres {
@@ -53,32 +49,18 @@ pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amo
     if let Some(quota) = ask.quota {
         columns[quota] = cpus;
     }
-    let amounts = Amounts {
-        cpus,
-        memory,
-        columns,
-    };
+    let amounts = Amounts { cpus, memory, columns };
     available.covers(&amounts).then_some(amounts)
 }
 
 /// Whole cores for the tasks on a node.
 fn cpus(ask: &Ask, fleet: &Fleet, choice: &Choice) -> Option<u32> {
-    let of_tasks = if ask.overcommit {
-        0
-    } else {
-        choice.tasks.checked_mul(ask.cpus_per_task)?
-    };
-    of_tasks
-        .max(ask.cpus_per_node_min)
-        .checked_next_multiple_of(fleet.cpus_per_core[choice.node as usize])
+    let of_tasks = if ask.overcommit { 0 } else { choice.tasks.checked_mul(ask.cpus_per_task)? };
+    of_tasks.max(ask.cpus_per_node_min).checked_next_multiple_of(fleet.cpus_per_core[choice.node as usize])
 }
 
 fn gpus(fleet: &Fleet, columns: &[u32]) -> u64 {
-    let gpu_columns = fleet
-        .gres_slots
-        .iter()
-        .zip(columns)
-        .filter(|(slot, _)| &*slot.name == "gpu");
+    let gpu_columns = fleet.gres_slots.iter().zip(columns).filter(|(slot, _)| &*slot.name == "gpu");
     gpu_columns.map(|(_, units)| u64::from(*units)).sum()
 }
 
@@ -113,13 +95,7 @@ pub(crate) struct UnitsTaken {
 
 impl UnitsTaken {
     /// The lowest free units of `node` in these amounts, and marks them; `None` when there are too few.
-    pub(crate) fn choose(
-        &mut self,
-        fleet: &Fleet,
-        index: u32,
-        node: &Node,
-        columns: &[u32],
-    ) -> Option<Vec<GresShare>> {
+    pub(crate) fn choose(&mut self, fleet: &Fleet, index: u32, node: &Node, columns: &[u32]) -> Option<Vec<GresShare>> {
         let mut shares = Vec::new();
         for (at, (slot, count)) in fleet.gres_slots.iter().zip(columns).enumerate() {
             if *count == 0 {
@@ -127,11 +103,7 @@ impl UnitsTaken {
             }
             let taken = self.by_node.get(&index).map_or(&[][..], Vec::as_slice);
             let held = |unit: u32| {
-                node.used
-                    .gres
-                    .iter()
-                    .chain(taken)
-                    .any(|share| share.name == slot.name && share.units.contains(unit))
+                node.used.gres.iter().chain(taken).any(|share| share.name == slot.name && share.units.contains(unit))
             };
             let mut units = IndexSet::default();
             let free = fleet.gres_units(index, at).filter(|unit| !held(*unit));
@@ -139,17 +111,10 @@ impl UnitsTaken {
             if units.len() < *count {
                 return None;
             }
-            shares.push(GresShare {
-                name: slot.name.clone(),
-                kind: slot.kind.clone(),
-                units,
-            });
+            shares.push(GresShare { name: slot.name.clone(), kind: slot.kind.clone(), units });
         }
         if !shares.is_empty() {
-            self.by_node
-                .entry(index)
-                .or_default()
-                .extend(shares.iter().cloned());
+            self.by_node.entry(index).or_default().extend(shares.iter().cloned());
         }
         Some(shares)
     }
@@ -157,11 +122,5 @@ impl UnitsTaken {
 
 /// The share of a plan.
 pub(crate) fn planned(node: u32, amounts: &Amounts, gres: Vec<GresShare>, tasks: u32) -> PlannedShare {
-    PlannedShare {
-        node: NodeIndex(node),
-        cpus: amounts.cpus,
-        memory: Megabytes(amounts.memory),
-        gres,
-        tasks,
-    }
+    PlannedShare { node: NodeIndex(node), cpus: amounts.cpus, memory: Megabytes(amounts.memory), gres, tasks }
 }

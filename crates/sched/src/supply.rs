@@ -56,10 +56,7 @@ impl Supply<'_> {
 
     fn place_on(&self, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
         if choose::is_for_one_node(ask) {
-            let sweep = nodes
-                .iter()
-                .map(|node| self.candidate(ask, node))
-                .filter(|candidate| candidate.tasks > 0);
+            let sweep = nodes.iter().map(|node| self.candidate(ask, node)).filter(|candidate| candidate.tasks > 0);
             match choose::one_node(ask, sweep) {
                 choose::OneNode::Found(choice) => return Some(vec![choice]),
                 choose::OneNode::Nothing => return None,
@@ -67,12 +64,7 @@ impl Supply<'_> {
             }
         }
         scratch.clear();
-        scratch.extend(
-            nodes
-                .iter()
-                .map(|node| self.candidate(ask, node))
-                .filter(|candidate| candidate.tasks > 0),
-        );
+        scratch.extend(nodes.iter().map(|node| self.candidate(ask, node)).filter(|candidate| candidate.tasks > 0));
         choose::choose(ask, scratch)
     }
 
@@ -82,28 +74,13 @@ impl Supply<'_> {
         let cpus = self.free.cpus[node as usize];
         // Most nodes of a busy cluster end here.
         if cpus < ask.cpus_per_node_min || !self.admits(ask, node) {
-            return Candidate {
-                node,
-                weight,
-                tasks: 0,
-                job_units: 0,
-            };
+            return Candidate { node, weight, tasks: 0, job_units: 0 };
         }
-        let offer = Offer {
-            node,
-            cpus,
-            memory: self.free.memory[node as usize],
-            columns: self.free.columns_of(node),
-        };
+        let offer = Offer { node, cpus, memory: self.free.memory[node as usize], columns: self.free.columns_of(node) };
         match self.planned {
             Some((future, from, until)) if future.is_planned(node) => {
                 let left: Amounts = future.left(node, self.free.of(node), from, until);
-                let offer = Offer {
-                    cpus: left.cpus,
-                    memory: left.memory,
-                    columns: &left.columns,
-                    ..offer
-                };
+                let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
                 self.measure(ask, weight, offer)
             }
             _ => self.measure(ask, weight, offer),
@@ -113,17 +90,8 @@ impl Supply<'_> {
     #[inline]
     fn measure(&self, ask: &Ask, weight: u32, offer: Offer<'_>) -> Candidate {
         let tasks = capacity::tasks(ask, self.fleet, offer);
-        let job_units = if tasks > 0 && !ask.gres.is_empty() {
-            capacity::job_units(ask, offer)
-        } else {
-            0
-        };
-        Candidate {
-            node: offer.node,
-            weight,
-            tasks,
-            job_units,
-        }
+        let job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
+        Candidate { node: offer.node, weight, tasks, job_units }
     }
 
     #[inline]

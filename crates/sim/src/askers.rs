@@ -7,7 +7,7 @@ use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_model::state::ExitStatus;
 use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
-use muster_model::time::TimeLimit;
+use muster_model::time::{TimeLimit, Timestamp};
 use muster_runtime::unit::UnitKey;
 
 use crate::users::Asked;
@@ -23,6 +23,8 @@ pub(crate) struct Asker {
     /// The step that was asked for and not answered.
     waiting: Option<(RequestId, StepRequest, StepLaunch)>,
     cookies: u32,
+    /// When the last thing it said arrives; the next comes no earlier.
+    last_said: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +37,9 @@ enum Kind {
 
 impl World {
     pub(crate) fn holder_attaches(&mut self, job_id: JobId, uid: u32) {
-        self.tell(Event::HolderPresent(job_id));
         let steps_left = self.random.small(0, 5);
-        self.new_asker(job_id, uid, Kind::Holder, steps_left);
+        let number = self.new_asker(job_id, uid, Kind::Holder, steps_left);
+        self.tell(number, Event::HolderPresent(job_id));
     }
 
     pub(crate) fn script_runs(&mut self, node: NodeIndex, key: UnitKey, job: &Job) {
@@ -47,15 +49,31 @@ impl World {
         }
     }
 
-    fn new_asker(&mut self, job_id: JobId, uid: u32, kind: Kind, steps_left: u32) {
+    fn new_asker(&mut self, job_id: JobId, uid: u32, kind: Kind, steps_left: u32) -> u64 {
         let number = self.askers.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.askers.insert(number, Asker { job_id, uid, kind, steps_left, waiting: None, cookies: 0 });
+        self.askers.insert(number, Asker { job_id, uid, kind, steps_left, waiting: None, cookies: 0, last_said: self.now });
         let pause = self.random.span(0, 5_000);
         self.after(pause, Happening::AskerActs(number));
+        number
+    }
+
+    /// What a client says reaches the controller in the order in which it said it.
+    fn arrival(&mut self, number: u64) -> Timestamp {
+        let soon = self.now + self.message_delay();
+        let Some(asker) = self.askers.get_mut(&number) else { return soon };
+        asker.last_said = asker.last_said.max(soon);
+        asker.last_said
+    }
+
+    fn tell(&mut self, number: u64, event: Event) {
+        let at = self.arrival(number);
+        self.at(at, Happening::ClientEvent(event));
     }
 
     pub(crate) fn asker_acts(&mut self, number: u64) {
-        let Some(asker) = self.askers.get(&number) else { return };
+        let Some(asker) = self.askers.get(&number) else {
+            return;
+        };
         let (job_id, kind, waits, steps_left) = (asker.job_id, asker.kind, asker.waiting.is_some(), asker.steps_left);
         if let Kind::Script(node, key) = kind
             && !self.node(node).supervisor.running.contains_key(&key)
@@ -67,10 +85,16 @@ impl World {
         let pause = self.random.span(500, 30_000);
         if kind == Kind::Holder && self.random.chance(20) {
             self.note(format!("the client of job {job_id} dies"));
-            self.tell(Event::HolderGone(job_id));
+            self.tell(number, Event::HolderGone(job_id));
             self.asker_gives_up(number);
+            self.holder_died(job_id);
             self.askers.remove(&number);
             return;
+        }
+        if kind == Kind::Holder && self.random.chance(100) {
+            // A new connection, before the old one was noticed to be broken.
+            self.tell(number, Event::HolderPresent(job_id));
+            self.tell(number, Event::HolderGone(job_id));
         }
         if waits {
             if self.random.chance(100) {
@@ -85,14 +109,18 @@ impl World {
     }
 
     fn asker_gives_up(&mut self, number: u64) {
-        let Some(asker) = self.askers.get_mut(&number) else { return };
+        let Some(asker) = self.askers.get_mut(&number) else {
+            return;
+        };
         if let Some((request, _, _)) = asker.waiting.take() {
-            self.tell(Event::RequestAbandoned(request));
+            self.tell(number, Event::RequestAbandoned(request));
         }
     }
 
     fn asker_asks(&mut self, number: u64) {
-        let Some(asker) = self.askers.get_mut(&number) else { return };
+        let Some(asker) = self.askers.get_mut(&number) else {
+            return;
+        };
         asker.cookies += 1;
         let cookie = format!("c{number}-{}", asker.cookies);
         let request = draw_request(&mut self.random);
@@ -100,17 +128,23 @@ impl World {
     }
 
     fn send_step(&mut self, number: u64, request: StepRequest, launch: StepLaunch) {
-        let Some(asker) = self.askers.get(&number) else { return };
+        let Some(asker) = self.askers.get(&number) else {
+            return;
+        };
         let (uid, job_id) = (asker.uid, asker.job_id);
-        let command = Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) };
-        let id = self.ask(uid, command, Asked::Step(number));
+        let command =
+            Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) };
+        let at = self.arrival(number);
+        let id = self.ask_at(at, uid, command, Asked::Step(number));
         if let Some(asker) = self.askers.get_mut(&number) {
             asker.waiting = Some((id, request, launch));
         }
     }
 
     fn holder_ends(&mut self, number: u64) {
-        let Some(asker) = self.askers.get(&number) else { return };
+        let Some(asker) = self.askers.get(&number) else {
+            return;
+        };
         let (job_id, uid) = (asker.job_id, asker.uid);
         // Repeated until it is known that the job has ended.
         if self.store.job(job_id).is_none_or(|job| job.state.is_final()) {
@@ -119,11 +153,14 @@ impl World {
         }
         let exit = if self.random.chance(700) { ExitStatus::SUCCESS } else { ExitStatus::exited(3) };
         self.truth.holder_said(job_id, exit);
-        self.ask(uid, Command::EndAllocation { job_id, exit }, Asked::Change);
+        let at = self.arrival(number);
+        self.ask_at(at, uid, Command::EndAllocation { job_id, exit }, Asked::Change);
     }
 
     pub(crate) fn step_answered(&mut self, number: u64, request: RequestId, result: Result<Answer, Refusal>) {
-        let Some(asker) = self.askers.get_mut(&number) else { return };
+        let Some(asker) = self.askers.get_mut(&number) else {
+            return;
+        };
         if asker.waiting.as_ref().is_none_or(|(waiting, _, _)| *waiting != request) {
             return;
         }
@@ -148,11 +185,13 @@ impl World {
 
     pub(crate) fn asker_returns(&mut self, number: u64) {
         let again = self.random.chance(700);
-        let Some(asker) = self.askers.get_mut(&number) else { return };
+        let Some(asker) = self.askers.get_mut(&number) else {
+            return;
+        };
         let (job_id, is_holder) = (asker.job_id, asker.kind == Kind::Holder);
         let waiting = asker.waiting.take();
         if is_holder {
-            self.tell(Event::HolderPresent(job_id));
+            self.tell(number, Event::HolderPresent(job_id));
         }
         if let Some((_, request, launch)) = waiting.filter(|_| again) {
             self.send_step(number, request, launch);

@@ -26,6 +26,8 @@ pub(crate) struct Controller {
     cluster: Option<Cluster>,
     /// Raised when it dies: what was meant for an earlier one is not for the next.
     life: u64,
+    /// When it was started.
+    since: Timestamp,
     /// Facts and effects that are not on the disk.
     uncommitted: Outcome,
     commit_planned: bool,
@@ -49,6 +51,10 @@ impl Controller {
         self.cluster.as_ref()
     }
 
+    pub(crate) fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// Whether everything decided is on the disk and done.
     pub(crate) fn is_idle(&self) -> bool {
         !self.commit_planned && !self.release_planned && !self.planner_busy
@@ -70,6 +76,7 @@ impl World {
         let mut first = Outcome::default();
         let cluster = Cluster::restore(self.config.clone(), stored, self.now, &mut first);
         self.controller.cluster = Some(cluster);
+        self.controller.since = self.now;
         self.absorb(first);
         self.askers_notice_start();
     }
@@ -107,7 +114,9 @@ impl World {
     }
 
     fn absorb(&mut self, mut outcome: Outcome) {
-        let Some(cluster) = &self.controller.cluster else { return };
+        let Some(cluster) = &self.controller.cluster else {
+            return;
+        };
         if let Some(problem) = invariants::check(cluster).into_iter().next() {
             return self.fail(problem);
         }
@@ -152,7 +161,10 @@ impl World {
                 }
                 Fact::Step(step) => {
                     let left: Vec<u32> = step.nodes_left.iter().map(|node| node.0).collect();
-                    self.note(format!("step {}.{}.{} {} left {left:?}", step.job_id, step.restart.0, step.step_id, step.state));
+                    self.note(format!(
+                        "step {}.{}.{} {} left {left:?}",
+                        step.job_id, step.restart.0, step.step_id, step.state
+                    ));
                 }
                 Fact::Node { name, record } => {
                     self.counts.nodes_given_up += u64::from(record.health == NodeHealth::Down);
@@ -191,7 +203,9 @@ impl World {
         if !self.controller.plan_wanted || self.controller.planner_busy {
             return;
         }
-        let Some(cluster) = &self.controller.cluster else { return };
+        let Some(cluster) = &self.controller.cluster else {
+            return;
+        };
         let view = cluster.plan_view(self.now);
         let plan = self.controller.planner.plan(&view, &Budget::default());
         self.controller.plan_wanted = false;
@@ -230,7 +244,9 @@ impl World {
     }
 
     fn plan_tick(&mut self) {
-        let Some(due) = self.controller.cluster.as_ref().and_then(Cluster::next_timer) else { return };
+        let Some(due) = self.controller.cluster.as_ref().and_then(Cluster::next_timer) else {
+            return;
+        };
         if self.controller.tick_planned.is_none_or(|planned| due < planned || planned < self.now) {
             self.controller.tick_planned = Some(due);
             let life = self.controller.life;
@@ -262,14 +278,18 @@ impl World {
 
     /// A session that was replaced is not listened to any more.
     pub(crate) fn controller_receives(&mut self, id: ConnectionId, message: FromAgent) {
-        let Some(node) = self.heard_by_controller(id) else { return };
+        let Some(node) = self.heard_by_controller(id) else {
+            return;
+        };
         if self.controller.sessions.get(&node) == Some(&id) {
             self.controller_step(Event::Agent(node, message));
         }
     }
 
     pub(crate) fn controller_hangs_up(&mut self, id: ConnectionId) {
-        let Some(node) = self.controller_stops_listening(id) else { return };
+        let Some(node) = self.controller_stops_listening(id) else {
+            return;
+        };
         // Where the agent has called again already, the old connection is nobody's business any more.
         if self.controller.sessions.get(&node) == Some(&id) {
             self.controller.sessions.remove(&node);

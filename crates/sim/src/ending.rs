@@ -14,7 +14,7 @@ use crate::scenario::WHILE;
 use crate::world::{Happening, World};
 
 /// How long everything may take to come to rest, in virtual time: far more than all jobs one after the other.
-const REST_MAX: Span = Span::from_minutes(24 * 60);
+const REST_MAX: Span = Span::from_minutes(8 * 60);
 
 impl World {
     pub(crate) fn repair(&mut self) {
@@ -61,7 +61,8 @@ impl World {
             return Some(format!("step {}.{}.{} is open", step.job_id, step.restart.0, step.step_id));
         }
         let arrays: BTreeSet<JobId> = waiting.iter().filter_map(|id| view.jobs.get(id)?.array_job_id()).collect();
-        let kept = |job: &Job| waiting.contains(&job.id) || job.array_job_id().is_some_and(|array| arrays.contains(&array));
+        let kept =
+            |job: &Job| waiting.contains(&job.id) || job.array_job_id().is_some_and(|array| arrays.contains(&array));
         if let Some(job) = jobs().find(|job| !kept(job)) {
             return Some(format!("job {} stays in memory", job.id));
         }
@@ -113,13 +114,15 @@ fn waits_rightly(view: &ReadView, waiting: &BTreeSet<JobId>, job: &Job) -> bool 
         })
     };
     let of_array = |target: JobId| {
-        waiting.iter().any(|id| *id == target || view.jobs.get(id).is_some_and(|job| job.array_job_id() == Some(target)))
+        waiting
+            .iter()
+            .any(|id| *id == target || view.jobs.get(id).is_some_and(|job| job.array_job_id() == Some(target)))
     };
-    job.dependencies.all.iter().filter(|dependency| dependency.state == DependencyState::Unfulfilled).any(|dependency| {
-        match (dependency.kind, dependency.job) {
+    job.dependencies.all.iter().filter(|dependency| dependency.state == DependencyState::Unfulfilled).any(
+        |dependency| match (dependency.kind, dependency.job) {
             (DependencyKind::Singleton, _) => waiting.iter().any(|other| of_same_name(&other)),
             (_, Some(target)) => of_array(target),
             (_, None) => false,
-        }
-    })
+        },
+    )
 }

@@ -18,7 +18,7 @@
 //! | the actors | `controller`, `node`, `supervisor`, `users`, `askers` |
 //! | what lies between them | `network`, `store` |
 //! | what goes wrong | `misfortune`, and the hazards in `options` |
-//! | what must hold | `truth`, `ending`, and `muster_core::invariants` |
+//! | what must hold | `truth`, `patience`, `ending`, and `muster_core::invariants` |
 
 mod askers;
 mod controller;
@@ -27,6 +27,7 @@ mod misfortune;
 mod network;
 mod node;
 mod options;
+mod patience;
 mod random;
 mod scenario;
 mod store;

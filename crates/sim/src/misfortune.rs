@@ -33,7 +33,11 @@ impl World {
     /// Sometimes a moment, sometimes longer than nodes may be silent.
     fn away(&mut self) -> Span {
         let timeout = u64::try_from(self.config.node_timeout.0).unwrap_or(0);
-        if self.random.chance(500) { self.random.span(500, timeout / 2) } else { self.random.span(timeout, timeout * 3) }
+        if self.random.chance(500) {
+            self.random.span(500, timeout / 2)
+        } else {
+            self.random.span(timeout, timeout * 3)
+        }
     }
 
     fn is_cut_off(&mut self, node: NodeIndex) {

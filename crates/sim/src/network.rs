@@ -66,7 +66,9 @@ impl World {
         let doubled = self.is_doubled(!matches!(message, NodeCommand::Signal { .. } | NodeCommand::Pause { .. }));
         for message in std::iter::repeat_n(message, doubled) {
             let delay = self.message_delay();
-            let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else { return };
+            let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else {
+                return;
+            };
             let at = (self.now + delay).max(connection.last_to_agent);
             connection.last_to_agent = at;
             self.at(at, Happening::ToAgent(id, message));
@@ -78,7 +80,9 @@ impl World {
         let doubled = self.is_doubled(!matches!(message, AgentReport::Connected { .. }));
         for message in std::iter::repeat_n(message, doubled) {
             let delay = self.message_delay();
-            let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else { return };
+            let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else {
+                return;
+            };
             let at = (self.now + delay).max(connection.last_to_controller);
             connection.last_to_controller = at;
             self.at(at, Happening::ToController(id, message));
@@ -105,7 +109,9 @@ impl World {
     /// The connection breaks. Each side notices in its own time, or when it makes another.
     pub(crate) fn break_connection(&mut self, id: ConnectionId) {
         let drains = self.random.chance(500);
-        let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else { return };
+        let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else {
+            return;
+        };
         connection.works = false;
         connection.drains = drains;
         self.counts.connections_lost += 1;
@@ -143,7 +149,8 @@ impl World {
 
     /// The node of a connection, if a message may still arrive at the controller.
     pub(crate) fn heard_by_controller(&self, id: ConnectionId) -> Option<NodeIndex> {
-        let arrives = |connection: &&Connection| connection.controller_listens && (connection.works || connection.drains);
+        let arrives =
+            |connection: &&Connection| connection.controller_listens && (connection.works || connection.drains);
         self.network.connections.get(&id).filter(arrives).map(|connection| connection.node)
     }
 
@@ -164,7 +171,8 @@ impl World {
     }
 
     fn forget_connection(&mut self, id: ConnectionId) {
-        let over = |connection: &Connection| !connection.works && !connection.agent_listens && !connection.controller_listens;
+        let over =
+            |connection: &Connection| !connection.works && !connection.agent_listens && !connection.controller_listens;
         if self.network.connections.get(&id).is_some_and(over) {
             self.network.connections.remove(&id);
         }

@@ -12,10 +12,10 @@ use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
-use muster_agent::core::{Action, Event, Machine, Scope};
 use crate::network::{ConnectionId, ToAgent};
 use crate::supervisor::{Launch, Notice, Supervisor, UnitReport};
 use crate::world::{Happening, World};
+use muster_agent::core::{Action, Event, Machine, Scope};
 
 /// One machine.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct SimNode {
     pub(crate) boot_time: Timestamp,
     pub(crate) supervisor: Supervisor,
     pub(crate) connection: Option<ConnectionId>,
+    /// Since when its agent has had no connection.
+    pub(crate) away_since: Timestamp,
 }
 
 /// What lives in the memory of an agent.
@@ -52,6 +54,7 @@ impl SimNode {
             boot_time: now - Span::from_minutes(60),
             supervisor: Supervisor::default(),
             connection: None,
+            away_since: now,
         }
     }
 
@@ -92,11 +95,15 @@ impl World {
 
     /// The agent dies; what it had not done is not done.
     pub(crate) fn agent_dies(&mut self, node: NodeIndex, rest: Span) {
+        let now = self.now;
         let this = self.node(node);
         if this.agent.take().is_none() {
             return;
         }
         this.life += 1;
+        if this.connection.is_some() {
+            this.away_since = now;
+        }
         let connection = this.connection.take();
         self.counts.agent_crashes += 1;
         self.note(format!("agent {} dies", node.0));
@@ -156,7 +163,9 @@ impl World {
     }
 
     pub(crate) fn agent_hangs_up(&mut self, id: ConnectionId) {
-        let Some(node) = self.agent_stops_listening(id) else { return };
+        let Some(node) = self.agent_stops_listening(id) else {
+            return;
+        };
         let this = self.node(node);
         if this.connection == Some(id) {
             this.connection = None;
@@ -167,7 +176,9 @@ impl World {
     }
 
     pub(crate) fn agent_receives(&mut self, id: ConnectionId, message: ToAgent) {
-        let Some(node) = self.heard_by_agent(id) else { return };
+        let Some(node) = self.heard_by_agent(id) else {
+            return;
+        };
         if self.node(node).connection != Some(id) {
             return;
         }
@@ -212,7 +223,9 @@ impl World {
             self.agent_dies(node, rest);
             return;
         }
-        let Some(action) = self.node(node).agent.as_mut().and_then(|agent| agent.actions.pop_front()) else { return };
+        let Some(action) = self.node(node).agent.as_mut().and_then(|agent| agent.actions.pop_front()) else {
+            return;
+        };
         self.agent_does(node, action);
         let delay = self.random.span(0, 3);
         if self.node(node).agent.as_ref().is_some_and(|agent| !agent.actions.is_empty()) {

@@ -98,7 +98,9 @@ impl Hazards {
     }
 
     pub(crate) fn draw(random: &mut Random) -> Hazards {
-        let mut sometimes = |often: u64, most: u64| if random.chance(often) { random.between(1, most) } else { 0 };
+        let mut sometimes = |often: u64, most: u64| {
+            if random.chance(often) { random.between(1, most) } else { 0 }
+        };
         Hazards {
             controller_crash: sometimes(700, 25),
             connection_loss: sometimes(700, 40),

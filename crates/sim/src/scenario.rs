@@ -24,7 +24,8 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
     let count = random.small(1, 5);
     let threads = random.small(1, 2);
     let nodes: Vec<NodeConfig> = (1..=count).map(|number| node(random, number, threads)).collect();
-    let partitions = vec![partition("all", &nodes, 0, true), partition("some", &nodes[..nodes.len().div_ceil(2)], 1, false)];
+    let partitions =
+        vec![partition("all", &nodes, 0, true), partition("some", &nodes[..nodes.len().div_ceil(2)], 1, false)];
     ClusterConfig {
         nodes,
         partitions,

@@ -55,9 +55,10 @@ impl Store {
     /// What a controller goes on with, after a way through the written form.
     pub(crate) fn load(&self) -> Result<StoredState, String> {
         let jobs = self.jobs.values().filter(|row| row.resident);
-        let steps = self.steps.values().filter(|step| {
-            !step.state.is_final() && self.latest(step.job_id).is_some_and(|row| row.resident)
-        });
+        let steps = self
+            .steps
+            .values()
+            .filter(|step| !step.state.is_final() && self.latest(step.job_id).is_some_and(|row| row.resident));
         let mut counters: Vec<(String, u64)> = self.counters.clone().into_iter().collect();
         counters.push(("next_spec_id".to_owned(), self.next_spec_id));
         Ok(StoredState {

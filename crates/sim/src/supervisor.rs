@@ -12,9 +12,9 @@ use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
-use muster_agent::core::Event;
 use crate::node::core_key;
 use crate::world::{Happening, World};
+use muster_agent::core::Event;
 
 /// What is needed to start a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,12 @@ pub(crate) struct Process {
     ends_itself: bool,
 }
 
+impl Process {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+}
+
 impl Supervisor {
     pub(crate) fn tell_all(&mut self) -> Event<Launch, UnitReport> {
         Event::Supervisor {
@@ -133,14 +139,7 @@ impl World {
         let (report, lasts) = self.draw_fate(key);
         self.counts.units_started += 1;
         self.note(format!("node {} runs {key} on CPUs {cpus}", node.0));
-        let process = Process {
-            number: 0,
-            report,
-            ends_at: self.now + lasts,
-            stopped: None,
-            cpus,
-            ends_itself: true,
-        };
+        let process = Process { number: 0, report, ends_at: self.now + lasts, stopped: None, cpus, ends_itself: true };
         self.node(node).supervisor.running.insert(key, process);
         self.set_end(node, key, lasts);
         let (delay, life) = (self.random.span(0, 20), self.node(node).life);
@@ -159,7 +158,11 @@ impl World {
             92..97 => ExitStatus::signaled(11),
             _ => ExitStatus::signaled(9),
         };
-        let usage = Usage { user_cpu_us: self.random.below(1_000_000), system_cpu_us: 1, rss_kb_max: self.random.below(10_000) };
+        let usage = Usage {
+            user_cpu_us: self.random.below(1_000_000),
+            system_cpu_us: 1,
+            rss_kb_max: self.random.below(10_000),
+        };
         let longest = if key.step == StepId::Batch { 300_000 } else { 40_000 };
         let lasts = if self.random.chance(150) { Span(0) } else { self.random.span(10, longest) };
         (UnitReport { exit, usage, failure: None, node_at_fault: false, out_of_memory: kind >= 97 }, lasts)
@@ -179,7 +182,9 @@ impl World {
 
     pub(crate) fn process_ends(&mut self, node: NodeIndex, number: u64) {
         let running = &self.node(node).supervisor.running;
-        let Some((key, process)) = running.iter().find(|(_, process)| process.number == number) else { return };
+        let Some((key, process)) = running.iter().find(|(_, process)| process.number == number) else {
+            return;
+        };
         let (key, report) = (*key, process.report.clone());
         if process.stopped.is_some() {
             return;
@@ -202,7 +207,9 @@ impl World {
     /// Ends a unit soon with `signal`, unless it would have ended before.
     fn kill(&mut self, node: NodeIndex, key: UnitKey, signal: u8, within: Span) {
         let now = self.now;
-        let Some(process) = self.node(node).supervisor.running.get_mut(&key) else { return };
+        let Some(process) = self.node(node).supervisor.running.get_mut(&key) else {
+            return;
+        };
         if process.stopped.is_none() && process.ends_at <= now + within {
             return;
         }
@@ -236,7 +243,9 @@ impl World {
 
     pub(crate) fn supervisor_pauses(&mut self, node: NodeIndex, key: UnitKey, resume: bool) {
         let now = self.now;
-        let Some(process) = self.node(node).supervisor.running.get_mut(&key) else { return };
+        let Some(process) = self.node(node).supervisor.running.get_mut(&key) else {
+            return;
+        };
         if !resume {
             // What is being ended is not stopped.
             if process.ends_itself && process.stopped.is_none() {

@@ -87,10 +87,13 @@ impl World {
                 self.fail(format!("the script {key} is started on a second node"));
             }
         }
-        let Some(share) = launch.job.allocation.as_ref().and_then(|allocation| allocation.share(node)) else { return };
+        let Some(share) = launch.job.allocation.as_ref().and_then(|allocation| allocation.share(node)) else {
+            return;
+        };
         let running = &self.nodes[node.0 as usize].supervisor.running;
         let others = running.iter().filter(|(other, _)| (other.job_id, other.restart) != (key.job_id, key.restart));
-        let clash = others.filter(|(_, process)| !process.cpus.is_disjoint(&share.cpus)).map(|(other, _)| *other).next();
+        let clash =
+            others.filter(|(_, process)| !process.cpus.is_disjoint(&share.cpus)).map(|(other, _)| *other).next();
         if let Some(other) = clash {
             self.fail(format!("{key} is started on CPUs {} of node {}, which {other} uses", share.cpus, node.0));
         }
@@ -125,7 +128,8 @@ impl World {
         if !matches!(job.state, JobState::Completed | JobState::Failed | JobState::OutOfMemory) {
             return None;
         }
-        let nodes: Vec<NodeIndex> = job.allocation.iter().flat_map(|held| &held.shares).map(|share| share.node).collect();
+        let nodes: Vec<NodeIndex> =
+            job.allocation.iter().flat_map(|held| &held.shares).map(|share| share.node).collect();
         let ends: Vec<Option<&Ended>> = match job.spec.kind {
             JobKind::Allocation => {
                 let said = self.truth.holders_said.get(&job.id).is_some_and(|said| said.contains(&job.exit));
@@ -137,7 +141,8 @@ impl World {
         let ended = || ends.iter().flatten();
         let right = match job.state {
             JobState::Completed => {
-                ends.iter().all(|end| end.is_some_and(|end| end.exit.is_success() && !end.never_ran)) && job.exit.is_success()
+                ends.iter().all(|end| end.is_some_and(|end| end.exit.is_success() && !end.never_ran))
+                    && job.exit.is_success()
             }
             JobState::OutOfMemory => ended().any(|end| end.out_of_memory),
             _ if job.reason == Reason::JobLaunchFailure => ended().any(|end| end.never_ran),
@@ -147,13 +152,20 @@ impl World {
     }
 
     fn wrong_about_step(&self, step: &Step) -> Option<String> {
-        let StepId::Number(_) = step.step_id else { return None };
+        let StepId::Number(_) = step.step_id else {
+            return None;
+        };
         if !matches!(step.state, JobState::Completed | JobState::Failed) {
             return None;
         }
         let key = UnitKey { job_id: step.job_id, restart: step.restart, step: step.step_id };
         let ends: Vec<Option<&Ended>> = step.layout.iter().map(|on| self.truth.ended.get(&(on.node, key))).collect();
-        let says = || format!("step {key} is said to be {} with {} after {:?}, but ended as {ends:?}", step.state, step.exit, step.usage);
+        let says = || {
+            format!(
+                "step {key} is said to be {} with {} after {:?}, but ended as {ends:?}",
+                step.state, step.exit, step.usage
+            )
+        };
         if ends.iter().flatten().any(|end| end.lost) {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::{Cluster, Event, RequestId};
+use muster_core::{Cluster, RequestId};
 use muster_model::array::TaskSet;
 use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::JobKind;
@@ -10,7 +10,7 @@ use muster_model::request::{
     Answer, Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, Refusal, RefusalCode,
 };
 use muster_model::state::JobState;
-use muster_model::time::TimeLimit;
+use muster_model::time::{TimeLimit, Timestamp};
 
 use crate::scenario;
 use crate::world::{Happening, World};
@@ -49,23 +49,24 @@ impl Users {
 impl World {
     /// Sends a request to the controller; lost when that does not run.
     pub(crate) fn ask(&mut self, uid: u32, command: Command, about: Asked) -> RequestId {
+        let at = self.now + self.message_delay();
+        self.ask_at(at, uid, command, about)
+    }
+
+    pub(crate) fn ask_at(&mut self, at: Timestamp, uid: u32, command: Command, about: Asked) -> RequestId {
         self.users.next_request += 1;
         let request = RequestId(self.users.next_request);
         if self.controller.is_running() {
             self.users.waiting.insert(request, about);
-            let delay = self.message_delay();
-            self.after(delay, Happening::Request { request, uid, command: Box::new(command) });
+            self.at(at, Happening::Request { request, uid, command: Box::new(command) });
         }
         request
     }
 
-    pub(crate) fn tell(&mut self, event: Event) {
-        let delay = self.message_delay();
-        self.after(delay, Happening::ClientEvent(event));
-    }
-
     pub(crate) fn reply_arrives(&mut self, request: RequestId, result: Result<Answer, Refusal>) {
-        let Some(asked) = self.users.waiting.remove(&request) else { return };
+        let Some(asked) = self.users.waiting.remove(&request) else {
+            return;
+        };
         match (asked, result) {
             (Asked::Submit(kind, uid), Ok(Answer::Submitted(job_id))) => {
                 self.counts.submits += 1;
@@ -164,22 +165,31 @@ impl World {
             3 => NodeTransition::Undrain,
             _ => NodeTransition::Resume,
         };
+        self.operator_touched(node);
         self.transition(node, state)
     }
 
     fn transition(&self, node: NodeIndex, state: NodeTransition) -> Command {
-        let changes = NodeChanges { state: Some(state), reason: Some("by the operator".into()), ..NodeChanges::default() };
-        let reason = changes.reason.clone().filter(|_| state != NodeTransition::Resume && state != NodeTransition::Undrain);
-        Command::UpdateNodes { nodes: self.config.nodes[node.0 as usize].name.clone(), changes: NodeChanges { reason, ..changes } }
+        let changes =
+            NodeChanges { state: Some(state), reason: Some("by the operator".into()), ..NodeChanges::default() };
+        let reason =
+            changes.reason.clone().filter(|_| state != NodeTransition::Resume && state != NodeTransition::Undrain);
+        Command::UpdateNodes {
+            nodes: self.config.nodes[node.0 as usize].name.clone(),
+            changes: NodeChanges { reason, ..changes },
+        }
     }
 
     /// What a patient operator does when all is repaired: brings nodes back, releases and continues what is held.
     pub(crate) fn operator_tidies_up(&mut self) {
         for node in (0..self.nodes.len()).map(crate::world::node_index) {
+            self.operator_touched(node);
             let command = self.transition(node, NodeTransition::Resume);
             self.ask(0, command, Asked::Change);
         }
-        let Some(view) = self.controller.cluster().map(Cluster::read_view) else { return };
+        let Some(view) = self.controller.cluster().map(Cluster::read_view) else {
+            return;
+        };
         for job in view.jobs.values() {
             let target = JobTarget::job(job.id);
             let command = match job.state {
@@ -199,7 +209,9 @@ fn brief(command: &Command) -> String {
         format!("{}{tasks}{step}", target.job_id)
     };
     match command {
-        Command::Cancel(cancel) => format!("cancel {} signal {:?} states {:?}", on(&cancel.target), cancel.signal, cancel.states),
+        Command::Cancel(cancel) => {
+            format!("cancel {} signal {:?} states {:?}", on(&cancel.target), cancel.signal, cancel.states)
+        }
         Command::Hold { target, as_user } => format!("hold {} as user {as_user}", on(target)),
         Command::Release(target) => format!("release {}", on(target)),
         Command::Requeue { target, hold, .. } => format!("requeue {} hold {hold}", on(target)),
@@ -214,5 +226,7 @@ fn brief(command: &Command) -> String {
 fn brief_changes(changes: &JobChanges) -> String {
     let JobChanges { time_limit, nice, array_throttle, name, begin, dependencies, .. } = changes;
     let dependencies = dependencies.as_ref().map(ToString::to_string);
-    format!("limit {time_limit:?} nice {nice:?} throttle {array_throttle:?} name {name:?} begin {begin:?} after {dependencies:?}")
+    format!(
+        "limit {time_limit:?} nice {nice:?} throttle {array_throttle:?} name {name:?} begin {begin:?} after {dependencies:?}"
+    )
 }

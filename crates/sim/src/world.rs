@@ -13,6 +13,7 @@ use crate::askers::Asker;
 use crate::controller::Controller;
 use crate::network::{ConnectionId, FromAgent, Network, ToAgent};
 use crate::node::SimNode;
+use crate::patience::{Patience, WATCH_INTERVAL};
 use crate::options::{Counts, Hazards, Options, Report};
 use crate::random::Random;
 use crate::store::Store;
@@ -75,6 +76,8 @@ pub(crate) enum Happening {
     AskerReturns(u64),
     /// Something may happen to a machine.
     Misfortune,
+    /// Has everything happened that must happen within a time?
+    Watch,
     /// Everything that is broken is repaired, so that all can come to an end.
     Repair,
     /// Has all come to an end?
@@ -99,6 +102,7 @@ pub(crate) struct World {
     pub(crate) users: Users,
     pub(crate) askers: BTreeMap<u64, Asker>,
     pub(crate) truth: Truth,
+    pub(crate) patience: Patience,
     /// Nothing new is asked for and nothing fails any more; all has to come to an end.
     pub(crate) winding_up: bool,
     failure: Option<String>,
@@ -142,6 +146,7 @@ impl World {
             users: Users::default(),
             askers: BTreeMap::new(),
             truth: Truth::default(),
+            patience: Patience::default(),
             winding_up: false,
             failure: None,
             finished: false,
@@ -153,6 +158,7 @@ impl World {
         }
         world.after(Span(0), Happening::UserActs);
         world.after(Span::from_seconds(30), Happening::Misfortune);
+        world.after(WATCH_INTERVAL, Happening::Watch);
         world.after(world.options.activity, Happening::Repair);
         world
     }
@@ -199,6 +205,7 @@ impl World {
             Happening::AskerActs(asker) => self.asker_acts(asker),
             Happening::AskerReturns(asker) => self.asker_returns(asker),
             Happening::Misfortune => self.misfortune(),
+            Happening::Watch => self.watch(),
             Happening::Repair => self.repair(),
             Happening::Look => self.look(),
         }

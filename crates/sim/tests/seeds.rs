@@ -1,7 +1,7 @@
 //! Seeds that must run without anything going wrong, and reproducibility itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_sim::{Counts, Options, run};
 

@@ -37,8 +37,7 @@ pub fn read(script: &str, file_name: &str) -> Result<Directives, Fault> {
         let rest = if let Some(rest) = line.strip_prefix(MAGIC) {
             rest
         } else if let Some(rest) = line.strip_prefix(OLD_MAGIC) {
-            let text =
-                "Change from #SLURM to #SBATCH in your script and verify the options are valid in sbatch";
+            let text = "Change from #SLURM to #SBATCH in your script and verify the options are valid in sbatch";
             let notice = Line::Error(text.to_owned());
             if !directives.notices.contains(&notice) {
                 directives.notices.push(notice);
@@ -59,13 +58,9 @@ pub fn read(script: &str, file_name: &str) -> Result<Directives, Fault> {
         };
         let words = words_of(rest, file_name, index + 1)?;
         // Nothing after this word is an option of the first part.
-        let part = words
-            .iter()
-            .position(|word| word == "hetjob" || word == "packjob");
+        let part = words.iter().position(|word| word == "hetjob" || word == "packjob");
         directives.heterogeneous |= part.is_some();
-        directives
-            .words
-            .extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
+        directives.words.extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
     }
     Ok(directives)
 }
@@ -75,9 +70,7 @@ fn words_of(line: &str, file_name: &str, number: usize) -> Result<Vec<String>, F
     let mut rest = line.trim_start();
     loop {
         let (word, after) = next_word(rest).map_err(|Unmatched(quote)| {
-            Fault::fatal(format!(
-                "{file_name}: line {number}: Unmatched `{quote}` in [{rest}]"
-            ))
+            Fault::fatal(format!("{file_name}: line {number}: Unmatched `{quote}` in [{rest}]"))
         })?;
         // An empty word, quoted or not, ends the line.
         if word.is_empty() {
@@ -144,10 +137,7 @@ mod tests {
         check("#SBATCH --job-name=\"a\"b\"c\"", "--job-name=abc");
         check("#SBATCH --job-name=it\\'s", "--job-name=it's");
         check("#SBATCH --job-name=\"say \\\"hi\\\"\"", "--job-name=say \"hi\"");
-        check(
-            "#SBATCH --job-name=\"say \\\\\"hi\\\\\"\"",
-            "--job-name=say \\hi\\",
-        );
+        check("#SBATCH --job-name=\"say \\\\\"hi\\\\\"\"", "--job-name=say \\hi\\");
         check("#SBATCH --job-name='a\"b'", "--job-name=a\"b");
         check("#SBATCH --job-name=\"a'b\"", "--job-name=a'b");
         check("#SBATCH --job-name=a\\\\b", "--job-name=a\\b");
@@ -173,10 +163,7 @@ mod tests {
     #[test]
     fn directives_end_at_the_first_command() {
         let check = |lines: &str, expected: &str| assert_eq!(words(lines), expected, "{lines}");
-        check(
-            "#SBATCH -J one\n\n\n# comment\n  \n  # indented\n#SBATCH -t 6",
-            "-J|one|-t|6",
-        );
+        check("#SBATCH -J one\n\n\n# comment\n  \n  # indented\n#SBATCH -t 6", "-J|one|-t|6");
         check("#SBATCH -J one\n:\n#SBATCH -t 6", "-J|one");
         check("set -e\n#SBATCH -J late", "");
         check(" #SBATCH -J indented", "");
@@ -187,31 +174,21 @@ mod tests {
 
     #[test]
     fn unmatched_quotes_are_fatal() {
-        let check = |line: &str, expected: &str| {
-            assert_eq!(words(line), format!("sbatch: fatal: s.sh: line 2: {expected}\n"))
-        };
-        check(
-            "#SBATCH --job-name=\"unfinished",
-            "Unmatched `\"` in [--job-name=\"unfinished]",
-        );
+        let check =
+            |line: &str, expected: &str| assert_eq!(words(line), format!("sbatch: fatal: s.sh: line 2: {expected}\n"));
+        check("#SBATCH --job-name=\"unfinished", "Unmatched `\"` in [--job-name=\"unfinished]");
         check("#SBATCH -J 'x", "Unmatched `'` in [ 'x]");
-        check(
-            "#SBATCH --job-name=it\\\\'s",
-            "Unmatched `'` in [--job-name=it\\\\'s]",
-        );
+        check("#SBATCH --job-name=it\\\\'s", "Unmatched `'` in [--job-name=it\\\\'s]");
     }
 
     #[test]
     fn other_magic_words() {
-        let script = "#!/bin/sh\n#SLURM -J a\n#SLURM -t 5\n#PBS -N x\n#BSUB -J y\n#SBATCH -n1 hetjob -n9\n#SBATCH -n2\n";
+        let script =
+            "#!/bin/sh\n#SLURM -J a\n#SLURM -t 5\n#PBS -N x\n#BSUB -J y\n#SBATCH -n1 hetjob -n9\n#SBATCH -n2\n";
         let directives = read(script, "s.sh").unwrap();
         assert_eq!(directives.words.join(" "), "-J a -t 5 -n1 -n2");
         assert_eq!(
-            (
-                directives.notices.len(),
-                directives.foreign,
-                directives.heterogeneous
-            ),
+            (directives.notices.len(), directives.foreign, directives.heterogeneous),
             (
                 1,
                 BTreeMap::from([

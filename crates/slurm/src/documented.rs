@@ -12,14 +12,8 @@ const WIDTH: usize = 150;
 fn check(name: &str, items: &[String]) {
     let (begin, end) = (format!("<!-- {name} -->\n"), "<!-- end -->");
     let expected = wrapped(items);
-    let found = PAGE
-        .split_once(&begin)
-        .and_then(|(_, rest)| rest.split_once(end))
-        .map(|(list, _)| list.trim());
-    assert!(
-        found == Some(expected.trim()),
-        "docs/slurm.md should have after {begin}{expected}"
-    );
+    let found = PAGE.split_once(&begin).and_then(|(_, rest)| rest.split_once(end)).map(|(list, _)| list.trim());
+    assert!(found == Some(expected.trim()), "docs/slurm.md should have after {begin}{expected}");
 }
 
 /// The items with commas between them, on lines that are not too long.
@@ -46,20 +40,14 @@ fn options_that(effect: Effect) -> Vec<String> {
     const COMMANDS: [Command; 3] = [Command::Sbatch, Command::Srun, Command::Salloc];
     let mut items: Vec<String> = Vec::new();
     for command in COMMANDS {
-        for spec in options::of(command).filter(|spec| {
-            spec.effect == effect && spec.section != Section::Hidden && spec.alias_of.is_none()
-        }) {
+        for spec in options::of(command)
+            .filter(|spec| spec.effect == effect && spec.section != Section::Hidden && spec.alias_of.is_none())
+        {
             let short = spec.short.map_or(String::new(), |letter| format!(" `-{letter}`"));
-            let readers: Vec<&str> = COMMANDS
-                .into_iter()
-                .filter(|command| spec.commands.contains(*command))
-                .map(Command::name)
-                .collect();
-            let only = if readers.len() == COMMANDS.len() {
-                String::new()
-            } else {
-                format!(" ({})", readers.join(", "))
-            };
+            let readers: Vec<&str> =
+                COMMANDS.into_iter().filter(|command| spec.commands.contains(*command)).map(Command::name).collect();
+            let only =
+                if readers.len() == COMMANDS.len() { String::new() } else { format!(" ({})", readers.join(", ")) };
             items.push(format!("`--{}`{short}{only}", spec.name));
         }
     }
@@ -85,9 +73,6 @@ fn the_page_names_the_options_that_do_nothing_yet() {
 
 #[test]
 fn the_page_names_the_parameters_that_act() {
-    let items: Vec<String> = conf::acted_on()
-        .into_iter()
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let items: Vec<String> = conf::acted_on().into_iter().map(|name| format!("`{name}`")).collect();
     check("parameters acted on", &items);
 }

@@ -45,8 +45,7 @@ impl Translated {
     }
 
     fn unknown(&mut self, letter: char, value: &str) {
-        self.unknown
-            .push(format!("-{letter} {value}").trim_end().to_owned());
+        self.unknown.push(format!("-{letter} {value}").trim_end().to_owned());
     }
 }
 
@@ -93,20 +92,14 @@ fn pbs(letter: char, value: &str, to: &mut Translated) {
         'N' => to.option("job-name", value),
         'o' => to.option("output", file(value)),
         'q' => to.option("partition", value),
-        'r' => to.flag(if value.starts_with(['n', 'N']) {
-            "no-requeue"
-        } else {
-            "requeue"
-        }),
+        'r' => to.flag(if value.starts_with(['n', 'N']) { "no-requeue" } else { "requeue" }),
         't' | 'J' => to.option("array", value),
         'v' => to.option("export", &format!("ALL,{value}")),
-        'W' => value
-            .split(',')
-            .for_each(|attribute| match attribute.split_once('=') {
-                Some(("depend", dependency)) => to.option("dependency", dependency),
-                Some(("block", "true")) => to.flag("wait"),
-                _ => to.unknown('W', attribute),
-            }),
+        'W' => value.split(',').for_each(|attribute| match attribute.split_once('=') {
+            Some(("depend", dependency)) => to.option("dependency", dependency),
+            Some(("block", "true")) => to.flag("wait"),
+            _ => to.unknown('W', attribute),
+        }),
         // Joined output and the whole environment are what sbatch does anyway; the rest is about the other system.
         'c' | 'C' | 'f' | 'I' | 'j' | 'k' | 'S' | 'u' | 'V' | 'X' | 'z' => {}
         _ => to.unknown(letter, value),
@@ -171,20 +164,14 @@ fn lsf(letter: char, value: &str, to: &mut Translated) {
         'c' => to.option("chdir", value),
         'e' => to.option("error", value),
         'i' => to.option("input", value),
-        'J' => match value
-            .split_once('[')
-            .and_then(|(name, rest)| Some((name, rest.split_once(']')?)))
-        {
+        'J' => match value.split_once('[').and_then(|(name, rest)| Some((name, rest.split_once(']')?))) {
             Some((name, (tasks, limit))) => {
                 to.option("job-name", name);
                 to.option("array", &format!("{tasks}{limit}"));
             }
             None => to.option("job-name", value),
         },
-        'm' => to.option(
-            "nodelist",
-            &value.split_whitespace().collect::<Vec<_>>().join(","),
-        ),
+        'm' => to.option("nodelist", &value.split_whitespace().collect::<Vec<_>>().join(",")),
         'n' => to.option("ntasks", value.split(',').next().unwrap_or_default()),
         'o' => to.option("output", value),
         'P' => to.option("account", value),
@@ -197,14 +184,7 @@ fn lsf(letter: char, value: &str, to: &mut Translated) {
         // Hours and minutes; one number is minutes in both systems.
         'W' => {
             let limit = value.split_once('/').map_or(value, |(limit, _)| limit);
-            to.option(
-                "time",
-                &if limit.contains(':') {
-                    format!("{limit}:00")
-                } else {
-                    limit.to_owned()
-                },
-            );
+            to.option("time", &if limit.contains(':') { format!("{limit}:00") } else { limit.to_owned() });
         }
         'x' => to.flag("exclusive"),
         'I' => {}
@@ -234,33 +214,16 @@ fn mail(letters: &str, to: &mut Translated) {
 /// `hhmm`, `MMDDhhmm` and `YYYYMMDDhhmm`, each with `.SS` or without, as a time of sbatch.
 fn date(value: &str) -> Option<String> {
     let (digits, seconds) = value.split_once('.').unwrap_or((value, "00"));
-    if !digits
-        .bytes()
-        .chain(seconds.bytes())
-        .all(|byte| byte.is_ascii_digit())
-        || seconds.len() != 2
-    {
+    if !digits.bytes().chain(seconds.bytes()).all(|byte| byte.is_ascii_digit()) || seconds.len() != 2 {
         return None;
     }
     let part = |from: usize| digits.get(from..from + 2);
     match digits.len() {
         4 => Some(format!("{}:{}:{seconds}", part(0)?, part(2)?)),
-        8 => Some(format!(
-            "{}/{}-{}:{}:{seconds}",
-            part(0)?,
-            part(2)?,
-            part(4)?,
-            part(6)?
-        )),
+        8 => Some(format!("{}/{}-{}:{}:{seconds}", part(0)?, part(2)?, part(4)?, part(6)?)),
         12 => {
             let year = digits.get(..4)?;
-            Some(format!(
-                "{year}-{}-{}T{}:{}:{seconds}",
-                part(4)?,
-                part(6)?,
-                part(8)?,
-                part(10)?
-            ))
+            Some(format!("{year}-{}-{}T{}:{}:{seconds}", part(4)?, part(6)?, part(8)?, part(10)?))
         }
         _ => None,
     }
@@ -282,32 +245,12 @@ mod tests {
             assert!(translated.unknown.is_empty(), "{text}");
         };
         let pbs = Dialect::Pbs;
-        check(
-            pbs,
-            "-N name -q batch -o out -e host:err",
-            "--job-name=name --partition=batch --output=out --error=err",
-        );
-        check(
-            pbs,
-            "-l nodes=2:ppn=3,walltime=00:20:00",
-            "--ntasks-per-node=3 --nodes=2 --time=00:20:00",
-        );
+        check(pbs, "-N name -q batch -o out -e host:err", "--job-name=name --partition=batch --output=out --error=err");
+        check(pbs, "-l nodes=2:ppn=3,walltime=00:20:00", "--ntasks-per-node=3 --nodes=2 --time=00:20:00");
         check(pbs, "-l nodes=a+b:ppn=2", "--ntasks-per-node=2 --nodelist=a,b");
-        check(
-            pbs,
-            "-lselect=2:ncpus=4:mem=1gb",
-            "--nodes=2 --mincpus=4 --mem=1gb",
-        );
-        check(
-            pbs,
-            "-j oe -m ae -M me@x -V",
-            "--mail-type=FAIL,END --mail-user=me@x",
-        );
-        check(
-            pbs,
-            "-W depend=afterok:1 -r n -h -t 1-3",
-            "--dependency=afterok:1 --no-requeue --hold --array=1-3",
-        );
+        check(pbs, "-lselect=2:ncpus=4:mem=1gb", "--nodes=2 --mincpus=4 --mem=1gb");
+        check(pbs, "-j oe -m ae -M me@x -V", "--mail-type=FAIL,END --mail-user=me@x");
+        check(pbs, "-W depend=afterok:1 -r n -h -t 1-3", "--dependency=afterok:1 --no-requeue --hold --array=1-3");
         check(pbs, "-a 1530 -v A=1,B", "--begin=15:30:00 --export=ALL,A=1,B");
         check(pbs, "-a 202701021530.10", "--begin=2027-01-02T15:30:10");
         let lsf = Dialect::Lsf;
@@ -316,21 +259,13 @@ mod tests {
             "-J lsf -n 4 -W 20 -q batch -o lsf.out",
             "--job-name=lsf --ntasks=4 --time=20 --partition=batch --output=lsf.out",
         );
-        check(
-            lsf,
-            "-J a[1-9]%2 -W 1:30 -n 2,4 -x",
-            "--job-name=a --array=1-9%2 --time=1:30:00 --ntasks=2 --exclusive",
-        );
+        check(lsf, "-J a[1-9]%2 -W 1:30 -n 2,4 -x", "--job-name=a --array=1-9%2 --time=1:30:00 --ntasks=2 --exclusive");
     }
 
     #[test]
     fn what_has_no_counterpart_is_reported() {
         let check = |dialect, text: &str, expected: &str| {
-            assert_eq!(
-                translate(dialect, &words(text)).unknown.join("; "),
-                expected,
-                "{text}"
-            );
+            assert_eq!(translate(dialect, &words(text)).unknown.join("; "), expected, "{text}");
         };
         check(
             Dialect::Pbs,

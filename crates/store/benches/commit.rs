@@ -17,17 +17,12 @@ use muster_store::{History, SqliteStore, Store};
 const ROWS_IN_BATCH: u32 = 256;
 
 fn main() {
-    let history_rows = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .next()
-        .unwrap_or(1_000_000);
+    let history_rows = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(1_000_000);
     let dir = tempfile::tempdir_in(".").unwrap();
     let mut store = SqliteStore::open(dir.path()).unwrap();
     let spec = spec();
     let mut sequence = CommitSequence(1);
-    store
-        .commit(sequence, &[Fact::Spec(SpecId(1), spec.clone())])
-        .unwrap();
+    store.commit(sequence, &[Fact::Spec(SpecId(1), spec.clone())]).unwrap();
 
     let mut next_id = 1;
     measure("empty store", &mut store, &mut sequence, &mut next_id, &spec);
@@ -35,10 +30,8 @@ fn main() {
     while next_id < history_rows {
         let ids = next_id..next_id + 5000;
         next_id = ids.end;
-        let mut facts: Vec<Fact> = ids
-            .clone()
-            .map(|id| Fact::Job(Arc::new(job(id, &spec, JobState::Completed))))
-            .collect();
+        let mut facts: Vec<Fact> =
+            ids.clone().map(|id| Fact::Job(Arc::new(job(id, &spec, JobState::Completed)))).collect();
         facts.extend(ids.map(|id| Fact::JobForgotten(JobId(id))));
         sequence.0 += 1;
         store.commit(sequence, &facts).unwrap();
@@ -47,63 +40,22 @@ fn main() {
 
     let begin = Instant::now();
     let loaded = store.load().unwrap();
-    println!(
-        "load: {} resident jobs in {:?}",
-        loaded.state.jobs.len(),
-        begin.elapsed()
-    );
+    println!("load: {} resident jobs in {:?}", loaded.state.jobs.len(), begin.elapsed());
     let history = store.history().unwrap();
     let last_day = Timestamp::from_seconds(i64::from(next_id) - 2000);
-    search(
-        "one job",
-        &history,
-        &HistoryFilter {
-            ids: Some(vec![JobId(77)]),
-            ..HistoryFilter::default()
-        },
-    );
-    search(
-        "recent",
-        &history,
-        &HistoryFilter {
-            since: Some(last_day),
-            ..HistoryFilter::default()
-        },
-    );
+    search("one job", &history, &HistoryFilter { ids: Some(vec![JobId(77)]), ..HistoryFilter::default() });
+    search("recent", &history, &HistoryFilter { since: Some(last_day), ..HistoryFilter::default() });
     search(
         "recent of a user",
         &history,
-        &HistoryFilter {
-            since: Some(last_day),
-            uids: Some(vec![3]),
-            ..HistoryFilter::default()
-        },
+        &HistoryFilter { since: Some(last_day), uids: Some(vec![3]), ..HistoryFilter::default() },
     );
-    search(
-        "all failed",
-        &history,
-        &HistoryFilter {
-            states: Some(vec![JobState::Failed]),
-            ..HistoryFilter::default()
-        },
-    );
-    println!(
-        "file: {} MiB",
-        std::fs::metadata(dir.path().join(muster_store::DATABASE_NAME))
-            .unwrap()
-            .len()
-            >> 20
-    );
+    search("all failed", &history, &HistoryFilter { states: Some(vec![JobState::Failed]), ..HistoryFilter::default() });
+    println!("file: {} MiB", std::fs::metadata(dir.path().join(muster_store::DATABASE_NAME)).unwrap().len() >> 20);
 }
 
 /// Lets 20,000 jobs be submitted, start, and end.
-fn measure(
-    what: &str,
-    store: &mut SqliteStore,
-    sequence: &mut CommitSequence,
-    next_id: &mut u32,
-    spec: &Arc<JobSpec>,
-) {
+fn measure(what: &str, store: &mut SqliteStore, sequence: &mut CommitSequence, next_id: &mut u32, spec: &Arc<JobSpec>) {
     const JOBS: u32 = 20_480;
     for state in [JobState::Pending, JobState::Running, JobState::Completed] {
         let (begin, mut slowest) = (Instant::now(), std::time::Duration::ZERO);
@@ -116,10 +68,7 @@ fn measure(
             slowest = slowest.max(commit.elapsed());
         }
         let seconds = begin.elapsed().as_secs_f64();
-        println!(
-            "{what}: {state}: {:.0} rows/s, slowest commit {slowest:?}",
-            f64::from(JOBS) / seconds
-        );
+        println!("{what}: {state}: {:.0} rows/s, slowest commit {slowest:?}", f64::from(JOBS) / seconds);
     }
     *next_id += JOBS;
 }
@@ -159,8 +108,5 @@ fn job(id: u32, spec: &Arc<JobSpec>, state: JobState) -> Job {
     }
     text["spec"] = serde_json::to_value(&**spec).unwrap();
     let job: Job = serde_json::from_value(text).unwrap();
-    Job {
-        spec: spec.clone(),
-        ..job
-    }
+    Job { spec: spec.clone(), ..job }
 }

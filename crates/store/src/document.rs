@@ -32,10 +32,7 @@ impl JobDocuments {
 
     /// `job` as JSON without the member `spec`.
     pub(crate) fn write(&self, job: &Job) -> Result<String, serde_json::Error> {
-        let job = Job {
-            spec: self.stand_in.clone(),
-            ..job.clone()
-        };
+        let job = Job { spec: self.stand_in.clone(), ..job.clone() };
         let mut text = serde_json::to_string(&job)?;
         // Quotation marks within strings are escaped, so these bytes are found nowhere else.
         let Some(at) = text.find(&self.member) else {

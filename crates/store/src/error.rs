@@ -115,9 +115,7 @@ impl StoreError {
     pub(crate) fn database(action: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
         let path = path.to_owned();
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                StoreError::Corrupt { path, source }
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt { path, source },
             _ => StoreError::Database { action, path, source },
         }
     }
@@ -127,8 +125,7 @@ impl StoreError {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
         while let Some(error) = cause {
             if let Some(database) = error.downcast_ref::<rusqlite::Error>()
-                && let Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =
-                    database.sqlite_error_code()
+                && let Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) = database.sqlite_error_code()
             {
                 let copy = rusqlite::Error::SqliteFailure(
                     database
@@ -137,22 +134,14 @@ impl StoreError {
                         .unwrap_or_else(|| rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT)),
                     Some(database.to_string()),
                 );
-                return StoreError::Corrupt {
-                    path: path.to_owned(),
-                    source: copy,
-                };
+                return StoreError::Corrupt { path: path.to_owned(), source: copy };
             }
             cause = error.source();
         }
-        StoreError::Schema {
-            path: path.to_owned(),
-            source: Box::new(source),
-        }
+        StoreError::Schema { path: path.to_owned(), source: Box::new(source) }
     }
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

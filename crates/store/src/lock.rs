@@ -22,11 +22,7 @@ impl DirectoryLock {
     /// Takes the directory, or says who has it.
     pub(crate) fn take(dir: &Path) -> Result<DirectoryLock, StoreError> {
         let path = dir.join(LOCK_NAME);
-        let io = |action, source| StoreError::Io {
-            action,
-            path: path.clone(),
-            source,
-        };
+        let io = |action, source| StoreError::Io { action, path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -37,18 +33,12 @@ impl DirectoryLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::InUse {
-                    path: dir.to_owned(),
-                    holder: read_note(&mut file),
-                });
+                return Err(StoreError::InUse { path: dir.to_owned(), holder: read_note(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(io("lock", source)),
         }
         // The note is for people only; that it may be torn or missing does no harm.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(note().as_bytes()));
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note().as_bytes()));
         Ok(DirectoryLock { _file: file })
     }
 }

@@ -87,22 +87,13 @@ pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition 
 
 /// A batch job of user 1000 for these resources.
 pub fn spec(request: ResourceRequest) -> JobSpec {
-    JobSpec {
-        request,
-        submit_host: "test".into(),
-        ..JobSpec::new(identity(1000), "test".into(), JobKind::Batch)
-    }
+    JobSpec { request, submit_host: "test".into(), ..JobSpec::new(identity(1000), "test".into(), JobKind::Batch) }
 }
 
 /// A user by number.
 pub fn identity(uid: u32) -> Identity {
     let name = format!("user{uid}");
-    Identity {
-        uid,
-        gid: uid,
-        user: name.as_str().into(),
-        group: name.into(),
-    }
+    Identity { uid, gid: uid, user: name.as_str().into(), group: name.into() }
 }
 
 /// A pending job that waits in the first partition of its specification, or in `default`.
@@ -161,11 +152,7 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
 
 /// Puts a pending job into the queue of `view`, ordered as the core orders it.
 pub fn enqueue(view: &mut PlanView, job: Job) {
-    let tier = view
-        .partitions
-        .iter()
-        .find(|part| part.name == job.partition)
-        .map_or(1, |part| part.priority_tier);
+    let tier = view.partitions.iter().find(|part| part.name == job.partition).map_or(1, |part| part.priority_tier);
     let key = QueueKey {
         tier: std::cmp::Reverse(tier),
         priority: std::cmp::Reverse(job.priority),

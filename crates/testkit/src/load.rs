@@ -48,9 +48,7 @@ impl Numbers {
 /// Makes the view.
 pub fn make(load: &Load) -> PlanView {
     let mut numbers = Numbers::new(load.seed);
-    let nodes = (0..load.nodes)
-        .map(|index| builders::node(node(index, load.nodes)))
-        .collect();
+    let nodes = (0..load.nodes).map(|index| builders::node(node(index, load.nodes))).collect();
     let gpus_from = load.nodes - load.nodes / 4;
     let mut partitions = vec![
         builders::partition("cpu", 0..gpus_from),
@@ -58,21 +56,14 @@ pub fn make(load: &Load) -> PlanView {
         builders::partition("all", 0..load.nodes),
     ];
     partitions[0].default = true;
-    let config = ClusterConfig {
-        gres_types: vec!["gpu".into()],
-        ..ClusterConfig::default()
-    };
+    let config = ClusterConfig { gres_types: vec!["gpu".into()], ..ClusterConfig::default() };
     let mut view = builders::view(config, nodes, partitions);
     fill(&mut view, load, &mut numbers);
     let shapes: Vec<(Name, ResourceRequest, TimeLimit)> =
         (0..load.shapes.max(1)).map(|_| shape(&mut numbers)).collect();
     for id in 0..load.pending {
         // Neighbours in the queue are alike now and then, as they are where users submit in loops.
-        let at = if numbers.below(2) == 0 {
-            id % load.shapes.max(1)
-        } else {
-            numbers.below(load.shapes.max(1))
-        };
+        let at = if numbers.below(2) == 0 { id % load.shapes.max(1) } else { numbers.below(load.shapes.max(1)) };
         let (partition, request, limit) = &shapes[at as usize];
         let mut spec = builders::spec(request.clone());
         spec.partitions = vec![partition.clone()];
@@ -95,11 +86,7 @@ fn node(index: u32, count: u32) -> muster_model::node::NodeConfig {
         config.features = vec!["smt".into()];
     }
     if has_gpus {
-        config.hardware.gres = vec![Gres {
-            name: "gpu".into(),
-            kind: Some("h100".into()),
-            count: 8,
-        }];
+        config.hardware.gres = vec![Gres { name: "gpu".into(), kind: Some("h100".into()), count: 8 }];
         config.features = vec!["gpu".into()];
     }
     config
@@ -121,11 +108,7 @@ fn fill(view: &mut PlanView, load: &Load, numbers: &mut Numbers) {
                 let mut units = IndexSet::default();
                 let each = (gres.count / 4) as u32;
                 (part * each..(part + 1) * each).for_each(|unit| units.insert(unit));
-                GresShare {
-                    name: gres.name.clone(),
-                    kind: gres.kind.clone(),
-                    units,
-                }
+                GresShare { name: gres.name.clone(), kind: gres.kind.clone(), units }
             });
             let share = NodeShare {
                 node: NodeIndex(index),
@@ -148,24 +131,15 @@ fn shape(numbers: &mut Numbers) -> (Name, ResourceRequest, TimeLimit) {
         tasks: 1 + numbers.below(32),
         tasks_given: true,
         cpus_per_task: 1 << numbers.below(4),
-        memory: Some(MemoryRequest::PerCpu(Megabytes(
-            500 + 100 * u64::from(numbers.below(20)),
-        ))),
+        memory: Some(MemoryRequest::PerCpu(Megabytes(500 + 100 * u64::from(numbers.below(20))))),
         ..ResourceRequest::default()
     };
     let partition = match numbers.below(10) {
         0..=5 => "cpu",
         6 | 7 => {
             let count = 1 + u64::from(numbers.below(8));
-            let gres = Gres {
-                name: "gpu".into(),
-                kind: None,
-                count,
-            };
-            request.gres.push(GresRequest {
-                scope: GresScope::Node,
-                gres,
-            });
+            let gres = Gres { name: "gpu".into(), kind: None, count };
+            request.gres.push(GresRequest { scope: GresScope::Node, gres });
             request.tasks = 1 + numbers.below(4);
             "gpu"
         }

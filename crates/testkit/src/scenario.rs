@@ -23,8 +23,7 @@ use muster_model::node::{Node, NodeHealth};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::planning::PlanView;
 use muster_model::resources::{
-    Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest,
-    Sharing,
+    Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing,
 };
 use muster_model::time::{Span, TimeLimit};
 
@@ -44,9 +43,7 @@ pub fn parse(text: &str) -> Result<PlanView, BadLine> {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or("").trim();
         if !line.is_empty() {
-            reader
-                .line(line)
-                .map_err(|what| BadLine(format!("{line}: {what}")))?;
+            reader.line(line).map_err(|what| BadLine(format!("{line}: {what}")))?;
         }
     }
     reader.finish()
@@ -136,13 +133,9 @@ impl Reader {
                 "cpus_per_node_max" => part.cpus_per_node_max = Some(number(value)?),
                 "tier" => part.priority_tier = number(value)?,
                 "mem_per_cpu" => part.memory_default = Some(MemoryDefault::PerCpu(Megabytes(number(value)?))),
-                "mem_per_node" => {
-                    part.memory_default = Some(MemoryDefault::PerNode(Megabytes(number(value)?)))
-                }
+                "mem_per_node" => part.memory_default = Some(MemoryDefault::PerNode(Megabytes(number(value)?))),
                 "max_mem_per_cpu" => part.memory_max = Some(MemoryDefault::PerCpu(Megabytes(number(value)?))),
-                "max_mem_per_node" => {
-                    part.memory_max = Some(MemoryDefault::PerNode(Megabytes(number(value)?)))
-                }
+                "max_mem_per_node" => part.memory_max = Some(MemoryDefault::PerNode(Megabytes(number(value)?))),
                 "exclusive" => part.over_subscribe = OverSubscribe::Exclusive,
                 "state" => part.state = partition_state(value)?,
                 _ => return Err(format!("unknown key {key}")),
@@ -156,8 +149,7 @@ impl Reader {
         let names = hostlist::expand(list).map_err(|error| error.to_string())?;
         let index = |name: &String| {
             let at = self.nodes.iter().position(|node| **node.name() == **name);
-            at.map(|at| NodeIndex(at as u32))
-                .ok_or_else(|| format!("unknown node {name}"))
+            at.map(|at| NodeIndex(at as u32)).ok_or_else(|| format!("unknown node {name}"))
         };
         names.iter().map(index).collect()
     }
@@ -170,11 +162,7 @@ impl Reader {
         for (position, line) in self.jobs.iter().enumerate() {
             let bad = |what: String| BadLine(format!("{line}: {what}"));
             let mut words = line.splitn(3, ' ');
-            let (word, id, rest) = (
-                words.next(),
-                words.next().unwrap_or(""),
-                words.next().unwrap_or(""),
-            );
+            let (word, id, rest) = (words.next(), words.next().unwrap_or(""), words.next().unwrap_or(""));
             let id: u32 = number(id).map_err(bad)?;
             match word {
                 Some("run") => self.run(&mut view, id, rest).map_err(bad)?,
@@ -234,18 +222,13 @@ impl Reader {
                 "resv" => spec.reservation = Some(value.into()),
                 "array" => {
                     let tasks = TaskSet::parse(value, 1_000_000).ok_or("bad array")?;
-                    spec.array = Some(ArraySpec {
-                        tasks,
-                        throttle: None,
-                    });
+                    spec.array = Some(ArraySpec { tasks, throttle: None });
                 }
                 _ => request_word(&mut spec.request, key, value)?,
             }
         }
         derive_tasks(&mut spec.request);
-        let array = spec.array.as_ref().map(|array| ArrayRole::Waiting {
-            tasks: array.tasks.clone(),
-        });
+        let array = spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() });
         let mut job = builders::pending(id, spec, &self.partitions[0].name);
         let part = self.partitions.iter().find(|part| part.name == job.partition);
         if let (None, Some(part)) = (job.spec.time_limit, part) {
@@ -303,9 +286,7 @@ fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result
 /// Without `-n`: one task for each node, or as many as are wanted on each.
 fn derive_tasks(request: &mut ResourceRequest) {
     if !request.tasks_given {
-        request.tasks = request
-            .nodes_min
-            .saturating_mul(request.tasks_per_node.unwrap_or(1));
+        request.tasks = request.nodes_min.saturating_mul(request.tasks_per_node.unwrap_or(1));
     }
 }
 
@@ -320,8 +301,7 @@ fn partition_state(word: &str) -> Result<PartitionState, String> {
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split_whitespace()
-        .map(|word| word.split_once('=').unwrap_or((word, "")))
+    text.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "")))
 }
 
 fn names(text: &str) -> Vec<Name> {
@@ -336,16 +316,8 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 fn gres(text: &str) -> Result<Gres, String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [name, count] => Ok(Gres {
-            name: (*name).into(),
-            kind: None,
-            count: number(count)?,
-        }),
-        [name, kind, count] => Ok(Gres {
-            name: (*name).into(),
-            kind: Some((*kind).into()),
-            count: number(count)?,
-        }),
+        [name, count] => Ok(Gres { name: (*name).into(), kind: None, count: number(count)? }),
+        [name, kind, count] => Ok(Gres { name: (*name).into(), kind: Some((*kind).into()), count: number(count)? }),
         _ => Err(format!("not a gres: {text}")),
     }
 }
@@ -354,16 +326,10 @@ fn gres(text: &str) -> Result<Gres, String> {
 fn gres_share(text: &str) -> Result<GresShare, String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [name, units] => Ok(GresShare {
-            name: (*name).into(),
-            kind: None,
-            units: index_set(units)?,
-        }),
-        [name, kind, units] => Ok(GresShare {
-            name: (*name).into(),
-            kind: Some((*kind).into()),
-            units: index_set(units)?,
-        }),
+        [name, units] => Ok(GresShare { name: (*name).into(), kind: None, units: index_set(units)? }),
+        [name, kind, units] => {
+            Ok(GresShare { name: (*name).into(), kind: Some((*kind).into()), units: index_set(units)? })
+        }
         _ => Err(format!("not units of a gres: {text}")),
     }
 }

@@ -15,25 +15,12 @@ use muster_model::time::Timestamp;
 pub fn plan(view: &PlanView, plan: &Plan) -> String {
     let mut text = String::new();
     for start in &plan.starts {
-        let task = start
-            .task_index
-            .map_or(String::new(), |index| format!("_{index}"));
+        let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
-        let _ = writeln!(
-            text,
-            "{}{task} starts in {}: {}",
-            start.job_id,
-            start.partition,
-            shares.join(" | ")
-        );
+        let _ = writeln!(text, "{}{task} starts in {}: {}", start.job_id, start.partition, shares.join(" | "));
     }
     for wait in &plan.waits {
-        let _ = write!(
-            text,
-            "{} waits {}",
-            wait.job_id,
-            wait.detail.as_deref().unwrap_or(wait.reason.as_str())
-        );
+        let _ = write!(text, "{} waits {}", wait.job_id, wait.detail.as_deref().unwrap_or(wait.reason.as_str()));
         if let Some(start) = wait.expected_start {
             let _ = write!(text, ", {}", show_time(view.now, start));
         }
@@ -49,19 +36,13 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
 }
 
 fn show_share(view: &PlanView, share: &PlannedShare) -> String {
-    let name = view
-        .nodes
-        .get(share.node.0 as usize)
-        .map_or("?", |node| node.name());
+    let name = view.nodes.get(share.node.0 as usize).map_or("?", |node| node.name());
     let mut text = format!("{name} {}c {}t", share.cpus, share.tasks);
     if share.memory.0 > 0 {
         let _ = write!(text, " {}M", share.memory.0);
     }
     for gres in &share.gres {
-        let kind = gres
-            .kind
-            .as_ref()
-            .map_or(String::new(), |kind| format!("{kind}:"));
+        let kind = gres.kind.as_ref().map_or(String::new(), |kind| format!("{kind}:"));
         let _ = write!(text, " {}:{kind}{}", gres.name, gres.units);
     }
     text
@@ -70,9 +51,5 @@ fn show_share(view: &PlanView, share: &PlannedShare) -> String {
 /// A time as minutes after `now`, or seconds where it is not a whole number of minutes.
 pub fn show_time(now: Timestamp, time: Timestamp) -> String {
     let seconds = time.since(now).seconds();
-    if seconds % 60 == 0 {
-        format!("+{}m", seconds / 60)
-    } else {
-        format!("+{seconds}s")
-    }
+    if seconds % 60 == 0 { format!("+{}m", seconds / 60) } else { format!("+{seconds}s") }
 }

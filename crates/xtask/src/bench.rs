@@ -23,7 +23,11 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { name: "api", summary: "durable submits per second, memory of the controller", run: api::run },
-    Bench { name: "commands", summary: "sbatch and srun as processes; --slurm-conf FILE for real Slurm beside", run: commands::run },
+    Bench {
+        name: "commands",
+        summary: "sbatch and srun as processes; --slurm-conf FILE for real Slurm beside",
+        run: commands::run,
+    },
     Bench { name: "completions", summary: "ends of tasks per second, each durable", run: completions::run },
     Bench { name: "sched", summary: "passes of the scheduler, over queue length and cluster size", run: sched::run },
 ];
@@ -38,15 +42,9 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     if name == ALL {
-        ensure!(
-            rest.is_empty(),
-            "`{ALL}` takes no arguments, but got {rest:?}: benchmarks differ in theirs"
-        );
+        ensure!(rest.is_empty(), "`{ALL}` takes no arguments, but got {rest:?}: benchmarks differ in theirs");
     }
-    let chosen: Vec<&Bench> = BENCHES
-        .iter()
-        .filter(|bench| name == ALL || name == bench.name)
-        .collect();
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name == ALL || name == bench.name).collect();
     ensure!(!chosen.is_empty(), "there is no benchmark {name:?}\n\n{}", help());
 
     for bench in chosen {

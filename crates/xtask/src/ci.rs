@@ -25,34 +25,13 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "tools",
-        run: tools::run,
-    },
-    Step {
-        name: "tidy",
-        run: tidy_step,
-    },
-    Step {
-        name: "fmt",
-        run: || call(cargo().args(["fmt", "--all", "--check"])),
-    },
-    Step {
-        name: "clippy",
-        run: clippy,
-    },
-    Step {
-        name: "deny",
-        run: deny::run,
-    },
-    Step {
-        name: "test",
-        run: test,
-    },
-    Step {
-        name: "doctest",
-        run: || call(cargo().args(["test", "--doc", "--workspace", "--locked"])),
-    },
+    Step { name: "tools", run: tools::run },
+    Step { name: "tidy", run: tidy_step },
+    Step { name: "fmt", run: || call(cargo().args(["fmt", "--all", "--check"])) },
+    Step { name: "clippy", run: clippy },
+    Step { name: "deny", run: deny::run },
+    Step { name: "test", run: test },
+    Step { name: "doctest", run: || call(cargo().args(["test", "--doc", "--workspace", "--locked"])) },
 ];
 
 /// How a step ended.
@@ -67,21 +46,13 @@ enum Outcome {
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
     for arg in args {
-        ensure!(
-            names.contains(&arg.as_str()),
-            "there is no step {arg:?}; the steps are {}",
-            names.join(", ")
-        );
+        ensure!(names.contains(&arg.as_str()), "there is no step {arg:?}; the steps are {}", names.join(", "));
     }
-    let wanted = STEPS
-        .iter()
-        .filter(|step| args.is_empty() || args.iter().any(|arg| arg == step.name));
+    let wanted = STEPS.iter().filter(|step| args.is_empty() || args.iter().any(|arg| arg == step.name));
 
     let mut outcomes: Vec<(&str, Outcome)> = Vec::new();
     for step in wanted {
-        let failed = outcomes
-            .iter()
-            .any(|(_, outcome)| !matches!(outcome, Outcome::Passed(_)));
+        let failed = outcomes.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Passed(_)));
         let outcome = if failed { Outcome::NotRun } else { run_step(step) };
         outcomes.push((step.name, outcome));
     }
@@ -125,23 +96,12 @@ fn table(outcomes: &[(&str, Outcome)]) -> String {
 
 fn tidy_step() -> Result<()> {
     let status = tidy::run(&[])?;
-    ensure!(
-        status == ExitCode::SUCCESS,
-        "the findings above break house rules"
-    );
+    ensure!(status == ExitCode::SUCCESS, "the findings above break house rules");
     Ok(())
 }
 
 fn clippy() -> Result<()> {
-    call(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    call(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
 /// Each test in a process of its own with nextest, which also stops a test that hangs; with plain
@@ -151,15 +111,7 @@ fn test() -> Result<()> {
         return call(cargo().args(["nextest", "run", "--workspace", "--locked", "--profile", "ci"]));
     }
     eprintln!("ci: cargo-nextest is not installed; using cargo test, which has no time limits");
-    call(cargo().args([
-        "test",
-        "--workspace",
-        "--locked",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--examples",
-    ]))
+    call(cargo().args(["test", "--workspace", "--locked", "--lib", "--bins", "--tests", "--examples"]))
 }
 
 #[cfg(test)]
@@ -170,10 +122,7 @@ mod tests {
     fn the_table_shows_what_happened_to_each_step() {
         let outcomes = [
             ("tidy", Outcome::Passed(Duration::from_millis(340))),
-            (
-                "clippy",
-                Outcome::Failed(Duration::from_secs(75), anyhow::anyhow!("x")),
-            ),
+            ("clippy", Outcome::Failed(Duration::from_secs(75), anyhow::anyhow!("x"))),
             ("test", Outcome::NotRun),
         ];
         let expected = "\
@@ -188,9 +137,6 @@ total                 75.3 s
     #[test]
     fn a_misspelt_step_is_refused() {
         let error = run(&["lint".to_owned()]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no step \"lint\"; the steps are tools, tidy, fmt, clippy, deny, test, doctest"
-        );
+        assert_eq!(error, "there is no step \"lint\"; the steps are tools, tidy, fmt, clippy, deny, test, doctest");
     }
 }

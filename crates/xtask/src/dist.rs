@@ -51,10 +51,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         eprintln!("dist: {problem}");
     }
     if !missing.is_empty() && !is_partial_allowed {
-        bail!(
-            "{} parts are missing; `cargo xtask dist --partial` makes the archive without them",
-            missing.len()
-        );
+        bail!("{} parts are missing; `cargo xtask dist --partial` makes the archive without them", missing.len());
     }
 
     let archive = pack(&name)?;
@@ -73,21 +70,10 @@ struct Build {
 
 impl Build {
     fn describe() -> Result<Self> {
-        let text = capture(cargo().args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--locked",
-            "--offline",
-        ]))?;
+        let text = capture(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"]))?;
         let metadata: Value = serde_json::from_str(&text).context("cannot parse `cargo metadata`")?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("cargo metadata: no target_directory")?;
-        let packages = metadata["packages"]
-            .as_array()
-            .context("cargo metadata: no packages")?;
+        let target = metadata["target_directory"].as_str().context("cargo metadata: no target_directory")?;
+        let packages = metadata["packages"].as_array().context("cargo metadata: no packages")?;
         let muster = packages.iter().find(|package| package["name"] == "muster");
         let version = muster.and_then(|package| package["version"].as_str());
 
@@ -106,9 +92,7 @@ fn generate(program: &Path, tree: &Path) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for (shell, place) in SHELLS {
         match ask(program, &["completions", shell]) {
-            Ok(text) if text.is_empty() => {
-                missing.push(format!("no completions for {shell}: nothing was printed"))
-            }
+            Ok(text) if text.is_empty() => missing.push(format!("no completions for {shell}: nothing was printed")),
             Ok(text) => write(&tree.join(place), &text)?,
             Err(error) => missing.push(format!("no completions for {shell}: {error:#}")),
         }
@@ -116,16 +100,10 @@ fn generate(program: &Path, tree: &Path) -> Result<Vec<String>> {
     let pages = tree.join("share/man/man1");
     fs::create_dir_all(&pages).with_context(|| format!("cannot create {}", pages.display()))?;
     let outcome = ask(program, &["man", &pages.to_string_lossy()]);
-    let is_empty = fs::read_dir(&pages)
-        .with_context(|| format!("cannot list {}", pages.display()))?
-        .next()
-        .is_none();
+    let is_empty = fs::read_dir(&pages).with_context(|| format!("cannot list {}", pages.display()))?.next().is_none();
     match outcome {
         Err(error) => missing.push(format!("no manual pages: {error:#}")),
-        Ok(_) if is_empty => missing.push(format!(
-            "no manual pages: none was written to {}",
-            pages.display()
-        )),
+        Ok(_) if is_empty => missing.push(format!("no manual pages: none was written to {}", pages.display())),
         Ok(_) => {}
     }
     Ok(missing)
@@ -133,10 +111,7 @@ fn generate(program: &Path, tree: &Path) -> Result<Vec<String>> {
 
 fn ask(program: &Path, args: &[&str]) -> Result<Vec<u8>> {
     let shown = format!("{} {}", program.display(), args.join(" "));
-    let output = Command::new(program)
-        .args(args)
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let output = Command::new(program).args(args).output().with_context(|| format!("cannot run `{shown}`"))?;
     if !output.status.success() {
         let talk = String::from_utf8_lossy(&output.stderr);
         bail!("`{shown}` ended with {}: {}", output.status, talk.trim());
@@ -146,34 +121,19 @@ fn ask(program: &Path, args: &[&str]) -> Result<Vec<u8>> {
 
 /// Makes `dist/NAME.tar.gz` from `dist/NAME`, and its checksum beside it.
 fn pack(name: &str) -> Result<PathBuf> {
-    let time = capture(Command::new("git").args(["log", "-1", "--format=%ct"]))
-        .context("cannot tell the commit's time")?;
+    let time =
+        capture(Command::new("git").args(["log", "-1", "--format=%ct"])).context("cannot tell the commit's time")?;
     let archive = format!("{name}.tar.gz");
     call(
         Command::new("tar")
-            .args([
-                "--create",
-                "--sort=name",
-                "--owner=0",
-                "--group=0",
-                "--numeric-owner",
-                "--mode=u+rw,go=rX",
-            ])
+            .args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go=rX"])
             .arg(format!("--mtime=@{}", time.trim()))
-            .args([
-                "--use-compress-program=gzip --no-name --best",
-                "--file",
-                &archive,
-                name,
-            ])
+            .args(["--use-compress-program=gzip --no-name --best", "--file", &archive, name])
             .current_dir(OUTPUT),
     )?;
     let checksum = capture(Command::new("sha256sum").arg(&archive).current_dir(OUTPUT))?;
     let path = Path::new(OUTPUT).join(&archive);
-    write(
-        &Path::new(OUTPUT).join(format!("{archive}.sha256")),
-        checksum.as_bytes(),
-    )?;
+    write(&Path::new(OUTPUT).join(format!("{archive}.sha256")), checksum.as_bytes())?;
     Ok(path)
 }
 

@@ -36,12 +36,7 @@ const COMMANDS: &[Command] = &[
         summary: "check the house rules that the compiler does not know",
         run: tidy::run,
     },
-    Command {
-        name: "bench",
-        usage: "NAME [ARG...]",
-        summary: "measure; `all` runs each",
-        run: bench::run,
-    },
+    Command { name: "bench", usage: "NAME [ARG...]", summary: "measure; `all` runs each", run: bench::run },
     Command {
         name: "dist",
         usage: "[--partial]",

@@ -24,12 +24,9 @@ pub(crate) fn enter_root() -> Result<()> {
 fn root() -> PathBuf {
     // CARGO_MANIFEST_DIR is set at run time by `cargo run`; the path baked in at build time is for
     // a binary called by hand, and would be wrong in a second checkout sharing a target directory.
-    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    manifest_dir
-        .ancestors()
-        .nth(2)
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    let manifest_dir =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    manifest_dir.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// The text files of the repository, in the order of their paths. Binary files are left out.
@@ -54,10 +51,7 @@ pub(crate) fn text_files() -> Result<Vec<SourceFile>> {
             continue;
         }
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(SourceFile {
-                path: path.to_owned(),
-                text,
-            });
+            files.push(SourceFile { path: path.to_owned(), text });
         }
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -67,10 +61,7 @@ pub(crate) fn text_files() -> Result<Vec<SourceFile>> {
 /// Runs a program whose standard output is wanted; its standard error goes to the user.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let shown = show(command);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run `{shown}`"))?;
     ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed bytes that are not UTF-8"))
 }
@@ -79,9 +70,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 pub(crate) fn call(command: &mut Command) -> Result<()> {
     let shown = show(command);
     eprintln!("+ {shown}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` ended with {status}");
     }
@@ -96,23 +85,12 @@ pub(crate) fn cargo() -> Command {
 /// Whether a cargo subcommand such as `nextest` is installed.
 pub(crate) fn has_cargo_subcommand(name: &str) -> bool {
     let mut command = cargo();
-    command
-        .args([name, "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 fn show(command: &Command) -> String {
-    let mut words = vec![
-        Path::new(command.get_program())
-            .file_name()
-            .unwrap_or(command.get_program()),
-    ];
+    let mut words = vec![Path::new(command.get_program()).file_name().unwrap_or(command.get_program())];
     words.extend(command.get_args());
-    words
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -64,61 +64,20 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     pub fn step(&mut self, event: Event<L, E>, out: &mut Vec<Action<L, E>>) {
         match event {
             Event::Connected => self.report_all_ends(out),
-            Event::Launch {
-                sequence,
-                key,
-                ends_job,
-                launch,
-            } => self.launch(sequence, key, ends_job, launch, out),
-            Event::Signal {
-                job_id,
-                restart,
-                step,
-                signal,
-                scope,
-            } => {
+            Event::Launch { sequence, key, ends_job, launch } => self.launch(sequence, key, ends_job, launch, out),
+            Event::Signal { job_id, restart, step, signal, scope } => {
                 let wanted = signalled(step, scope);
-                let keys = self
-                    .live(job_id, restart)
-                    .filter_map(|key| wanted(key.step).map(|reach| (key, reach)));
+                let keys = self.live(job_id, restart).filter_map(|key| wanted(key.step).map(|reach| (key, reach)));
                 out.extend(keys.map(|(key, reach)| Action::Signal { key, signal, reach }));
             }
-            Event::Clean {
-                job_id,
-                restart,
-                step: None,
-                kill_wait_ms,
-                message,
-            } => {
+            Event::Clean { job_id, restart, step: None, kill_wait_ms, message } => {
                 self.clean_job(job_id, restart, kill_wait_ms, message.as_ref(), out);
             }
-            Event::Clean {
-                job_id,
-                restart,
-                step: Some(step),
-                kill_wait_ms,
-                message,
-            } => {
-                self.clean_step(
-                    UnitKey {
-                        job_id,
-                        restart,
-                        step,
-                    },
-                    kill_wait_ms,
-                    message,
-                    out,
-                );
+            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms, message } => {
+                self.clean_step(UnitKey { job_id, restart, step }, kill_wait_ms, message, out);
             }
-            Event::Pause {
-                job_id,
-                restart,
-                resume,
-            } => {
-                out.extend(
-                    self.live(job_id, restart)
-                        .map(|key| Action::Pause { key, resume }),
-                );
+            Event::Pause { job_id, restart, resume } => {
+                out.extend(self.live(job_id, restart).map(|key| Action::Pause { key, resume }));
             }
             Event::Acknowledge(key) => self.acknowledge(key, out),
             Event::Supervisor { running, ends, lost } => self.compare(running, ends, &lost, out),
@@ -132,26 +91,13 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     }
 
     /// A known key is a copy; an unknown one at or below the watermark is a late copy of something long over.
-    fn launch(
-        &mut self,
-        sequence: u64,
-        key: UnitKey,
-        ends_job: bool,
-        launch: L,
-        out: &mut Vec<Action<L, E>>,
-    ) {
+    fn launch(&mut self, sequence: u64, key: UnitKey, ends_job: bool, launch: L, out: &mut Vec<Action<L, E>>) {
         let is_late = sequence <= self.launch_sequence;
         self.launch_sequence = self.launch_sequence.max(sequence);
         if is_late || self.units.contains_key(&key) || self.tombstones.cover(&key) {
             return;
         }
-        self.units.insert(
-            key,
-            Unit::Starting {
-                ends_job,
-                launch: launch.clone(),
-            },
-        );
+        self.units.insert(key, Unit::Starting { ends_job, launch: launch.clone() });
         out.push(Action::Start(key, launch));
     }
 
@@ -165,11 +111,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     ) {
         self.tombstones.add(job_id, restart, None);
         let before = out.len();
-        let terminate = |key| Action::Terminate {
-            key,
-            kill_wait_ms,
-            message: message.cloned(),
-        };
+        let terminate = |key| Action::Terminate { key, kill_wait_ms, message: message.cloned() };
         out.extend(self.live(job_id, restart).map(terminate));
         if out.len() == before {
             out.push(Action::ReportClean { job_id, restart });
@@ -178,20 +120,10 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         }
     }
 
-    fn clean_step(
-        &mut self,
-        key: UnitKey,
-        kill_wait_ms: u64,
-        message: Option<String>,
-        out: &mut Vec<Action<L, E>>,
-    ) {
+    fn clean_step(&mut self, key: UnitKey, kill_wait_ms: u64, message: Option<String>, out: &mut Vec<Action<L, E>>) {
         self.tombstones.add(key.job_id, key.restart, Some(key.step));
         match self.units.get(&key) {
-            Some(unit) if unit.is_live() => out.push(Action::Terminate {
-                key,
-                kill_wait_ms,
-                message,
-            }),
+            Some(unit) if unit.is_live() => out.push(Action::Terminate { key, kill_wait_ms, message }),
             Some(unit) => out.extend(report(key, unit)),
             // The controller waits for an end that nobody else will tell.
             None => out.push(Action::Unknown(key)),
@@ -222,9 +154,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
             match unit {
                 // Kept by us alone: it never came to run.
                 Unit::Ended { .. } => {}
-                Unit::Starting { launch, .. } if !lost.contains(key) => {
-                    out.push(Action::Start(*key, launch.clone()))
-                }
+                Unit::Starting { launch, .. } if !lost.contains(key) => out.push(Action::Start(*key, launch.clone())),
                 Unit::Starting { .. } | Unit::Running { .. } => drop(gone.insert(*key)),
             }
         }
@@ -274,18 +204,8 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         if job_is_clean {
             self.tombstones.add(job_id, restart, None);
         }
-        self.units.insert(
-            key,
-            Unit::Ended {
-                end: end.clone(),
-                job_is_clean,
-            },
-        );
-        out.push(Action::ReportEnd {
-            key,
-            end,
-            job_is_clean,
-        });
+        self.units.insert(key, Unit::Ended { end: end.clone(), job_is_clean });
+        out.push(Action::ReportEnd { key, end, job_is_clean });
         if is_cleaned {
             out.push(Action::ReportClean { job_id, restart });
         }
@@ -293,30 +213,17 @@ impl<L: Clone, E: Clone> Machine<L, E> {
 
     /// Units of one start of a job that have not ended.
     fn live(&self, job_id: JobId, restart: RestartCount) -> impl Iterator<Item = UnitKey> + '_ {
-        let first = UnitKey {
-            job_id,
-            restart,
-            step: StepId::Number(0),
-        };
-        let last = UnitKey {
-            job_id,
-            restart,
-            step: StepId::Extern,
-        };
-        self.units
-            .range(first..=last)
-            .filter(|(_, unit)| unit.is_live())
-            .map(|(key, _)| *key)
+        let first = UnitKey { job_id, restart, step: StepId::Number(0) };
+        let last = UnitKey { job_id, restart, step: StepId::Extern };
+        self.units.range(first..=last).filter(|(_, unit)| unit.is_live()).map(|(key, _)| *key)
     }
 }
 
 fn report<L, E: Clone>(key: UnitKey, unit: &Unit<L, E>) -> Option<Action<L, E>> {
     match unit {
-        Unit::Ended { end, job_is_clean } => Some(Action::ReportEnd {
-            key,
-            end: end.clone(),
-            job_is_clean: *job_is_clean,
-        }),
+        Unit::Ended { end, job_is_clean } => {
+            Some(Action::ReportEnd { key, end: end.clone(), job_is_clean: *job_is_clean })
+        }
         _ => None,
     }
 }

@@ -19,10 +19,7 @@ impl Engine {
         match action {
             Action::Start(key, launch) if launches_are_durable => self.start(key, launch),
             Action::Start(key, _) => {
-                self.ended(
-                    key,
-                    report::not_started(key, "the spool directory of the node cannot be written", true),
-                );
+                self.ended(key, report::not_started(key, "the spool directory of the node cannot be written", true));
             }
             Action::Signal { key, signal, reach } => {
                 let scope = match reach {
@@ -31,29 +28,15 @@ impl Engine {
                 };
                 self.requests.push(Request::Signal { key, signal, scope });
             }
-            Action::Terminate {
-                key,
-                kill_wait_ms,
-                message,
-            } => self.terminate(key, kill_wait_ms, message),
+            Action::Terminate { key, kill_wait_ms, message } => self.terminate(key, kill_wait_ms, message),
             Action::Pause { key, resume: false } => self.requests.push(Request::Suspend { key }),
             Action::Pause { key, resume: true } => self.requests.push(Request::Resume { key }),
             Action::Forget(key) => self.forget(key),
-            Action::Unknown(key) => self.ended(
-                key,
-                report::not_started(key, "the node knows nothing of it", false),
-            ),
+            Action::Unknown(key) => self.ended(key, report::not_started(key, "the node knows nothing of it", false)),
             Action::Reconnect => self.reconnect(),
-            Action::ReportEnd {
-                key,
-                end,
-                job_is_clean,
-            } => self.report_end(key, end, job_is_clean),
+            Action::ReportEnd { key, end, job_is_clean } => self.report_end(key, end, job_is_clean),
             Action::ReportClean { job_id, restart } => {
-                let cleaned = wire::JobCleaned {
-                    job_id: job_id.0,
-                    restart: restart.0,
-                };
+                let cleaned = wire::JobCleaned { job_id: job_id.0, restart: restart.0 };
                 self.tell(from_agent::Message::JobCleaned(cleaned));
             }
         }
@@ -73,9 +56,7 @@ impl Engine {
                 self.requests.push(Request::Launch(prepared.unit));
             }
             Readiness::Waiting(wanted) => {
-                wanted
-                    .into_iter()
-                    .for_each(|wanted| self.tell(from_agent::Message::BlobNeeded(wanted)));
+                wanted.into_iter().for_each(|wanted| self.tell(from_agent::Message::BlobNeeded(wanted)));
             }
             Readiness::Hopeless(end) => {
                 tracing::error!(unit = %key, failure = end.failure, "a unit cannot be started");
@@ -99,11 +80,7 @@ impl Engine {
             return self.ended(key, end);
         }
         let message = message.and_then(|line| self.farewell(key, line));
-        self.requests.push(Request::Terminate {
-            key,
-            kill_wait_ms,
-            message,
-        });
+        self.requests.push(Request::Terminate { key, kill_wait_ms, message });
     }
 
     /// The last line that a unit finds in its error stream. A job's line becomes a step's for its steps; a step says
@@ -113,9 +90,7 @@ impl Engine {
             return Some(line);
         };
         let job = format!("*** JOB {} ", key.job_id);
-        self.launches
-            .is_first_node(&key)
-            .then(|| line.replacen(&job, &format!("*** STEP {}.{step} ", key.job_id), 1))
+        self.launches.is_first_node(&key).then(|| line.replacen(&job, &format!("*** STEP {}.{step} ", key.job_id), 1))
     }
 
     fn forget(&mut self, key: UnitKey) {
@@ -130,10 +105,7 @@ impl Engine {
         if key.step == StepId::Batch {
             self.outputs.set_live(key.job_id, key.restart, false);
         }
-        self.tell(from_agent::Message::UnitEnded(wire::UnitEnded {
-            job_is_clean,
-            ..end
-        }));
+        self.tell(from_agent::Message::UnitEnded(wire::UnitEnded { job_is_clean, ..end }));
     }
 
     /// A script or context has come.

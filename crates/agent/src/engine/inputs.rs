@@ -18,9 +18,7 @@ impl Engine {
     pub(super) fn take(&mut self, input: Input) {
         match input {
             Input::LinkUp { number, outbound } => self.link_up(number, outbound),
-            Input::FromController { number, message } if self.is_current(number) => {
-                self.controller_says(message)
-            }
+            Input::FromController { number, message } if self.is_current(number) => self.controller_says(message),
             Input::LinkDown { number } if self.is_current(number) => self.link = None,
             // Of a connection before this one.
             Input::FromController { .. } | Input::LinkDown { .. } => {}
@@ -96,12 +94,7 @@ impl Engine {
             Ok(launch) => {
                 let launch = Arc::new(launch);
                 let (key, ends_job) = (launch.key(), launch.ends_job());
-                self.events.push_back(Event::Launch {
-                    sequence,
-                    key,
-                    ends_job,
-                    launch,
-                });
+                self.events.push_back(Event::Launch { sequence, key, ends_job, launch });
             }
             // Not even its name can be told from it, so nobody can be told.
             Err(error) => {
@@ -121,13 +114,7 @@ impl Engine {
             return;
         };
         let (job_id, restart) = (JobId(message.job_id), RestartCount(message.restart));
-        self.events.push_back(Event::Signal {
-            job_id,
-            restart,
-            step,
-            signal,
-            scope,
-        });
+        self.events.push_back(Event::Signal { job_id, restart, step, signal, scope });
     }
 
     fn clean(&mut self, message: wire::CleanJob) {
@@ -149,8 +136,7 @@ impl Engine {
         self.readers.retain(|_, reader| !reader.is_finished());
         let request_id = wanted.request_id;
         let reading = output::send(wanted, self.outputs.clone(), outbound.clone());
-        self.readers
-            .insert(request_id, self.reactor.spawn(reading).abort_handle());
+        self.readers.insert(request_id, self.reactor.spawn(reading).abort_handle());
     }
 
     fn supervisor_up(&mut self, requests: RequestWriter, hello: &Hello) {
@@ -177,8 +163,7 @@ impl Engine {
         self.flush();
         // After launches that go out again, so that what they are about is there.
         self.requests.append(&mut self.unsent);
-        self.wish
-            .send_if_modified(|wish| !std::mem::replace(&mut wish.is_ready, true));
+        self.wish.send_if_modified(|wish| !std::mem::replace(&mut wish.is_ready, true));
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -225,9 +210,5 @@ impl Engine {
 
 /// Empty for none.
 fn optional_step(text: &str) -> Result<Option<StepId>, String> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        text.parse().map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }

@@ -69,10 +69,7 @@ impl Launches {
             node_name: options.node_name.clone(),
             cpu_binding: options.cpu_binding,
             logs: spool.logs(),
-            slurm_conf: options
-                .slurm_conf
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned()),
+            slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),
         };
         Launches {
             site,
@@ -89,22 +86,11 @@ impl Launches {
 
     /// Makes a unit of an order, if all it needs is here.
     pub(super) fn prepare(&mut self, key: UnitKey, launch: Arc<Launch>) -> Readiness {
-        let missing: HashSet<BlobId> = launch
-            .contents()
-            .filter(|id| self.blobs.get(id).is_none())
-            .cloned()
-            .collect();
+        let missing: HashSet<BlobId> = launch.contents().filter(|id| self.blobs.get(id).is_none()).cloned().collect();
         if !missing.is_empty() {
             let wanted = self.not_yet_asked(&missing).map(|id| request(id, key)).collect();
             let until = Instant::now() + CONTENT_WAIT;
-            self.waiting.insert(
-                key,
-                Waiting {
-                    launch,
-                    missing,
-                    until,
-                },
-            );
+            self.waiting.insert(key, Waiting { launch, missing, until });
             return Readiness::Waiting(wanted);
         }
         match self.make(&launch) {
@@ -117,11 +103,7 @@ impl Launches {
             }
             Err(error) => {
                 let node_at_fault = matches!(error, LaunchError::Node(_));
-                Readiness::Hopeless(Box::new(report::not_started(
-                    key,
-                    error.to_string(),
-                    node_at_fault,
-                )))
+                Readiness::Hopeless(Box::new(report::not_started(key, error.to_string(), node_at_fault)))
             }
         }
     }
@@ -134,11 +116,7 @@ impl Launches {
         };
         let caller = Caller {
             user: self.users.unit_user(&spec.identity),
-            login: if context.wants_login {
-                self.users.login(&spec.identity)
-            } else {
-                None
-            },
+            login: if context.wants_login { self.users.login(&spec.identity) } else { None },
         };
         let prepared = launch::prepare(launch, &self.site, caller, &context)?;
         let mut contents = Vec::new();
@@ -152,18 +130,11 @@ impl Launches {
         {
             contents.push((id, context.environment(&removals)));
         }
-        Ok(Ready {
-            unit: Box::new(prepared.unit),
-            contents,
-            record: prepared.record,
-        })
+        Ok(Ready { unit: Box::new(prepared.unit), contents, record: prepared.record })
     }
 
     fn context(&mut self, id: &BlobId) -> Result<Arc<Context>, LaunchError> {
-        let content = self
-            .blobs
-            .get(id)
-            .ok_or(LaunchError::Senseless("its environment is gone"))?;
+        let content = self.blobs.get(id).ok_or(LaunchError::Senseless("its environment is gone"))?;
         self.contexts.read(id, &content).map_err(|error| {
             tracing::error!(%error, source = %error.source, id = &*id.0, "an environment cannot be read");
             LaunchError::Senseless("its environment cannot be read")
@@ -178,18 +149,13 @@ impl Launches {
     }
 
     fn not_yet_asked<'a>(&'a self, missing: &'a HashSet<BlobId>) -> impl Iterator<Item = &'a BlobId> {
-        missing
-            .iter()
-            .filter(|id| !self.waiting.values().any(|waiting| waiting.missing.contains(*id)))
+        missing.iter().filter(|id| !self.waiting.values().any(|waiting| waiting.missing.contains(*id)))
     }
 
     /// All contents that launches wait for.
     pub(super) fn wanted(&self) -> Vec<wire::BlobRequest> {
-        let all: BTreeMap<&BlobId, UnitKey> = self
-            .waiting
-            .iter()
-            .flat_map(|(key, waiting)| waiting.missing.iter().map(move |id| (id, *key)))
-            .collect();
+        let all: BTreeMap<&BlobId, UnitKey> =
+            self.waiting.iter().flat_map(|(key, waiting)| waiting.missing.iter().map(move |id| (id, *key))).collect();
         all.into_iter().map(|(id, key)| request(id, key)).collect()
     }
 
@@ -210,27 +176,17 @@ impl Launches {
     /// Takes a launch back that waits still; gives its end.
     pub(super) fn cancel(&mut self, key: &UnitKey) -> Option<wire::UnitEnded> {
         let waiting = self.waiting.remove(key)?;
-        Some(report::ended_early(
-            *key,
-            &waiting.launch.ranks(&self.site.node_name),
-        ))
+        Some(report::ended_early(*key, &waiting.launch.ranks(&self.site.node_name)))
     }
 
     /// Launches that have waited for too long, with their ends.
     pub(super) fn expired(&mut self) -> Vec<(UnitKey, wire::UnitEnded)> {
         let now = Instant::now();
-        let expired: Vec<UnitKey> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.until <= now)
-            .map(|(key, _)| *key)
-            .collect();
+        let expired: Vec<UnitKey> =
+            self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect();
         let end = |key: UnitKey| {
             self.waiting.remove(&key);
-            (
-                key,
-                report::not_started(key, "the controller did not send its script", false),
-            )
+            (key, report::not_started(key, "the controller did not send its script", false))
         };
         expired.into_iter().map(end).collect()
     }
@@ -271,8 +227,5 @@ impl Launches {
 }
 
 fn request(id: &BlobId, key: UnitKey) -> wire::BlobRequest {
-    wire::BlobRequest {
-        id: id.0.to_string(),
-        job_id: key.job_id.0,
-    }
+    wire::BlobRequest { id: id.0.to_string(), job_id: key.job_id.0 }
 }

@@ -38,19 +38,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A connection to the controller is being made; the first message into `outbound` is the hello.
-    LinkUp {
-        number: u64,
-        outbound: mpsc::Sender<FromAgent>,
-    },
+    LinkUp { number: u64, outbound: mpsc::Sender<FromAgent> },
     /// The controller says something.
     FromController { number: u64, message: to_agent::Message },
     /// The connection to the controller broke.
     LinkDown { number: u64 },
     /// A connection to the supervisor was made.
-    SupervisorUp {
-        requests: RequestWriter,
-        hello: Box<Hello>,
-    },
+    SupervisorUp { requests: RequestWriter, hello: Box<Hello> },
     /// The supervisor says something.
     Notice(Notice),
     /// The connection to the supervisor broke.
@@ -114,15 +108,8 @@ impl EngineHandle {
         std::thread::Builder::new()
             .name("supervisor link".to_owned())
             .spawn(move || supervisor::keep_connected(&place, &stopping, &sender))?;
-        let thread = std::thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || engine.run(&receiver))?;
-        Ok(EngineHandle {
-            inputs,
-            wish,
-            stopper,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run(&receiver))?;
+        Ok(EngineHandle { inputs, wish, stopper, thread: Some(thread) })
     }
 
     /// Ends the engine and waits for it.
@@ -225,22 +212,14 @@ impl Engine {
         if let Err(error) = sent {
             tracing::warn!(%error, "the supervisor is away; its orders wait");
             self.supervisor = None;
-            self.unsent.extend(
-                requests
-                    .into_iter()
-                    .filter(|request| !matches!(request, Request::Launch(_))),
-            );
+            self.unsent.extend(requests.into_iter().filter(|request| !matches!(request, Request::Launch(_))));
         }
     }
 
     /// Says something to the controller, if there is a connection. What matters is said again on the next one.
     fn tell(&mut self, message: from_agent::Message) {
         if let Some((_, outbound)) = &self.link
-            && outbound
-                .blocking_send(FromAgent {
-                    message: Some(message),
-                })
-                .is_err()
+            && outbound.blocking_send(FromAgent { message: Some(message) }).is_err()
         {
             self.link = None;
         }

@@ -29,11 +29,7 @@ impl Context {
     pub(super) fn umask(&self) -> u32 {
         /// Of a job without execution context.
         const UMASK_DEFAULT: u32 = 0o022;
-        if self.id.is_some() {
-            self.document.umask
-        } else {
-            UMASK_DEFAULT
-        }
+        if self.id.is_some() { self.document.umask } else { UMASK_DEFAULT }
     }
 
     /// Soft resource limits.
@@ -43,23 +39,14 @@ impl Context {
 
     /// Name under which the supervisor gets the environment without `removals`.
     pub(super) fn environment_id(&self, removals: &[&str]) -> Option<BlobId> {
-        let wanted: Vec<&str> = removals
-            .iter()
-            .copied()
-            .filter(|name| self.names.contains(*name))
-            .collect();
+        let wanted: Vec<&str> = removals.iter().copied().filter(|name| self.names.contains(*name)).collect();
         let id = self.id.as_ref()?;
-        Some(BlobId(
-            format!("environment of {} without {}", id.0, wanted.join(",")).into(),
-        ))
+        Some(BlobId(format!("environment of {} without {}", id.0, wanted.join(",")).into()))
     }
 
     /// The environment without `removals`, as the supervisor wants it.
     pub(crate) fn environment(&self, removals: &[&str]) -> Arc<[u8]> {
-        let is_kept = |line: &&String| {
-            line.split_once('=')
-                .is_some_and(|(name, _)| !removals.contains(&name))
-        };
+        let is_kept = |line: &&String| line.split_once('=').is_some_and(|(name, _)| !removals.contains(&name));
         environment_blob(self.document.environment.iter().filter(is_kept)).into()
     }
 }

@@ -32,17 +32,10 @@ pub(super) fn of_main_unit(
     let removals = slurm::batch_removals(facts);
     let is_missing = |name: &str| !captured.contains(name) || removals.contains(&name);
     let mut variables: Vec<String> = Vec::new();
-    let mut fallbacks = login
-        .map(|login| login_environment(launch, login))
-        .unwrap_or_default();
+    let mut fallbacks = login.map(|login| login_environment(launch, login)).unwrap_or_default();
     fallbacks.extend(slurm::batch_fallbacks(facts));
     fallbacks.extend(of_run(launch, site));
-    variables.extend(lines(
-        fallbacks
-            .into_iter()
-            .filter(|(name, _)| is_missing(name))
-            .collect(),
-    ));
+    variables.extend(lines(fallbacks.into_iter().filter(|(name, _)| is_missing(name)).collect()));
     variables.extend(lines(slurm::batch_environment(facts)));
     MainEnvironment { removals, variables }
 }
@@ -50,47 +43,25 @@ pub(super) fn of_main_unit(
 fn login_environment(launch: &Launch, login: &Login) -> Variables {
     let identity = &launch.job.spec.identity;
     let (user, uid) = (&*identity.user, identity.uid);
-    slurm::login_environment(&LoginFacts {
-        user,
-        uid,
-        home: &login.home,
-        shell: &login.shell,
-    })
+    slurm::login_environment(&LoginFacts { user, uid, home: &login.home, shell: &login.shell })
 }
 
 /// `DSTACK_*`; the user's own setting of one wins.
 fn of_run(launch: &Launch, site: &Site) -> Variables {
     let position = launch.node_position(&site.node_name).unwrap_or(0);
     let addresses: Vec<String> = launch.nodes.iter().map(|node| node.address.clone()).collect();
-    let gpus_per_node = launch.share(&site.node_name).map_or(0, |share| {
-        share
-            .gres
-            .iter()
-            .filter(|gres| &*gres.name == "gpu")
-            .map(|gres| gres.units.len())
-            .sum()
-    });
+    let gpus_per_node = launch
+        .share(&site.node_name)
+        .map_or(0, |share| share.gres.iter().filter(|gres| &*gres.name == "gpu").map(|gres| gres.units.len()).sum());
     let rank = u32::try_from(position).unwrap_or(u32::MAX);
-    muster_dstack::environment::task_environment(
-        &launch.job,
-        NodePlace {
-            rank,
-            addresses: &addresses,
-            gpus_per_node,
-        },
-    )
+    muster_dstack::environment::task_environment(&launch.job, NodePlace { rank, addresses: &addresses, gpus_per_node })
 }
 
 /// The whole environment of the tasks of a step on this node.
 pub(super) fn of_step(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch) -> Vec<String> {
     let removals = slurm::step_removals(facts, step);
     let fallbacks = slurm::step_fallbacks(facts, step);
-    slurm::combine(
-        &how.environment,
-        &removals,
-        &fallbacks,
-        &slurm::step_environment(facts, step),
-    )
+    slurm::combine(&how.environment, &removals, &fallbacks, &slurm::step_environment(facts, step))
 }
 
 /// What one task gets over that.
@@ -99,8 +70,5 @@ pub(super) fn of_task(facts: &LaunchFacts<'_>, step: &Step, rank: u32) -> Vec<St
 }
 
 fn lines(variables: Variables) -> Vec<String> {
-    variables
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }

@@ -20,13 +20,8 @@ pub(super) fn prepare(
     context: &Context,
 ) -> Result<Prepared, LaunchError> {
     let spec = &launch.job.spec;
-    let share = launch
-        .share(&site.node_name)
-        .ok_or(LaunchError::Senseless("it holds nothing on this node"))?;
-    let script = spec
-        .script
-        .clone()
-        .ok_or(LaunchError::Senseless("it has no script"))?;
+    let share = launch.share(&site.node_name).ok_or(LaunchError::Senseless("it holds nothing on this node"))?;
+    let script = spec.script.clone().ok_or(LaunchError::Senseless("it has no script"))?;
     let environment = environment::of_main_unit(launch, facts, site, &context.names, caller.login.as_ref());
     let mut streams = streams(output_paths(facts, false));
     if spec.kind == JobKind::EveryNode && spec.output.is_none() {
@@ -43,11 +38,7 @@ pub(super) fn prepare(
         environment: environment_id.clone(),
         variables: environment.variables,
         script: Some(script),
-        command: spec
-            .arguments
-            .iter()
-            .map(|argument| argument.to_string())
-            .collect(),
+        command: spec.arguments.iter().map(|argument| argument.to_string()).collect(),
         streams,
         tasks: vec![TaskLaunch::default()],
         affinity: affinity(site, &share.cpus),
@@ -56,11 +47,7 @@ pub(super) fn prepare(
         pty: None,
         message_name: String::new(),
     };
-    Ok(Prepared {
-        unit,
-        environment: environment_id.map(|id| (id, environment.removals)),
-        record: Some(record),
-    })
+    Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })
 }
 
 /// Makes an empty log in the spool, which belongs to the user: nobody else can make files there, so nobody can have
@@ -69,12 +56,7 @@ fn make_log(launch: &Launch, site: &Site, user: &UnitUser) -> Result<String, Lau
     let rank = launch.node_position(&site.node_name).unwrap_or(0);
     let path = site.logs.join(format!("{}.{rank}.log", launch.job.id));
     let made = || -> std::io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         if nix::unistd::Uid::effective().is_root() {
             fchown(&file, Some(user.uid), Some(user.gid))?;
         }
@@ -96,10 +78,6 @@ fn record(launch: &Launch, user: &UnitUser, streams: &Streams) -> Record {
         restart: launch.job.restart,
         user: user.clone(),
         output: path(&streams.output),
-        error: streams
-            .error
-            .as_ref()
-            .map(path)
-            .filter(|error| *error != path(&streams.output)),
+        error: streams.error.as_ref().map(path).filter(|error| *error != path(&streams.output)),
     }
 }

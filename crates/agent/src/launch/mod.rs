@@ -105,11 +105,7 @@ impl Launch {
             Some(step) => (step.step_id, step.restart),
             None => (StepId::Batch, self.job.restart),
         };
-        UnitKey {
-            job_id: self.job.id,
-            restart,
-            step,
-        }
+        UnitKey { job_id: self.job.id, restart, step }
     }
 
     /// Whether nothing of the job is to be started here after this unit: it is the only main unit of the job.
@@ -126,8 +122,7 @@ impl Launch {
     /// Script and execution context that must be here first.
     pub(crate) fn contents(&self) -> impl Iterator<Item = &BlobId> {
         let spec = self.step.is_none().then_some(&self.job.spec);
-        spec.into_iter()
-            .flat_map(|spec| spec.script.iter().chain(&spec.context))
+        spec.into_iter().flat_map(|spec| spec.script.iter().chain(&spec.context))
     }
 
     /// Ranks of its tasks on the node named so.
@@ -140,8 +135,7 @@ impl Launch {
 
     /// Whether this node is the one that speaks for the unit: the first of a step, any of a main unit.
     pub(crate) fn is_first_node(&self, node_name: &str) -> bool {
-        self.step_node(node_name)
-            .is_none_or(|(position, _)| position == 0)
+        self.step_node(node_name).is_none_or(|(position, _)| position == 0)
     }
 
     /// Position within the nodes of the job.
@@ -152,12 +146,7 @@ impl Launch {
     /// What the job holds here.
     fn share(&self, node_name: &str) -> Option<&NodeShare> {
         let index = self.nodes.get(self.node_position(node_name)?)?.index;
-        self.job
-            .allocation
-            .as_ref()?
-            .shares
-            .iter()
-            .find(|share| share.node.0 == index)
+        self.job.allocation.as_ref()?.shares.iter().find(|share| share.node.0 == index)
     }
 
     /// What the step has here, and at which position among its nodes.
@@ -175,17 +164,12 @@ pub(crate) fn prepare(
     caller: Caller,
     context: &Context,
 ) -> Result<Prepared, LaunchError> {
-    let position = launch
-        .node_position(&site.node_name)
-        .ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
+    let position =
+        launch.node_position(&site.node_name).ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
     let nodes: Vec<NodeFacts<'_>> = launch
         .nodes
         .iter()
-        .map(|node| NodeFacts {
-            index: NodeIndex(node.index),
-            name: &node.name,
-            address: &node.address,
-        })
+        .map(|node| NodeFacts { index: NodeIndex(node.index), name: &node.name, address: &node.address })
         .collect();
     let facts = LaunchFacts {
         job: &launch.job,
@@ -203,11 +187,7 @@ pub(crate) fn prepare(
 
 /// CPUs to bind to.
 fn affinity(site: &Site, cpus: &muster_model::resources::IndexSet) -> Vec<u32> {
-    if site.cpu_binding {
-        cpus.iter().collect()
-    } else {
-        Vec::new()
-    }
+    if site.cpu_binding { cpus.iter().collect() } else { Vec::new() }
 }
 
 /// Memory limit in bytes; `None` for what holds none.

@@ -14,24 +14,14 @@ pub(super) fn prepare(
     site: &Site,
     caller: Caller,
 ) -> Result<Prepared, LaunchError> {
-    let how = step
-        .launch
-        .as_deref()
-        .ok_or(LaunchError::Senseless("nothing says how to execute it"))?;
-    let (_, here) = launch
-        .step_node(&site.node_name)
-        .ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
+    let how = step.launch.as_deref().ok_or(LaunchError::Senseless("nothing says how to execute it"))?;
+    let (_, here) =
+        launch.step_node(&site.node_name).ok_or(LaunchError::Senseless("this node is not one of its nodes"))?;
     if here.ranks.is_empty() {
         return Err(LaunchError::Senseless("it has no task on this node"));
     }
-    let share = launch
-        .share(&site.node_name)
-        .ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
-    let mut tasks: Vec<TaskLaunch> = here
-        .ranks
-        .iter()
-        .map(|rank| task(facts, step, how, *rank))
-        .collect();
+    let share = launch.share(&site.node_name).ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
+    let mut tasks: Vec<TaskLaunch> = here.ranks.iter().map(|rank| task(facts, step, how, *rank)).collect();
     let common = take_common_streams(&mut tasks);
     let unit = LaunchUnit {
         key: launch.key(),
@@ -46,31 +36,19 @@ pub(super) fn prepare(
         streams: common,
         tasks,
         affinity: affinity(site, &here.cpus),
-        memory_limit: memory_limit(if here.memory.0 > 0 {
-            here.memory
-        } else {
-            share.memory
-        }),
+        memory_limit: memory_limit(if here.memory.0 > 0 { here.memory } else { share.memory }),
         client: client(how, site),
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
         message_name: String::new(),
     };
-    Ok(Prepared {
-        unit,
-        environment: None,
-        record: None,
-    })
+    Ok(Prepared { unit, environment: None, record: None })
 }
 
 fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> TaskLaunch {
     TaskLaunch {
         rank,
         variables: environment::of_task(facts, step, rank),
-        command: how
-            .programs
-            .iter()
-            .find(|(of, _)| *of == rank)
-            .map(|(_, command)| command.clone()),
+        command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
         streams: task_paths(facts, step, rank).map(streams),
         affinity: None,
     }

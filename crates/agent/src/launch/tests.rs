@@ -34,17 +34,11 @@ fn launch(nodes: u32) -> Launch {
         tasks: 2,
     };
     let shares = (0..nodes).map(share).collect();
-    let address = |index: u32| NodeAddress {
-        index,
-        name: format!("n{}", index + 1),
-        address: format!("10.0.0.{index}"),
-    };
+    let address =
+        |index: u32| NodeAddress { index, name: format!("n{}", index + 1), address: format!("10.0.0.{index}") };
     Launch {
         sequence: 1,
-        job: Job {
-            allocation: Some(Arc::new(Allocation { shares })),
-            ..job
-        },
+        job: Job { allocation: Some(Arc::new(Allocation { shares })), ..job },
         step: None,
         nodes: (0..nodes).map(address).collect(),
         cluster_name: "test".into(),
@@ -83,21 +77,10 @@ fn prepare_on(node_name: &str, launch: &Launch, environment: &[&str]) -> Result<
         slurm_conf: Some("/etc/slurm/slurm.conf".into()),
     };
     let environment = environment.iter().map(|line| (*line).to_owned()).collect();
-    let document = encode(&ExecutionContext {
-        environment,
-        umask: 0o77,
-        limits: vec![(7, 512)],
-    });
+    let document = encode(&ExecutionContext { environment, umask: 0o77, limits: vec![(7, 512)] });
     let context = Contexts::default().read(&BlobId("c".into()), &document).unwrap();
-    let login = context.wants_login.then(|| Login {
-        home: "/home/alice".into(),
-        shell: "/bin/zsh".into(),
-    });
-    let user = UnitUser {
-        uid: 1000,
-        gid: 100,
-        groups: Vec::new(),
-    };
+    let login = context.wants_login.then(|| Login { home: "/home/alice".into(), shell: "/bin/zsh".into() });
+    let user = UnitUser { uid: 1000, gid: 100, groups: Vec::new() };
     super::prepare(launch, &site, Caller { user, login }, &context)
 }
 
@@ -107,27 +90,15 @@ fn prepare(launch: &Launch, environment: &[&str]) -> Prepared {
 
 /// The value that counts: the last.
 fn value<'a>(variables: &'a [String], name: &str) -> Option<&'a str> {
-    variables
-        .iter()
-        .rev()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    variables.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[test]
 fn a_script_gets_what_its_submit_said() {
     let Prepared { unit, record, .. } = prepare(&launch(1), &["A=1"]);
-    assert_eq!(
-        (unit.umask, unit.limits.as_slice(), unit.work_dir.as_str()),
-        (0o77, &[(7, 512)][..], "/home/alice")
-    );
-    assert_eq!(
-        (unit.affinity.as_slice(), unit.memory_limit),
-        (&[0, 1][..], Some(64 << 20))
-    );
-    assert_eq!(
-        unit.streams.output,
-        Output::File("/home/alice/slurm-12.out".into())
-    );
+    assert_eq!((unit.umask, unit.limits.as_slice(), unit.work_dir.as_str()), (0o77, &[(7, 512)][..], "/home/alice"));
+    assert_eq!((unit.affinity.as_slice(), unit.memory_limit), (&[0, 1][..], Some(64 << 20)));
+    assert_eq!(unit.streams.output, Output::File("/home/alice/slurm-12.out".into()));
     assert_eq!((&unit.streams.input, &unit.streams.error), (&Input::Null, &None));
     assert_eq!(record.unwrap().output.to_str(), Some("/home/alice/slurm-12.out"));
     let value = |name| value(&unit.variables, name);
@@ -139,21 +110,12 @@ fn a_script_gets_what_its_submit_said() {
 
 #[test]
 fn captured_names_are_kept_removed_or_filled_up() {
-    let unit = prepare(
-        &launch(1),
-        &["SLURM_SUBMIT_HOST=mine", "SLURM_GET_USER_ENV=1", "SHELL=/bin/sh"],
-    )
-    .unit;
+    let unit = prepare(&launch(1), &["SLURM_SUBMIT_HOST=mine", "SLURM_GET_USER_ENV=1", "SHELL=/bin/sh"]).unit;
     assert_eq!(value(&unit.variables, "SLURM_SUBMIT_HOST"), None, "there already");
-    assert_eq!(
-        (value(&unit.variables, "HOME"), value(&unit.variables, "SHELL")),
-        (Some("/home/alice"), None)
-    );
+    assert_eq!((value(&unit.variables, "HOME"), value(&unit.variables, "SHELL")), (Some("/home/alice"), None));
 
     let clean = prepare(&launch(1), &["A=1"]).environment.unwrap();
-    let outer = prepare(&launch(1), &["A=1", "SLURM_CPUS_PER_TASK=4"])
-        .environment
-        .unwrap();
+    let outer = prepare(&launch(1), &["A=1", "SLURM_CPUS_PER_TASK=4"]).environment.unwrap();
     assert!(outer.1.contains(&"SLURM_CPUS_PER_TASK"), "of an outer job");
     assert_ne!(clean.0, outer.0, "the supervisor keeps them apart");
 }
@@ -162,19 +124,10 @@ fn captured_names_are_kept_removed_or_filled_up() {
 fn arrays_have_a_file_for_each_task() {
     let mut launch = with_spec(launch(1), |spec| {
         let tasks = muster_model::array::TaskSet::from_indices([3]);
-        spec.array = Some(ArraySpec {
-            tasks,
-            throttle: None,
-        });
+        spec.array = Some(ArraySpec { tasks, throttle: None });
     });
-    launch.job.array = Some(ArrayRole::Task {
-        array_job_id: JobId(10),
-        task_index: 3,
-    });
-    assert_eq!(
-        prepare(&launch, &[]).unit.streams.output,
-        Output::File("/home/alice/slurm-10_3.out".into())
-    );
+    launch.job.array = Some(ArrayRole::Task { array_job_id: JobId(10), task_index: 3 });
+    assert_eq!(prepare(&launch, &[]).unit.streams.output, Output::File("/home/alice/slurm-10_3.out".into()));
 }
 
 #[test]
@@ -196,9 +149,7 @@ fn tasks_share_streams_where_they_are_alike() {
     assert_eq!(value(&unit.variables, "CUDA_VISIBLE_DEVICES"), None);
     assert_eq!(unit.client.unwrap().address, "10.0.0.9:77");
 
-    let unit = prepare_on("n2", &with_step(launch(2), "%j.%t"), &[])
-        .unwrap()
-        .unit;
+    let unit = prepare_on("n2", &with_step(launch(2), "%j.%t"), &[]).unwrap().unit;
     let of = |at: usize| unit.tasks[at].streams.clone().unwrap();
     assert_eq!(of(0).output, Output::File("/w/12.2".into()));
     assert_eq!((of(0).input, of(1).input), (Input::Client, Input::Null));

@@ -7,16 +7,11 @@ use crate::node::Node;
 async fn a_script_is_fetched_run_and_reported() {
     let (node, mut session) = Node::start().await;
     assert_eq!(session.hello.node_name, "n1");
-    assert_eq!(
-        (session.hello.launch_sequence_seen, session.hello.units.len()),
-        (0, 0)
-    );
+    assert_eq!((session.hello.launch_sequence_seen, session.hello.units.len()), (0, 0));
     assert!(!session.hello.hardware_json.is_empty());
 
     let body = script("echo $GREETING $SLURM_JOB_ID $1; umask; exit 7");
-    let job = with_spec(batch(&node, 5, &body), |spec| {
-        spec.arguments = vec!["an argument".into()]
-    });
+    let job = with_spec(batch(&node, 5, &body), |spec| spec.arguments = vec!["an argument".into()]);
     session.launch(launch(1, &job)).await;
     let mut wanted = vec![session.blob_needed().await, session.blob_needed().await];
     wanted.sort();
@@ -28,10 +23,7 @@ async fn a_script_is_fetched_run_and_reported() {
 
     assert_eq!(session.started().await.pids.len(), 1);
     let end = session.ended().await;
-    assert_eq!(
-        (end.tasks[0].code, end.tasks[0].signal, end.failure.as_str()),
-        (7, 0, "")
-    );
+    assert_eq!((end.tasks[0].code, end.tasks[0].signal, end.failure.as_str()), (7, 0, ""));
     assert!(end.job_is_clean && end.end_time_ms > 0);
     assert_eq!(node.read("slurm-5.out"), "hi 5 an argument\n0027\n");
     session.acknowledge(&end).await;
@@ -66,15 +58,10 @@ async fn a_file_that_cannot_be_opened_is_the_jobs_fault() {
     let body = script("touch ran");
     session.blob(&id_of(&body), &body).await;
     session.blob(&id_of(&context()), &context()).await;
-    let job = with_spec(batch(&node, 8, &body), |spec| {
-        spec.output = Some("missing/x".into())
-    });
+    let job = with_spec(batch(&node, 8, &body), |spec| spec.output = Some("missing/x".into()));
     session.launch(launch(1, &job)).await;
     let end = session.ended().await;
-    assert!(
-        !end.failure.is_empty() && !end.node_at_fault && end.job_is_clean,
-        "{end:?}"
-    );
+    assert!(!end.failure.is_empty() && !end.node_at_fault && end.job_is_clean, "{end:?}");
     assert!(!node.path("ran").exists());
 }
 
@@ -96,16 +83,11 @@ async fn orders_that_make_no_sense_are_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_a_run_know_their_place_and_log_to_the_spool() {
     let (node, mut session) = Node::start().await;
-    let body =
-        script("echo $DSTACK_RUN_NAME $DSTACK_NODE_RANK of $DSTACK_NODES_NUM at $DSTACK_MASTER_NODE_IP");
+    let body = script("echo $DSTACK_RUN_NAME $DSTACK_NODE_RANK of $DSTACK_NODES_NUM at $DSTACK_MASTER_NODE_IP");
     session.blob(&id_of(&body), &body).await;
     session.blob(&id_of(&context()), &context()).await;
     session.launch(launch(1, &of_run(batch(&node, 11, &body)))).await;
     let end = session.ended().await;
     assert!(end.job_is_clean);
-    assert_eq!(
-        node.read("spool/logs/11.0.log"),
-        "mine 0 of 1 at 10.0.0.1\n",
-        "the user's own setting wins"
-    );
+    assert_eq!(node.read("spool/logs/11.0.log"), "mine 0 of 1 at 10.0.0.1\n", "the user's own setting wins");
 }

@@ -42,29 +42,17 @@ struct Service {
 impl AgentLink for Service {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<ToAgent, Status>> + Send>>;
 
-    async fn link(
-        &self,
-        request: Request<Streaming<FromAgent>>,
-    ) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::LinkStream>, Status> {
         let mut inbound = request.into_inner();
-        let Some(from_agent::Message::Hello(hello)) =
-            inbound.message().await?.and_then(|first| first.message)
-        else {
+        let Some(from_agent::Message::Hello(hello)) = inbound.message().await?.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("no hello"));
         };
         if hello.token != TOKEN {
             return Err(Status::permission_denied("wrong token"));
         }
         let (outbound, queue) = mpsc::channel(1024);
-        let session = Session {
-            hello,
-            inbound,
-            outbound,
-        };
-        self.sessions
-            .send(session)
-            .await
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        let session = Session { hello, inbound, outbound };
+        self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(queue))))
     }
 }
@@ -76,25 +64,14 @@ impl Controller {
         let (sender, sessions) = mpsc::channel(8);
         let service = AgentLinkServer::new(Service { sessions: sender });
         let incoming = TcpListenerStream::new(listener);
-        tokio::spawn(
-            tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(incoming),
-        );
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
         Controller { address, sessions }
     }
 
     /// The next connection, welcomed.
     pub async fn session(&mut self) -> Session {
-        let session = timeout(PATIENCE, self.sessions.recv())
-            .await
-            .expect("no agent came")
-            .unwrap();
-        let welcome = wire::Welcome {
-            heartbeat_ms: 100,
-            cluster_name: "test".into(),
-            ..Default::default()
-        };
+        let session = timeout(PATIENCE, self.sessions.recv()).await.expect("no agent came").unwrap();
+        let welcome = wire::Welcome { heartbeat_ms: 100, cluster_name: "test".into(), ..Default::default() };
         session.send(to_agent::Message::Welcome(welcome)).await;
         session
     }
@@ -102,20 +79,11 @@ impl Controller {
 
 impl Session {
     pub async fn send(&self, message: to_agent::Message) {
-        self.outbound
-            .send(Ok(ToAgent {
-                message: Some(message),
-            }))
-            .await
-            .expect("the agent is gone");
+        self.outbound.send(Ok(ToAgent { message: Some(message) })).await.expect("the agent is gone");
     }
 
     /// The next message that `wanted` takes; others are passed over.
-    pub async fn expect<T>(
-        &mut self,
-        what: &str,
-        mut wanted: impl FnMut(from_agent::Message) -> Option<T>,
-    ) -> T {
+    pub async fn expect<T>(&mut self, what: &str, mut wanted: impl FnMut(from_agent::Message) -> Option<T>) -> T {
         let find = async {
             while let Some(message) = self.inbound.next().await {
                 let message = message.unwrap_or_else(|status| panic!("waiting for {what}: {status}"));
@@ -125,9 +93,7 @@ impl Session {
             }
             panic!("the connection ended while waiting for {what}");
         };
-        timeout(PATIENCE, find)
-            .await
-            .unwrap_or_else(|_| panic!("{what} did not come"))
+        timeout(PATIENCE, find).await.unwrap_or_else(|_| panic!("{what} did not come"))
     }
 
     /// The next end of a unit.
@@ -193,28 +159,18 @@ impl Session {
     }
 
     pub async fn blob(&self, id: &BlobId, content: &[u8]) {
-        let blob = wire::Blob {
-            id: id.0.to_string(),
-            content: content.to_vec().into(),
-        };
+        let blob = wire::Blob { id: id.0.to_string(), content: content.to_vec().into() };
         self.send(to_agent::Message::Blob(blob)).await;
     }
 
     pub async fn acknowledge(&self, end: &wire::UnitEnded) {
-        self.send(to_agent::Message::Acknowledge(end.key.clone().unwrap()))
-            .await;
+        self.send(to_agent::Message::Acknowledge(end.key.clone().unwrap())).await;
     }
 
     pub async fn clean(&self, job_id: JobId, restart: RestartCount, step: Option<StepId>, message: &str) {
         let step = step.map(|step| step.to_string()).unwrap_or_default();
         let (job_id, restart, message) = (job_id.0, restart.0, message.to_owned());
-        let clean = wire::CleanJob {
-            job_id,
-            restart,
-            step,
-            kill_wait_ms: 5000,
-            message,
-        };
+        let clean = wire::CleanJob { job_id, restart, step, kill_wait_ms: 5000, message };
         self.send(to_agent::Message::CleanJob(clean)).await;
     }
 }

@@ -24,13 +24,7 @@ async fn a_job_is_ended_with_a_word_and_called_clean() {
     session.clean(job.id, job.restart, None, line).await;
     let end = session.ended().await;
     assert_eq!((end.tasks[0].code, end.job_is_clean), (3, true));
-    assert_eq!(
-        session.cleaned().await,
-        wire::JobCleaned {
-            job_id: 5,
-            restart: 0
-        }
-    );
+    assert_eq!(session.cleaned().await, wire::JobCleaned { job_id: 5, restart: 0 });
     // Between the two the shell may say that its child was terminated.
     let text = node.read("slurm-5.out");
     assert!(
@@ -70,9 +64,7 @@ async fn a_job_that_waits_for_its_script_can_be_ended() {
     assert_eq!((end.tasks[0].signal, end.job_is_clean), (15, true));
     session.cleaned().await;
     give(&session, &body).await;
-    session
-        .launch(launch(2, &batch(&node, 6, &script("exit 1"))))
-        .await;
+    session.launch(launch(2, &batch(&node, 6, &script("exit 1")))).await;
     give(&session, &script("exit 1")).await;
     assert_eq!(session.ended().await.key.unwrap().job_id, 6);
     assert!(!node.path("ran").exists());
@@ -87,13 +79,7 @@ async fn signals_reach_the_shell_of_the_script() {
     node.wait_for("ready").await;
     let signal = |scope: signal_unit::Scope| {
         let scope = scope.into();
-        to_agent::Message::Signal(wire::SignalUnit {
-            job_id: 5,
-            restart: 0,
-            step: String::new(),
-            signal: 10,
-            scope,
-        })
+        to_agent::Message::Signal(wire::SignalUnit { job_id: 5, restart: 0, step: String::new(), signal: 10, scope })
     };
     // For steps only: the script does not notice.
     session.send(signal(signal_unit::Scope::Steps)).await;
@@ -110,26 +96,15 @@ async fn a_paused_job_stands_still_and_goes_on() {
     session.launch(launch(1, &batch(&node, 5, &body))).await;
     let pid = session.started().await.pids[0];
     node.wait_for("ready").await;
-    let pause = |resume| {
-        to_agent::Message::Pause(wire::Pause {
-            job_id: 5,
-            restart: 0,
-            resume,
-        })
-    };
+    let pause = |resume| to_agent::Message::Pause(wire::Pause { job_id: 5, restart: 0, resume });
     session.send(pause(false)).await;
     let stopped = async {
         // `T` follows the name in parentheses.
-        while !std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .unwrap()
-            .contains(") T ")
-        {
+        while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(crate::controller::PATIENCE, stopped)
-        .await
-        .expect("it is stopped");
+    tokio::time::timeout(crate::controller::PATIENCE, stopped).await.expect("it is stopped");
     std::fs::write(node.path("go"), "").unwrap();
     session.send(pause(true)).await;
     assert_eq!(session.ended().await.tasks[0].code, 0);
@@ -142,21 +117,11 @@ async fn a_step_is_ended_alone_and_an_unknown_one_is_answered() {
     let long = step(&job, 0, 2, &["sleep", "600"], "step.out");
     session.launch(launch_step(1, &job, &long)).await;
     assert_eq!(session.started().await.pids.len(), 2);
-    session
-        .clean(job.id, job.restart, Some(StepId::Number(0)), "")
-        .await;
+    session.clean(job.id, job.restart, Some(StepId::Number(0)), "").await;
     let end = session.ended().await;
-    assert_eq!(
-        end.tasks
-            .iter()
-            .map(|task| (task.rank, task.signal))
-            .collect::<Vec<_>>(),
-        [(0, 15), (1, 15)]
-    );
+    assert_eq!(end.tasks.iter().map(|task| (task.rank, task.signal)).collect::<Vec<_>>(), [(0, 15), (1, 15)]);
     assert!(!end.job_is_clean, "another step may follow");
-    session
-        .clean(job.id, job.restart, Some(StepId::Number(4)), "")
-        .await;
+    session.clean(job.id, job.restart, Some(StepId::Number(4)), "").await;
     let end = session.ended().await;
     assert_eq!(end.key.as_ref().unwrap().step, "4");
     assert!(!end.failure.is_empty());

@@ -23,26 +23,14 @@ pub fn script(body: &str) -> Vec<u8> {
 
 /// The execution context of all jobs.
 pub fn context() -> Vec<u8> {
-    let environment = [
-        "PATH=/usr/local/bin:/usr/bin:/bin",
-        "HOME=/",
-        "GREETING=hi",
-        "DSTACK_RUN_NAME=mine",
-    ];
+    let environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/", "GREETING=hi", "DSTACK_RUN_NAME=mine"];
     let environment = environment.map(str::to_owned).to_vec();
-    encode(&ExecutionContext {
-        environment,
-        umask: 0o027,
-        limits: Vec::new(),
-    })
+    encode(&ExecutionContext { environment, umask: 0o027, limits: Vec::new() })
 }
 
 /// A running batch job in the node's directory.
 pub fn batch(node: &Node, id: u32, script: &[u8]) -> Job {
-    let own = (
-        nix::unistd::Uid::effective().as_raw(),
-        nix::unistd::Gid::effective().as_raw(),
-    );
+    let own = (nix::unistd::Uid::effective().as_raw(), nix::unistd::Gid::effective().as_raw());
     let spec = serde_json::json!({
         "identity": {"uid": own.0, "gid": own.1, "user": "alice", "group": "users"},
         "name": "work", "kind": "batch", "request": {"nodes_min": 1, "tasks": 1, "cpus_per_task": 1},
@@ -55,29 +43,17 @@ pub fn batch(node: &Node, id: u32, script: &[u8]) -> Job {
         "priority": 1, "time_limit": "unlimited", "submit_time": 1000, "start_time": 2000,
         "node_list": NAME, "batch_host": NAME,
     });
-    let share = NodeShare {
-        node: NodeIndex(0),
-        cpus: IndexSet::first_n(1),
-        memory: Megabytes(0),
-        gres: Vec::new(),
-        tasks: 1,
-    };
+    let share =
+        NodeShare { node: NodeIndex(0), cpus: IndexSet::first_n(1), memory: Megabytes(0), gres: Vec::new(), tasks: 1 };
     let allocation = Some(Arc::new(Allocation { shares: vec![share] }));
-    Job {
-        spec,
-        allocation,
-        ..serde_json::from_value(job).unwrap()
-    }
+    Job { spec, allocation, ..serde_json::from_value(job).unwrap() }
 }
 
 /// `job` with another specification.
 pub fn with_spec(job: Job, change: impl FnOnce(&mut JobSpec)) -> Job {
     let mut spec = (*job.spec).clone();
     change(&mut spec);
-    Job {
-        spec: Arc::new(spec),
-        ..job
-    }
+    Job { spec: Arc::new(spec), ..job }
 }
 
 /// `job` as the task of a run.
@@ -91,10 +67,7 @@ pub fn of_run(job: Job) -> Job {
 
 /// `job` in its start number `restart`.
 pub fn restarted(job: Job, restart: u32) -> Job {
-    Job {
-        restart: RestartCount(restart),
-        ..job
-    }
+    Job { restart: RestartCount(restart), ..job }
 }
 
 /// The order to start the main unit of `job`.
@@ -102,11 +75,7 @@ pub fn launch(sequence: u64, job: &Job) -> Launch {
     Launch {
         launch_sequence: sequence,
         job_json: encode(job).into(),
-        nodes: vec![NodeAddress {
-            index: 0,
-            name: NAME.into(),
-            address: "10.0.0.1".into(),
-        }],
+        nodes: vec![NodeAddress { index: 0, name: NAME.into(), address: "10.0.0.1".into() }],
         cluster_name: "test".into(),
         controller_host: "head".into(),
         kill_wait_ms: 5000,
@@ -127,16 +96,10 @@ pub fn step(job: &Job, number: u32, tasks: u32, command: &[&str], output: &str) 
         "tasks": tasks, "node_list": NAME, "start_time": 3000,
         "layout": [{"node": 0, "ranks": ranks, "cpus": [1]}],
     });
-    Step {
-        launch: Some(Arc::new(how)),
-        ..serde_json::from_value(step).unwrap()
-    }
+    Step { launch: Some(Arc::new(how)), ..serde_json::from_value(step).unwrap() }
 }
 
 /// The order to start a step.
 pub fn launch_step(sequence: u64, job: &Job, step: &Step) -> Launch {
-    Launch {
-        step_json: encode(step).into(),
-        ..launch(sequence, job)
-    }
+    Launch { step_json: encode(step).into(), ..launch(sequence, job) }
 }

@@ -37,11 +37,7 @@ impl Node {
     pub async fn new() -> Node {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), format!("{TOKEN}\n")).unwrap();
-        Node {
-            dir,
-            controller: Controller::start().await,
-            agent: None,
-        }
+        Node { dir, controller: Controller::start().await, agent: None }
     }
 
     /// Starts an agent in this process.
@@ -73,20 +69,9 @@ impl Node {
     pub fn spawn_agent(&self) -> Child {
         let path = |name: &str| self.path(name).into_os_string();
         Command::new(PROGRAM)
-            .args([
-                "--node-name",
-                NAME,
-                "--cgroup=off",
-                "--no-cpu-binding",
-                "--controller",
-            ])
+            .args(["--node-name", NAME, "--cgroup=off", "--no-cpu-binding", "--controller"])
             .arg(self.controller.address.to_string())
-            .args([
-                "--token-file".into(),
-                path("token"),
-                "--spool-dir".into(),
-                path("spool"),
-            ])
+            .args(["--token-file".into(), path("token"), "--spool-dir".into(), path("spool")])
             .spawn()
             .unwrap()
     }
@@ -95,17 +80,9 @@ impl Node {
     pub fn kill_supervisor_of(&self, pid: u32) {
         let read = |pid: &str, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
         let status = read(&pid.to_string(), "status");
-        let parent = status
-            .lines()
-            .find_map(|line| line.strip_prefix("PPid:"))
-            .unwrap()
-            .trim()
-            .to_owned();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
         // Never anything else, whatever became of the process.
-        assert!(
-            read(&parent, "cmdline").starts_with(PROGRAM),
-            "{pid} does not belong to a supervisor"
-        );
+        assert!(read(&parent, "cmdline").starts_with(PROGRAM), "{pid} does not belong to a supervisor");
         let parent = nix::unistd::Pid::from_raw(parent.parse().unwrap());
         nix::sys::signal::kill(parent, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
@@ -148,9 +125,7 @@ impl Drop for Node {
 fn options(dir: &Path, controller: &str) -> AgentOptions {
     let mut options = AgentOptions::new(NAME, controller, dir.join("token"), dir.join("spool")).unwrap();
     options.supervisor = vec![PROGRAM.into(), "supervisor".into()];
-    options.supervisor_options = Options {
-        cgroup: CgroupUse::Off,
-    };
+    options.supervisor_options = Options { cgroup: CgroupUse::Off };
     options.cpu_binding = false;
     options
 }

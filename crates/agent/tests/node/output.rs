@@ -7,11 +7,7 @@ use crate::jobs::*;
 use crate::node::Node;
 
 async fn ask(session: &Session, request_id: u64, job_id: u32, change: impl FnOnce(&mut wire::OutputWanted)) {
-    let mut wanted = wire::OutputWanted {
-        request_id,
-        job_id,
-        ..Default::default()
-    };
+    let mut wanted = wire::OutputWanted { request_id, job_id, ..Default::default() };
     change(&mut wanted);
     session.send(to_agent::Message::OutputWanted(wanted)).await;
 }
@@ -19,8 +15,7 @@ async fn ask(session: &Session, request_id: u64, job_id: u32, change: impl FnOnc
 #[tokio::test(flavor = "multi_thread")]
 async fn output_is_followed_to_its_end_and_read_again_later() {
     let (mut node, mut session) = Node::start().await;
-    let body =
-        script("echo one; touch ready; while [ ! -e go ]; do sleep 0.05; done; echo two; echo bad >&2");
+    let body = script("echo one; touch ready; while [ ! -e go ]; do sleep 0.05; done; echo two; echo bad >&2");
     session.blob(&id_of(&body), &body).await;
     session.blob(&id_of(&context()), &context()).await;
     // Asked before the job is there.

@@ -4,10 +4,7 @@ use crate::jobs::*;
 use crate::node::Node;
 
 fn names(units: &[muster_proto::UnitKey]) -> Vec<String> {
-    units
-        .iter()
-        .map(|key| format!("{}.{}.{}", key.job_id, key.restart, key.step))
-        .collect()
+    units.iter().map(|key| format!("{}.{}.{}", key.job_id, key.restart, key.step)).collect()
 }
 
 const WAITS: &str = "touch ready-$SLURM_JOB_ID; while [ ! -e go ]; do sleep 0.05; done; exit 9";
@@ -68,14 +65,7 @@ async fn a_killed_agent_loses_no_end() {
     let end = session.ended().await;
     session.acknowledge(&end).await;
     // The acknowledgement has arrived when a later order has been carried out.
-    session
-        .clean(
-            muster_model::ids::JobId(99),
-            muster_model::ids::RestartCount(0),
-            None,
-            "",
-        )
-        .await;
+    session.clean(muster_model::ids::JobId(99), muster_model::ids::RestartCount(0), None, "").await;
     session.cleaned().await;
     node.stop_agent().await;
     assert!(node.start_agent().await.hello.units.is_empty());
@@ -91,11 +81,7 @@ async fn a_broken_connection_is_made_again_and_all_is_told_again() {
     drop(session);
 
     let mut session = node.controller.session().await;
-    assert_eq!(
-        names(&session.hello.units),
-        ["5.0.batch"],
-        "it waits for its script"
-    );
+    assert_eq!(names(&session.hello.units), ["5.0.batch"], "it waits for its script");
     let mut wanted = vec![session.blob_needed().await, session.blob_needed().await];
     wanted.sort();
     wanted.dedup();
@@ -119,10 +105,7 @@ async fn a_killed_supervisor_is_replaced_and_its_units_are_not_named_any_more() 
     node.kill_supervisor_of(pid);
     let mut session = node.controller.session().await;
     assert!(session.hello.units.is_empty());
-    assert_eq!(
-        session.hello.launch_sequence_seen, 1,
-        "so that the controller knows that it was here"
-    );
+    assert_eq!(session.hello.launch_sequence_seen, 1, "so that the controller knows that it was here");
     let body = script("exit 3");
     session.blob(&id_of(&body), &body).await;
     session.launch(launch(2, &batch(&node, 6, &body))).await;
@@ -139,11 +122,8 @@ async fn a_second_agent_waits_for_the_spool_and_a_wrong_token_is_tried_again() {
     node.wait_for("spool/agent.lock").await;
     std::fs::rename(node.path("token.new"), node.path("token")).unwrap();
     let session = node.controller.session().await;
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(agent.id().cast_signed()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(agent.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
     assert!(agent.wait().unwrap().success(), "TERM ends it in good order");
     drop(session);
     node.start_agent().await;

@@ -13,10 +13,7 @@ async fn each_task_has_its_rank_and_its_file() {
     let step = step(&job, 0, 3, &["sh", "-c", print], "%j.%s.%t");
     session.launch(launch_step(1, &job, &step)).await;
     let end = session.ended().await;
-    assert_eq!(
-        end.tasks.iter().map(|task| task.code).collect::<Vec<_>>(),
-        [0, 1, 2]
-    );
+    assert_eq!(end.tasks.iter().map(|task| task.code).collect::<Vec<_>>(), [0, 1, 2]);
     for rank in 0..3 {
         assert_eq!(node.read(&format!("5.0.{rank}")), format!("{rank} 5\n"));
     }

@@ -20,18 +20,13 @@ async fn measure() {
     let body = b"#!/bin/true\n".to_vec();
     session.blob(&id_of(&body), &body).await;
     session.blob(&id_of(&context()), &context()).await;
-    let job = with_spec(batch(&node, 1, &body), |spec| {
-        spec.output = Some("/dev/null".into())
-    });
+    let job = with_spec(batch(&node, 1, &body), |spec| spec.output = Some("/dev/null".into()));
     let begin = Instant::now();
     let mut launched = 0;
     for ended in 0..UNITS {
         while launched < UNITS && launched < ended + WINDOW {
             launched += 1;
-            let job = muster_model::job::Job {
-                id: muster_model::ids::JobId(launched),
-                ..job.clone()
-            };
+            let job = muster_model::job::Job { id: muster_model::ids::JobId(launched), ..job.clone() };
             session.launch(launch(launched.into(), &job)).await;
         }
         let end = session

@@ -11,9 +11,25 @@ use super::layout::Layout;
 
 /// Keys that are replaced when somebody else's slurm.conf is made local: addresses, paths and users of another site.
 const LOCAL_KEYS: &[&str] = &[
-    "SlurmctldHost", "ControlMachine", "ControlAddr", "BackupController", "BackupAddr", "SlurmctldAddr", "SlurmctldPort",
-    "SlurmdPort", "SlurmctldPidFile", "SlurmdPidFile", "SlurmctldLogFile", "SlurmdLogFile", "SlurmSchedLogFile",
-    "StateSaveLocation", "SlurmdSpoolDir", "SlurmUser", "SlurmdUser", "ReturnToService", "SlurmdParameters",
+    "SlurmctldHost",
+    "ControlMachine",
+    "ControlAddr",
+    "BackupController",
+    "BackupAddr",
+    "SlurmctldAddr",
+    "SlurmctldPort",
+    "SlurmdPort",
+    "SlurmctldPidFile",
+    "SlurmdPidFile",
+    "SlurmctldLogFile",
+    "SlurmdLogFile",
+    "SlurmSchedLogFile",
+    "StateSaveLocation",
+    "SlurmdSpoolDir",
+    "SlurmUser",
+    "SlurmdUser",
+    "ReturnToService",
+    "SlurmdParameters",
 ];
 
 /// Writes the slurm.conf of a new cluster.
@@ -40,7 +56,10 @@ pub(super) fn write(layout: &Layout, up: &Up) -> anyhow::Result<()> {
 
 /// Addresses and paths of this directory.
 fn local_part(layout: &Layout) -> anyhow::Result<String> {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned());
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned());
     let host = host.split('.').next().unwrap_or("localhost");
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
     let user = user.map_or_else(|| nix::unistd::Uid::effective().to_string(), |user| user.name);
@@ -115,7 +134,9 @@ fn made_local(conf: &Path) -> anyhow::Result<String> {
 
 /// Files that a slurm.conf refers to by lying beside it.
 fn copy_companions(conf: &Path, layout: &Layout) -> anyhow::Result<()> {
-    let Some(directory) = conf.parent() else { return Ok(()) };
+    let Some(directory) = conf.parent() else {
+        return Ok(());
+    };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let own = conf.file_name();
     for entry in std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {

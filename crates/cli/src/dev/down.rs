@@ -35,7 +35,9 @@ pub(crate) fn take_down(layout: &Layout) -> usize {
 }
 
 fn stop(pid_file: &Path) -> usize {
-    let Some(pid) = process::alive(pid_file) else { return 0 };
+    let Some(pid) = process::alive(pid_file) else {
+        return 0;
+    };
     process::stop(pid, PATIENCE);
     drop(std::fs::remove_file(pid_file));
     1
@@ -43,7 +45,9 @@ fn stop(pid_file: &Path) -> usize {
 
 /// Asks the supervisor of a node to kill what runs under it and to end.
 fn retire_supervisor(spool: &Path) {
-    let Ok((requests, _, hello)) = muster_runtime::client::connect(spool) else { return };
+    let Ok((requests, _, hello)) = muster_runtime::client::connect(spool) else {
+        return;
+    };
     drop(requests.send(&Request::Retire { kill: true }));
     if !process::wait_until(PATIENCE, || !process::exists(hello.pid)) {
         process::stop(hello.pid, PATIENCE);

@@ -13,13 +13,15 @@ pub(crate) struct Layout {
 impl Layout {
     /// The directory, made if need be, as an absolute path.
     pub(crate) fn create(directory: &Path) -> anyhow::Result<Layout> {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         Layout::open(directory)
     }
 
     /// An existing directory, as an absolute path.
     pub(crate) fn open(directory: &Path) -> anyhow::Result<Layout> {
-        let root = directory.canonicalize().with_context(|| format!("no development cluster at {}", directory.display()))?;
+        let root =
+            directory.canonicalize().with_context(|| format!("no development cluster at {}", directory.display()))?;
         Ok(Layout { root })
     }
 

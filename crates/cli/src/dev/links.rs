@@ -45,7 +45,8 @@ pub(crate) fn make(directory: &Path) -> anyhow::Result<usize> {
     let slurm = ALL.iter().filter(|command| command.family == Family::Slurm).map(|command| command.name);
     let mut count = 0;
     for name in slurm.chain(OTHER_NAMES.iter().copied()) {
-        link(&program, &directory.join(name)).with_context(|| format!("cannot make {}", directory.join(name).display()))?;
+        link(&program, &directory.join(name))
+            .with_context(|| format!("cannot make {}", directory.join(name).display()))?;
         count += 1;
     }
     Ok(count)

@@ -15,7 +15,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Starts `command` in a session of its own with its output in `log`, and notes it in `pid_file`.
 pub(super) fn start(command: &mut Command, log: &Path, pid_file: &Path) -> anyhow::Result<u32> {
-    let output = File::options().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let output = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("cannot write {}", log.display()))?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     // SAFETY: setsid is async-signal-safe and touches nothing of this process.
     unsafe {

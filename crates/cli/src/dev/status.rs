@@ -37,7 +37,10 @@ pub(super) fn run(directory: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let controller = Controller { pid: process::alive(&layout.pid_file(CONTROLLER)), address: address(&layout) };
     let nodes = match nodes {
         Ok(nodes) => nodes.iter().map(|node| node_status(&layout, node.name(), state(node))).collect(),
-        Err(_) => cluster::node_names_on_disk(&layout).iter().map(|name| node_status(&layout, name, "unknown".to_owned())).collect(),
+        Err(_) => cluster::node_names_on_disk(&layout)
+            .iter()
+            .map(|name| node_status(&layout, name, "unknown".to_owned()))
+            .collect(),
     };
     let status = Status { controller, nodes };
     if json {

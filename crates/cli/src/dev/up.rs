@@ -58,7 +58,12 @@ fn start_controller(layout: &Layout) -> anyhow::Result<()> {
         died || block_on(cluster::nodes(layout)).is_ok()
     });
     anyhow::ensure!(!died, "the controller ended at once; the end of {} says:\n{}", log.display(), tail(&log));
-    anyhow::ensure!(answers, "the controller did not answer within {} s; see {}", CONTROLLER_PATIENCE.as_secs(), log.display());
+    anyhow::ensure!(
+        answers,
+        "the controller did not answer within {} s; see {}",
+        CONTROLLER_PATIENCE.as_secs(),
+        log.display()
+    );
     Ok(())
 }
 
@@ -88,7 +93,12 @@ fn wait_for_nodes(layout: &Layout) -> anyhow::Result<()> {
             false
         }
     });
-    anyhow::ensure!(ready, "not all nodes came up within {} s: {missing}; see {}", NODES_PATIENCE.as_secs(), layout.log("NODE").display());
+    anyhow::ensure!(
+        ready,
+        "not all nodes came up within {} s: {missing}; see {}",
+        NODES_PATIENCE.as_secs(),
+        layout.log("NODE").display()
+    );
     Ok(())
 }
 

@@ -37,10 +37,7 @@ impl Surroundings {
                 .collect(),
             current_dir: text(current)?,
             configuration_dir: text(directory)?,
-            host: nix::unistd::gethostname()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            host: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
             session: nix::unistd::getsid(None)
                 .ok()
                 .and_then(|session| u32::try_from(session.as_raw()).ok())
@@ -72,7 +69,5 @@ impl Surroundings {
 }
 
 fn text(path: PathBuf) -> anyhow::Result<String> {
-    path.into_os_string()
-        .into_string()
-        .map_err(|path| anyhow::anyhow!("{path:?} is not valid UTF-8"))
+    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{path:?} is not valid UTF-8"))
 }

@@ -51,10 +51,8 @@ async fn apply(options: Options) -> anyhow::Result<ExitCode> {
     let overrides = match options.overrides() {
         Ok(mut overrides) => {
             if !options.no_profile {
-                overrides.profile = overrides
-                    .profile
-                    .or(task.profile.clone())
-                    .or(profiles::load(options.profile().as_deref())?);
+                overrides.profile =
+                    overrides.profile.or(task.profile.clone()).or(profiles::load(options.profile().as_deref())?);
             }
             overrides
         }
@@ -84,8 +82,7 @@ fn read_task(options: &Options) -> anyhow::Result<Option<Task>> {
     let mut text = String::new();
     match options.path() {
         Some(path) => {
-            let file =
-                std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
             file.take(FILE_SIZE_MAX)
                 .read_to_string(&mut text)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -129,20 +126,14 @@ impl Cluster {
     }
 
     fn view(&self) -> ClusterView<'_> {
-        ClusterView {
-            nodes: &self.nodes,
-            partitions: &self.partitions,
-        }
+        ClusterView { nodes: &self.nodes, partitions: &self.partitions }
     }
 }
 
 /// A name that no run in memory has.
 fn free_name(present: &[Arc<Job>]) -> String {
-    let is_taken = |name: &String| {
-        present
-            .iter()
-            .any(|job| job.spec.run.as_ref().is_some_and(|run| *run.run_name == **name))
-    };
+    let is_taken =
+        |name: &String| present.iter().any(|job| job.spec.run.as_ref().is_some_and(|run| *run.run_name == **name));
     let mut seed = random();
     let mut name = generated_name(seed);
     while is_taken(&name) {
@@ -155,9 +146,7 @@ fn free_name(present: &[Arc<Job>]) -> String {
 /// A number that differs each time: the keys that the standard library draws for its hash tables.
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new()
-        .build_hasher()
-        .finish()
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 fn show_plan(
@@ -207,9 +196,7 @@ async fn confirm(options: &Options, active: Option<&Job>, submission: &Submissio
                 return Ok(false);
             }
         } else {
-            say(&format!(
-                "Active run {name} already exists. Detected changes that cannot be updated in-place."
-            ));
+            say(&format!("Active run {name} already exists. Detected changes that cannot be updated in-place."));
         }
         "Stop and override the run?".clone_into(&mut question);
     }
@@ -229,14 +216,9 @@ async fn confirm(options: &Options, active: Option<&Job>, submission: &Submissio
 
 async fn submit(client: &Client, options: &Options, submission: Submission) -> anyhow::Result<ExitCode> {
     let name = submission.spec.name.to_string();
-    let blobs = Blobs {
-        script: Some(submission.script.into_bytes()),
-        context: Some(serde_json::to_vec(&submission.context)?),
-    };
-    let job_id = match client
-        .command_with(&Command::Submit(Box::new(submission.spec)), blobs)
-        .await?
-    {
+    let blobs =
+        Blobs { script: Some(submission.script.into_bytes()), context: Some(serde_json::to_vec(&submission.context)?) };
+    let job_id = match client.command_with(&Command::Submit(Box::new(submission.spec)), blobs).await? {
         Answer::Submitted(job_id) => job_id,
         other => bail!("the controller answered a submit with {other:?}"),
     };
@@ -244,12 +226,7 @@ async fn submit(client: &Client, options: &Options, submission: Submission) -> a
         say(&format!("Run {name} submitted, detaching..."));
         return Ok(ExitCode::SUCCESS);
     }
-    let wish = Wish {
-        output: true,
-        node_rank: 0,
-        table: true,
-        ask_to_stop: !options.yes,
-    };
+    let wish = Wish { output: true, node_rank: 0, table: true, ask_to_stop: !options.yes };
     follow(client, &name, job_id, wish).await
 }
 
@@ -271,7 +248,6 @@ impl Options {
 
     /// Its name for messages.
     fn shown_file(&self) -> String {
-        self.path()
-            .map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
+        self.path().map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
     }
 }

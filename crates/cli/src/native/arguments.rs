@@ -19,14 +19,9 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
 /// Reads the arguments of the command `name`; the exit code where there is nothing to do (help) or to read.
 pub(super) fn parse<A: Parser>(name: &'static str, args: Vec<OsString>) -> Result<A, ExitCode> {
     let called = format!("{} {name}", program());
-    let command = A::command()
-        .name(name)
-        .bin_name(called.clone())
-        .version(env!("CARGO_PKG_VERSION"));
+    let command = A::command().name(name).bin_name(called.clone()).version(env!("CARGO_PKG_VERSION"));
     let matches = command.try_get_matches_from(std::iter::once(OsString::from(called)).chain(args));
-    matches
-        .and_then(|matches| A::from_arg_matches(&matches))
-        .map_err(|error| refuse(&error))
+    matches.and_then(|matches| A::from_arg_matches(&matches)).map_err(|error| refuse(&error))
 }
 
 /// Runs a command to its end; what went wrong goes to stderr.

@@ -53,11 +53,6 @@ async fn attach(arguments: Arguments) -> anyhow::Result<ExitCode> {
             "Attached to run {name}; its ports are those of its nodes. With --logs its output is shown too. Ctrl-C detaches."
         );
     }
-    let wish = Wish {
-        output: arguments.logs,
-        node_rank: arguments.job,
-        table: false,
-        ask_to_stop: false,
-    };
+    let wish = Wish { output: arguments.logs, node_rank: arguments.job, table: false, ask_to_stop: false };
     follow(&client, &name, job.id, wish).await
 }

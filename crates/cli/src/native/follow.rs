@@ -27,12 +27,7 @@ pub(super) struct Wish {
 }
 
 /// Stays with a run until it is over, or until the user leaves it.
-pub(super) async fn follow(
-    client: &Client,
-    name: &str,
-    job_id: JobId,
-    wish: Wish,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn follow(client: &Client, name: &str, job_id: JobId, wish: Wish) -> anyhow::Result<ExitCode> {
     tokio::select! {
         result = follow_to_end(client, name, job_id, wish) => {
             let job = result?;
@@ -49,21 +44,13 @@ async fn follow_to_end(client: &Client, name: &str, job_id: JobId, wish: Wish) -
     loop {
         let started = {
             let spinner = Spinner::start(format!("Launching {name}..."));
-            watch
-                .until(has_started, |job| spinner.say(waiting_message(name, job)))
-                .await?
+            watch.until(has_started, |job| spinner.say(waiting_message(name, job))).await?
         };
         if wish.table {
-            let options = TableOptions {
-                now: now(),
-                width: terminal::width(),
-                verbose: status(&started) == RunStatus::Failed,
-            };
+            let options =
+                TableOptions { now: now(), width: terminal::width(), verbose: status(&started) == RunStatus::Failed };
             put(&runs_table(&[&started], options));
-            say(&format!(
-                "\n{name} provisioning completed ({})\n",
-                status(&started)
-            ));
+            say(&format!("\n{name} provisioning completed ({})\n", status(&started)));
         }
         let ran = started.allocation.is_some();
         if wish.output
@@ -87,11 +74,7 @@ fn waiting_message(name: &str, job: &Job) -> String {
     match job.reason {
         muster_model::state::Reason::None => format!("Launching {name}... ({})", status_message(job)),
         reason => {
-            let detail = job
-                .reason_detail
-                .as_deref()
-                .map(|detail| format!(": {detail}"))
-                .unwrap_or_default();
+            let detail = job.reason_detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
             format!("Launching {name}... ({}, {reason}{detail})", status_message(job))
         }
     }
@@ -108,29 +91,17 @@ fn finished_message(job: &Job) -> String {
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    let first = characters
-        .next()
-        .map(|first| first.to_uppercase().to_string())
-        .unwrap_or_default();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     first + characters.as_str()
 }
 
 /// 0 only for a run that is done.
 fn exit_code(job: &Job) -> ExitCode {
-    if status(job) == RunStatus::Done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if status(job) == RunStatus::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The user wants to leave. A second Ctrl-C ends the run at once.
-async fn interrupted(
-    client: &Client,
-    name: &str,
-    job_id: JobId,
-    ask_to_stop: bool,
-) -> anyhow::Result<ExitCode> {
+async fn interrupted(client: &Client, name: &str, job_id: JobId, ask_to_stop: bool) -> anyhow::Result<ExitCode> {
     let reply = if ask_to_stop {
         terminal::ask(&format!("\nStop the run {name} before detaching?")).await
     } else {
@@ -146,11 +117,7 @@ async fn interrupted(
                 _ = tokio::signal::ctrl_c() => true,
             };
             drop(spinner);
-            if interrupted {
-                abort(client, job_id).await
-            } else {
-                Ok(stopped())
-            }
+            if interrupted { abort(client, job_id).await } else { Ok(stopped()) }
         }
         Reply::No | Reply::Nobody => {
             say("Detached");

@@ -44,12 +44,7 @@ async fn logs(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let project = runs::project(arguments.project);
     let job = runs::find(&client, &arguments.run_name, project.as_deref()).await?;
     if arguments.follow {
-        let wish = Wish {
-            output: true,
-            node_rank: arguments.job,
-            table: false,
-            ask_to_stop: false,
-        };
+        let wish = Wish { output: true, node_rank: arguments.job, table: false, ask_to_stop: false };
         return follow(&client, &arguments.run_name, job.id, wish).await;
     }
     if job.allocation.is_none() {

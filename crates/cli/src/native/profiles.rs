@@ -35,9 +35,6 @@ fn read(file: &Path) -> anyhow::Result<Option<ProfilesFile>> {
     };
     match ProfilesFile::from_yaml(&text) {
         Ok(profiles) => Ok(Some(profiles)),
-        Err(problems) => bail!(
-            "{}",
-            problems.render(&file.display().to_string()).trim_end().to_owned()
-        ),
+        Err(problems) => bail!("{}", problems.render(&file.display().to_string()).trim_end().to_owned()),
     }
 }

@@ -100,31 +100,19 @@ async fn watch(client: &Client, project: Option<&str>, arguments: &Arguments) ->
 async fn table(client: &Client, project: Option<&str>, arguments: &Arguments) -> anyhow::Result<String> {
     let jobs = select(client, project, arguments).await?;
     let jobs: Vec<&Job> = jobs.iter().map(|job| &**job).collect();
-    let options = TableOptions {
-        now: runs::now(),
-        width: terminal::width(),
-        verbose: arguments.verbose,
-    };
+    let options = TableOptions { now: runs::now(), width: terminal::width(), verbose: arguments.verbose };
     Ok(runs_table(&jobs, options))
 }
 
 /// The runs that are asked for, newest first.
-async fn select(
-    client: &Client,
-    project: Option<&str>,
-    arguments: &Arguments,
-) -> anyhow::Result<Vec<Arc<Job>>> {
+async fn select(client: &Client, project: Option<&str>, arguments: &Arguments) -> anyhow::Result<Vec<Arc<Job>>> {
     if arguments.all || arguments.last.is_some() {
         let mut all = runs::all(client, project).await?;
         all.truncate(arguments.last.unwrap_or(usize::MAX));
         return Ok(all);
     }
     let present = runs::present(client, project).await?;
-    let active: Vec<Arc<Job>> = present
-        .iter()
-        .filter(|job| !status(job).is_finished())
-        .cloned()
-        .collect();
+    let active: Vec<Arc<Job>> = present.iter().filter(|job| !status(job).is_finished()).cloned().collect();
     if !active.is_empty() {
         return Ok(active);
     }

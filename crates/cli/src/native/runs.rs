@@ -11,28 +11,18 @@ use muster_model::time::Timestamp;
 
 /// The present time.
 pub(crate) fn now() -> Timestamp {
-    let elapsed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The project that the user works in, if any is named: `--project`, else `DSTACK_PROJECT`.
 pub(crate) fn project(option: Option<String>) -> Option<String> {
-    option
-        .or_else(|| std::env::var("DSTACK_PROJECT").ok())
-        .filter(|project| !project.is_empty())
+    option.or_else(|| std::env::var("DSTACK_PROJECT").ok()).filter(|project| !project.is_empty())
 }
 
 /// The runs in memory, newest first: all that have not ended, and those that ended a short while ago.
 pub(crate) async fn present(client: &Client, project: Option<&str>) -> anyhow::Result<Vec<Arc<Job>>> {
-    let replies = client
-        .query(&Query::Jobs {
-            ids: None,
-            uids: None,
-            active_only: false,
-        })
-        .await?;
+    let replies = client.query(&Query::Jobs { ids: None, uids: None, active_only: false }).await?;
     let jobs = replies.into_iter().flat_map(|reply| match reply {
         Reply::Jobs(jobs) => jobs,
         _ => Vec::new(),
@@ -57,8 +47,7 @@ pub(crate) async fn all(client: &Client, project: Option<&str>) -> anyhow::Resul
 }
 
 fn belongs(job: &Job, project: Option<&str>) -> bool {
-    is_run(job)
-        && project.is_none_or(|project| job.spec.run.as_ref().is_some_and(|run| &*run.project == project))
+    is_run(job) && project.is_none_or(|project| job.spec.run.as_ref().is_some_and(|run| &*run.project == project))
 }
 
 fn sorted(mut runs: Vec<Arc<Job>>) -> Vec<Arc<Job>> {
@@ -86,12 +75,7 @@ pub(crate) async fn find(client: &Client, name: &str, project: Option<&str>) -> 
 /// The run with that identifier.
 pub(crate) async fn find_by_id(client: &Client, id: &str, project: Option<&str>) -> anyhow::Result<Arc<Job>> {
     let id = id.to_ascii_lowercase();
-    let has_id = |job: &Arc<Job>| {
-        job.spec
-            .run
-            .as_ref()
-            .is_some_and(|run| identity::run_id(job.id, run) == id)
-    };
+    let has_id = |job: &Arc<Job>| job.spec.run.as_ref().is_some_and(|run| identity::run_id(job.id, run) == id);
     if let Some(run) = present(client, project).await?.into_iter().find(has_id) {
         return Ok(run);
     }

@@ -56,16 +56,7 @@ async fn stop(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Reply::Interrupted => anyhow::bail!("cancelled"),
         }
     }
-    stop_run(
-        &client,
-        job.id,
-        if arguments.abort {
-            Force::AtOnce
-        } else {
-            Force::Gently
-        },
-    )
-    .await?;
+    stop_run(&client, job.id, if arguments.abort { Force::AtOnce } else { Force::Gently }).await?;
     say(if arguments.abort { "Aborted" } else { "Stopped" });
     Ok(ExitCode::SUCCESS)
 }

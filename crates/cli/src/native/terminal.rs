@@ -11,11 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The name by which the program was called (`muster`, or `dstack` where a link has that name), for help and hints.
 pub(crate) fn program() -> String {
     let called = std::env::args_os().next();
-    let name = called
-        .as_deref()
-        .map(Path::new)
-        .and_then(Path::file_name)
-        .and_then(|name| name.to_str());
+    let name = called.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
     match name {
         Some("dstack") => "dstack".to_owned(),
         _ => "muster".to_owned(),
@@ -27,12 +23,8 @@ pub(crate) fn width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let columns = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    columns
-        .or_else(|| comfy_table::Table::new().width().map(usize::from))
-        .filter(|columns| *columns > 0)
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.or_else(|| comfy_table::Table::new().width().map(usize::from)).filter(|columns| *columns > 0)
 }
 
 /// Prints a line to stdout. A reader that has gone (`| head`) is no mistake.
@@ -70,12 +62,7 @@ pub(crate) async fn ask(question: &str) -> Reply {
                 return Reply::Interrupted;
             }
         };
-        match line
-            .as_deref()
-            .map(str::trim)
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
+        match line.as_deref().map(str::trim).map(str::to_ascii_lowercase).as_deref() {
             Some("y" | "yes") => return Reply::Yes,
             Some("n" | "no") => return Reply::No,
             Some(_) => say("Please enter Y or N"),
@@ -107,15 +94,10 @@ pub(crate) struct Spinner {
 impl Spinner {
     /// Starts to spin beside `message`.
     pub(crate) fn start(message: impl Into<String>) -> Spinner {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         // The template is a constant that is known to be well-formed; the default one is no disaster.
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.set_message(message.into());
         bar.enable_steady_tick(Duration::from_millis(120));

@@ -31,12 +31,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins to watch.
     pub(super) fn new(client: &Client, job_id: JobId) -> Watch {
-        Watch {
-            client: client.clone(),
-            job_id,
-            news: None,
-            present: None,
-        }
+        Watch { client: client.clone(), job_id, news: None, present: None }
     }
 
     /// Waits until `done` holds for the run, and gives it as it is then. `on_change` sees each state in between.
@@ -89,10 +84,7 @@ impl Watch {
 
 /// Whether a run has output: it runs, or has run and is over.
 pub(super) fn has_started(job: &Job) -> bool {
-    !matches!(
-        status(job),
-        RunStatus::Pending | RunStatus::Submitted | RunStatus::Provisioning
-    )
+    !matches!(status(job), RunStatus::Pending | RunStatus::Submitted | RunStatus::Provisioning)
 }
 
 /// Whether nothing will change any more.
@@ -101,12 +93,7 @@ pub(super) fn is_over(job: &Job) -> bool {
 }
 
 /// Writes the output of one node of a run to stdout; with `follow`, until that start of the run has ended.
-pub(super) async fn copy_output(
-    client: &Client,
-    job: &Job,
-    node_rank: u32,
-    follow: bool,
-) -> Result<(), ClientError> {
+pub(super) async fn copy_output(client: &Client, job: &Job, node_rank: u32, follow: bool) -> Result<(), ClientError> {
     let mut offset = 0;
     let mut retries = Retries::new();
     loop {
@@ -116,9 +103,7 @@ pub(super) async fn copy_output(
                 retries.pause(error, RECONNECT_TIME_MAX, RECONNECT_PAUSE).await?;
             }
             // The node has the job, but its output is not there yet.
-            Err(error @ ClientError::Protocol(_))
-                if follow && offset == 0 && job.state == JobState::Running =>
-            {
+            Err(error @ ClientError::Protocol(_)) if follow && offset == 0 && job.state == JobState::Running => {
                 retries.pause(error, OUTPUT_TIME_MAX, OUTPUT_PAUSE).await?;
             }
             Err(error) => return Err(error),
@@ -136,12 +121,7 @@ impl Retries {
         Retries { since: None }
     }
 
-    async fn pause(
-        &mut self,
-        error: ClientError,
-        time_max: Duration,
-        pause: Duration,
-    ) -> Result<(), ClientError> {
+    async fn pause(&mut self, error: ClientError, time_max: Duration, pause: Duration) -> Result<(), ClientError> {
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= time_max {
             return Err(error);

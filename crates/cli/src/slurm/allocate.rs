@@ -56,9 +56,7 @@ impl Wanted<'_> {
     /// Submits the job and waits until it runs.
     pub(super) async fn get(&self, client: &Client) -> Result<Held, CliExit> {
         let (job_id, mut news) = self.submit(client).await?;
-        let deadline = self
-            .immediate
-            .map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
+        let deadline = self.immediate.map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
         let waiting = self.wait_until_running(job_id, &mut news);
         let job = match deadline {
             None => tokio::select! {
@@ -69,13 +67,9 @@ impl Wanted<'_> {
                 Ok(job) => job?,
                 Err(_) => {
                     drop(client.command(&Command::Cancel(cancel(job_id))).await);
-                    let mut exit = end::error(
-                        self.program(),
-                        "Unable to allocate resources: Requested nodes are busy",
-                    );
+                    let mut exit = end::error(self.program(), "Unable to allocate resources: Requested nodes are busy");
                     if self.command == options::Command::Salloc {
-                        exit.stderr
-                            .push_str(&format!("salloc: Job allocation {job_id} has been revoked.\n"));
+                        exit.stderr.push_str(&format!("salloc: Job allocation {job_id} has been revoked.\n"));
                     }
                     return Err(exit);
                 }
@@ -85,29 +79,17 @@ impl Wanted<'_> {
     }
 
     async fn submit(&self, client: &Client) -> Result<(JobId, Patient), CliExit> {
-        let context = serde_json::to_vec(self.context)
-            .map_err(|error| end::error(self.program(), &error.to_string()))?;
-        let blobs = Blobs {
-            script: None,
-            context: Some(context),
-        };
+        let context =
+            serde_json::to_vec(self.context).map_err(|error| end::error(self.program(), &error.to_string()))?;
+        let blobs = Blobs { script: None, context: Some(context) };
         let command = Command::Submit(Box::new(self.spec.clone()));
-        let job_id = match client
-            .command_with(&command, blobs)
-            .await
-            .map_err(|error| self.failed(&error))?
-        {
+        let job_id = match client.command_with(&command, blobs).await.map_err(|error| self.failed(&error))? {
             Answer::Submitted(job_id) => job_id,
             other => {
-                return Err(end::error(
-                    self.program(),
-                    &format!("unexpected answer of the controller: {other:?}"),
-                ));
+                return Err(end::error(self.program(), &format!("unexpected answer of the controller: {other:?}")));
             }
         };
-        let news = Patient::listen(client, job_id, true)
-            .await
-            .map_err(|error| self.failed(&error))?;
+        let news = Patient::listen(client, job_id, true).await.map_err(|error| self.failed(&error))?;
         Ok((job_id, news))
     }
 
@@ -170,11 +152,7 @@ impl Wanted<'_> {
         } else {
             format!("salloc: Job allocation {job_id} has been revoked.\nsalloc: Job aborted due to signal\n")
         };
-        CliExit {
-            stdout: String::new(),
-            stderr,
-            code: 1,
-        }
+        CliExit { stdout: String::new(), stderr, code: 1 }
     }
 
     /// What to say when the controller refuses or cannot be asked.
@@ -211,20 +189,13 @@ pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) 
 }
 
 fn cancel(job_id: JobId) -> Cancel {
-    Cancel {
-        target: JobTarget::job(job_id),
-        signal: None,
-        batch_only: false,
-        full: false,
-        states: Vec::new(),
-    }
+    Cancel { target: JobTarget::job(job_id), signal: None, batch_only: false, full: false, states: Vec::new() }
 }
 
 /// Returns when the user or the system asks this process to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

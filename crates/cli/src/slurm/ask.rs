@@ -28,17 +28,11 @@ impl Call {
     /// The surroundings of this process.
     pub(super) fn new(args: Vec<OsString>) -> Call {
         let text = |value: OsString| value.to_string_lossy().into_owned();
-        let environment: Environment = std::env::vars_os()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect();
+        let environment: Environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
         let mut context = Context::new(now(), TimeZone::system(), &environment, caller::identity());
         context.user_number = user_number;
         context.group_number = group_number;
-        Call {
-            args: args.into_iter().map(text).collect(),
-            environment,
-            context,
-        }
+        Call { args: args.into_iter().map(text).collect(), environment, context }
     }
 
     /// Sets the clock anew, before asking again.
@@ -56,10 +50,7 @@ pub(super) fn now() -> Timestamp {
 fn user_number(text: &str) -> Option<u32> {
     let by_name = || User::from_name(text).ok().flatten();
     let found = match text.parse() {
-        Ok(number) => User::from_uid(Uid::from_raw(number))
-            .ok()
-            .flatten()
-            .or_else(by_name),
+        Ok(number) => User::from_uid(Uid::from_raw(number)).ok().flatten().or_else(by_name),
         Err(_) => by_name(),
     };
     found.map(|user| user.uid.as_raw())
@@ -68,10 +59,7 @@ fn user_number(text: &str) -> Option<u32> {
 fn group_number(text: &str) -> Option<u32> {
     let by_name = || Group::from_name(text).ok().flatten();
     let found = match text.parse() {
-        Ok(number) => Group::from_gid(Gid::from_raw(number))
-            .ok()
-            .flatten()
-            .or_else(by_name),
+        Ok(number) => Group::from_gid(Gid::from_raw(number)).ok().flatten().or_else(by_name),
         Err(_) => by_name(),
     };
     found.map(|group| group.gid.as_raw())
@@ -110,9 +98,8 @@ pub(super) fn reason(error: &ClientError) -> String {
 pub(super) fn failure(program: &str, prefix: &str, error: &ClientError) -> Outcome {
     match error {
         ClientError::Unconfigured => {
-            let text = format!(
-                "{program}: error: {error}\n{program}: fatal: Could not establish a configuration source\n"
-            );
+            let text =
+                format!("{program}: error: {error}\n{program}: fatal: Could not establish a configuration source\n");
             Outcome::failure(text, 1)
         }
         _ => Outcome::failure(format!("{prefix}: {}\n", reason(error)), 1),
@@ -122,9 +109,7 @@ pub(super) fn failure(program: &str, prefix: &str, error: &ClientError) -> Outco
 /// Prints what a command has to say. A reader that has gone away is no concern of it.
 pub(super) fn print(outcome: &Outcome) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(outcome.stdout.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(outcome.stdout.as_bytes()).and_then(|()| stdout.flush());
     let _ = std::io::stderr().lock().write_all(outcome.stderr.as_bytes());
     ExitCode::from(outcome.code)
 }

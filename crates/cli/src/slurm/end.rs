@@ -7,22 +7,14 @@ use muster_slurm::submit::CliExit;
 
 /// `PROGRAM: error: TEXT`, exit code 1.
 pub(super) fn error(program: &str, text: &str) -> CliExit {
-    CliExit {
-        stdout: String::new(),
-        stderr: format!("{program}: error: {text}\n"),
-        code: 1,
-    }
+    CliExit { stdout: String::new(), stderr: format!("{program}: error: {text}\n"), code: 1 }
 }
 
 /// Prints what there is to say and gives the code.
 pub(super) fn print(exit: &CliExit) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
     // A reader that has gone away is no concern of ours.
-    drop(
-        stdout
-            .write_all(exit.stdout.as_bytes())
-            .and_then(|()| stdout.flush()),
-    );
+    drop(stdout.write_all(exit.stdout.as_bytes()).and_then(|()| stdout.flush()));
     drop(std::io::stderr().lock().write_all(exit.stderr.as_bytes()));
     ExitCode::from(exit.code)
 }

@@ -37,12 +37,8 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 }
 
 async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit> {
-    let failed = |error: ClientError| {
-        end::error(
-            "salloc",
-            &format!("Job submit/allocate failed: {}", ask::reason(&error)),
-        )
-    };
+    let failed =
+        |error: ClientError| end::error("salloc", &format!("Job submit/allocate failed: {}", ask::reason(&error)));
     let client = Client::connect().await.map_err(failed)?;
     let wanted = Wanted {
         command: options::Command::Salloc,
@@ -107,38 +103,20 @@ async fn run_command(
     let facts: Vec<NodeFacts<'_>> = held
         .filter_map(|share| {
             let node = nodes.get(share.node.0 as usize)?;
-            Some(NodeFacts {
-                index: share.node,
-                name: &node.config.name,
-                address: &node.config.address,
-            })
+            Some(NodeFacts { index: share.node, name: &node.config.name, address: &node.config.address })
         })
         .collect();
-    let added =
-        environment::allocation_environment(job, &facts, gathered.cluster_name(), &gathered.client_facts());
+    let added = environment::allocation_environment(job, &facts, gathered.cluster_name(), &gathered.client_facts());
     let shell = vec![std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
-    let words = if plan.command.is_empty() {
-        &shell
-    } else {
-        &plan.command
-    };
-    let (program, arguments) = words
-        .split_first()
-        .ok_or_else(|| end::error("salloc", "no command"))?;
+    let words = if plan.command.is_empty() { &shell } else { &plan.command };
+    let (program, arguments) = words.split_first().ok_or_else(|| end::error("salloc", "no command"))?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(&plan.work_dir)
-        .env_clear()
-        .kill_on_drop(false);
+    command.args(arguments).current_dir(&plan.work_dir).env_clear().kill_on_drop(false);
     command.envs(plan.environment.iter().filter_map(|line| line.split_once('=')));
     command.envs(added);
-    let mut child = command.spawn().map_err(|_| {
-        end::error(
-            "salloc",
-            &format!("_fork_command: Unable to find command \"{program}\""),
-        )
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|_| end::error("salloc", &format!("_fork_command: Unable to find command \"{program}\"")))?;
     ignore_terminal_signals();
     let revoked = allocation_ended(news);
     tokio::select! {
@@ -159,12 +137,7 @@ async fn run_command(
 /// Ctrl-C is for the command; salloc itself goes on until the command ends.
 fn ignore_terminal_signals() {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::quit(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ] {
+    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate(), SignalKind::hangup()] {
         if let Ok(mut stream) = signal(kind) {
             tokio::spawn(async move { while stream.recv().await.is_some() {} });
         }
@@ -186,10 +159,7 @@ fn exit_of(status: std::io::Result<std::process::ExitStatus>) -> ExitStatus {
     match status {
         Ok(status) => {
             let byte = |value: Option<i32>| value.and_then(|value| u8::try_from(value).ok()).unwrap_or(0);
-            ExitStatus {
-                code: byte(status.code()),
-                signal: byte(status.signal()),
-            }
+            ExitStatus { code: byte(status.code()), signal: byte(status.signal()) }
         }
         Err(_) => ExitStatus::exited(1),
     }

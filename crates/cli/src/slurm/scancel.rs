@@ -49,11 +49,7 @@ async fn end_all(scancel: &Scancel, call: &Call) -> Outcome {
     let mut result = Outcome::default();
     let mut on_their_way: VecDeque<(Kill, JoinHandle<Result<(), ClientError>>)> = VecDeque::new();
     for kill in kills {
-        if kill
-            .question
-            .as_ref()
-            .is_some_and(|question| !confirmed(question))
-        {
+        if kill.question.as_ref().is_some_and(|question| !confirmed(question)) {
             continue;
         }
         result.stderr.push_str(&kill.announcement);
@@ -61,10 +57,7 @@ async fn end_all(scancel: &Scancel, call: &Call) -> Outcome {
             settle(scancel, &mut on_their_way, &mut result).await;
         }
         let (client, command) = (client.clone(), Command::Cancel(kill.request.clone()));
-        on_their_way.push_back((
-            kill,
-            tokio::spawn(async move { client.command(&command).await.map(|_| ()) }),
-        ));
+        on_their_way.push_back((kill, tokio::spawn(async move { client.command(&command).await.map(|_| ()) })));
     }
     while !on_their_way.is_empty() {
         settle(scancel, &mut on_their_way, &mut result).await;
@@ -114,9 +107,7 @@ async fn wrong_cluster(scancel: &Scancel, client: &Client) -> Option<Outcome> {
 fn confirmed(question: &str) -> bool {
     loop {
         let mut stdout = std::io::stdout().lock();
-        let _ = stdout
-            .write_all(question.as_bytes())
-            .and_then(|()| stdout.flush());
+        let _ = stdout.write_all(question.as_bytes()).and_then(|()| stdout.flush());
         let mut line = String::new();
         match std::io::stdin().lock().read_line(&mut line) {
             Ok(0) | Err(_) => return false,

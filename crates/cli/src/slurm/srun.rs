@@ -54,18 +54,9 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
     match plan.allocation.clone() {
         Allocation::Within(job_id) => {
             let job = confirm(&client, job_id).await?;
-            let news = Patient::listen(&client, job_id, false)
-                .await
-                .map_err(|error| unable(&error))?;
-            let around = Around {
-                job_id,
-                job: Some(&job),
-                gathered,
-                address,
-            };
-            run_step(&client, plan, &around, news)
-                .await
-                .map(|step| step.exit_code())
+            let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
+            let around = Around { job_id, job: Some(&job), gathered, address };
+            run_step(&client, plan, &around, news).await.map(|step| step.exit_code())
         }
         Allocation::New(spec, _) if plan.test_only => test(&client, spec).await,
         Allocation::New(spec, context) => {
@@ -78,12 +69,7 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
                 verbose: plan.verbose > 0,
             };
             let Held { job, news } = wanted.get(&client).await?;
-            let around = Around {
-                job_id: job.id,
-                job: None,
-                gathered,
-                address,
-            };
+            let around = Around { job_id: job.id, job: None, gathered, address };
             let result = run_step(&client, plan, &around, news).await;
             let exit = result.as_ref().map_or(ExitStatus::exited(1), StepEnd::exit);
             give_back(&client, job.id, exit).await;
@@ -98,10 +84,7 @@ async fn test(client: &Client, spec: muster_model::job::JobSpec) -> Result<u8, C
             eprintln!("{}", expectation::line("srun", &expected));
             Ok(0)
         }
-        Ok(other) => Err(end::error(
-            "srun",
-            &format!("unexpected answer of the controller: {other:?}"),
-        )),
+        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
         Err(ClientError::Refused(refusal)) => {
             let fault = muster_slurm::submit::refused(options::Command::Srun, &refusal, true, false);
             Err(CliExit::new(options::Command::Srun, &[], &fault, None))
@@ -122,11 +105,7 @@ struct Around<'a> {
 
 /// The job in which the step is to run must be there.
 async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
-    let query = Query::Jobs {
-        ids: Some(vec![job_id]),
-        uids: None,
-        active_only: false,
-    };
+    let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
     let replies = client.query(&query).await.map_err(|error| unable(&error))?;
     for reply in &replies {
         if let Reply::Jobs(jobs) = reply
@@ -135,23 +114,14 @@ async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
             return Ok(job.clone());
         }
     }
-    let mut exit = end::error(
-        "srun",
-        &format!("Unable to confirm allocation for job {job_id}: Invalid job id specified"),
-    );
-    exit.stderr.push_str(&format!(
-        "srun: Check SLURM_JOB_ID environment variable. Expired or invalid job {job_id}\n"
-    ));
+    let mut exit =
+        end::error("srun", &format!("Unable to confirm allocation for job {job_id}: Invalid job id specified"));
+    exit.stderr.push_str(&format!("srun: Check SLURM_JOB_ID environment variable. Expired or invalid job {job_id}\n"));
     Err(exit)
 }
 
 /// Creates the step and attends it to its end.
-async fn run_step(
-    client: &Client,
-    mut plan: SrunPlan,
-    around: &Around<'_>,
-    news: Patient,
-) -> Result<StepEnd, CliExit> {
+async fn run_step(client: &Client, mut plan: SrunPlan, around: &Around<'_>, news: Patient) -> Result<StepEnd, CliExit> {
     let (job_id, address) = (around.job_id, around.address);
     let problem = |error: anyhow::Error| end::error("srun", &format!("{error:#}"));
     let streams = Streams::open(address).await.map_err(problem)?;
@@ -159,12 +129,7 @@ async fn run_step(
     plan.launch.client_address = format!("{address}:{port}");
     plan.launch.client_cookie = streams.cookie().to_owned();
     let host = nix::unistd::gethostname().unwrap_or_default();
-    let short_host = host
-        .to_string_lossy()
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
     plan.launch.client_process = (short_host, std::process::id());
     if let Some(errno) = terminal::missing().filter(|_| plan.pty) {
         eprintln!("srun: error: ioctl(TIOCGWINSZ): {}", end::words(errno as i32));
@@ -174,17 +139,11 @@ async fn run_step(
     if plan.pty {
         plan.launch.pty = Some(terminal::size());
     }
-    plan.launch.environment = plan.environment.over(
-        &plan.launch.environment,
-        &around.gathered.client_facts(),
-        around.job,
-    );
+    plan.launch.environment =
+        plan.environment.over(&plan.launch.environment, &around.gathered.client_facts(), around.job);
     let step = create(client, &plan, job_id).await?;
-    let facts = StepFacts {
-        step_name: format!("{job_id}.{}", step.step_id),
-        tasks: step.tasks,
-        nodes: step.layout.len(),
-    };
+    let facts =
+        StepFacts { step_name: format!("{job_id}.{}", step.step_id), tasks: step.tasks, nodes: step.layout.len() };
     let presentation = present(&plan, &step, around.gathered).map_err(problem)?;
     if plan.pty {
         terminal::make_raw();
@@ -197,20 +156,14 @@ async fn run_step(
         plan.quit_on_interrupt || plan.disable_status,
         plan.pty,
     ));
-    let attended = streams
-        .attend(&facts, presentation, wishes, job_ended(news))
-        .await
-        .map_err(problem);
+    let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
     attending.abort();
     attended
 }
 
 async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step, CliExit> {
-    let command = Command::CreateStep {
-        job_id,
-        request: Box::new(plan.request.clone()),
-        launch: Box::new(plan.launch.clone()),
-    };
+    let command =
+        Command::CreateStep { job_id, request: Box::new(plan.request.clone()), launch: Box::new(plan.launch.clone()) };
     let creating = client.command(&command);
     tokio::pin!(creating);
     let mut told = false;
@@ -232,15 +185,10 @@ async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step,
             }
             Ok(*step)
         }
-        Ok(other) => Err(end::error(
-            "srun",
-            &format!("unexpected answer of the controller: {other:?}"),
-        )),
+        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
         Err(error) => {
-            let mut exit = end::error(
-                "srun",
-                &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)),
-            );
+            let mut exit =
+                end::error("srun", &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)));
             if let ClientError::Refused(refusal) = &error
                 && let Some(line) = muster_slurm::submit::explanation(refusal)
             {
@@ -265,11 +213,7 @@ async fn job_ended(mut news: Patient) {
 
 /// The rank whose output alone is shown.
 fn only(stream: Option<&Stream>) -> Option<u32> {
-    if let Some(Stream::OwnOfRank(rank)) = stream {
-        Some(*rank)
-    } else {
-        None
-    }
+    if let Some(Stream::OwnOfRank(rank)) = stream { Some(*rank) } else { None }
 }
 
 fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<Presentation> {
@@ -314,24 +258,15 @@ fn sink(
     let Some(path) = shared_path(stream, plan, step, gathered) else {
         return Ok(None);
     };
-    Sink::file(&path, plan.launch.append)
-        .map(Some)
-        .map_err(|error| unopened(name, &error))
+    Sink::file(&path, plan.launch.append).map(Some).map_err(|error| unopened(name, &error))
 }
 
 /// The file that all tasks read.
-fn source(
-    stream: &Stream,
-    plan: &SrunPlan,
-    step: &Step,
-    gathered: &Gathered,
-) -> anyhow::Result<Option<File>> {
+fn source(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<Option<File>> {
     let Some(path) = shared_path(stream, plan, step, gathered) else {
         return Ok(None);
     };
-    File::open(&path)
-        .map(Some)
-        .map_err(|error| unopened("stdin", &error))
+    File::open(&path).map(Some).map_err(|error| unopened("stdin", &error))
 }
 
 fn unopened(name: &str, error: &std::io::Error) -> anyhow::Error {
@@ -363,8 +298,5 @@ fn shared_path(stream: &Stream, plan: &SrunPlan, step: &Step, gathered: &Gathere
 }
 
 fn unable(error: &ClientError) -> CliExit {
-    end::error(
-        "srun",
-        &format!("Unable to allocate resources: {}", ask::reason(error)),
-    )
+    end::error("srun", &format!("Unable to allocate resources: {}", ask::reason(error)))
 }

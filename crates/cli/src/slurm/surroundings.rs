@@ -24,24 +24,15 @@ impl Host for System {
     }
 
     fn group_id(&self, name: &str) -> Option<u32> {
-        Group::from_name(name)
-            .ok()
-            .flatten()
-            .map(|group| group.gid.as_raw())
+        Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
     }
 
     fn user_name(&self, uid: u32) -> Option<String> {
-        User::from_uid(Uid::from_raw(uid))
-            .ok()
-            .flatten()
-            .map(|user| user.name)
+        User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
     }
 
     fn group_name(&self, gid: u32) -> Option<String> {
-        Group::from_gid(Gid::from_raw(gid))
-            .ok()
-            .flatten()
-            .map(|group| group.name)
+        Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
@@ -50,11 +41,7 @@ impl Host for System {
 
     fn standard_input(&self) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut content)
-            .map(|_| content)
-            .map_err(read_error)
+        std::io::stdin().lock().read_to_end(&mut content).map(|_| content).map_err(read_error)
     }
 
     fn read_descriptor(&self, descriptor: i32) -> Result<Vec<u8>, ReadError> {
@@ -98,10 +85,7 @@ impl Gathered {
             }
         }
         Gathered {
-            args: args
-                .into_iter()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect(),
+            args: args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             identity: caller::identity(),
             host_name: host_name(),
             work_dir: work_dir(&environment),
@@ -122,14 +106,8 @@ impl Gathered {
     pub(super) fn client_host(&self) -> String {
         let controller = self.settings.controller_address.as_deref().unwrap_or("127.0.0.1");
         let is_loopback = controller == "localhost"
-            || controller
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        if is_loopback {
-            "127.0.0.1".to_owned()
-        } else {
-            self.host_name.clone()
-        }
+            || controller.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if is_loopback { "127.0.0.1".to_owned() } else { self.host_name.clone() }
     }
 
     /// Name of the caller.
@@ -178,20 +156,15 @@ impl Gathered {
 }
 
 fn host_name() -> String {
-    let name = nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_default();
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// The directory as the shell calls it, where that is true: paths through links stay as the user knows them.
 fn work_dir(environment: &BTreeMap<String, String>) -> String {
     let real = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let named = environment
-        .get("PWD")
-        .map(PathBuf::from)
-        .filter(|named| named.canonicalize().is_ok_and(|path| path == real));
+    let named =
+        environment.get("PWD").map(PathBuf::from).filter(|named| named.canonicalize().is_ok_and(|path| path == real));
     named.unwrap_or(real).display().to_string()
 }
 
@@ -199,11 +172,7 @@ fn work_dir(environment: &BTreeMap<String, String>) -> String {
 fn nice() -> i32 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    after_name
-        .split_whitespace()
-        .nth(16)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    after_name.split_whitespace().nth(16).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 fn limits() -> Vec<(u32, u64)> {
@@ -220,17 +189,10 @@ fn limits() -> Vec<(u32, u64)> {
         Resource::RLIMIT_MEMLOCK,
         Resource::RLIMIT_AS,
     ];
-    PASSED_ON
-        .iter()
-        .filter_map(|resource| Some((*resource as u32, getrlimit(*resource).ok()?.0)))
-        .collect()
+    PASSED_ON.iter().filter_map(|resource| Some((*resource as u32, getrlimit(*resource).ok()?.0))).collect()
 }
 
 fn settings(environment: &BTreeMap<String, String>) -> ClientSettings {
-    let path = environment
-        .get("SLURM_CONF")
-        .map_or("/etc/slurm/slurm.conf", String::as_str);
-    std::fs::read_to_string(path)
-        .map(|text| client_settings(&text))
-        .unwrap_or_default()
+    let path = environment.get("SLURM_CONF").map_or("/etc/slurm/slurm.conf", String::as_str);
+    std::fs::read_to_string(path).map(|text| client_settings(&text)).unwrap_or_default()
 }

@@ -24,7 +24,10 @@ const JOBS_PER_PART: usize = 1000;
 const PARTS_WAITING_MAX: usize = 4;
 
 impl ApiService {
-    pub(super) fn answer(&self, request: &Request<wire::Question>) -> Result<Response<Answers<wire::AnswerPart>>, Status> {
+    pub(super) fn answer(
+        &self,
+        request: &Request<wire::Question>,
+    ) -> Result<Response<Answers<wire::AnswerPart>>, Status> {
         self.identities.caller(request)?;
         let question = decode::<Query>(&request.get_ref().query_json, "query")
             .map_err(|problem| Status::invalid_argument(format!("{problem}: {}", problem.source)))?;
@@ -46,7 +49,8 @@ impl ApiService {
                 }
             }
             Query::Nodes => {
-                let (nodes, partitions) = (view.nodes.iter().cloned().collect(), view.partitions.iter().cloned().collect());
+                let (nodes, partitions) =
+                    (view.nodes.iter().cloned().collect(), view.partitions.iter().cloned().collect());
                 give(sender, &Reply::Nodes { nodes, partitions });
             }
             Query::Partitions => {
@@ -99,7 +103,9 @@ fn select_jobs(view: &ReadView, ids: Option<Vec<JobId>>, uids: Option<Vec<u32>>,
         uids.as_ref().is_none_or(|uids| uids.contains(&job.spec.identity.uid))
             && (!active_only || !job.state.is_final() || job.completing)
     };
-    let Some(ids) = ids else { return view.jobs.values().filter(|job| wanted(job)).cloned().collect() };
+    let Some(ids) = ids else {
+        return view.jobs.values().filter(|job| wanted(job)).cloned().collect();
+    };
     let mut all: BTreeSet<JobId> = BTreeSet::new();
     for id in ids {
         all.insert(id);

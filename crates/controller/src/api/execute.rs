@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use muster_core::{Event, RequestId};
-use muster_model::fact::Fact;
 use muster_model::config::ClusterConfig;
+use muster_model::fact::Fact;
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name};
 use muster_model::job::{JobSpec, OpenMode};
@@ -13,8 +13,8 @@ use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_proto::document::{decode, encode};
 use muster_proto::{self as wire, command_reply};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, ApiService};
@@ -32,7 +32,9 @@ struct Abandon<'a> {
 
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
-        let Some(request) = self.request.take() else { return };
+        let Some(request) = self.request.take() else {
+            return;
+        };
         self.service.dispatch.forget(request);
         // When the inbox is full the step stays in line; its client will not claim it, and its job's end removes it.
         drop(self.service.inbox.try_send(Event::RequestAbandoned(request).into()));
@@ -89,7 +91,13 @@ impl ApiService {
         Ok(Response::new(Box::pin(replies)))
     }
 
-    async fn send(&self, request: RequestId, identity: Identity, command: Command, attachments: Vec<Fact>) -> Result<(), Status> {
+    async fn send(
+        &self,
+        request: RequestId,
+        identity: Identity,
+        command: Command,
+        attachments: Vec<Fact>,
+    ) -> Result<(), Status> {
         let event = Event::Command { request, identity, command: Box::new(command) };
         let sent = self.inbox.send(Letter { event, attachments }).await;
         sent.map_err(|_| Status::unavailable("the controller is stopping"))
@@ -103,10 +111,16 @@ impl ApiService {
         if let Command::Submit(spec) | Command::TestSubmit(spec) = &mut command {
             let script_max = self.published.view().config.script_size_max;
             if message.script.as_ref().is_some_and(|script| script.len() as u64 > script_max) {
-                return Err(Refusal::new(RefusalCode::InvalidScript, format!("scripts may have up to {script_max} bytes")));
+                return Err(Refusal::new(
+                    RefusalCode::InvalidScript,
+                    format!("scripts may have up to {script_max} bytes"),
+                ));
             }
             if message.context.as_ref().is_some_and(|context| context.len() > CONTEXT_SIZE_MAX) {
-                return Err(Refusal::new(RefusalCode::Internal, format!("environments may have up to {CONTEXT_SIZE_MAX} bytes")));
+                return Err(Refusal::new(
+                    RefusalCode::Internal,
+                    format!("environments may have up to {CONTEXT_SIZE_MAX} bytes"),
+                ));
             }
             for (content, place) in [(message.script, &mut spec.script), (message.context, &mut spec.context)] {
                 *place = content.map(|content| {

@@ -67,7 +67,10 @@ impl Controller for ApiService {
         self.watch(request).await
     }
 
-    async fn read_output(&self, request: Request<wire::OutputRequest>) -> Result<Response<Self::ReadOutputStream>, Status> {
+    async fn read_output(
+        &self,
+        request: Request<wire::OutputRequest>,
+    ) -> Result<Response<Self::ReadOutputStream>, Status> {
         self.output(&request)
     }
 

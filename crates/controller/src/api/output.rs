@@ -26,7 +26,10 @@ impl Drop for Reader {
 }
 
 impl ApiService {
-    pub(super) fn output(&self, request: &Request<wire::OutputRequest>) -> Result<Response<Answers<wire::OutputChunk>>, Status> {
+    pub(super) fn output(
+        &self,
+        request: &Request<wire::OutputRequest>,
+    ) -> Result<Response<Answers<wire::OutputChunk>>, Status> {
         let identity = self.identities.caller(request)?;
         let wanted = request.get_ref();
         let job_id = JobId(wanted.job_id);
@@ -53,12 +56,11 @@ impl ApiService {
         if !self.dispatch.sessions.send_outgoing(node, Outgoing::Ready(to_agent::Message::OutputWanted(question))) {
             return Err(Status::unavailable(format!("the agent of the node that ran job {job_id} is not connected")));
         }
-        let chunks = UnboundedReceiverStream::new(receiver)
-            .map_while(move |part: wire::OutputPart| {
-                let _keep_reading = &reader;
-                let over = part.end && part.data.is_empty() && part.error.is_empty();
-                (!over).then_some(Ok(wire::OutputChunk { data: part.data, error: part.error }))
-            });
+        let chunks = UnboundedReceiverStream::new(receiver).map_while(move |part: wire::OutputPart| {
+            let _keep_reading = &reader;
+            let over = part.end && part.data.is_empty() && part.error.is_empty();
+            (!over).then_some(Ok(wire::OutputChunk { data: part.data, error: part.error }))
+        });
         Ok(Response::new(Box::pin(chunks)))
     }
 

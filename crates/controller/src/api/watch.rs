@@ -22,7 +22,10 @@ use crate::published::Published;
 const NEWS_WAITING_MAX: usize = 64;
 
 impl ApiService {
-    pub(super) async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Answers<wire::News>>, Status> {
+    pub(super) async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Answers<wire::News>>, Status> {
         let identity = self.identities.caller(&request)?;
         let wanted = request.into_inner();
         let job_id = JobId(wanted.job_id);

@@ -49,7 +49,14 @@ pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, rep
     }
 }
 
-fn come_back(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, hardware: Option<Hardware>, report: NodeReport, out: &mut Outcome) {
+fn come_back(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    index: NodeIndex,
+    hardware: Option<Hardware>,
+    report: NodeReport,
+    out: &mut Outcome,
+) {
     let return_to_service = cluster.config.return_to_service;
     let overrides = cluster.config.hardware_overrides;
     cluster.change_node(index, out, |node| {
@@ -84,7 +91,10 @@ fn shortage(configured: &Hardware, found: &Hardware) -> Option<String> {
         return Some(format!("Low CPUs (reported:{} < configured:{})", found.cpus, configured.cpus));
     }
     if found.memory < configured.memory {
-        return Some(format!("Low RealMemory (reported:{} < 100.00% of configured:{})", found.memory.0, configured.memory.0));
+        return Some(format!(
+            "Low RealMemory (reported:{} < 100.00% of configured:{})",
+            found.memory.0, configured.memory.0
+        ));
     }
     if found.tmp_disk < configured.tmp_disk {
         return Some(format!("Low TmpDisk ({} < {})", found.tmp_disk.0, configured.tmp_disk.0));
@@ -127,20 +137,26 @@ fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, 
 }
 
 fn is_wanted(cluster: &Cluster, node: NodeIndex, key: &UnitKey) -> bool {
-    cluster.steps.get(&(key.job_id, key.step)).is_some_and(|step| step.restart == key.restart && step.nodes_left.contains(&node))
+    cluster
+        .steps
+        .get(&(key.job_id, key.step))
+        .is_some_and(|step| step.restart == key.restart && step.nodes_left.contains(&node))
 }
 
 /// Whether what the agent has of that start of the job is still accounted for.
 fn is_held(cluster: &Cluster, node: NodeIndex, job_id: JobId, restart: RestartCount) -> bool {
     let here = cluster.node_jobs.get(&node).is_some_and(|jobs| jobs.contains(&job_id));
-    here && cluster.jobs.get(&job_id).is_some_and(|job| {
-        restart == job.cleaning.as_ref().map_or(job.restart, |cleaning| cleaning.restart)
-    })
+    here && cluster
+        .jobs
+        .get(&job_id)
+        .is_some_and(|job| restart == job.cleaning.as_ref().map_or(job.restart, |cleaning| cleaning.restart))
 }
 
 /// Processes of a job that held nothing any more are gone; with the last of them the node takes jobs again.
 fn leftover_gone(cluster: &mut Cluster, node: NodeIndex, job_id: JobId, restart: RestartCount, out: &mut Outcome) {
-    let Some(left) = cluster.leftovers.get_mut(&node) else { return };
+    let Some(left) = cluster.leftovers.get_mut(&node) else {
+        return;
+    };
     left.remove(&(job_id, restart));
     if left.is_empty() {
         cluster.leftovers.remove(&node);
@@ -182,7 +198,9 @@ fn reconcile_job(
 /// A unit that should be on the node is not known there. A launch that never arrived is sent again under a new number; one
 /// that arrived and left no trace is lost with whatever it ran.
 fn missing(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Step, seen: u64, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else {
+        return;
+    };
     if job.completing || !matches!(job.state, JobState::Running | JobState::Suspended) {
         return;
     }
@@ -256,7 +274,9 @@ pub(super) fn await_call(cluster: &mut Cluster, now: Timestamp, index: NodeIndex
 /// A node has been silent for `SlurmdTimeout`: it is down, and its jobs go elsewhere.
 pub(super) fn silent(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &mut Outcome) {
     let timeout = cluster.config.node_timeout;
-    let Some(node) = cluster.nodes.get(index.0 as usize) else { return };
+    let Some(node) = cluster.nodes.get(index.0 as usize) else {
+        return;
+    };
     if cluster.is_connected(index) || node.health == NodeHealth::Future {
         return;
     }
@@ -266,13 +286,25 @@ pub(super) fn silent(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, ou
     } else if node.health == NodeHealth::Down {
         give_up_jobs(cluster, now, index, out);
     } else {
-        take_down(cluster, now, index, NodeReason { text: NOT_RESPONDING.into(), user: "root".into(), uid: 0, time: now }, out);
+        take_down(
+            cluster,
+            now,
+            index,
+            NodeReason { text: NOT_RESPONDING.into(), user: "root".into(), uid: 0, time: now },
+            out,
+        );
     }
 }
 
 /// Declares a node down: its jobs end or go back to the queue. A node that answers is asked to clean up and holds what it
 /// gave until it says so; from one that does not, nothing is waited for.
-pub(super) fn take_down(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, reason: NodeReason, out: &mut Outcome) {
+pub(super) fn take_down(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    index: NodeIndex,
+    reason: NodeReason,
+    out: &mut Outcome,
+) {
     cluster.change_node(index, out, |node| {
         node.health = NodeHealth::Down;
         node.reason = Some(reason);
@@ -284,7 +316,9 @@ fn give_up_jobs(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &m
     let connected = cluster.is_connected(index);
     let jobs: Vec<JobId> = cluster.node_jobs.get(&index).into_iter().flatten().copied().collect();
     for job_id in jobs {
-        let Some(job) = cluster.jobs.get(&job_id).cloned() else { continue };
+        let Some(job) = cluster.jobs.get(&job_id).cloned() else {
+            continue;
+        };
         match &job.cleaning {
             Some(_) if connected => {}
             Some(cleaning) => ending::node_is_clean(cluster, now, index, job_id, cleaning.restart, out),

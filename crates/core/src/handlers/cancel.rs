@@ -9,7 +9,7 @@ use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
 use super::ending::{self, End};
-use super::{authorisation, dependency, targets};
+use super::{authorisation, dependency, holder, targets};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome, SignalScope};
 
@@ -24,19 +24,15 @@ pub(super) fn cancel(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let resolved = targets::resolve(cluster, &cancel.target)?;
-    for id in resolved
-        .records
-        .iter()
-        .chain(resolved.waiting_tasks.iter().map(|(id, _)| id))
-    {
+    for id in resolved.records.iter().chain(resolved.waiting_tasks.iter().map(|(id, _)| id)) {
         if let Some(job) = cluster.jobs.get(id) {
             authorisation::may_control_job(identity, job)?;
         }
     }
     let by = Some(identity.uid);
     let wanted = |job: &Job| cancel.states.is_empty() || cancel.states.contains(&job.state);
-    let ends = cancel.signal.is_none()
-        || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
+    let ends =
+        cancel.signal.is_none() || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
     if let Some((array_id, tasks)) = resolved.waiting_tasks {
         let concerns = cluster.jobs.get(&array_id).is_some_and(|job| wanted(job));
@@ -45,11 +41,7 @@ pub(super) fn cancel(
                 end_pending(cluster, now, task, by, out);
             }
         }
-        outcome = if ends || !concerns {
-            Ok(())
-        } else {
-            Err(RefusalCode::JobPending.into())
-        };
+        outcome = if ends || !concerns { Ok(()) } else { Err(RefusalCode::JobPending.into()) };
     }
     for id in resolved.records {
         let Some(job) = cluster.jobs.get(&id).cloned() else {
@@ -94,13 +86,7 @@ fn end(
 }
 
 /// Ends a job that holds nothing.
-pub(super) fn end_pending(
-    cluster: &mut Cluster,
-    now: Timestamp,
-    mut job: Job,
-    by: Option<u32>,
-    out: &mut Outcome,
-) {
+pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
     job.state = JobState::Cancelled;
     job.cancelled_by = by;
     job.end_time = Some(now);
@@ -115,7 +101,7 @@ pub(super) fn end_pending(
     {
         info.any_failed = true;
     }
-    cluster.holders_away.remove(&job.id);
+    holder::forget(cluster, job.id);
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     dependency::target_changed(cluster, &job);
@@ -140,24 +126,9 @@ fn signal(job: &Job, cancel: &Cancel, out: &mut Outcome) -> Result<(), Refusal> 
 }
 
 /// Sends a signal to units of a running job on all its nodes.
-pub(super) fn send_signal(
-    job: &Job,
-    step: Option<StepId>,
-    signal: u8,
-    scope: SignalScope,
-    out: &mut Outcome,
-) {
+pub(super) fn send_signal(job: &Job, step: Option<StepId>, signal: u8, scope: SignalScope, out: &mut Outcome) {
     for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-        out.send(
-            share.node,
-            NodeCommand::Signal {
-                job_id: job.id,
-                restart: job.restart,
-                step,
-                signal,
-                scope,
-            },
-        );
+        out.send(share.node, NodeCommand::Signal { job_id: job.id, restart: job.restart, step, signal, scope });
     }
 }
 
@@ -196,24 +167,12 @@ pub(super) fn end_step(
     clean_step(job, step, cause, ending::kill_wait_ms(cluster), out);
 }
 
-fn clean_step(
-    job: &Job,
-    step: &muster_model::step::Step,
-    cause: EndCause,
-    kill_wait_ms: u32,
-    out: &mut Outcome,
-) {
+fn clean_step(job: &Job, step: &muster_model::step::Step, cause: EndCause, kill_wait_ms: u32, out: &mut Outcome) {
     for node in &step.nodes_left {
         let (job_id, restart) = (job.id, step.restart);
         out.send(
             *node,
-            NodeCommand::Clean {
-                job_id,
-                restart,
-                step: Some(step.step_id),
-                kill_wait_ms,
-                cause: Some(cause),
-            },
+            NodeCommand::Clean { job_id, restart, step: Some(step.step_id), kill_wait_ms, cause: Some(cause) },
         );
     }
 }

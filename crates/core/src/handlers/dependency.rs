@@ -31,18 +31,10 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
         return;
     }
     settle_dependencies(cluster, now, job);
-    let never = job
-        .dependencies
-        .all
-        .iter()
-        .any(|dependency| dependency.state == DependencyState::Failed);
+    let never = job.dependencies.all.iter().any(|dependency| dependency.state == DependencyState::Failed);
     let hopeless = if job.dependencies.any_is_enough {
         !job.dependencies.is_empty()
-            && job
-                .dependencies
-                .all
-                .iter()
-                .all(|dependency| dependency.state == DependencyState::Failed)
+            && job.dependencies.all.iter().all(|dependency| dependency.state == DependencyState::Failed)
     } else {
         never
     };
@@ -51,14 +43,7 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
         job.eligible_time = None;
         // A job held since its launch failed too often goes on saying so.
         if hold != Hold::Admin || job.reason != Reason::JobHoldMaxRequeue {
-            set_reason(
-                job,
-                if hold == Hold::User {
-                    Reason::JobHeldUser
-                } else {
-                    Reason::JobHeldAdmin
-                },
-            );
+            set_reason(job, if hold == Hold::User { Reason::JobHeldUser } else { Reason::JobHeldAdmin });
         }
     } else if hopeless {
         job.eligible_time = None;
@@ -133,11 +118,7 @@ fn settle_dependencies(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
 
 fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) -> Verdict {
     if dependency.kind == DependencyKind::Singleton {
-        return if singleton_is_blocked(cluster, job) {
-            Verdict::Waiting
-        } else {
-            Verdict::Satisfied
-        };
+        return if singleton_is_blocked(cluster, job) { Verdict::Waiting } else { Verdict::Satisfied };
     }
     let Some(target) = dependency.job else {
         return Verdict::Satisfied;
@@ -152,13 +133,7 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
         return judge_task(cluster, now, target, index, dependency);
     }
     if cluster.arrays.contains_key(&target) {
-        return judge_array(
-            cluster,
-            now,
-            target,
-            dependency,
-            matches!(job.array, Some(ArrayRole::Waiting { .. })),
-        );
+        return judge_array(cluster, now, target, dependency, matches!(job.array, Some(ArrayRole::Waiting { .. })));
     }
     match cluster.jobs.get(&target) {
         Some(target) => judge_job(now, target, dependency),
@@ -169,18 +144,14 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
     }
 }
 
+/// Whether a dependency that counts as open is decided, whatever the time.
+pub(crate) fn is_decided(cluster: &Cluster, job: &Job, dependency: &Dependency) -> bool {
+    matches!(judge(cluster, Timestamp(i64::MIN), job, dependency), Verdict::Satisfied | Verdict::Never)
+}
+
 /// One task of an array; an index that the array does not have is as a job that has left the memory.
-fn judge_task(
-    cluster: &Cluster,
-    now: Timestamp,
-    array: JobId,
-    index: u32,
-    dependency: &Dependency,
-) -> Verdict {
-    let started = cluster
-        .array_tasks
-        .get(&array)
-        .and_then(|tasks| tasks.get(&index));
+fn judge_task(cluster: &Cluster, now: Timestamp, array: JobId, index: u32, dependency: &Dependency) -> Verdict {
+    let started = cluster.array_tasks.get(&array).and_then(|tasks| tasks.get(&index));
     if let Some(task) = started.and_then(|id| cluster.jobs.get(id)) {
         return judge_job(now, task, dependency);
     }
@@ -200,13 +171,7 @@ fn waiting_tasks(cluster: &Cluster, array: JobId) -> Option<(&Job, &TaskSet)> {
 }
 
 /// An array as a whole. `for_tasks`: the job that waits stands for tasks that will be judged one by one.
-fn judge_array(
-    cluster: &Cluster,
-    now: Timestamp,
-    array: JobId,
-    dependency: &Dependency,
-    for_tasks: bool,
-) -> Verdict {
+fn judge_array(cluster: &Cluster, now: Timestamp, array: JobId, dependency: &Dependency, for_tasks: bool) -> Verdict {
     let Some(info) = cluster.arrays.get(&array) else {
         return Verdict::Satisfied;
     };
@@ -229,11 +194,7 @@ fn judge_array(
 fn all_started(cluster: &Cluster, now: Timestamp, array: JobId, dependency: &Dependency) -> Verdict {
     let mut latest = None;
     let tasks = cluster.array_tasks.get(&array);
-    for task in tasks
-        .into_iter()
-        .flat_map(|tasks| tasks.values())
-        .filter_map(|id| cluster.jobs.get(id))
-    {
+    for task in tasks.into_iter().flat_map(|tasks| tasks.values()).filter_map(|id| cluster.jobs.get(id)) {
         match judge_job(now, task, dependency) {
             Verdict::WaitingUntil(at) => latest = latest.max(Some(at)),
             Verdict::Satisfied => {}
@@ -251,11 +212,7 @@ fn judge_job(now: Timestamp, target: &Job, dependency: &Dependency) -> Verdict {
             _ => {
                 let from = target.start_time.or(target.end_time).unwrap_or(now);
                 let due = from + Span::from_minutes(dependency.delay_minutes.into());
-                if due <= now {
-                    Verdict::Satisfied
-                } else {
-                    Verdict::WaitingUntil(due)
-                }
+                if due <= now { Verdict::Satisfied } else { Verdict::WaitingUntil(due) }
             }
         },
         _ if !ended => Verdict::Waiting,
@@ -278,10 +235,7 @@ fn ahead_in_name<'a>(cluster: &'a Cluster, job: &Job) -> impl Iterator<Item = &'
     let (uid, name, id) = name_key(job);
     let array = job.array_job_id();
     let of_name = (uid, name.clone(), JobId(0))..=(uid, name, JobId(u32::MAX));
-    let others = cluster
-        .named
-        .range(of_name)
-        .filter_map(|(_, _, id)| cluster.jobs.get(id));
+    let others = cluster.named.range(of_name).filter_map(|(_, _, id)| cluster.jobs.get(id));
     others
         .filter(move |other| other.id != id && other.array_job_id().is_none_or(|other| Some(other) != array))
         .filter(move |other| other.id < id || other.holds_resources())
@@ -296,10 +250,7 @@ pub(super) fn is_circular(cluster: &Cluster, job: &Job, dependencies: &Dependenc
             return true;
         }
         if seen.insert(id)
-            && let Some(other) = cluster
-                .jobs
-                .get(&id)
-                .filter(|other| other.state == JobState::Pending)
+            && let Some(other) = cluster.jobs.get(&id).filter(|other| other.state == JobState::Pending)
         {
             to_visit.extend(waited_for(cluster, other, &other.dependencies));
         }
@@ -310,29 +261,16 @@ pub(super) fn is_circular(cluster: &Cluster, job: &Job, dependencies: &Dependenc
 /// Records that a job with these dependencies waits for.
 fn waited_for(cluster: &Cluster, job: &Job, dependencies: &Dependencies) -> Vec<JobId> {
     let mut records = Vec::new();
-    for dependency in dependencies
-        .all
-        .iter()
-        .filter(|dependency| dependency.state == DependencyState::Unfulfilled)
-    {
+    for dependency in dependencies.all.iter().filter(|dependency| dependency.state == DependencyState::Unfulfilled) {
         match (dependency.job, dependency.task_index) {
             (None, _) => records.extend(ahead_in_name(cluster, job).map(|other| other.id)),
             (Some(target), Some(index)) => {
-                let task = cluster
-                    .array_tasks
-                    .get(&target)
-                    .and_then(|tasks| tasks.get(&index));
+                let task = cluster.array_tasks.get(&target).and_then(|tasks| tasks.get(&index));
                 records.push(task.copied().unwrap_or(target));
             }
             (Some(target), None) => {
                 records.push(target);
-                records.extend(
-                    cluster
-                        .array_tasks
-                        .get(&target)
-                        .into_iter()
-                        .flat_map(|tasks| tasks.values()),
-                );
+                records.extend(cluster.array_tasks.get(&target).into_iter().flat_map(|tasks| tasks.values()));
             }
         }
     }
@@ -373,9 +311,8 @@ fn array_is_finished(cluster: &Cluster, array: Option<JobId>) -> bool {
 
 /// Whether task `index` of a waiting array waits for a corresponding task.
 fn corresponds(job: &Job, index: u32) -> bool {
-    let waits = |dependency: &Dependency| {
-        dependency.kind == DependencyKind::AfterCorr && dependency.task_index.is_none()
-    };
+    let waits =
+        |dependency: &Dependency| dependency.kind == DependencyKind::AfterCorr && dependency.task_index.is_none();
     matches!(&job.array, Some(ArrayRole::Waiting { tasks }) if tasks.contains(index))
         && job.dependencies.all.iter().any(waits)
 }
@@ -385,9 +322,7 @@ pub(super) fn correspond_all(cluster: &mut Cluster, job: &Job) {
     if let Some(ArrayRole::Waiting { tasks }) = &job.array
         && tasks.first().is_some_and(|first| corresponds(job, first))
     {
-        cluster
-            .to_correspond
-            .extend(tasks.iter().map(|index| (job.id, index)));
+        cluster.to_correspond.extend(tasks.iter().map(|index| (job.id, index)));
     }
 }
 
@@ -406,18 +341,13 @@ pub(crate) fn evaluate_touched(cluster: &mut Cluster, now: Timestamp, out: &mut 
 
 /// Gives a waiting task a record of its own as soon as its fate differs from that of the others.
 fn split_if_decided(cluster: &mut Cluster, now: Timestamp, job_id: JobId, index: u32, out: &mut Outcome) {
-    let Some(record) = cluster
-        .jobs
-        .get(&job_id)
-        .filter(|job| job.state == JobState::Pending && corresponds(job, index))
+    let Some(record) =
+        cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && corresponds(job, index))
     else {
         return;
     };
     let mut task = (**record).clone();
-    task.array = Some(ArrayRole::Task {
-        array_job_id: job_id,
-        task_index: index,
-    });
+    task.array = Some(ArrayRole::Task { array_job_id: job_id, task_index: index });
     let decided = |dependency: &&Dependency| {
         dependency.kind == DependencyKind::AfterCorr && dependency.state != DependencyState::Failed
     };
@@ -436,21 +366,13 @@ fn split_if_decided(cluster: &mut Cluster, now: Timestamp, job_id: JobId, index:
 
 /// Looks again at one pending job, and puts it if something changed.
 pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(old) = cluster
-        .jobs
-        .get(&job_id)
-        .filter(|job| job.state == JobState::Pending)
-        .cloned()
-    else {
+    let Some(old) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending).cloned() else {
         return;
     };
     let mut job = (*old).clone();
     settle(cluster, now, &mut job);
     let kill = job.reason == Reason::DependencyNeverSatisfied
-        && job
-            .spec
-            .kill_on_invalid_dependency
-            .unwrap_or(cluster.config.kill_invalid_dependency);
+        && job.spec.kill_on_invalid_dependency.unwrap_or(cluster.config.kill_invalid_dependency);
     if kill {
         cancel::end_pending(cluster, now, job, None, out);
     } else if job != *old {
@@ -464,15 +386,9 @@ pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out
 
 /// After a restart: time has passed, and targets may have left the memory.
 pub(crate) fn evaluate_all(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
-    let waits = |job: &Job| {
-        job.state == JobState::Pending && (!job.dependencies.is_empty() || job.begin_time.is_some())
-    };
-    let pending: Vec<JobId> = cluster
-        .jobs
-        .values()
-        .filter(|job| waits(job))
-        .map(|job| job.id)
-        .collect();
+    let waits =
+        |job: &Job| job.state == JobState::Pending && (!job.dependencies.is_empty() || job.begin_time.is_some());
+    let pending: Vec<JobId> = cluster.jobs.values().filter(|job| waits(job)).map(|job| job.id).collect();
     cluster.to_evaluate.extend(pending);
     evaluate_touched(cluster, now, out);
 }

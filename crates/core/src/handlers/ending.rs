@@ -12,7 +12,7 @@ use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
-use super::{dependency, requeue, submit};
+use super::{dependency, holder, requeue, submit};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
@@ -36,7 +36,9 @@ impl End {
 
 /// Ends a job that runs or is suspended. Its resources are given back node by node, as each confirms that it is clean.
 pub(super) fn end_job(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End, out: &mut Outcome) {
-    let Some(mut job) = running_job(cluster, job_id) else { return };
+    let Some(mut job) = running_job(cluster, job_id) else {
+        return;
+    };
     let unclean = nodes_to_clean(cluster, &job, &end.clean_nodes);
     let restart = job.restart;
     close_run_time(&mut job, now);
@@ -58,7 +60,9 @@ pub(super) fn requeue_running(
     clean_nodes: &BTreeSet<NodeIndex>,
     out: &mut Outcome,
 ) {
-    let Some(job) = running_job(cluster, job_id) else { return };
+    let Some(job) = running_job(cluster, job_id) else {
+        return;
+    };
     let unclean = nodes_to_clean(cluster, &job, clean_nodes);
     let old_restart = job.restart;
     let mut past = job.clone();
@@ -97,7 +101,13 @@ fn close_run_time(job: &mut Job, now: Timestamp) {
 }
 
 /// The job as a new entry of the queue: next start, new submit time, nothing held.
-pub(super) fn back_to_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, hold: Option<Hold>, delay: Span) -> Job {
+pub(super) fn back_to_pending(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    mut job: Job,
+    hold: Option<Hold>,
+    delay: Span,
+) -> Job {
     job.restart = RestartCount(job.restart.0.saturating_add(1));
     job.state = JobState::Pending;
     // One that was held while it ran waits held.
@@ -162,7 +172,7 @@ fn begin_clean_up(
     out: &mut Outcome,
 ) {
     refuse_waiting_steps(cluster, job.id, out);
-    cluster.holders_away.remove(&job.id);
+    holder::forget(cluster, job.id);
     // What an ended batch script left behind is killed at once.
     let kill_wait_ms = if cause.is_some() { kill_wait_ms(cluster) } else { 0 };
     for node in &unclean {
@@ -208,7 +218,9 @@ pub(super) fn node_is_clean(
         return;
     }
     close_steps_on(cluster, now, node, job_id, restart, out);
-    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else {
+        return;
+    };
     release_node(cluster, now, &job, node);
     out.plan_needed = true;
     let mut job = (*job).clone();
@@ -229,7 +241,9 @@ pub(super) fn is_cleaning(cluster: &Cluster, job_id: JobId, restart: RestartCoun
 
 /// After a restart some nodes of the job are no longer part of the configuration, and its rows do not name them any more.
 pub(crate) fn nodes_vanished(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else {
+        return;
+    };
     match &job.cleaning {
         Some(cleaning) if cleaning.nodes.is_empty() => finish_clean_up(cluster, now, (*job).clone(), out),
         Some(_) => cluster.put_job(now, (*job).clone(), out),
@@ -246,7 +260,9 @@ fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeInde
 
 /// All nodes are clean: the job has truly ended, or goes back to the queue.
 fn finish_clean_up(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) {
-    let Some(cleaning) = job.cleaning.take() else { return };
+    let Some(cleaning) = job.cleaning.take() else {
+        return;
+    };
     job.completing = false;
     job.requeue_pending = false;
     close_all_steps(cluster, now, &job, cleaning.restart, out);

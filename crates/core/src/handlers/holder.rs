@@ -12,16 +12,32 @@ use crate::cluster::{Cluster, HOLDER_ABSENCE_MAX};
 use crate::effect::{EndCause, Outcome};
 use crate::timers::Timer;
 
-/// The client is connected.
+/// The client is connected, perhaps once more: a connection that broke may be noticed after the next was made.
 pub(crate) fn present(cluster: &mut Cluster, job_id: JobId) {
-    cluster.holders_away.remove(&job_id);
+    if cluster.jobs.get(&job_id).is_some_and(|job| needs_holder(job)) {
+        cluster.holders_away.remove(&job_id);
+        *cluster.holders_present.entry(job_id).or_default() += 1;
+    }
 }
 
-/// The client's connection broke; it has a short while to come back.
+/// A connection of the client broke; when it has no other, it has a short while to come back.
 pub(crate) fn gone(cluster: &mut Cluster, now: Timestamp, job_id: JobId) {
+    if let Some(connections) = cluster.holders_present.get_mut(&job_id) {
+        *connections -= 1;
+        if *connections > 0 {
+            return;
+        }
+        cluster.holders_present.remove(&job_id);
+    }
     if cluster.jobs.get(&job_id).is_some_and(|job| needs_holder(job)) {
         gone_since(cluster, now, job_id);
     }
+}
+
+/// The job has ended; its client may do as it likes.
+pub(super) fn forget(cluster: &mut Cluster, job_id: JobId) {
+    cluster.holders_away.remove(&job_id);
+    cluster.holders_present.remove(&job_id);
 }
 
 /// Whether the job ends when its client stays away.
@@ -37,11 +53,15 @@ pub(super) fn gone_since(cluster: &mut Cluster, now: Timestamp, job_id: JobId) {
 
 /// The clock of an absent client has run out.
 pub(super) fn expire(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(since) = cluster.holders_away.get(&job_id).copied() else { return };
+    let Some(since) = cluster.holders_away.get(&job_id).copied() else {
+        return;
+    };
     if since + HOLDER_ABSENCE_MAX > now {
         return;
     }
-    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else {
+        return;
+    };
     let by = Some(job.spec.identity.uid);
     match job.state {
         JobState::Pending => cancel::end_pending(cluster, now, (*job).clone(), by, out),
@@ -53,7 +73,7 @@ pub(super) fn expire(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: 
         }
         _ => {}
     }
-    cluster.holders_away.remove(&job_id);
+    forget(cluster, job_id);
 }
 
 /// The client is done with its allocation.

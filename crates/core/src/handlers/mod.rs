@@ -50,14 +50,25 @@ pub(crate) fn command(
         }
         Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),
         Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
-        Command::UpdateJob { target, changes } => done(update_job::update(cluster, now, identity, &target, &changes, out)),
+        Command::UpdateJob { target, changes } => {
+            done(update_job::update(cluster, now, identity, &target, &changes, out))
+        }
         Command::UpdateNodes { nodes, changes } => done(nodes::update(cluster, now, identity, &nodes, &changes, out)),
         Command::UpdatePartition { name, state } => done(partitions::set_state(cluster, identity, &name, state, out)),
-        Command::ChangePartition { name, changes, create } => done(partitions::change(cluster, identity, &name, &changes, create, out)),
+        Command::ChangePartition { name, changes, create } => {
+            done(partitions::change(cluster, identity, &name, &changes, create, out))
+        }
         Command::DeletePartition { name } => done(partitions::delete(cluster, identity, &name, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
-            return steps::create(cluster, now, identity, job_id, steps::Asked { request_id: request, request: *step, launch: *launch }, out);
+            return steps::create(
+                cluster,
+                now,
+                identity,
+                job_id,
+                steps::Asked { request_id: request, request: *step, launch: *launch },
+                out,
+            );
         }
         Command::EndAllocation { job_id, exit } => done(holder::end(cluster, now, identity, job_id, exit, out)),
     };

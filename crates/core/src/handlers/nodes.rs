@@ -22,7 +22,8 @@ pub(super) fn update(
 ) -> Result<(), Refusal> {
     authorisation::may_change_cluster(identity)?;
     let indices = find(cluster, nodes)?;
-    let needs_reason = matches!(changes.state, Some(NodeTransition::Drain | NodeTransition::Down | NodeTransition::Fail));
+    let needs_reason =
+        matches!(changes.state, Some(NodeTransition::Drain | NodeTransition::Down | NodeTransition::Fail));
     if needs_reason && changes.reason.is_none() {
         return Err(Refusal::new(RefusalCode::InvalidNodeState, "a reason is needed to drain a node or take it down"));
     }
@@ -50,14 +51,22 @@ fn find(cluster: &Cluster, nodes: &Name) -> Result<Vec<NodeIndex>, Refusal> {
     if nodes.eq_ignore_ascii_case("all") {
         return Ok(cluster.node_index.values().copied().collect());
     }
-    let names = hostlist::expand(nodes).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
+    let names =
+        hostlist::expand(nodes).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
     if names.is_empty() {
         return Err(invalid(nodes));
     }
     names.iter().map(|name| cluster.node_index.get(&**name).copied().ok_or_else(|| invalid(name))).collect()
 }
 
-fn change(cluster: &mut Cluster, now: Timestamp, identity: &Identity, index: NodeIndex, changes: &NodeChanges, out: &mut Outcome) {
+fn change(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    index: NodeIndex,
+    changes: &NodeChanges,
+    out: &mut Outcome,
+) {
     let reason = changes.reason.as_ref().map(|text| NodeReason {
         text: text.clone(),
         user: identity.user.clone(),

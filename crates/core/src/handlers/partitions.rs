@@ -21,10 +21,7 @@ pub(super) fn set_state(
     state: PartitionState,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    let changes = PartitionChanges {
-        state: Some(state),
-        ..PartitionChanges::default()
-    };
+    let changes = PartitionChanges { state: Some(state), ..PartitionChanges::default() };
     change(cluster, identity, name, &changes, false, out)
 }
 
@@ -41,11 +38,7 @@ pub(super) fn change(
     if at.is_some() == create {
         return Err(RefusalCode::InvalidPartition.into());
     }
-    let nodes = changes
-        .nodes
-        .as_ref()
-        .map(|list| find_nodes(cluster, list))
-        .transpose()?;
+    let nodes = changes.nodes.as_ref().map(|list| find_nodes(cluster, list)).transpose()?;
     let mut partition = match at.and_then(|at| cluster.partitions.get(at)) {
         Some(partition) => (**partition).clone(),
         None => new_partition(name.clone()),
@@ -61,9 +54,7 @@ pub(super) fn change(
     match at {
         Some(at) => drop(cluster.partitions.set(at, Arc::new(partition))),
         None => {
-            cluster
-                .partition_index
-                .insert(name.clone(), cluster.partitions.len());
+            cluster.partition_index.insert(name.clone(), cluster.partitions.len());
             cluster.partitions.push_back(Arc::new(partition));
         }
     }
@@ -78,24 +69,16 @@ pub(super) fn delete(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     authorisation::may_change_cluster(identity)?;
-    let at = *cluster
-        .partition_index
-        .get(name)
-        .ok_or(RefusalCode::InvalidPartition)?;
+    let at = *cluster.partition_index.get(name).ok_or(RefusalCode::InvalidPartition)?;
     let uses = |job: &muster_model::job::Job| {
-        (!job.state.is_final() || job.completing)
-            && (job.partition == *name || job.spec.partitions.contains(name))
+        (!job.state.is_final() || job.completing) && (job.partition == *name || job.spec.partitions.contains(name))
     };
     if cluster.jobs.values().any(|job| uses(job)) {
         return Err(RefusalCode::PartitionInUse.into());
     }
     cluster.partitions.remove(at);
-    cluster.partition_index = cluster
-        .partitions
-        .iter()
-        .enumerate()
-        .map(|(at, partition)| (partition.name.clone(), at))
-        .collect();
+    cluster.partition_index =
+        cluster.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
     out.plan_needed = true;
     Ok(())
 }
@@ -107,8 +90,8 @@ fn find_nodes(cluster: &Cluster, list: &Name) -> Result<Vec<NodeIndex>, Refusal>
         all.sort_unstable();
         return Ok(all);
     }
-    let names = hostlist::expand(list)
-        .map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
+    let names =
+        hostlist::expand(list).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
     let index = |name: &String| {
         let found = cluster.node_index.get(&**name).copied();
         found.ok_or_else(|| Refusal::new(RefusalCode::InvalidNodeName, format!("no node {name}")))
@@ -128,11 +111,7 @@ fn written_list(cluster: &Cluster, list: &Name, nodes: &[NodeIndex]) -> Name {
 }
 
 fn clear_default(cluster: &mut Cluster) {
-    for partition in cluster
-        .partitions
-        .iter_mut()
-        .filter(|partition| partition.default)
-    {
+    for partition in cluster.partitions.iter_mut().filter(|partition| partition.default) {
         Arc::make_mut(partition).default = false;
     }
 }

@@ -31,21 +31,33 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
 
 /// Starts one job if it still can be; `false` when something of it does not fit any more.
 fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> bool {
-    let Some(record) = cluster.jobs.get(&start.job_id).cloned() else { return false };
+    let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
+        return false;
+    };
     if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
         return false;
     }
-    let Some(partition) = cluster.partition(&start.partition).cloned() else { return false };
+    let Some(partition) = cluster.partition(&start.partition).cloned() else {
+        return false;
+    };
     if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
         return false;
     }
     let task_index = match (&record.array, start.task_index) {
-        (Some(ArrayRole::Waiting { tasks }), Some(index)) if tasks.contains(index) && array_may_start(cluster, record.id) => Some(index),
+        (Some(ArrayRole::Waiting { tasks }), Some(index))
+            if tasks.contains(index) && array_may_start(cluster, record.id) =>
+        {
+            Some(index)
+        }
         (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return false,
-        (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => return false,
+        (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => {
+            return false;
+        }
         _ => None,
     };
-    let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else { return false };
+    let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else {
+        return false;
+    };
     let job = match task_index {
         Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
             Some(task) => task,
@@ -75,12 +87,20 @@ fn realise_shares(cluster: &Cluster, job: &Job, start: &PlannedStart, allowed: &
     Some(shares)
 }
 
-fn begin(cluster: &mut Cluster, now: Timestamp, mut job: Job, partition: Name, shares: Vec<NodeShare>, out: &mut Outcome) {
+fn begin(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    mut job: Job,
+    partition: Name,
+    shares: Vec<NodeShare>,
+    out: &mut Outcome,
+) {
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
     if job.partition != partition {
-        let default = cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
+        let default =
+            cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
         job.time_limit = job.spec.time_limit.or(default).unwrap_or(job.time_limit);
         job.partition = partition;
     }
@@ -103,7 +123,9 @@ fn begin(cluster: &mut Cluster, now: Timestamp, mut job: Job, partition: Name, s
 
 /// Sends the batch script to its node, or to all nodes of the job.
 fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut Outcome) {
-    let Some(allocation) = job.allocation.clone() else { return };
+    let Some(allocation) = job.allocation.clone() else {
+        return;
+    };
     let main_nodes = match job.spec.kind {
         JobKind::Batch => 1,
         JobKind::EveryNode => allocation.shares.len(),
@@ -160,7 +182,9 @@ pub(super) fn next_launch(cluster: &mut Cluster, node: NodeIndex, out: &mut Outc
 
 /// Keeps what the scheduler said about a job that waits. It can be planned again, so it is not made durable.
 fn note_wait(cluster: &mut Cluster, now: Timestamp, wait: PlannedWait) {
-    let Some(job) = cluster.jobs.get(&wait.job_id) else { return };
+    let Some(job) = cluster.jobs.get(&wait.job_id) else {
+        return;
+    };
     if !index::is_queued(job, now) {
         return;
     }

@@ -48,8 +48,16 @@ pub(super) struct Held {
 /// What a job that was put back and held says of itself (Slurm's `WAIT_HELD_REQUEUE`).
 const HELD_AFTER_REQUEUE: &str = "job requeued in held state";
 
-fn say_why_held(cluster: &mut Cluster, now: Timestamp, id: muster_model::ids::JobId, special_exit: bool, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&id).filter(|job| job.state == JobState::Pending && job.hold.is_some()) else { return };
+fn say_why_held(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    id: muster_model::ids::JobId,
+    special_exit: bool,
+    out: &mut Outcome,
+) {
+    let Some(job) = cluster.jobs.get(&id).filter(|job| job.state == JobState::Pending && job.hold.is_some()) else {
+        return;
+    };
     let mut job = (**job).clone();
     job.reason_detail = Some(HELD_AFTER_REQUEUE.into());
     job.special_exit = special_exit;
@@ -103,7 +111,8 @@ pub(super) fn after_node_failure(
     out: &mut Outcome,
 ) {
     if may_requeue(cluster, job) {
-        let how = Requeue { past_state: JobState::NodeFail, cause: EndCause::NodeFailure, hold: None, delay: Span::ZERO };
+        let how =
+            Requeue { past_state: JobState::NodeFail, cause: EndCause::NodeFailure, hold: None, delay: Span::ZERO };
         ending::requeue_running(cluster, now, job.id, how, failed, out);
     } else {
         let mut end = ending::End::new(JobState::NodeFail, muster_model::state::Reason::NodeDown);

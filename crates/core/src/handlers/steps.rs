@@ -35,7 +35,14 @@ pub(super) struct Asked {
 }
 
 /// Starts a step, lets it wait, or refuses it. Replies by itself.
-pub(super) fn create(cluster: &mut Cluster, now: Timestamp, identity: &Identity, job_id: JobId, asked: Asked, out: &mut Outcome) {
+pub(super) fn create(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    job_id: JobId,
+    asked: Asked,
+    out: &mut Outcome,
+) {
     let request_id = asked.request_id;
     if let Err(refusal) = try_create(cluster, now, identity, job_id, asked, out) {
         out.reply(request_id, Err(refusal));
@@ -63,10 +70,14 @@ fn try_create(
         return Ok(());
     }
     if asked.request.tasks == 0 || asked.request.tasks > TASKS_MAX || asked.request.cpus_per_task == 0 {
-        return Err(Refusal::new(RefusalCode::StepTooLarge, format!("a step has 1 to {TASKS_MAX} tasks of at least one CPU")));
+        return Err(Refusal::new(
+            RefusalCode::StepTooLarge,
+            format!("a step has 1 to {TASKS_MAX} tasks of at least one CPU"),
+        ));
     }
     let others_wait = cluster.waiting_steps.get(&job_id).is_some_and(|waiting| !waiting.is_empty());
-    let layout = if others_wait && !asked.request.overlap { Err(NoRoom::Busy) } else { lay_out(cluster, &job, &asked.request) };
+    let layout =
+        if others_wait && !asked.request.overlap { Err(NoRoom::Busy) } else { lay_out(cluster, &job, &asked.request) };
     match layout {
         Ok(layout) => {
             start(cluster, now, &job, asked, layout, out);
@@ -77,9 +88,16 @@ fn try_create(
         Err(NoRoom::Busy) => {
             let waiting = cluster.waiting_steps.entry(job_id).or_default();
             if waiting.len() >= WAITING_STEPS_MAX {
-                return Err(Refusal::new(RefusalCode::NodesBusy, format!("{WAITING_STEPS_MAX} steps of this job wait already")));
+                return Err(Refusal::new(
+                    RefusalCode::NodesBusy,
+                    format!("{WAITING_STEPS_MAX} steps of this job wait already"),
+                ));
             }
-            waiting.push_back(WaitingStep { request_id: asked.request_id, request: asked.request, launch: asked.launch });
+            waiting.push_back(WaitingStep {
+                request_id: asked.request_id,
+                request: asked.request,
+                launch: asked.launch,
+            });
             Ok(())
         }
     }
@@ -87,7 +105,8 @@ fn try_create(
 
 /// The step that the same client asked for before a restart of the controller swallowed the answer.
 fn asked_before(cluster: &Cluster, job_id: JobId, launch: &StepLaunch) -> Option<Step> {
-    let same = |step: &&Arc<Step>| step.launch.as_ref().is_some_and(|known| known.client_cookie == launch.client_cookie);
+    let same =
+        |step: &&Arc<Step>| step.launch.as_ref().is_some_and(|known| known.client_cookie == launch.client_cookie);
     cluster.steps_of(job_id).filter(|_| !launch.client_cookie.is_empty()).find(same).map(|step| (**step).clone())
 }
 
@@ -101,13 +120,19 @@ pub(super) fn try_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, 
 
 fn start_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
     loop {
-        let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running).cloned() else { return };
-        let Some(next) = cluster.waiting_steps.get(&job_id).and_then(|waiting| waiting.front()) else { return };
+        let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running).cloned() else {
+            return;
+        };
+        let Some(next) = cluster.waiting_steps.get(&job_id).and_then(|waiting| waiting.front()) else {
+            return;
+        };
         let layout = match lay_out(cluster, &job, &next.request) {
             Err(NoRoom::Busy) => return,
             layout => layout,
         };
-        let Some(next) = cluster.waiting_steps.get_mut(&job_id).and_then(|waiting| waiting.pop_front()) else { return };
+        let Some(next) = cluster.waiting_steps.get_mut(&job_id).and_then(|waiting| waiting.pop_front()) else {
+            return;
+        };
         let asked = Asked { request_id: next.request_id, request: next.request, launch: next.launch };
         match layout {
             Ok(layout) => start(cluster, now, &job, asked, layout, out),
@@ -117,17 +142,33 @@ fn start_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut
     }
 }
 
+/// Whether the first waiting step of a job would not have to wait.
+pub(crate) fn could_start_one(cluster: &Cluster, job_id: JobId) -> bool {
+    let job = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running);
+    let next = cluster.waiting_steps.get(&job_id).and_then(|waiting| waiting.front());
+    job.zip(next).is_some_and(|(job, next)| !matches!(lay_out(cluster, job, &next.request), Err(NoRoom::Busy)))
+}
+
 /// The client of a waiting step gave up; those behind it may find room now.
 pub(crate) fn abandon(cluster: &mut Cluster, now: Timestamp, request_id: RequestId, out: &mut Outcome) {
     let has = |waiting: &VecDeque<WaitingStep>| waiting.iter().any(|step| step.request_id == request_id);
-    let Some(job_id) = cluster.waiting_steps.iter().find(|(_, waiting)| has(waiting)).map(|(job_id, _)| *job_id) else { return };
+    let Some(job_id) = cluster.waiting_steps.iter().find(|(_, waiting)| has(waiting)).map(|(job_id, _)| *job_id) else {
+        return;
+    };
     if let Some(waiting) = cluster.waiting_steps.get_mut(&job_id) {
         waiting.retain(|step| step.request_id != request_id);
     }
     try_waiting(cluster, now, job_id, out);
 }
 
-fn start(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, asked: Asked, mut layout: Vec<StepNode>, out: &mut Outcome) {
+fn start(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Arc<Job>,
+    asked: Asked,
+    mut layout: Vec<StepNode>,
+    out: &mut Outcome,
+) {
     let mut job = (**job).clone();
     let step_id = StepId::Number(job.next_step);
     job.next_step = job.next_step.saturating_add(1);
@@ -162,7 +203,8 @@ fn start(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, asked: Asked, mu
     let shared_job = Arc::new(job);
     let shared = Arc::new(step.clone());
     for on in &step.layout {
-        let command = NodeCommand::Launch { sequence: on.launch_sequence, job: shared_job.clone(), step: Some(shared.clone()) };
+        let command =
+            NodeCommand::Launch { sequence: on.launch_sequence, job: shared_job.clone(), step: Some(shared.clone()) };
         out.send(on.node, command);
     }
     cluster.put_step(step.clone(), out);

@@ -38,7 +38,9 @@ pub(super) fn submit(
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let partition_name = partition.name.clone();
-    let hold = spec.hold.then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let hold = spec
+        .hold
+        .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
     let mut job = Job {
         id,
         spec_id,
@@ -97,14 +99,17 @@ pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
 fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> Result<Arc<Partition>, Refusal> {
     let names: Vec<&str> = if spec.partitions.is_empty() {
         let default = cluster.partitions.iter().find(|partition| partition.default).map(|partition| &*partition.name);
-        vec![default.ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, "no partition given and no default partition"))?]
+        vec![default.ok_or_else(|| {
+            Refusal::new(RefusalCode::InvalidPartition, "no partition given and no default partition")
+        })?]
     } else {
         spec.partitions.iter().map(|name| &**name).collect()
     };
     let mut refusal = None;
     for name in names {
-        let partition =
-            cluster.partition(name).ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}")))?;
+        let partition = cluster
+            .partition(name)
+            .ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}")))?;
         match admits(partition, identity, spec) {
             Ok(()) => return Ok(partition.clone()),
             Err(problem) => refusal = refusal.or(Some(problem)),
@@ -115,19 +120,27 @@ fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> R
 
 fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
     if matches!(partition.state, PartitionState::Drain | PartitionState::Inactive) {
-        return Err(Refusal::new(RefusalCode::PartitionUnavailable, format!("partition {} takes no jobs", partition.name)));
+        return Err(Refusal::new(
+            RefusalCode::PartitionUnavailable,
+            format!("partition {} takes no jobs", partition.name),
+        ));
     }
     if partition.root_only && identity.uid != 0 {
         return Err(RefusalCode::AccessDenied.into());
     }
-    if !partition.groups_allowed.is_empty() && identity.uid != 0 && !partition.groups_allowed.contains(&identity.group) {
-        return Err(Refusal::new(RefusalCode::AccessDenied, format!("group {} may not use partition {}", identity.group, partition.name)));
+    if !partition.groups_allowed.is_empty() && identity.uid != 0 && !partition.groups_allowed.contains(&identity.group)
+    {
+        return Err(Refusal::new(
+            RefusalCode::AccessDenied,
+            format!("group {} may not use partition {}", identity.group, partition.name),
+        ));
     }
     let account_allowed = |account: &Name| partition.accounts_allowed.contains(account);
     if !partition.accounts_allowed.is_empty() && !spec.account.as_ref().is_some_and(account_allowed) {
         return Err(RefusalCode::InvalidAccount.into());
     }
-    if let (Some(TimeLimit::Limited(asked)), Some(least)) = (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))
+    if let (Some(TimeLimit::Limited(asked)), Some(least)) =
+        (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))
         && least > asked
     {
         return Err(RefusalCode::InvalidTimeLimit.into());
@@ -139,7 +152,10 @@ fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {
     let Some(array) = &spec.array else { return Ok(()) };
     let index_max = cluster.config.array_size_max.saturating_sub(1);
     if array.tasks.is_empty() || array.tasks.last().is_some_and(|last| last > index_max) {
-        return Err(Refusal::new(RefusalCode::InvalidArray, format!("task indices go from 0 to {index_max} (MaxArraySize)")));
+        return Err(Refusal::new(
+            RefusalCode::InvalidArray,
+            format!("task indices go from 0 to {index_max} (MaxArraySize)"),
+        ));
     }
     if spec.kind == JobKind::Allocation {
         return Err(Refusal::new(RefusalCode::InvalidArray, "only batch jobs can be arrays"));

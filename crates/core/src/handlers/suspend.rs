@@ -10,7 +10,13 @@ use super::{authorisation, steps, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 
-pub(super) fn suspend(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
+pub(super) fn suspend(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    target: &JobTarget,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
     authorisation::must_be_operator(identity)?;
     let mut outcome = Err(Refusal::from(RefusalCode::UnexpectedMessage));
     for id in resolve(cluster, target)?.all() {
@@ -36,7 +42,13 @@ fn suspend_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Ou
     Ok(())
 }
 
-pub(super) fn resume(cluster: &mut Cluster, now: Timestamp, identity: &Identity, target: &JobTarget, out: &mut Outcome) -> Result<(), Refusal> {
+pub(super) fn resume(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    target: &JobTarget,
+    out: &mut Outcome,
+) -> Result<(), Refusal> {
     authorisation::must_be_operator(identity)?;
     let mut outcome = Err(Refusal::from(RefusalCode::UnexpectedMessage));
     for id in resolve(cluster, target)?.all() {

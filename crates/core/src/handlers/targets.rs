@@ -109,9 +109,17 @@ pub(super) fn resolve_and_split(
 
 /// Takes one task out of a waiting record and gives it as a job that the caller changes and puts. The last task keeps
 /// the number of the array. `None` when the task does not wait.
-pub(crate) fn split_task(cluster: &mut Cluster, now: Timestamp, array_id: JobId, index: u32, out: &mut Outcome) -> Option<Job> {
+pub(crate) fn split_task(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    array_id: JobId,
+    index: u32,
+    out: &mut Outcome,
+) -> Option<Job> {
     let waiting = cluster.jobs.get(&array_id)?.clone();
-    let Some(ArrayRole::Waiting { tasks }) = &waiting.array else { return None };
+    let Some(ArrayRole::Waiting { tasks }) = &waiting.array else {
+        return None;
+    };
     let mut rest = tasks.clone();
     if !rest.remove(index) {
         return None;

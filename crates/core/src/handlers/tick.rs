@@ -17,7 +17,9 @@ const TIMERS_PER_EVENT_MAX: usize = 1000;
 pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
     let mut seen = BTreeSet::new();
     for _ in 0..TIMERS_PER_EVENT_MAX {
-        let Some(timer) = cluster.timers.pop_due(now) else { break };
+        let Some(timer) = cluster.timers.pop_due(now) else {
+            break;
+        };
         if !seen.insert(timer) {
             continue;
         }
@@ -35,8 +37,13 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
 }
 
 fn early_signal(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running && !job.early_signal_sent) else { return };
-    let (Some(early), Some(end)) = (job.spec.early_signal, job.end_time) else { return };
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running && !job.early_signal_sent)
+    else {
+        return;
+    };
+    let (Some(early), Some(end)) = (job.spec.early_signal, job.end_time) else {
+        return;
+    };
     // The limit may have been moved since the timer was set.
     if end - early.before_end <= now {
         let scope = if early.batch_only { SignalScope::Batch } else { SignalScope::Steps };
@@ -48,22 +55,37 @@ fn early_signal(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut 
 }
 
 fn time_limit(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running) else { return };
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running) else {
+        return;
+    };
     if job.end_time.is_some_and(|end| end + cluster.config.over_time_limit <= now) {
         cancel::end_by_system(cluster, now, job_id, JobState::Timeout, Reason::TimeLimit, EndCause::TimeLimit, out);
     }
 }
 
-fn step_time_limit(cluster: &mut Cluster, now: Timestamp, job_id: JobId, step_id: muster_model::ids::StepId, out: &mut Outcome) {
-    let Some(step) = cluster.steps.get(&(job_id, step_id)).cloned() else { return };
-    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+fn step_time_limit(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job_id: JobId,
+    step_id: muster_model::ids::StepId,
+    out: &mut Outcome,
+) {
+    let Some(step) = cluster.steps.get(&(job_id, step_id)).cloned() else {
+        return;
+    };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else {
+        return;
+    };
     if step.is_over_limit(now) {
         cancel::end_step(cluster, &job, &step, EndCause::TimeLimit, out);
     }
 }
 
 fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && !job.completing).cloned() else { return };
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && !job.completing).cloned()
+    else {
+        return;
+    };
     if job.spec.deadline.is_none_or(|deadline| deadline > now) {
         return;
     }
@@ -72,7 +94,7 @@ fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outc
     job.reason = Reason::DeadLine;
     job.end_time = Some(now);
     job.start_time = None;
-    cluster.holders_away.remove(&job_id);
+    holder::forget(cluster, job_id);
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     dependency::target_changed(cluster, &job);
@@ -81,7 +103,9 @@ fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outc
 /// An ended job leaves the memory after `MinJobAge`. A failed task stays as long as its array, so that what depends on
 /// the array is judged rightly.
 fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state.is_final() && !job.completing) else { return };
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state.is_final() && !job.completing) else {
+        return;
+    };
     let age = cluster.config.job_age_min;
     let ended = job.end_time.unwrap_or(now);
     if ended + age > now {

@@ -35,8 +35,17 @@ fn says_clean(cluster: &Cluster, node: NodeIndex, end: &UnitEnd) -> bool {
     end.job_is_clean && !others().any(|step| step.nodes_left.contains(&node))
 }
 
-fn step_ended_on(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Step, end: &UnitEnd, out: &mut Outcome) {
-    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else { return };
+fn step_ended_on(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    node: NodeIndex,
+    mut step: Step,
+    end: &UnitEnd,
+    out: &mut Outcome,
+) {
+    let Some(job) = cluster.jobs.get(&step.job_id).cloned() else {
+        return;
+    };
     let is_main = step.step_id == StepId::Batch;
     let runs = matches!(job.state, JobState::Running | JobState::Suspended) && job.restart == step.restart;
     step.nodes_left.retain(|left| *left != node);
@@ -87,7 +96,9 @@ fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
     match job.state {
         _ if step.out_of_memory => JobState::OutOfMemory,
         // A script that was asked to end and did so by itself.
-        JobState::Cancelled | JobState::Timeout if of_job && step.step_id == StepId::Batch && step.exit.is_success() => {
+        JobState::Cancelled | JobState::Timeout
+            if of_job && step.step_id == StepId::Batch && step.exit.is_success() =>
+        {
             JobState::Completed
         }
         JobState::Cancelled | JobState::Timeout | JobState::NodeFail | JobState::Preempted if of_job => job.state,

@@ -11,10 +11,7 @@ pub(super) fn names(cluster: &Cluster, changes: &JobChanges) -> Result<(), Refus
     for name in changes.partition.iter().flat_map(|names| names.split(',')) {
         cluster.partition(name).ok_or(RefusalCode::InvalidPartition)?;
     }
-    for list in [&changes.nodes_required, &changes.nodes_excluded]
-        .into_iter()
-        .flatten()
-    {
+    for list in [&changes.nodes_required, &changes.nodes_excluded].into_iter().flatten() {
         nodes(cluster, list)?;
     }
     if let Some(constraint) = changes.constraint.as_deref().filter(|text| !text.is_empty()) {
@@ -22,11 +19,7 @@ pub(super) fn names(cluster: &Cluster, changes: &JobChanges) -> Result<(), Refus
     }
     for request in changes.gres.iter().flatten() {
         let known = |node: &muster_model::node::Node| {
-            node.config
-                .hardware
-                .gres
-                .iter()
-                .any(|gres| gres.name == request.gres.name)
+            node.config.hardware.gres.iter().any(|gres| gres.name == request.gres.name)
         };
         if !cluster.nodes.iter().any(|node| known(node)) {
             return Err(RefusalCode::InvalidGres.into());
@@ -46,16 +39,10 @@ fn nodes(cluster: &Cluster, list: &Name) -> Result<(), Refusal> {
     if list.is_empty() {
         return Ok(());
     }
-    let names = hostlist::expand(list)
-        .map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
-    match names
-        .iter()
-        .find(|name| !cluster.node_index.contains_key(&***name))
-    {
-        Some(name) => Err(Refusal::new(
-            RefusalCode::InvalidNodeName,
-            format!("no node {name}"),
-        )),
+    let names =
+        hostlist::expand(list).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
+    match names.iter().find(|name| !cluster.node_index.contains_key(&***name)) {
+        Some(name) => Err(Refusal::new(RefusalCode::InvalidNodeName, format!("no node {name}"))),
         None => Ok(()),
     }
 }
@@ -64,13 +51,9 @@ fn nodes(cluster: &Cluster, list: &Name) -> Result<(), Refusal> {
 fn features(cluster: &Cluster, constraint: &str) -> Result<(), Refusal> {
     let words = constraint.split(|c: char| "&|,()[]*!".contains(c)).map(str::trim);
     for word in words.filter(|word| !word.is_empty() && !word.bytes().all(|byte| byte.is_ascii_digit())) {
-        let known =
-            |node: &muster_model::node::Node| node.config.features.iter().any(|feature| **feature == *word);
+        let known = |node: &muster_model::node::Node| node.config.features.iter().any(|feature| **feature == *word);
         if !cluster.nodes.iter().any(|node| known(node)) {
-            return Err(Refusal::new(
-                RefusalCode::InvalidFeature,
-                format!("no node has {word}"),
-            ));
+            return Err(Refusal::new(RefusalCode::InvalidFeature, format!("no node has {word}")));
         }
     }
     Ok(())
@@ -78,29 +61,12 @@ fn features(cluster: &Cluster, constraint: &str) -> Result<(), Refusal> {
 
 /// Licences are those that the configuration names.
 fn licenses(cluster: &Cluster, wanted: &str) -> Result<(), Refusal> {
-    let configured = cluster
-        .config
-        .shown
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case("Licenses"));
+    let configured = cluster.config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("Licenses"));
     let configured = configured.map_or("", |(_, value)| value.as_str());
-    let name_of = |part: &str| {
-        part.split([':', '=', '*'])
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
-    for name in wanted
-        .split([',', ';'])
-        .map(name_of)
-        .filter(|name| !name.is_empty())
-    {
+    let name_of = |part: &str| part.split([':', '=', '*']).next().unwrap_or_default().trim().to_owned();
+    for name in wanted.split([',', ';']).map(name_of).filter(|name| !name.is_empty()) {
         if !configured.split([',', ';']).any(|part| name_of(part) == name) {
-            return Err(Refusal::new(
-                RefusalCode::InvalidLicense,
-                format!("no licence {name}"),
-            ));
+            return Err(Refusal::new(RefusalCode::InvalidLicense, format!("no licence {name}")));
         }
     }
     Ok(())
@@ -108,18 +74,8 @@ fn licenses(cluster: &Cluster, wanted: &str) -> Result<(), Refusal> {
 
 /// More CPUs or nodes than the cluster has.
 fn sizes(cluster: &Cluster, changes: &JobChanges) -> Result<(), Refusal> {
-    let cpus_all: u64 = cluster
-        .nodes
-        .iter()
-        .map(|node| u64::from(node.config.hardware.cpus))
-        .sum();
+    let cpus_all: u64 = cluster.nodes.iter().map(|node| u64::from(node.config.hardware.cpus)).sum();
     let too_many_cpus = changes.cpus.is_some_and(|cpus| u64::from(cpus) > cpus_all);
-    let too_many_nodes = changes
-        .nodes
-        .is_some_and(|(least, _)| least as usize > cluster.nodes.len());
-    if too_many_cpus || too_many_nodes {
-        Err(RefusalCode::InvalidCpuCount.into())
-    } else {
-        Ok(())
-    }
+    let too_many_nodes = changes.nodes.is_some_and(|(least, _)| least as usize > cluster.nodes.len());
+    if too_many_cpus || too_many_nodes { Err(RefusalCode::InvalidCpuCount.into()) } else { Ok(()) }
 }

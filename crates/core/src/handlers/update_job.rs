@@ -31,7 +31,9 @@ pub(super) fn update(
     let mut changed = Vec::with_capacity(records.len());
     let many = records.len() > 1;
     for id in records {
-        let Some(job) = cluster.jobs.get(&id).cloned() else { continue };
+        let Some(job) = cluster.jobs.get(&id).cloned() else {
+            continue;
+        };
         authorisation::may_change_job(identity, &job)?;
         if job.state.is_final() && many {
             continue;
@@ -150,14 +152,16 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     if let Some(partitions) = &changes.partition {
         job.partition = partitions.split(',').next().unwrap_or_default().into();
     }
-    let until_end = changes.end_time.zip(job.start_time).map(|(end, start)| TimeLimit::Limited((end.since(start)).max(Span::ZERO)));
+    let until_end =
+        changes.end_time.zip(job.start_time).map(|(end, start)| TimeLimit::Limited((end.since(start)).max(Span::ZERO)));
     if let Some(limit) = changes.time_limit.or(until_end) {
         job.time_limit = limit;
         if matches!(job.state, JobState::Running | JobState::Suspended) {
             let start = job.start_time.unwrap_or(now) + job.suspended;
             job.end_time = limit.span().map(|limit| start + limit);
             // The signal is for the end, wherever that is now.
-            let early = job.spec.early_signal.zip(job.end_time).is_some_and(|(early, end)| end - early.before_end > now);
+            let early =
+                job.spec.early_signal.zip(job.end_time).is_some_and(|(early, end)| end - early.before_end > now);
             job.early_signal_sent &= !early;
         }
     }
@@ -189,7 +193,9 @@ fn change_priority(job: &mut Job, changes: &JobChanges) {
             job.hold = None;
             job.priority = priority;
         }
-        None if changes.nice.is_some() && job.hold.is_none() && job.state == JobState::Pending => job.priority = submit::initial_priority(&job.spec),
+        None if changes.nice.is_some() && job.hold.is_none() && job.state == JobState::Pending => {
+            job.priority = submit::initial_priority(&job.spec)
+        }
         None => {}
     }
 }
@@ -268,7 +274,8 @@ fn change_rare(spec: &mut JobSpec, changes: &JobChanges) {
         rare.others.retain(|(known, _)| known != name);
         rare.others.push((name.clone(), value.clone()));
     }
-    let fields = [&mut rare.comment, &mut rare.admin_comment, &mut rare.wckey, &mut rare.mail_type, &mut rare.mail_user];
+    let fields =
+        [&mut rare.comment, &mut rare.admin_comment, &mut rare.wckey, &mut rare.mail_type, &mut rare.mail_user];
     for (field, change) in fields.into_iter().zip(pairs) {
         if let Some(value) = change {
             *field = (!value.is_empty()).then(|| value.clone());

@@ -46,9 +46,7 @@ pub struct RegistryAuth {
 /// Without the password.
 impl std::fmt::Debug for RegistryAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RegistryAuth")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("RegistryAuth").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -67,11 +65,7 @@ pub struct Shell(String);
 impl Shell {
     /// Absolute path of the program.
     pub fn path(&self) -> String {
-        if self.0.starts_with('/') {
-            self.0.clone()
-        } else {
-            format!("/bin/{}", self.0)
-        }
+        if self.0.starts_with('/') { self.0.clone() } else { format!("/bin/{}", self.0) }
     }
 }
 
@@ -236,11 +230,8 @@ impl RunBase {
             fields.problem("python", "image and python exclude each other");
         }
         if self.docker == Some(true) {
-            let excluded = [
-                ("image", self.image.is_some()),
-                ("python", self.python.is_some()),
-                ("nvcc", self.nvcc == Some(true)),
-            ];
+            let excluded =
+                [("image", self.image.is_some()), ("python", self.python.is_some()), ("nvcc", self.nvcc == Some(true))];
             for (name, _) in excluded.iter().filter(|(_, given)| *given) {
                 fields.problem("docker", format!("{name} and docker exclude each other"));
             }
@@ -249,16 +240,13 @@ impl RunBase {
 }
 
 /// What is wrong with a name that [`is_run_name`] refuses.
-pub(crate) const RUN_NAME_RULE: &str =
-    "a name has 2 to 41 small letters, digits and `-`, and begins with a letter";
+pub(crate) const RUN_NAME_RULE: &str = "a name has 2 to 41 small letters, digits and `-`, and begins with a letter";
 
 /// Whether runs, fleets and volumes may have that name.
 pub(crate) fn is_run_name(name: &str) -> bool {
     (2..=41).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Gives unnamed groups their number as name and checks that names are well-formed and different.
@@ -268,14 +256,9 @@ pub(super) fn name_groups<'g>(fields: &mut Fields<'_>, names: impl Iterator<Item
         let name = name.get_or_insert_with(|| index.to_string()).as_str();
         let well_formed = (1..=40).contains(&name.len())
             && !name.starts_with('-')
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !well_formed {
-            fields.problem(
-                "groups",
-                format!("{name:?} is no name of a group: 1 to 40 small letters, digits and `-`"),
-            );
+            fields.problem("groups", format!("{name:?} is no name of a group: 1 to 40 small letters, digits and `-`"));
         }
         if !known.insert(name.to_owned()) {
             fields.problem("groups", format!("two groups have the name {name:?}"));

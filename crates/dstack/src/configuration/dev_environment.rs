@@ -65,27 +65,18 @@ impl Read for DevEnvironment {
             fields.problem("version", "needs ide");
         }
         if environment.ide == Some(Ide::Windsurf)
-            && environment
-                .version
-                .as_deref()
-                .is_some_and(|text| !is_windsurf_version(text))
+            && environment.version.as_deref().is_some_and(|text| !is_windsurf_version(text))
         {
             fields.problem("version", "must be VERSION@COMMIT for windsurf");
         }
-        if environment.base.dstack && matches!(environment.inactivity_duration, Some(OffDuration::Limited(_)))
-        {
-            fields.problem(
-                "inactivity_duration",
-                "cannot be detected together with dstack: true",
-            );
+        if environment.base.dstack && matches!(environment.inactivity_duration, Some(OffDuration::Limited(_))) {
+            fields.problem("inactivity_duration", "cannot be detected together with dstack: true");
         }
         fields.finish(Some(environment))
     }
 }
 
 fn is_windsurf_version(text: &str) -> bool {
-    let is_commit =
-        |commit: &str| !commit.is_empty() && commit.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
-    text.rsplit_once('@')
-        .is_some_and(|(version, commit)| !version.is_empty() && is_commit(commit))
+    let is_commit = |commit: &str| !commit.is_empty() && commit.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+    text.rsplit_once('@').is_some_and(|(version, commit)| !version.is_empty() && is_commit(commit))
 }

@@ -151,11 +151,7 @@ impl Read for FleetNodes {
         if !matches!(node.value, Value::Map(_)) {
             let range: Range<u32> = Range::read(node, path)?;
             let min = range.min.unwrap_or(0);
-            return Ok(FleetNodes {
-                min,
-                target: min,
-                max: range.max,
-            });
+            return Ok(FleetNodes { min, target: min, max: range.max });
         }
         let mut fields = Fields::open(node, path)?;
         let min = fields.optional("min").unwrap_or(0);
@@ -238,21 +234,11 @@ impl Read for SshConfig {
         let (user, port) = (fields.optional("user"), fields.optional("port"));
         let (identity_file, proxy_jump) = (fields.optional("identity_file"), fields.optional("proxy_jump"));
         let network: Option<String> = fields.optional("network");
-        if network
-            .as_ref()
-            .is_some_and(|network| !is_private_network(network))
-        {
+        if network.as_ref().is_some_and(|network| !is_private_network(network)) {
             fields.problem("network", "must be a private network such as 10.0.0.0/24");
         }
         let hosts = fields.required("hosts");
-        fields.finish(hosts.map(|hosts| SshConfig {
-            user,
-            port,
-            identity_file,
-            proxy_jump,
-            hosts,
-            network,
-        }))
+        fields.finish(hosts.map(|hosts| SshConfig { user, port, identity_file, proxy_jump, hosts, network }))
     }
 }
 
@@ -273,10 +259,7 @@ impl Read for Host {
         let mut fields = Fields::open(node, path)?;
         let hostname: Option<String> = fields.required("hostname");
         let internal_ip: Option<String> = fields.optional("internal_ip");
-        if internal_ip
-            .as_ref()
-            .is_some_and(|ip| !ip.parse().is_ok_and(is_private))
-        {
+        if internal_ip.as_ref().is_some_and(|ip| !ip.parse().is_ok_and(is_private)) {
             fields.problem("internal_ip", "must be a private address");
         }
         let host = Host {
@@ -296,18 +279,11 @@ impl Read for ProxyJump {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::open(node, path)?;
         let port = fields.optional("port");
-        let names = (
-            fields.required("hostname"),
-            fields.required("user"),
-            fields.required("identity_file"),
-        );
+        let names = (fields.required("hostname"), fields.required("user"), fields.required("identity_file"));
         let jump = match names {
-            (Some(hostname), Some(user), Some(identity_file)) => Some(ProxyJump {
-                hostname,
-                port,
-                user,
-                identity_file,
-            }),
+            (Some(hostname), Some(user), Some(identity_file)) => {
+                Some(ProxyJump { hostname, port, user, identity_file })
+            }
             _ => None,
         };
         fields.finish(jump)
@@ -317,16 +293,13 @@ impl Read for ProxyJump {
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 
 fn is_private_network(network: &str) -> bool {
-    let (address, prefix) = network
-        .split_once('/')
-        .map_or((network, None), |(address, prefix)| (address, Some(prefix)));
+    let (address, prefix) =
+        network.split_once('/').map_or((network, None), |(address, prefix)| (address, Some(prefix)));
     let Ok(address) = address.parse::<IpAddr>() else {
         return false;
     };

@@ -106,11 +106,7 @@ impl Read for Gateway {
         fields.is_written("type");
         let place: Option<(BackendType, String)> = fields.required("backend").zip(fields.required("region"));
         let (backend, region) = place.clone().unwrap_or((BackendType::Aws, String::new()));
-        let certificate_default = if fields.is_written("certificate") {
-            None
-        } else {
-            Some(Certificate::LetsEncrypt)
-        };
+        let certificate_default = if fields.is_written("certificate") { None } else { Some(Certificate::LetsEncrypt) };
         let gateway = Gateway {
             name: fields.optional("name"),
             default: fields.optional("default"),

@@ -23,8 +23,8 @@ pub use dev_environment::{DevEnvironment, Ide};
 pub use fleet::{Blocks, Fleet, FleetNodes, Host, Placement, ProxyJump, SshConfig};
 pub use gateway::{Certificate, Gateway, LoadBalancer, LoadBalancerType};
 pub use profile::{
-    BackendOptions, BackendType, CreationPolicy, OfferOrder, Profile, ProfilesFile, Retry, RetryEvent,
-    Schedule, SpotPolicy, StartupOrder, StopCriteria, UtilizationPolicy,
+    BackendOptions, BackendType, CreationPolicy, OfferOrder, Profile, ProfilesFile, Retry, RetryEvent, Schedule,
+    SpotPolicy, StartupOrder, StopCriteria, UtilizationPolicy,
 };
 pub use replicas::{Metric, ReplicaGroup, Router, RouterType, Scaling};
 pub(crate) use resources::MEMORY_DEFAULT;
@@ -100,10 +100,7 @@ impl Configuration {
         match self {
             Configuration::Task(task) => Ok(*task),
             other => {
-                let message = format!(
-                    "a {} is not run yet by this version; only tasks are",
-                    other.type_name()
-                );
+                let message = format!("a {} is not run yet by this version; only tasks are", other.type_name());
                 Err(Problems::of("type", message))
             }
         }

@@ -4,9 +4,7 @@
 use serde::Serialize;
 
 use crate::document::{Fields, Node, Path, Problems, Read, Value};
-use crate::values::{
-    Cron, Duration, EntityReference, IdleDuration, InstanceSelector, OffDuration, Tags, words,
-};
+use crate::values::{Cron, Duration, EntityReference, IdleDuration, InstanceSelector, OffDuration, Tags, words};
 
 words! {
     /// A kind of provider.
@@ -155,18 +153,13 @@ const RETRY_DURATION_DEFAULT: Duration = Duration(3600);
 impl Retry {
     /// The events and the time; `None` when nothing is retried.
     pub fn terms(&self) -> Option<(Vec<RetryEvent>, Duration)> {
-        let all = vec![
-            RetryEvent::NoCapacity,
-            RetryEvent::Interruption,
-            RetryEvent::Error,
-        ];
+        let all = vec![RetryEvent::NoCapacity, RetryEvent::Interruption, RetryEvent::Error];
         match self {
             Retry::Switch(false) => None,
             Retry::Switch(true) => Some((all, RETRY_DURATION_DEFAULT)),
-            Retry::Policy { on_events, duration } => Some((
-                on_events.clone().unwrap_or(all),
-                duration.unwrap_or(RETRY_DURATION_DEFAULT),
-            )),
+            Retry::Policy { on_events, duration } => {
+                Some((on_events.clone().unwrap_or(all), duration.unwrap_or(RETRY_DURATION_DEFAULT)))
+            }
         }
     }
 }
@@ -209,10 +202,9 @@ impl Read for UtilizationPolicy {
             fields.problem("time_window", "must be 5m or longer");
         }
         let pair = percent.zip(window);
-        fields.finish(pair.map(|(min_gpu_utilization, time_window)| UtilizationPolicy {
-            min_gpu_utilization,
-            time_window,
-        }))
+        fields.finish(
+            pair.map(|(min_gpu_utilization, time_window)| UtilizationPolicy { min_gpu_utilization, time_window }),
+        )
     }
 }
 
@@ -270,10 +262,7 @@ impl Read for BackendOptions {
             min_reliability: fields.optional("min_reliability"),
             min_score: fields.optional("min_score"),
         };
-        if options
-            .min_reliability
-            .is_some_and(|least| !(0.0..=1.0).contains(&least))
-        {
+        if options.min_reliability.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
             fields.problem("min_reliability", "goes from 0 to 1");
         }
         fields.finish(Some(options))
@@ -376,11 +365,7 @@ impl Profile {
         if profile.instances.as_ref().is_some_and(Vec::is_empty) {
             fields.problem("instances", "is empty");
         }
-        if profile
-            .backend_options
-            .as_ref()
-            .is_some_and(|options| options.len() > 1)
-        {
+        if profile.backend_options.as_ref().is_some_and(|options| options.len() > 1) {
             fields.problem("backend_options", "has more than one entry for vastai");
         }
         profile
@@ -429,30 +414,19 @@ impl ProfilesFile {
         let root = crate::document::from_yaml(text)?;
         let mut fields = Fields::open(&root, &Path::Root)?;
         let profiles = fields.required("profiles");
-        fields.finish(profiles.map(|named: Vec<Named>| {
-            ProfilesFile {
-                profiles: named
-                    .into_iter()
-                    .map(|named| (named.name, named.default, named.profile))
-                    .collect(),
-            }
+        fields.finish(profiles.map(|named: Vec<Named>| ProfilesFile {
+            profiles: named.into_iter().map(|named| (named.name, named.default, named.profile)).collect(),
         }))
     }
 
     /// The profile of that name.
     pub fn named(&self, name: &str) -> Option<&Profile> {
-        self.profiles
-            .iter()
-            .find(|(known, _, _)| known == name)
-            .map(|(_, _, profile)| profile)
+        self.profiles.iter().find(|(known, _, _)| known == name).map(|(_, _, profile)| profile)
     }
 
     /// The profile with `default: true`.
     pub fn default_profile(&self) -> Option<&Profile> {
-        self.profiles
-            .iter()
-            .find(|(_, default, _)| *default)
-            .map(|(_, _, profile)| profile)
+        self.profiles.iter().find(|(_, default, _)| *default).map(|(_, _, profile)| profile)
     }
 }
 

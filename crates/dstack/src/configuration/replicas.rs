@@ -47,13 +47,7 @@ impl Read for Scaling {
         let scale_up_delay = fields.or("scale_up_delay", Duration(300));
         let scale_down_delay = fields.or("scale_down_delay", Duration(600));
         let pair = metric.zip(target);
-        fields.finish(pair.map(|(metric, target)| Scaling {
-            metric,
-            target,
-            window,
-            scale_up_delay,
-            scale_down_delay,
-        }))
+        fields.finish(pair.map(|(metric, target)| Scaling { metric, target, window, scale_up_delay, scale_down_delay }))
     }
 }
 
@@ -82,9 +76,7 @@ impl Read for Router {
             Some("sglang") => Ok(Some(RouterType::Smg)),
             _ => RouterType::read(node, path).map(Some),
         });
-        fields.finish(Some(Router {
-            kind: kind.unwrap_or(RouterType::Smg),
-        }))
+        fields.finish(Some(Router { kind: kind.unwrap_or(RouterType::Smg) }))
     }
 }
 
@@ -176,10 +168,7 @@ pub(super) fn read_replicas(node: &Node, path: &Path<'_>) -> Result<Option<Range
     let range = Range::read(node, path)?;
     match range.max {
         None => Err(node.problem(path, "the greatest number of replicas is needed")),
-        Some(_) => Ok(Some(Range {
-            min: range.min.or(Some(0)),
-            max: range.max,
-        })),
+        Some(_) => Ok(Some(Range { min: range.min.or(Some(0)), max: range.max })),
     }
 }
 

@@ -94,9 +94,7 @@ impl Read for Https {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         match node.scalar_text().as_deref() {
             Some("auto") => Ok(Https::Auto(Auto::Auto)),
-            _ => bool::read(node, path)
-                .map(Https::Switch)
-                .map_err(|_| node.unexpected(path, "true, false or auto")),
+            _ => bool::read(node, path).map(Https::Switch).map_err(|_| node.unexpected(path, "true, false or auto")),
         }
     }
 }
@@ -146,14 +144,7 @@ impl Read for ChatModel {
         if !matches!(node.value, Value::Map(_)) {
             let (name, format) = (String::read(node, path)?, ModelFormat::OpenAi);
             let prefix = prefix_default();
-            return Ok(ChatModel {
-                kind: Chat::Chat,
-                name,
-                format,
-                prefix,
-                chat_template: None,
-                eos_token: None,
-            });
+            return Ok(ChatModel { kind: Chat::Chat, name, format, prefix, chat_template: None, eos_token: None });
         }
         let mut fields = Fields::open(node, path)?;
         let kind = fields.or("type", Chat::Chat);
@@ -168,26 +159,16 @@ impl Read for ChatModel {
             None => {}
         }
         let pair = name.zip(format);
-        fields.finish(pair.map(|(name, format)| ChatModel {
-            kind,
-            name,
-            format,
-            prefix,
-            chat_template,
-            eos_token,
-        }))
+        fields.finish(pair.map(|(name, format)| ChatModel { kind, name, format, prefix, chat_template, eos_token }))
     }
 }
 
 /// The port: a number, `80:8000`, or an object. Only the port in the container counts.
 fn read_service_port(node: &Node, path: &Path<'_>) -> Result<Option<PortMapping>, Problems> {
     match node.value {
-        Value::Integer(_) => read_port(node, path).map(|port| {
-            Some(PortMapping {
-                local_port: Some(80),
-                container_port: port,
-            })
-        }),
+        Value::Integer(_) => {
+            read_port(node, path).map(|port| Some(PortMapping { local_port: Some(80), container_port: port }))
+        }
         Value::Text(ref text) if text.starts_with('*') => {
             Err(node.problem(path, "expected a port such as 8000 or 80:8000"))
         }
@@ -204,27 +185,19 @@ impl Read for Service {
             fields.problem("port", "is required");
         }
         // Until dstack 0.20 groups were written as a list of replicas.
-        let replicas_are_groups = fields
-            .node("replicas")
-            .is_some_and(|node| matches!(node.value, Value::List(_)));
+        let replicas_are_groups = fields.node("replicas").is_some_and(|node| matches!(node.value, Value::List(_)));
         let (replicas, groups) = if replicas_are_groups {
             if fields.is_written("groups") {
                 fields.problem("groups", "replicas and groups exclude each other");
             }
             (None, fields.optional("replicas"))
         } else {
-            (
-                fields.optional_with("replicas", read_replicas),
-                fields.optional("groups"),
-            )
+            (fields.optional_with("replicas", read_replicas), fields.optional("groups"))
         };
         let mut service = Service {
             base: RunBase::take(&mut fields),
             profile: Profile::take(&mut fields),
-            port: port.unwrap_or(PortMapping {
-                local_port: None,
-                container_port: 1,
-            }),
+            port: port.unwrap_or(PortMapping { local_port: None, container_port: 1 }),
             gateway: fields.optional("gateway"),
             strip_prefix: fields.or("strip_prefix", true),
             model: fields.optional("model"),
@@ -252,26 +225,17 @@ fn check(fields: &mut Fields<'_>, service: &Service) {
             if let Some(replicas) = service.replicas {
                 check_scaling(fields, replicas, service.scaling.is_some());
             }
-            if service.commands.is_empty() && service.base.image.is_none() && !fields.has_problem("commands")
-            {
+            if service.commands.is_empty() && service.base.image.is_none() && !fields.has_problem("commands") {
                 fields.problem_here("either commands or image must be set");
             }
         }
     }
-    let prefixes: BTreeSet<&str> = service
-        .rate_limits
-        .iter()
-        .map(|limit| limit.prefix.as_str())
-        .collect();
+    let prefixes: BTreeSet<&str> = service.rate_limits.iter().map(|limit| limit.prefix.as_str()).collect();
     if prefixes.len() < service.rate_limits.len() {
         fields.problem("rate_limits", "a prefix is used more than once");
     }
     let probes = service.probes.as_deref().unwrap_or_default();
-    if probes
-        .iter()
-        .enumerate()
-        .any(|(index, probe)| probes[..index].contains(probe))
-    {
+    if probes.iter().enumerate().any(|(index, probe)| probes[..index].contains(probe)) {
         fields.problem("probes", "two probes are the same");
     }
 }
@@ -291,45 +255,15 @@ fn check_groups(fields: &mut Fields<'_>, service: &Service, groups: &[ReplicaGro
     let any = |given: fn(&ReplicaGroup) -> bool| groups.iter().any(given);
     let image_source = any(|group| group.image.is_some() || group.docker.is_some() || group.python.is_some());
     let both = [
-        (
-            "image",
-            base.image.is_some(),
-            image_source || any(|group| group.nvcc.is_some()),
-        ),
-        (
-            "docker",
-            base.docker == Some(true),
-            image_source || any(|group| group.nvcc.is_some()),
-        ),
+        ("image", base.image.is_some(), image_source || any(|group| group.nvcc.is_some())),
+        ("docker", base.docker == Some(true), image_source || any(|group| group.nvcc.is_some())),
         ("python", base.python.is_some(), image_source),
-        (
-            "nvcc",
-            base.nvcc == Some(true),
-            any(|group| group.nvcc.is_some() || group.docker.is_some()),
-        ),
-        (
-            "privileged",
-            base.privileged,
-            any(|group| group.privileged.is_some()),
-        ),
-        (
-            "spot_policy",
-            profile.spot_policy.is_some(),
-            any(|group| group.spot_policy.is_some()),
-        ),
-        (
-            "reservation",
-            profile.reservation.is_some(),
-            any(|group| group.reservation.is_some()),
-        ),
+        ("nvcc", base.nvcc == Some(true), any(|group| group.nvcc.is_some() || group.docker.is_some())),
+        ("privileged", base.privileged, any(|group| group.privileged.is_some())),
+        ("spot_policy", profile.spot_policy.is_some(), any(|group| group.spot_policy.is_some())),
+        ("reservation", profile.reservation.is_some(), any(|group| group.reservation.is_some())),
     ];
-    for (name, _, _) in both
-        .into_iter()
-        .filter(|(_, at_service, in_group)| *at_service && *in_group)
-    {
-        fields.problem(
-            name,
-            "is set at the service and in a group; say it in one place only",
-        );
+    for (name, _, _) in both.into_iter().filter(|(_, at_service, in_group)| *at_service && *in_group) {
+        fields.problem(name, "is set at the service and in a group; say it in one place only");
     }
 }

@@ -51,9 +51,7 @@ impl Task {
     /// Number of nodes over all groups.
     pub fn nodes_total(&self) -> u32 {
         match &self.groups {
-            Some(groups) => groups
-                .iter()
-                .fold(0, |sum: u32, group| sum.saturating_add(group.nodes)),
+            Some(groups) => groups.iter().fold(0, |sum: u32, group| sum.saturating_add(group.nodes)),
             None => self.nodes.unwrap_or(1),
         }
     }
@@ -76,10 +74,7 @@ impl Read for Task {
                 name_groups(&mut fields, groups.iter_mut().map(|group| &mut group.name));
                 check_groups(&mut fields, &task);
             }
-            None if task.commands.is_empty()
-                && task.base.image.is_none()
-                && !fields.has_problem("commands") =>
-            {
+            None if task.commands.is_empty() && task.base.image.is_none() && !fields.has_problem("commands") => {
                 fields.problem_here("either commands or image must be set");
             }
             None => {}
@@ -98,11 +93,7 @@ fn check_groups(fields: &mut Fields<'_>, task: &Task) {
     for (name, _) in misplaced.into_iter().filter(|(_, given)| *given) {
         fields.problem(name, "is not allowed beside groups; each group has its own");
     }
-    let without_commands = task
-        .groups
-        .iter()
-        .flatten()
-        .any(|group| group.commands.is_empty());
+    let without_commands = task.groups.iter().flatten().any(|group| group.commands.is_empty());
     if without_commands && task.base.image.is_none() {
         fields.problem("groups", "each group needs commands, or the task an image");
     }

@@ -37,9 +37,7 @@ impl Read for RateLimitKey {
         let kind: Option<String> = fields.required("type");
         let key = match kind.as_deref() {
             Some("ip_address") => Some(RateLimitKey::IpAddress),
-            Some("header") => fields
-                .required("header")
-                .map(|header| RateLimitKey::Header { header }),
+            Some("header") => fields.required("header").map(|header| RateLimitKey::Header { header }),
             Some(_) => {
                 fields.problem("type", "must be ip_address or header");
                 None
@@ -47,9 +45,7 @@ impl Read for RateLimitKey {
             None => None,
         };
         if let Some(RateLimitKey::Header { header }) = &key {
-            let well_formed = header
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            let well_formed = header.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if !well_formed || !(1..=500).contains(&header.len()) {
                 fields.problem("header", "a header's name has letters, digits, `-` and `_`");
             }
@@ -72,12 +68,7 @@ impl Read for RateLimit {
             fields.problem("rps", "must be one a minute or more");
         }
         let burst = fields.or("burst", 0);
-        fields.finish(rps.map(|rps| RateLimit {
-            prefix,
-            key,
-            rps,
-            burst,
-        }))
+        fields.finish(rps.map(|rps| RateLimit { prefix, key, rps, burst }))
     }
 }
 
@@ -151,16 +142,10 @@ impl Read for HeaderValue {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::open(node, path)?;
         let pair: Option<(String, String)> = fields.required("name").zip(fields.required("value"));
-        if pair
-            .as_ref()
-            .is_some_and(|(name, _)| !(1..=256).contains(&name.len()))
-        {
+        if pair.as_ref().is_some_and(|(name, _)| !(1..=256).contains(&name.len())) {
             fields.problem("name", "must have 1 to 256 characters");
         }
-        if pair
-            .as_ref()
-            .is_some_and(|(_, value)| !(1..=2048).contains(&value.len()))
-        {
+        if pair.as_ref().is_some_and(|(_, value)| !(1..=2048).contains(&value.len())) {
             fields.problem("value", "must have 1 to 2048 characters");
         }
         fields.finish(pair.map(|(name, value)| HeaderValue { name, value }))
@@ -192,11 +177,7 @@ impl Read for Probe {
         if probe.headers.len() > 16 {
             fields.problem("headers", "16 at most");
         }
-        if probe
-            .body
-            .as_ref()
-            .is_some_and(|body| !(1..=2048).contains(&body.len()))
-        {
+        if probe.body.as_ref().is_some_and(|body| !(1..=2048).contains(&body.len())) {
             fields.problem("body", "must have 1 to 2048 characters");
         }
         if probe.body.is_some() && matches!(probe.method, Some(Method::Get | Method::Head)) {

@@ -26,13 +26,7 @@ impl<'n> Fields<'n> {
     /// Opens a mapping.
     pub(crate) fn open(node: &'n Node, path: &'n Path<'n>) -> Result<Self, Problems> {
         match &node.value {
-            Value::Map(entries) => Ok(Fields {
-                node,
-                path,
-                entries,
-                known: BTreeSet::new(),
-                problems: Vec::new(),
-            }),
+            Value::Map(entries) => Ok(Fields { node, path, entries, known: BTreeSet::new(), problems: Vec::new() }),
             _ => Err(node.unexpected(path, "a mapping")),
         }
     }
@@ -40,11 +34,7 @@ impl<'n> Fields<'n> {
     /// The value of a property as it stands; `None` when it is absent or empty.
     pub(crate) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
         self.known.insert(name);
-        self.entries
-            .iter()
-            .find(|entry| entry.key == name)
-            .map(|entry| &entry.node)
-            .filter(|node| !node.is_null())
+        self.entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node).filter(|node| !node.is_null())
     }
 
     /// Whether the property is written at all, even empty.
@@ -94,32 +84,21 @@ impl<'n> Fields<'n> {
     pub(crate) fn has_problem(&self, name: &'static str) -> bool {
         let path = Path::Property(self.path, name).to_string();
         self.problems.iter().any(|problem| {
-            problem
-                .path
-                .strip_prefix(&path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            problem.path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     }
 
     /// Notes a problem with one property.
     pub(crate) fn problem(&mut self, name: &'static str, message: impl Into<String>) {
-        let location = self
-            .entries
-            .iter()
-            .find(|entry| entry.key == name)
-            .map_or(self.node.location, |entry| entry.node.location);
+        let location =
+            self.entries.iter().find(|entry| entry.key == name).map_or(self.node.location, |entry| entry.node.location);
         let path = Path::Property(self.path, name).to_string();
-        self.problems.push(Problem {
-            path,
-            message: message.into(),
-            location,
-        });
+        self.problems.push(Problem { path, message: message.into(), location });
     }
 
     /// Notes a problem with the mapping as a whole.
     pub(crate) fn problem_here(&mut self, message: impl Into<String>) {
-        self.problems
-            .extend(self.node.problem(self.path, message).into_list());
+        self.problems.extend(self.node.problem(self.path, message).into_list());
     }
 
     /// Takes the value out of a result, or notes its problems.
@@ -143,18 +122,10 @@ impl<'n> Fields<'n> {
 
     /// Ends the reading: the value, unless there was a problem or a property that nobody asked for.
     pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Problems> {
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| !self.known.contains(entry.key.as_str()))
-        {
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(entry.key.as_str())) {
             let path = Path::Property(self.path, &entry.key).to_string();
             let message = unknown_property(&entry.key, &self.known);
-            self.problems.push(Problem {
-                path,
-                message,
-                location: entry.key_location,
-            });
+            self.problems.push(Problem { path, message, location: entry.key_location });
         }
         self.problems.sort_by_key(|problem| problem.location);
         match (Problems::from_list(self.problems), value) {

@@ -9,16 +9,8 @@ use super::problem::{Location, Problem, Problems};
 pub(crate) fn from_json(text: &str) -> Result<Node, Problems> {
     serde_json::from_str::<Json>(text).map(convert).map_err(|error| {
         let place = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let location = Location {
-            line: place(error.line()),
-            column: place(error.column()),
-        };
-        Problem {
-            path: String::new(),
-            message: format!("not JSON: {error}"),
-            location: Some(location),
-        }
-        .into()
+        let location = Location { line: place(error.line()), column: place(error.column()) };
+        Problem { path: String::new(), message: format!("not JSON: {error}"), location: Some(location) }.into()
     })
 }
 
@@ -33,17 +25,9 @@ fn convert(json: Json) -> Node {
         Json::String(text) => Value::Text(text),
         Json::Array(items) => Value::List(items.into_iter().map(convert).collect()),
         Json::Object(map) => {
-            let entry = |(key, value)| Entry {
-                key,
-                key_location: None,
-                node: convert(value),
-            };
+            let entry = |(key, value)| Entry { key, key_location: None, node: convert(value) };
             Value::Map(map.into_iter().map(entry).collect())
         }
     };
-    Node {
-        value,
-        written: None,
-        location: None,
-    }
+    Node { value, written: None, location: None }
 }

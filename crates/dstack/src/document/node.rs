@@ -61,12 +61,7 @@ impl Node {
 
     /// A problem with this value.
     pub(crate) fn problem(&self, path: &Path<'_>, message: impl Into<String>) -> Problems {
-        Problem {
-            path: path.to_string(),
-            message: message.into(),
-            location: self.location,
-        }
-        .into()
+        Problem { path: path.to_string(), message: message.into(), location: self.location }.into()
     }
 
     /// "expected X, got Y".

@@ -41,12 +41,7 @@ pub struct Problems {
 impl Problems {
     /// A problem with one property, found after reading, so that its place is no longer known.
     pub fn of(path: impl Into<String>, message: impl Into<String>) -> Problems {
-        Problem {
-            path: path.into(),
-            message: message.into(),
-            location: None,
-        }
-        .into()
+        Problem { path: path.into(), message: message.into(), location: None }.into()
     }
 
     /// Several problems; `None` when there are none.
@@ -69,9 +64,7 @@ impl Problems {
         let mut text = String::new();
         for problem in &self.all {
             match problem.location {
-                Some(Location { line, column }) => {
-                    text.push_str(&format!("{file}:{line}:{column}: {problem}\n"))
-                }
+                Some(Location { line, column }) => text.push_str(&format!("{file}:{line}:{column}: {problem}\n")),
                 None => text.push_str(&format!("{file}: {problem}\n")),
             }
         }

@@ -21,12 +21,7 @@ impl Read for bool {
         if let Value::Bool(value) = node.value {
             return Ok(value);
         }
-        match node
-            .scalar_text()
-            .as_deref()
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
+        match node.scalar_text().as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some("true" | "yes" | "on" | "1") => Ok(true),
             Some("false" | "no" | "off" | "0") => Ok(false),
             _ => Err(node.unexpected(path, "true or false")),
@@ -40,10 +35,7 @@ impl Read for i64 {
             Value::Integer(value) => Ok(*value),
             // A whole number written as `2.0` is taken, as dstack does.
             Value::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(*value as i64),
-            Value::Text(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| node.unexpected(path, "a whole number")),
+            Value::Text(text) => text.trim().parse().map_err(|_| node.unexpected(path, "a whole number")),
             _ => Err(node.unexpected(path, "a whole number")),
         }
     }
@@ -52,8 +44,7 @@ impl Read for i64 {
 impl Read for u32 {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         let number = i64::read(node, path)?;
-        u32::try_from(number)
-            .map_err(|_| node.problem(path, format!("{number} is not between 0 and {}", u32::MAX)))
+        u32::try_from(number).map_err(|_| node.problem(path, format!("{number} is not between 0 and {}", u32::MAX)))
     }
 }
 
@@ -72,9 +63,7 @@ impl Read for f64 {
             Value::Text(text) => text.trim().parse().ok(),
             _ => None,
         };
-        number
-            .filter(|number: &f64| number.is_finite())
-            .ok_or_else(|| node.unexpected(path, "a number"))
+        number.filter(|number: &f64| number.is_finite()).ok_or_else(|| node.unexpected(path, "a number"))
     }
 }
 

@@ -18,15 +18,10 @@ const SIZE_MAX: usize = 2 << 20;
 /// Reads one YAML document.
 pub(crate) fn from_yaml(text: &str) -> Result<Node, Problems> {
     if text.len() > SIZE_MAX {
-        return Err(Problems::of(
-            "",
-            format!("the file has more than {} MiB", SIZE_MAX >> 20),
-        ));
+        return Err(Problems::of("", format!("the file has more than {} MiB", SIZE_MAX >> 20)));
     }
     match serde_saphyr::from_str::<Spanned<Bare>>(text) {
-        Ok(Spanned {
-            value: Bare::Null, ..
-        }) => Err(Problems::of("", "the file is empty")),
+        Ok(Spanned { value: Bare::Null, .. }) => Err(Problems::of("", "the file is empty")),
         Ok(root) => Ok(convert(root, text)),
         Err(error) => Err(refused(error.without_snippet())),
     }
@@ -40,24 +35,14 @@ fn refused(error: &serde_saphyr::Error) -> Problems {
             "several documents in one file; put each into a file of its own"
         }
         // The library repeats the place at the end, which is said before the message already.
-        _ => text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(message, _)| message),
+        _ => text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message),
     };
-    Problem {
-        path: String::new(),
-        message: format!("not YAML: {message}"),
-        location,
-    }
-    .into()
+    Problem { path: String::new(), message: format!("not YAML: {message}"), location }.into()
 }
 
 fn place(location: serde_saphyr::Location) -> Location {
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    Location {
-        line: number(location.line()),
-        column: number(location.column()),
-    }
+    Location { line: number(location.line()), column: number(location.column()) }
 }
 
 /// A value before its place has been looked at.
@@ -94,11 +79,7 @@ fn convert(spanned: Spanned<Bare>, source: &str) -> Node {
                 .collect(),
         ),
     };
-    Node {
-        value,
-        written,
-        location: Some(place(spanned.referenced)),
-    }
+    Node { value, written, location: Some(place(spanned.referenced)) }
 }
 
 /// The source text at a place.
@@ -188,9 +169,7 @@ mod tests {
 
     /// A tree in one line: `{key=kind:text@line:column}`.
     fn show(node: &Node) -> String {
-        let at = node
-            .location
-            .map_or_else(String::new, |place| format!("@{}:{}", place.line, place.column));
+        let at = node.location.map_or_else(String::new, |place| format!("@{}:{}", place.line, place.column));
         match &node.value {
             Value::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" ")),
             Value::Map(entries) => {
@@ -212,16 +191,10 @@ mod tests {
 
     #[test]
     fn values_keep_their_place_and_their_writing() {
-        check(
-            "a: 1\nb:\n  - x\n  - 3.10\n",
-            "{a=a number:1@1:4 b=[text:x@3:5 a number:3.10@4:5]}",
-        );
+        check("a: 1\nb:\n  - x\n  - 3.10\n", "{a=a number:1@1:4 b=[text:x@3:5 a number:3.10@4:5]}");
         check("python: 3.10 # old", "{python=a number:3.10@1:9}");
         check("a: \"3.10\"", "{a=text:3.10@1:4}");
-        check(
-            "a: off\nb: true\nc:\nd: ~",
-            "{a=true or false:off@1:4 b=true or false:true@2:4 c=null@3:2 d=null@4:4}",
-        );
+        check("a: off\nb: true\nc:\nd: ~", "{a=true or false:off@1:4 b=true or false:true@2:4 c=null@3:2 d=null@4:4}");
         check("c: |\n  one\n  two\n", "{c=text:one\ntwo\n@2:3}");
         check("m: 0755", "{m=a number:0755@1:4}");
         check("- &x 5\n- *x\n", "[a number:5@1:6 a number:5@2:3]");
@@ -231,14 +204,8 @@ mod tests {
     fn what_is_not_one_yaml_document_is_refused_with_its_place() {
         check("", "f: the file is empty");
         check("# nothing\n", "f: the file is empty");
-        check(
-            "a: 1\na: 2\n",
-            "f:2:1: not YAML: duplicate mapping key: a not allowed here",
-        );
-        check(
-            "a: 1\n---\nb: 2\n",
-            "f:3:1: not YAML: several documents in one file; put each into a file of its own",
-        );
+        check("a: 1\na: 2\n", "f:2:1: not YAML: duplicate mapping key: a not allowed here");
+        check("a: 1\n---\nb: 2\n", "f:3:1: not YAML: several documents in one file; put each into a file of its own");
         check("a: [1", "f:1:4: not YAML: unclosed bracket '['");
     }
 }

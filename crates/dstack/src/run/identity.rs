@@ -8,28 +8,13 @@ use muster_model::job::RunReference;
 
 /// The UUID of the run that `job_id` belongs to. The same for all starts of the job.
 pub fn run_id(job_id: JobId, run: &RunReference) -> String {
-    uuid(&[
-        b"run",
-        &job_id.0.to_be_bytes(),
-        run.project.as_bytes(),
-        run.run_name.as_bytes(),
-    ])
+    uuid(&[b"run", &job_id.0.to_be_bytes(), run.project.as_bytes(), run.run_name.as_bytes()])
 }
 
 /// The UUID of one start of the job on one node of the run.
 pub fn job_submission_id(job_id: JobId, restart: RestartCount, node_rank: u32, run: &RunReference) -> String {
-    let place = [
-        job_id.0.to_be_bytes(),
-        restart.0.to_be_bytes(),
-        node_rank.to_be_bytes(),
-    ]
-    .concat();
-    uuid(&[
-        b"submission",
-        &place,
-        run.project.as_bytes(),
-        run.run_name.as_bytes(),
-    ])
+    let place = [job_id.0.to_be_bytes(), restart.0.to_be_bytes(), node_rank.to_be_bytes()].concat();
+    uuid(&[b"submission", &place, run.project.as_bytes(), run.run_name.as_bytes()])
 }
 
 /// A UUID of version 8 ("made by a rule of one's own", RFC 9562) from `parts`.
@@ -68,11 +53,7 @@ mod tests {
 
     #[test]
     fn identifiers_are_stable_and_differ() {
-        let run = RunReference {
-            run_name: "a".into(),
-            project: "main".into(),
-            configuration: "{}".into(),
-        };
+        let run = RunReference { run_name: "a".into(), project: "main".into(), configuration: "{}".into() };
         let first = run_id(JobId(1), &run);
         assert_eq!(first, run_id(JobId(1), &run));
         assert_ne!(first, run_id(JobId(2), &run));

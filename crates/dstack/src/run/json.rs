@@ -24,14 +24,8 @@ pub fn run_json(job: &Job, now: Timestamp) -> Value {
     };
     let configuration: Value = serde_json::from_str(&run.configuration).unwrap_or(Value::Null);
     let ranks = job.spec.request.nodes_min.max(1);
-    let jobs: Vec<Value> = (0..ranks)
-        .map(|rank| job_json(job, rank, ranks, &configuration, now))
-        .collect();
-    let latest = jobs
-        .first()
-        .and_then(|job| job["job_submissions"].get(0))
-        .cloned()
-        .unwrap_or(Value::Null);
+    let jobs: Vec<Value> = (0..ranks).map(|rank| job_json(job, rank, ranks, &configuration, now)).collect();
+    let latest = jobs.first().and_then(|job| job["job_submissions"].get(0)).cloned().unwrap_or(Value::Null);
     json!({
         "id": run_id(job.id, run),
         "project_name": &*run.project,
@@ -62,11 +56,7 @@ pub fn run_json(job: &Job, now: Timestamp) -> Value {
 /// The run's own message: its status, or `retrying`; how it ended is said by its submissions.
 fn run_message(job: &Job) -> String {
     let status = status(job);
-    if status.is_finished() {
-        status.to_string()
-    } else {
-        status_message(job)
-    }
+    if status.is_finished() { status.to_string() } else { status_message(job) }
 }
 
 fn run_termination_reason(job: &Job) -> Option<&'static str> {
@@ -82,10 +72,7 @@ fn job_json(job: &Job, rank: u32, ranks: u32, configuration: &Value, now: Timest
     let Some(run) = &job.spec.run else {
         return Value::Null;
     };
-    let share = job
-        .allocation
-        .as_ref()
-        .and_then(|allocation| allocation.shares.get(rank as usize));
+    let share = job.allocation.as_ref().and_then(|allocation| allocation.shares.get(rank as usize));
     json!({
         "job_spec": {
             "replica_num": 0,
@@ -125,11 +112,7 @@ fn submission_status(job: &Job) -> &'static str {
 }
 
 fn provisioning(job: &Job, rank: u32, share: &NodeShare) -> Value {
-    let names = job
-        .node_list
-        .as_deref()
-        .and_then(|list| hostlist::expand(list).ok())
-        .unwrap_or_default();
+    let names = job.node_list.as_deref().and_then(|list| hostlist::expand(list).ok()).unwrap_or_default();
     let node = names.get(rank as usize).map_or("", String::as_str);
     let gpus: Vec<Value> = share
         .gres
@@ -137,10 +120,7 @@ fn provisioning(job: &Job, rank: u32, share: &NodeShare) -> Value {
         .filter(|gres| &*gres.name == "gpu")
         .flat_map(|gres| {
             let name = gres.kind.as_deref().unwrap_or("gpu");
-            std::iter::repeat_n(
-                json!({ "name": name, "memory_mib": 0 }),
-                gres.units.len() as usize,
-            )
+            std::iter::repeat_n(json!({ "name": name, "memory_mib": 0 }), gres.units.len() as usize)
         })
         .collect();
     json!({
@@ -175,11 +155,7 @@ mod tests {
 
     #[test]
     fn a_run_has_the_form_of_the_api() {
-        let failed = ended(
-            running(job("train"), 1, 2),
-            JobState::Failed,
-            ExitStatus::exited(3),
-        );
+        let failed = ended(running(job("train"), 1, 2), JobState::Failed, ExitStatus::exited(3));
         let value = runs_json("main", &[&failed], Timestamp::from_seconds(2000));
         let run = &value["runs"][0];
         assert_eq!(value["project"], "main");
@@ -191,10 +167,7 @@ mod tests {
         assert_eq!(run["latest_job_submission"]["exit_status"], 3);
         let provisioned = &run["jobs"][0]["job_submissions"][0]["job_provisioning_data"];
         assert_eq!(provisioned["instance_type"]["resources"]["cpus"], 2);
-        assert_eq!(
-            provisioned["instance_type"]["resources"]["gpus"][0]["name"],
-            "a100"
-        );
+        assert_eq!(provisioned["instance_type"]["resources"]["gpus"][0]["name"], "a100");
         assert_eq!(provisioned["hostname"], "n0");
     }
 }

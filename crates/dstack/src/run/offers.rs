@@ -50,15 +50,12 @@ pub struct Offer {
 pub fn offers(spec: &JobSpec, cluster: &ClusterView<'_>) -> Vec<Offer> {
     let is_named = |list: &Option<_>, node: &Node| {
         let names = |list: &muster_model::ids::Name| hostlist::expand(list).unwrap_or_default();
-        list.as_ref()
-            .map(|list| names(list).iter().any(|name| **name == **node.name()))
+        list.as_ref().map(|list| names(list).iter().any(|name| **name == **node.name()))
     };
     let mut groups: Vec<(Availability, &Hardware, &str, Vec<&Node>)> = Vec::new();
     for partition in cluster.partitions_named(&spec.partitions) {
         for node in cluster.nodes_of(&[partition]) {
-            let known = groups
-                .iter()
-                .any(|(.., nodes)| nodes.iter().any(|known| known.name() == node.name()));
+            let known = groups.iter().any(|(.., nodes)| nodes.iter().any(|known| known.name() == node.name()));
             let wanted = is_named(&spec.request.nodes_required, node) != Some(false)
                 && is_named(&spec.request.nodes_excluded, node) != Some(true);
             if known || !wanted || !fits(&spec.request, &node.config.hardware) {
@@ -75,14 +72,13 @@ pub fn offers(spec: &JobSpec, cluster: &ClusterView<'_>) -> Vec<Offer> {
         }
     }
     groups.sort_by_key(|(availability, hardware, ..)| (*availability, hardware.cpus, hardware.memory));
-    let offer =
-        |(availability, hardware, partition, nodes): (Availability, &Hardware, &str, Vec<&Node>)| Offer {
-            partition: partition.to_owned(),
-            resources: hardware_text(hardware),
-            count: nodes.len(),
-            nodes: hostlist::compress(nodes.iter().map(|node| &**node.name())),
-            availability,
-        };
+    let offer = |(availability, hardware, partition, nodes): (Availability, &Hardware, &str, Vec<&Node>)| Offer {
+        partition: partition.to_owned(),
+        resources: hardware_text(hardware),
+        count: nodes.len(),
+        nodes: hostlist::compress(nodes.iter().map(|node| &**node.name())),
+        availability,
+    };
     groups.into_iter().map(offer).collect()
 }
 
@@ -103,9 +99,10 @@ fn fits(request: &ResourceRequest, hardware: &Hardware) -> bool {
         _ => true,
     };
     let has = |wish: &GresRequest| {
-        let matching = hardware.gres.iter().filter(|gres| {
-            gres.name == wish.gres.name && (wish.gres.kind.is_none() || gres.kind == wish.gres.kind)
-        });
+        let matching = hardware
+            .gres
+            .iter()
+            .filter(|gres| gres.name == wish.gres.name && (wish.gres.kind.is_none() || gres.kind == wish.gres.kind));
         wish.scope != GresScope::Node || matching.map(|gres| gres.count).sum::<u64>() >= wish.gres.count
     };
     request.cpus_per_task <= hardware.cpus && memory && request.gres.iter().all(has)
@@ -115,16 +112,10 @@ fn fits(request: &ResourceRequest, hardware: &Hardware) -> bool {
 pub(super) fn hardware_text(hardware: &Hardware) -> String {
     let mut parts = vec![format!("cpu={}", hardware.cpus)];
     if hardware.memory.0 > 0 {
-        parts.push(format!(
-            "mem={}",
-            Memory::from_megabytes(hardware.memory).rounded()
-        ));
+        parts.push(format!("mem={}", Memory::from_megabytes(hardware.memory).rounded()));
     }
     if hardware.tmp_disk.0 > 0 {
-        parts.push(format!(
-            "disk={}",
-            Memory::from_megabytes(hardware.tmp_disk).rounded()
-        ));
+        parts.push(format!("disk={}", Memory::from_megabytes(hardware.tmp_disk).rounded()));
     }
     for gres in hardware.gres.iter().filter(|gres| &*gres.name == "gpu") {
         parts.push(match &gres.kind {

@@ -37,17 +37,13 @@ pub fn plan_text(plan: &PlanView<'_>) -> String {
 
 fn properties(plan: &PlanView<'_>) -> Vec<Vec<String>> {
     let profile = &plan.task.profile;
-    let retry = profile
-        .retry
-        .as_ref()
-        .and_then(|retry| retry.terms())
-        .map_or_else(
-            || "off".to_owned(),
-            |(events, duration)| {
-                let events: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
-                format!("{duration}[{}]", events.join(", "))
-            },
-        );
+    let retry = profile.retry.as_ref().and_then(|retry| retry.terms()).map_or_else(
+        || "off".to_owned(),
+        |(events, duration)| {
+            let events: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
+            format!("{duration}[{}]", events.join(", "))
+        },
+    );
     let max_duration = match profile.max_duration {
         Some(OffDuration::Limited(duration)) => format_duration(duration.0),
         Some(OffDuration::Off) | None => "off".to_owned(),
@@ -59,39 +55,21 @@ fn properties(plan: &PlanView<'_>) -> Vec<Vec<String>> {
         ("Configuration", Some(plan.file.to_owned())),
         ("Type", Some(format!("task (nodes={})", plan.task.nodes_total()))),
         ("Resources", Some(plan.task.base.resources.to_string())),
-        (
-            "Spot policy",
-            Some(profile.spot_policy.unwrap_or(SpotPolicy::OnDemand).to_string()),
-        ),
-        (
-            "Max price",
-            Some(
-                profile
-                    .max_price
-                    .map_or_else(|| "off".to_owned(), |price| format!("${price}")),
-            ),
-        ),
+        ("Spot policy", Some(profile.spot_policy.unwrap_or(SpotPolicy::OnDemand).to_string())),
+        ("Max price", Some(profile.max_price.map_or_else(|| "off".to_owned(), |price| format!("${price}")))),
         ("Retry policy", Some(retry)),
-        (
-            "Creation policy",
-            (plan.verbose || creation != CreationPolicy::ReuseOrCreate).then(|| creation.to_string()),
-        ),
+        ("Creation policy", (plan.verbose || creation != CreationPolicy::ReuseOrCreate).then(|| creation.to_string())),
         // Own nodes are never given back for being idle; dstack prints the same for such instances.
         ("Idle duration", Some("-".to_owned())),
         ("Max duration", Some(max_duration)),
-        (
-            "Priority",
-            (plan.verbose || plan.task.base.priority.is_some()).then(|| priority(plan.task)),
-        ),
+        ("Priority", (plan.verbose || plan.task.base.priority.is_some()).then(|| priority(plan.task))),
         (
             "Reservation",
             (plan.verbose || profile.reservation.is_some())
                 .then(|| profile.reservation.clone().unwrap_or_else(|| "no".to_owned())),
         ),
     ];
-    rows.into_iter()
-        .filter_map(|(key, value)| value.map(|value| vec![key.to_owned(), value]))
-        .collect()
+    rows.into_iter().filter_map(|(key, value)| value.map(|value| vec![key.to_owned(), value])).collect()
 }
 
 fn priority(task: &Task) -> String {
@@ -99,10 +77,8 @@ fn priority(task: &Task) -> String {
 }
 
 fn offers_text(plan: &PlanView<'_>) -> String {
-    let (nodes, needed) = (
-        plan.offers.iter().map(|offer| offer.count).sum::<usize>(),
-        plan.task.nodes_total() as usize,
-    );
+    let (nodes, needed) =
+        (plan.offers.iter().map(|offer| offer.count).sum::<usize>(), plan.task.nodes_total() as usize);
     if nodes == 0 {
         return "No node is large enough for this run, or none may be used for it.\n".to_owned();
     }
@@ -119,14 +95,7 @@ fn offers_text(plan: &PlanView<'_>) -> String {
         let backend = format!("muster ({})", offer.partition);
         let availability = offer.availability.as_str().to_owned();
         let number = (index + 1).to_string();
-        vec![
-            number,
-            backend,
-            offer.resources.clone(),
-            offer.nodes.clone(),
-            "$0".to_owned(),
-            availability,
-        ]
+        vec![number, backend, offer.resources.clone(), offer.nodes.clone(), "$0".to_owned(), availability]
     };
     let mut rows: Vec<Vec<String>> = plan.offers.iter().take(shown).enumerate().map(row).collect();
     if shown < plan.offers.len() {
@@ -134,10 +103,7 @@ fn offers_text(plan: &PlanView<'_>) -> String {
     }
     let mut text = render(&columns, &rows, true, plan.width);
     if shown < plan.offers.len() {
-        text.push_str(&format!(
-            " Shown {shown} of {} offers, $0 max\n",
-            plan.offers.len()
-        ));
+        text.push_str(&format!(" Shown {shown} of {} offers, $0 max\n", plan.offers.len()));
     }
     if nodes < needed {
         text.push_str(&format!(

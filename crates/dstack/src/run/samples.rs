@@ -11,12 +11,7 @@ use serde_json::json;
 
 /// The user of the samples.
 pub(crate) fn identity() -> Identity {
-    Identity {
-        uid: 1000,
-        gid: 1000,
-        user: "alice".into(),
-        group: "users".into(),
-    }
+    Identity { uid: 1000, gid: 1000, user: "alice".into(), group: "users".into() }
 }
 
 /// A pending run of one node, submitted at second 1000.
@@ -56,20 +51,14 @@ pub(crate) fn running(job: Job, nodes: u32, cpus: u32) -> Job {
         node: NodeIndex(index),
         cpus: IndexSet::first_n(cpus),
         memory: Megabytes(2048),
-        gres: vec![GresShare {
-            name: "gpu".into(),
-            kind: Some("a100".into()),
-            units: IndexSet::first_n(1),
-        }],
+        gres: vec![GresShare { name: "gpu".into(), kind: Some("a100".into()), units: IndexSet::first_n(1) }],
         tasks: 1,
     };
     let names: Vec<String> = (0..nodes).map(|index| format!("n{index}")).collect();
     Job {
         state: JobState::Running,
         start_time: Some(Timestamp::from_seconds(1010)),
-        allocation: Some(Arc::new(Allocation {
-            shares: (0..nodes).map(share).collect(),
-        })),
+        allocation: Some(Arc::new(Allocation { shares: (0..nodes).map(share).collect() })),
         node_list: Some(names.join(",").into()),
         ..job
     }
@@ -77,10 +66,5 @@ pub(crate) fn running(job: Job, nodes: u32, cpus: u32) -> Job {
 
 /// `job` ended so.
 pub(crate) fn ended(job: Job, state: JobState, exit: ExitStatus) -> Job {
-    Job {
-        state,
-        exit,
-        end_time: Some(Timestamp::from_seconds(1020)),
-        ..job
-    }
+    Job { state, exit, end_time: Some(Timestamp::from_seconds(1020)), ..job }
 }

@@ -64,21 +64,13 @@ pub fn status(job: &Job) -> RunStatus {
     match job.state {
         JobState::Pending => {
             let waits_for_a_time = job.hold.is_some() || matches!(job.reason, Reason::BeginTime);
-            if waits_for_a_time || job.restart.0 > 0 {
-                RunStatus::Pending
-            } else {
-                RunStatus::Submitted
-            }
+            if waits_for_a_time || job.restart.0 > 0 { RunStatus::Pending } else { RunStatus::Submitted }
         }
         JobState::Running | JobState::Suspended => RunStatus::Running,
         JobState::Requeued => RunStatus::Pending,
         final_state => {
             let status = final_status(final_state);
-            if job.completing {
-                RunStatus::Terminating
-            } else {
-                status
-            }
+            if job.completing { RunStatus::Terminating } else { status }
         }
     }
 }
@@ -127,9 +119,7 @@ pub fn error_message(job: &Job) -> Option<&'static str> {
         JobState::Preempted => Some("ended in favour of a more important job"),
         JobState::BootFail => Some("its nodes did not boot"),
         JobState::Deadline => Some("could not finish before its deadline"),
-        JobState::Failed if job.reason == Reason::JobLaunchFailure => {
-            Some("could not be started on its node")
-        }
+        JobState::Failed if job.reason == Reason::JobLaunchFailure => Some("could not be started on its node"),
         _ => None,
     }
 }
@@ -161,75 +151,22 @@ mod tests {
     #[test]
     fn statuses_follow_the_job() {
         let check = |job: Job, expected: RunStatus, message: &str| {
-            assert_eq!(
-                (status(&job), status_message(&job).as_str()),
-                (expected, message),
-                "{:?}",
-                job.state
-            );
+            assert_eq!((status(&job), status_message(&job).as_str()), (expected, message), "{:?}", job.state);
         };
         let run = || running(job("r"), 1, 1);
         let end = |state, exit| ended(run(), state, exit);
         check(job("r"), RunStatus::Submitted, "submitted");
-        check(
-            Job {
-                restart: RestartCount(1),
-                ..job("r")
-            },
-            RunStatus::Pending,
-            "retrying",
-        );
-        check(
-            Job {
-                reason: Reason::BeginTime,
-                ..job("r")
-            },
-            RunStatus::Pending,
-            "pending",
-        );
+        check(Job { restart: RestartCount(1), ..job("r") }, RunStatus::Pending, "retrying");
+        check(Job { reason: Reason::BeginTime, ..job("r") }, RunStatus::Pending, "pending");
         check(run(), RunStatus::Running, "running");
         let failed = end(JobState::Failed, ExitStatus::exited(3));
-        check(
-            Job {
-                completing: true,
-                ..failed.clone()
-            },
-            RunStatus::Terminating,
-            "terminating",
-        );
-        check(
-            Job {
-                requeue_pending: true,
-                ..failed.clone()
-            },
-            RunStatus::Pending,
-            "pending",
-        );
+        check(Job { completing: true, ..failed.clone() }, RunStatus::Terminating, "terminating");
+        check(Job { requeue_pending: true, ..failed.clone() }, RunStatus::Pending, "pending");
         check(failed, RunStatus::Failed, "exited (3)");
-        check(
-            end(JobState::Completed, ExitStatus::SUCCESS),
-            RunStatus::Done,
-            "exited (0)",
-        );
-        check(
-            end(JobState::Failed, ExitStatus::signaled(9)),
-            RunStatus::Failed,
-            "exited (137)",
-        );
-        check(
-            end(JobState::Cancelled, ExitStatus::signaled(15)),
-            RunStatus::Terminated,
-            "stopped",
-        );
-        check(
-            end(JobState::Timeout, ExitStatus::signaled(15)),
-            RunStatus::Terminated,
-            "terminated",
-        );
-        check(
-            end(JobState::Preempted, ExitStatus::signaled(15)),
-            RunStatus::Failed,
-            "interrupted",
-        );
+        check(end(JobState::Completed, ExitStatus::SUCCESS), RunStatus::Done, "exited (0)");
+        check(end(JobState::Failed, ExitStatus::signaled(9)), RunStatus::Failed, "exited (137)");
+        check(end(JobState::Cancelled, ExitStatus::signaled(15)), RunStatus::Terminated, "stopped");
+        check(end(JobState::Timeout, ExitStatus::signaled(15)), RunStatus::Terminated, "terminated");
+        check(end(JobState::Preempted, ExitStatus::signaled(15)), RunStatus::Failed, "interrupted");
     }
 }

@@ -28,11 +28,7 @@ pub fn runs_table(jobs: &[&Job], options: TableOptions) -> String {
     } else {
         columns.push(Column::wrapped("GPU"));
     }
-    columns.extend([
-        Column::wrapped("PRICE"),
-        Column::wrapped("STATUS"),
-        Column::whole("SUBMITTED"),
-    ]);
+    columns.extend([Column::wrapped("PRICE"), Column::wrapped("STATUS"), Column::whole("SUBMITTED")]);
     if options.verbose {
         columns.push(Column::wrapped("ERROR"));
     }
@@ -42,20 +38,9 @@ pub fn runs_table(jobs: &[&Job], options: TableOptions) -> String {
 
 /// One row for the run, and one for each node where it has several.
 fn run_rows(job: &Job, options: TableOptions) -> Vec<Vec<String>> {
-    let shares = job
-        .allocation
-        .as_ref()
-        .map_or(&[][..], |allocation| &allocation.shares);
-    let name = job
-        .spec
-        .run
-        .as_ref()
-        .map_or(&*job.spec.name, |run| &*run.run_name);
-    let names = job
-        .node_list
-        .as_deref()
-        .and_then(|list| hostlist::expand(list).ok())
-        .unwrap_or_default();
+    let shares = job.allocation.as_ref().map_or(&[][..], |allocation| &allocation.shares);
+    let name = job.spec.run.as_ref().map_or(&*job.spec.name, |run| &*run.run_name);
+    let names = job.node_list.as_deref().and_then(|list| hostlist::expand(list).ok()).unwrap_or_default();
     let several = shares.len() > 1;
     let row = |name: String, share: Option<&NodeShare>, node: &str| {
         let mut row = vec![name];
@@ -66,11 +51,7 @@ fn run_rows(job: &Job, options: TableOptions) -> Vec<Vec<String>> {
         if options.verbose {
             row.extend([share.map_or_else(|| "-".to_owned(), held), node.to_owned()]);
         } else {
-            row.push(
-                share
-                    .and_then(|share| gpus_held(&share.gres))
-                    .unwrap_or_else(|| "-".to_owned()),
-            );
+            row.push(share.and_then(|share| gpus_held(&share.gres)).unwrap_or_else(|| "-".to_owned()));
         }
         row.push(if share.is_some() { "$0" } else { "-" }.to_owned());
         row.extend([status_message(job), time_ago(job.submit_time, options.now)]);
@@ -80,11 +61,7 @@ fn run_rows(job: &Job, options: TableOptions) -> Vec<Vec<String>> {
         row
     };
     let first = shares.first().filter(|_| !several);
-    let mut rows = vec![row(
-        name.to_owned(),
-        first,
-        names.first().filter(|_| !several).map_or("", String::as_str),
-    )];
+    let mut rows = vec![row(name.to_owned(), first, names.first().filter(|_| !several).map_or("", String::as_str))];
     if several {
         for (rank, share) in shares.iter().enumerate() {
             let node = names.get(rank).map_or("", String::as_str);
@@ -129,10 +106,7 @@ impl Column {
 
     /// A column whose cells stay in one line, and are cut where there is no room at all.
     pub(super) const fn whole(heading: &'static str) -> Column {
-        Column {
-            heading,
-            wraps: false,
-        }
+        Column { heading, wraps: false }
     }
 }
 
@@ -140,12 +114,7 @@ impl Column {
 const WIDTH_MIN: usize = 4;
 
 /// The lines of a table; each cell has a blank on both sides, as in dstack's tables.
-pub(super) fn render(
-    columns: &[Column],
-    rows: &[Vec<String>],
-    heading: bool,
-    width: Option<usize>,
-) -> String {
+pub(super) fn render(columns: &[Column], rows: &[Vec<String>], heading: bool, width: Option<usize>) -> String {
     let widths = widths(columns, rows, heading, width);
     let mut text = String::new();
     if heading {
@@ -164,14 +133,8 @@ fn widths(columns: &[Column], rows: &[Vec<String>], heading: bool, width: Option
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let cells = rows
-                .iter()
-                .filter_map(|row| row.get(index))
-                .map(|cell| length(cell));
-            cells
-                .chain(heading.then(|| length(column.heading)))
-                .max()
-                .unwrap_or(0)
+            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| length(cell));
+            cells.chain(heading.then(|| length(column.heading))).max().unwrap_or(0)
         })
         .collect();
     let Some(available) = width else { return widths };
@@ -181,27 +144,17 @@ fn widths(columns: &[Column], rows: &[Vec<String>], heading: bool, width: Option
         .enumerate()
         .map(|(index, column)| {
             let cells = rows.iter().filter_map(|row| row.get(index)).map(String::as_str);
-            let words = cells
-                .chain(heading.then_some(column.heading))
-                .flat_map(|cell| cell.split(' '));
+            let words = cells.chain(heading.then_some(column.heading)).flat_map(|cell| cell.split(' '));
             words.map(length).max().unwrap_or(0)
         })
         .collect();
     // First cells are broken at blanks, then those that stay in one line are cut, then words are broken.
     let stages: [&dyn Fn(usize) -> usize; 3] = [
         &|index| {
-            if columns[index].wraps {
-                longest_words[index].max(WIDTH_MIN)
-            } else {
-                usize::MAX
-            }
+            if columns[index].wraps { longest_words[index].max(WIDTH_MIN) } else { usize::MAX }
         },
         &|index| {
-            if columns[index].wraps {
-                usize::MAX
-            } else {
-                WIDTH_MIN.max(longest_words[index] / 2)
-            }
+            if columns[index].wraps { usize::MAX } else { WIDTH_MIN.max(longest_words[index] / 2) }
         },
         &|_| WIDTH_MIN,
     ];
@@ -221,23 +174,14 @@ fn push_row(text: &mut String, cells: &[String], columns: &[Column], widths: &[u
     let cells: Vec<Vec<String>> = cells
         .iter()
         .zip(columns.iter().zip(widths))
-        .map(|(cell, (column, width))| {
-            if column.wraps {
-                wrap(cell, *width)
-            } else {
-                vec![cut(cell, *width)]
-            }
-        })
+        .map(|(cell, (column, width))| if column.wraps { wrap(cell, *width) } else { vec![cut(cell, *width)] })
         .collect();
     let height = cells.iter().map(Vec::len).max().unwrap_or(1);
     for line in 0..height {
         let mut row = String::new();
         for (cell, width) in cells.iter().zip(widths) {
             let part = cell.get(line).map_or("", String::as_str);
-            row.push_str(&format!(
-                " {part}{} ",
-                " ".repeat(width.saturating_sub(length(part)))
-            ));
+            row.push_str(&format!(" {part}{} ", " ".repeat(width.saturating_sub(length(part)))));
         }
         text.push_str(row.trim_end());
         text.push('\n');
@@ -295,25 +239,14 @@ mod tests {
     use crate::run::samples::{ended, job, running};
 
     fn shown(jobs: &[&Job], width: Option<usize>, verbose: bool) -> String {
-        runs_table(
-            jobs,
-            TableOptions {
-                now: Timestamp::from_seconds(1200),
-                width,
-                verbose,
-            },
-        )
+        runs_table(jobs, TableOptions { now: Timestamp::from_seconds(1200), width, verbose })
     }
 
     #[test]
     fn runs_are_listed() {
         let waiting = job("wait");
         let run = running(job("train"), 1, 2);
-        let failed = ended(
-            running(job("quick-otter-12"), 1, 2),
-            JobState::Failed,
-            ExitStatus::exited(1),
-        );
+        let failed = ended(running(job("quick-otter-12"), 1, 2), JobState::Failed, ExitStatus::exited(1));
         assert_eq!(
             shown(&[&waiting, &run, &failed], None, false),
             " NAME            BACKEND         GPU         PRICE  STATUS      SUBMITTED
@@ -350,10 +283,7 @@ mod tests {
         assert!(shown(&[&run], Some(80), false).contains("a-very-long-name-of-a-run"));
         for width in 0..80 {
             let table = shown(&[&run], Some(width), false);
-            assert!(
-                table.lines().all(|line| line.chars().count() <= width.max(36)),
-                "{width}: {table}"
-            );
+            assert!(table.lines().all(|line| line.chars().count() <= width.max(36)), "{width}: {table}");
         }
         assert_eq!(wrap("exited (137)", 7), ["exited", "(137)"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);

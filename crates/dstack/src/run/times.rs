@@ -25,11 +25,7 @@ pub fn time_ago(time: Timestamp, now: Timestamp) -> String {
     };
     const DAY: i64 = 86_400;
     let several = |count: i64, unit: &str| {
-        if count == 1 {
-            format!("1 {unit} ago")
-        } else {
-            format!("{count} {unit}s ago")
-        }
+        if count == 1 { format!("1 {unit} ago") } else { format!("{count} {unit}s ago") }
     };
     match seconds {
         0..10 => "now".to_owned(),
@@ -65,11 +61,7 @@ mod tests {
     fn ages_are_said_in_words() {
         let now = Timestamp::from_seconds(100_000_000);
         let check = |seconds: i64, expected: &str| {
-            assert_eq!(
-                time_ago(Timestamp::from_seconds(100_000_000 - seconds), now),
-                expected,
-                "{seconds}"
-            );
+            assert_eq!(time_ago(Timestamp::from_seconds(100_000_000 - seconds), now), expected, "{seconds}");
         };
         check(-5, "");
         check(0, "now");
@@ -90,9 +82,6 @@ mod tests {
 
     #[test]
     fn times_are_iso() {
-        assert_eq!(
-            iso_time(Timestamp(1_700_000_000_123)),
-            "2023-11-14T22:13:20.123000Z"
-        );
+        assert_eq!(iso_time(Timestamp(1_700_000_000_123)), "2023-11-14T22:13:20.123000Z");
     }
 }

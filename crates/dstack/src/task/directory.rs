@@ -23,28 +23,17 @@ pub(super) fn directory(task: &Task, applicant: &Applicant<'_>) -> Result<String
         RepoSource::Url(_) => None,
     });
     if let Some(path) = local_repository {
-        return resolve(path, applicant)
-            .ok_or_else(|| ("repos", format!("{path:?}: there is no home directory")));
+        return resolve(path, applicant).ok_or_else(|| ("repos", format!("{path:?}: there is no home directory")));
     }
     let from_file = !task.base.files.is_empty();
-    Ok(normal(if from_file {
-        applicant.configuration_dir
-    } else {
-        applicant.current_dir
-    }))
+    Ok(normal(if from_file { applicant.configuration_dir } else { applicant.current_dir }))
 }
 
 /// A path of the configuration as an absolute one; `None` when it begins with `~` and nobody knows the home.
 pub(super) fn resolve(path: &str, applicant: &Applicant<'_>) -> Option<String> {
     if path == "~" || path.starts_with("~/") {
-        let home = applicant
-            .environment
-            .get("HOME")
-            .filter(|home| home.starts_with('/'))?;
-        return Some(normal(&format!(
-            "{home}{}",
-            path.strip_prefix('~').unwrap_or_default()
-        )));
+        let home = applicant.environment.get("HOME").filter(|home| home.starts_with('/'))?;
+        return Some(normal(&format!("{home}{}", path.strip_prefix('~').unwrap_or_default())));
     }
     Some(match path.starts_with('/') {
         true => normal(path),

@@ -1,14 +1,13 @@
 //! Names for runs that were given none: `adjective-animal-N`.
 
 const ADJECTIVES: &[&str] = &[
-    "agile", "amber", "ample", "apt", "azure", "bold", "brisk", "calm", "candid", "chief", "civil", "clear",
-    "cosmic", "crisp", "deft", "dual", "eager", "early", "fair", "fine", "firm", "fleet", "frank", "fresh",
-    "gentle", "glad", "golden", "grand", "hardy", "honest", "ideal", "jolly", "keen", "kind", "lively",
-    "loyal", "lucid", "lunar", "mellow", "merry", "mild", "modest", "neat", "nimble", "noble", "patient",
-    "placid", "plain", "polar", "prime", "proud", "quick", "quiet", "rapid", "regal", "robust", "royal",
-    "sage", "sharp", "silent", "silver", "smooth", "solar", "solid", "sound", "spry", "stable", "steady",
-    "stellar", "sturdy", "subtle", "sunny", "swift", "tidy", "tough", "tranquil", "true", "upbeat",
-    "valiant", "vast", "vivid", "warm", "wise", "witty", "young", "zesty",
+    "agile", "amber", "ample", "apt", "azure", "bold", "brisk", "calm", "candid", "chief", "civil", "clear", "cosmic",
+    "crisp", "deft", "dual", "eager", "early", "fair", "fine", "firm", "fleet", "frank", "fresh", "gentle", "glad",
+    "golden", "grand", "hardy", "honest", "ideal", "jolly", "keen", "kind", "lively", "loyal", "lucid", "lunar",
+    "mellow", "merry", "mild", "modest", "neat", "nimble", "noble", "patient", "placid", "plain", "polar", "prime",
+    "proud", "quick", "quiet", "rapid", "regal", "robust", "royal", "sage", "sharp", "silent", "silver", "smooth",
+    "solar", "solid", "sound", "spry", "stable", "steady", "stellar", "sturdy", "subtle", "sunny", "swift", "tidy",
+    "tough", "tranquil", "true", "upbeat", "valiant", "vast", "vivid", "warm", "wise", "witty", "young", "zesty",
 ];
 
 const ANIMALS: &[&str] = &[
@@ -126,18 +125,11 @@ const NUMBERS: u64 = 99;
 /// the seed, and draws again where the name is taken.
 pub fn generated_name(seed: u64) -> String {
     let pick = |words: &[&'static str], number: u64| {
-        usize::try_from(number % words.len() as u64)
-            .ok()
-            .and_then(|index| words.get(index))
-            .copied()
-            .unwrap_or("run")
+        usize::try_from(number % words.len() as u64).ok().and_then(|index| words.get(index)).copied().unwrap_or("run")
     };
     let after_adjective = seed / ADJECTIVES.len() as u64;
     let adjective = pick(ADJECTIVES, seed);
-    let animal = pick(
-        ANIMALS,
-        after_adjective.wrapping_add(seed % ADJECTIVES.len() as u64),
-    );
+    let animal = pick(ANIMALS, after_adjective.wrapping_add(seed % ADJECTIVES.len() as u64));
     let number = (after_adjective / ANIMALS.len() as u64) % NUMBERS + 1;
     format!("{adjective}-{animal}-{number}")
 }

@@ -23,16 +23,12 @@ fn container(task: &Task, identity: &Identity, notices: &mut Vec<String>) {
     let base = &task.base;
     let unused = match (&base.image, base.python, base.docker) {
         (Some(image), _, _) => Some(format!("image: {image} is not used")),
-        (None, Some(python), _) => Some(format!(
-            "python: {python} is not provided; the node's own is used"
-        )),
+        (None, Some(python), _) => Some(format!("python: {python} is not provided; the node's own is used")),
         (None, None, Some(true)) => Some("docker: none is provided".to_owned()),
         (None, None, _) => None,
     };
     if let Some(unused) = unused {
-        notices.push(format!(
-            "runs as a process: no container engine on these nodes; {unused}"
-        ));
+        notices.push(format!("runs as a process: no container engine on these nodes; {unused}"));
     }
     if base.nvcc == Some(true) {
         notices.push("nvcc: not provided; the node's own is used".to_owned());
@@ -47,29 +43,15 @@ fn container(task: &Task, identity: &Identity, notices: &mut Vec<String>) {
         let user = user.user();
         *user != *identity.user && user != identity.uid.to_string()
     }) {
-        notices.push(format!(
-            "user: runs as {}, not as {}",
-            identity.user,
-            user.as_str()
-        ));
+        notices.push(format!("user: runs as {}, not as {}", identity.user, user.as_str()));
     }
     if !base.setup.is_empty() {
         notices.push("setup: has no effect on tasks".to_owned());
     }
-    let without = [
-        ("single_branch", base.single_branch.is_some()),
-        ("home_dir", base.home_dir.is_some()),
-    ];
-    let without: Vec<&str> = without
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(name, _)| name)
-        .collect();
+    let without = [("single_branch", base.single_branch.is_some()), ("home_dir", base.home_dir.is_some())];
+    let without: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     if !without.is_empty() {
-        notices.push(format!(
-            "{}: no effect on a task without a container",
-            without.join(", ")
-        ));
+        notices.push(format!("{}: no effect on a task without a container", without.join(", ")));
     }
     if base.dstack {
         notices.push("dstack: the server is not reachable from within the run".to_owned());
@@ -85,9 +67,7 @@ fn data(task: &Task, applicant: &Applicant<'_>, directory: &str, notices: &mut V
         match &repo.source {
             RepoSource::Url(url) => notices.push(format!("repos: {url} is not cloned")),
             RepoSource::LocalPath(path) if task.base.working_dir.is_some() || !at_root => {
-                notices.push(format!(
-                    "repos: {path} is not copied; the run starts in {directory}"
-                ));
+                notices.push(format!("repos: {path} is not copied; the run starts in {directory}"));
             }
             RepoSource::LocalPath(_) => {
                 notices.push(format!(
@@ -107,20 +87,14 @@ fn data(task: &Task, applicant: &Applicant<'_>, directory: &str, notices: &mut V
             resolve(&format!("{directory}/{}", file.path), applicant)
         };
         if source != target {
-            notices.push(format!(
-                "files: {} is not copied to {}",
-                file.local_path, file.path
-            ));
+            notices.push(format!("files: {} is not copied to {}", file.local_path, file.path));
         }
     }
     for mount in &task.base.volumes {
         match mount {
             Mount::Instance(mount) if mount.instance_path == mount.path => {}
             Mount::Instance(mount) => {
-                notices.push(format!(
-                    "volumes: {} is not mounted at {}",
-                    mount.instance_path, mount.path
-                ));
+                notices.push(format!("volumes: {} is not mounted at {}", mount.instance_path, mount.path));
             }
             Mount::Volume(mount) => notices.push(format!("volumes: nothing is mounted at {}", mount.path)),
         }
@@ -131,16 +105,12 @@ fn nodes(task: &Task, notices: &mut Vec<String>) {
     if task.nodes_total() > 1 {
         match task.profile.startup_order {
             Some(order @ (StartupOrder::MasterFirst | StartupOrder::WorkersFirst)) => {
-                notices.push(format!(
-                    "startup_order: {order} is not kept; all nodes start together"
-                ));
+                notices.push(format!("startup_order: {order} is not kept; all nodes start together"));
             }
             Some(StartupOrder::Any) | None => {}
         }
         if task.profile.stop_criteria == Some(StopCriteria::MasterDone) {
-            notices.push(
-                "stop_criteria: master-done is not done; the run ends when all nodes are done".to_owned(),
-            );
+            notices.push("stop_criteria: master-done is not done; the run ends when all nodes are done".to_owned());
         }
     }
     if task.profile.stop_duration.is_some() {
@@ -156,9 +126,7 @@ fn retries(task: &Task, notices: &mut Vec<String>) {
         return;
     };
     if events.contains(&RetryEvent::NoCapacity) {
-        notices.push(format!(
-            "retry: the run waits in the queue until there is room, not only for {duration}"
-        ));
+        notices.push(format!("retry: the run waits in the queue until there is room, not only for {duration}"));
     }
     if events.contains(&RetryEvent::Error) {
         notices.push("retry: a run that fails is not started again".to_owned());
@@ -174,27 +142,15 @@ fn provider(task: &Task, notices: &mut Vec<String>) {
         ("availability_zones", profile.availability_zones.is_some()),
         ("instance_types", profile.instance_types.is_some()),
         ("reservation", profile.reservation.is_some()),
-        (
-            "spot_policy",
-            profile
-                .spot_policy
-                .is_some_and(|policy| policy == SpotPolicy::Spot),
-        ),
+        ("spot_policy", profile.spot_policy.is_some_and(|policy| policy == SpotPolicy::Spot)),
         ("max_price", profile.max_price.is_some()),
         ("idle_duration", profile.idle_duration.is_some()),
         ("tags", profile.tags.is_some()),
         ("backend_options", profile.backend_options.is_some()),
     ];
-    let given: Vec<&str> = given
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(name, _)| name)
-        .collect();
+    let given: Vec<&str> = given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     if !given.is_empty() {
-        notices.push(format!(
-            "{}: no effect on a cluster's own nodes",
-            given.join(", ")
-        ));
+        notices.push(format!("{}: no effect on a cluster's own nodes", given.join(", ")));
     }
     if profile.max_duration == Some(OffDuration::Off) {
         notices.push("max_duration: off goes as far as the partition allows".to_owned());

@@ -27,11 +27,7 @@ impl Overrides {
     /// # Errors
     /// What is wrong with the words, or that there is no such property; for the user.
     pub fn set(&mut self, property: &str, words: &str) -> Result<(), Problems> {
-        let node = Node {
-            value: Value::Text(words.to_owned()),
-            written: None,
-            location: None,
-        };
+        let node = Node { value: Value::Text(words.to_owned()), written: None, location: None };
         let path = Path::Property(&Path::Root, property);
         let (resources, profile) = (&mut self.resources, &mut self.profile);
         match property {
@@ -48,24 +44,12 @@ impl Overrides {
             "retry" => profile.retry = Some(Read::read(&node, &path)?),
             "retry_duration" => {
                 let duration = Some(Duration::read(&node, &path)?);
-                profile.retry = Some(Retry::Policy {
-                    on_events: None,
-                    duration,
-                });
+                profile.retry = Some(Retry::Policy { on_events: None, duration });
             }
-            "fleet" => profile
-                .fleets
-                .get_or_insert_default()
-                .push(Read::read(&node, &path)?),
-            "backend" => profile
-                .backends
-                .get_or_insert_default()
-                .push(Read::read(&node, &path)?),
+            "fleet" => profile.fleets.get_or_insert_default().push(Read::read(&node, &path)?),
+            "backend" => profile.backends.get_or_insert_default().push(Read::read(&node, &path)?),
             "region" => profile.regions.get_or_insert_default().push(words.to_owned()),
-            "instance_type" => profile
-                .instance_types
-                .get_or_insert_default()
-                .push(words.to_owned()),
+            "instance_type" => profile.instance_types.get_or_insert_default().push(words.to_owned()),
             _ => return Err(Problems::of(property, "there is no such property")),
         }
         Ok(())

@@ -27,25 +27,14 @@ impl<'a> ClusterView<'a> {
             [] => partition.default,
             names => names.contains(&partition.name),
         };
-        self.partitions
-            .iter()
-            .filter(wanted)
-            .map(|partition| &**partition)
-            .collect()
+        self.partitions.iter().filter(wanted).map(|partition| &**partition).collect()
     }
 
     /// The nodes of those partitions, each once.
     pub(crate) fn nodes_of(&self, partitions: &[&Partition]) -> Vec<&'a Node> {
-        let indices: BTreeSet<usize> = partitions
-            .iter()
-            .flat_map(|partition| &partition.nodes)
-            .map(|index| index.0 as usize)
-            .collect();
-        indices
-            .into_iter()
-            .filter_map(|index| self.nodes.get(index))
-            .map(|node| &**node)
-            .collect()
+        let indices: BTreeSet<usize> =
+            partitions.iter().flat_map(|partition| &partition.nodes).map(|index| index.0 as usize).collect();
+        indices.into_iter().filter_map(|index| self.nodes.get(index)).map(|node| &**node).collect()
     }
 }
 
@@ -71,14 +60,7 @@ impl Placement {
 
 /// A list of names in the form that node lists have.
 pub(super) fn node_list(names: &[Name]) -> Option<Name> {
-    (!names.is_empty()).then(|| {
-        names
-            .iter()
-            .map(|name| &**name)
-            .collect::<Vec<_>>()
-            .join(",")
-            .into()
-    })
+    (!names.is_empty()).then(|| names.iter().map(|name| &**name).collect::<Vec<_>>().join(",").into())
 }
 
 /// Where `task` may run.
@@ -87,19 +69,13 @@ pub(super) fn node_list(names: &[Name]) -> Option<Name> {
 /// The property and what is wrong with it, for the user.
 pub(super) fn placement(task: &Task, cluster: &ClusterView<'_>) -> Result<Placement, (&'static str, String)> {
     let fleets = task.profile.fleets.iter().flatten();
-    let mut placement = Placement {
-        partitions: fleets.map(|fleet| fleet.name.as_str().into()).collect(),
-        ..Placement::default()
-    };
+    let mut placement =
+        Placement { partitions: fleets.map(|fleet| fleet.name.as_str().into()).collect(), ..Placement::default() };
     if let Some(selectors) = &task.profile.instances {
-        choose_instances(task, selectors, cluster, &mut placement)
-            .map_err(|message| ("instances", message))?;
+        choose_instances(task, selectors, cluster, &mut placement).map_err(|message| ("instances", message))?;
     }
     if let Some(arch) = task.base.resources.cpu.and_then(|cpu| cpu.arch) {
-        let foreign = placement
-            .candidates(cluster)
-            .into_iter()
-            .filter(|node| is_foreign(node, arch));
+        let foreign = placement.candidates(cluster).into_iter().filter(|node| is_foreign(node, arch));
         let foreign: Vec<Name> = foreign.map(|node| node.name().clone()).collect();
         placement.excluded.extend(foreign);
     }
@@ -126,21 +102,14 @@ fn choose_instances(
         return Ok(());
     }
     let nodes = cluster.nodes_of(&cluster.partitions_named(&placement.partitions));
-    let others = nodes
-        .into_iter()
-        .map(|node| node.name().clone())
-        .filter(|name| !chosen.contains(name));
+    let others = nodes.into_iter().map(|node| node.name().clone()).filter(|name| !chosen.contains(name));
     placement.excluded = others.collect();
     Ok(())
 }
 
 fn find_instance(selector: &InstanceSelector, cluster: &ClusterView<'_>) -> Result<Name, String> {
     let find = |matches: &dyn Fn(&Node) -> bool| {
-        cluster
-            .nodes
-            .iter()
-            .find(|node| matches(node))
-            .map(|node| node.name().clone())
+        cluster.nodes.iter().find(|node| matches(node)).map(|node| node.name().clone())
     };
     match selector {
         InstanceSelector::Name { name } => {
@@ -151,14 +120,10 @@ fn find_instance(selector: &InstanceSelector, cluster: &ClusterView<'_>) -> Resu
                 .ok_or_else(|| format!("there is no node with the host name or address {hostname}"))
         }
         InstanceSelector::Fleet { fleet, instance } => {
-            let partition = cluster
-                .partitions
-                .iter()
-                .find(|partition| *partition.name == *fleet.name);
+            let partition = cluster.partitions.iter().find(|partition| *partition.name == *fleet.name);
             let index = partition.and_then(|partition| partition.nodes.get(*instance as usize));
             let node = index.and_then(|index| cluster.nodes.get(index.0 as usize));
-            node.map(|node| node.name().clone())
-                .ok_or_else(|| format!("there is no node {instance} in {fleet}"))
+            node.map(|node| node.name().clone()).ok_or_else(|| format!("there is no node {instance} in {fleet}"))
         }
     }
 }

@@ -15,26 +15,15 @@ use crate::values::{CPU_COUNT_DEFAULT, GpuSpec};
 
 /// A request for `nodes` nodes, each with `resources`, and notices about what is not looked at. `candidates` are the nodes
 /// that come into question.
-pub(super) fn request(
-    resources: &Resources,
-    nodes: u32,
-    candidates: &[&Node],
-) -> (ResourceRequest, Vec<String>) {
+pub(super) fn request(resources: &Resources, nodes: u32, candidates: &[&Node]) -> (ResourceRequest, Vec<String>) {
     let cpus = cpus(resources, candidates);
     let mut notices = Vec::new();
-    let gres = resources
-        .gpu
-        .as_ref()
-        .and_then(|gpu| gpus(gpu, candidates, &mut notices));
+    let gres = resources.gpu.as_ref().and_then(|gpu| gpus(gpu, candidates, &mut notices));
     if let Some(size) = resources.disk.and_then(|disk| disk.size.min) {
-        notices.push(format!(
-            "resources.disk: not looked at; {size} must be free on the nodes"
-        ));
+        notices.push(format!("resources.disk: not looked at; {size} must be free on the nodes"));
     }
     if let Some(size) = resources.shm_size {
-        notices.push(format!(
-            "resources.shm_size: not set; a process shares /dev/shm of its node ({size} wished)"
-        ));
+        notices.push(format!("resources.shm_size: not set; a process shares /dev/shm of its node ({size} wished)"));
     }
     let request = ResourceRequest {
         nodes_min: nodes,
@@ -56,11 +45,7 @@ fn cpus(resources: &Resources, candidates: &[&Node]) -> u32 {
         // The default of `cpu: arm` cannot be told from `cpu: arm:2..`; both are a wish.
         Some(cpus) => cpus.max(1),
         None => {
-            let most = candidates
-                .iter()
-                .map(|node| node.config.hardware.cpus)
-                .max()
-                .unwrap_or(1);
+            let most = candidates.iter().map(|node| node.config.hardware.cpus).max().unwrap_or(1);
             CPU_COUNT_DEFAULT.min(most).max(1)
         }
     }
@@ -93,37 +78,20 @@ fn gpus(gpu: &GpuSpec, candidates: &[&Node], notices: &mut Vec<String>) -> Optio
         ("total_memory", gpu.total_memory.is_some()),
         ("compute_capability", gpu.compute_capability.is_some()),
     ];
-    let unseen: Vec<&str> = unseen
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(name, _)| name)
-        .collect();
+    let unseen: Vec<&str> = unseen.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     if !unseen.is_empty() {
         notices.push(format!(
             "resources.gpu: {} not looked at; nodes say only how many GPUs they have, and of what type",
             unseen.join(", ")
         ));
     }
-    let kind = gpu
-        .name
-        .as_deref()
-        .and_then(|names| kind(names, candidates, notices));
-    Some(GresRequest {
-        scope: GresScope::Node,
-        gres: Gres {
-            name: "gpu".into(),
-            kind,
-            count: u64::from(count),
-        },
-    })
+    let kind = gpu.name.as_deref().and_then(|names| kind(names, candidates, notices));
+    Some(GresRequest { scope: GresScope::Node, gres: Gres { name: "gpu".into(), kind, count: u64::from(count) } })
 }
 
 /// The type that the nodes give to one of the wished models; `None` for any type.
 fn kind(names: &[String], candidates: &[&Node], notices: &mut Vec<String>) -> Option<Name> {
-    let gpus = candidates
-        .iter()
-        .flat_map(|node| &node.config.hardware.gres)
-        .filter(|gres| &*gres.name == "gpu");
+    let gpus = candidates.iter().flat_map(|node| &node.config.hardware.gres).filter(|gres| &*gres.name == "gpu");
     let (mut kinds, mut untyped) = (BTreeSet::new(), false);
     for gres in gpus {
         match &gres.kind {
@@ -133,15 +101,10 @@ fn kind(names: &[String], candidates: &[&Node], notices: &mut Vec<String>) -> Op
             None => untyped = true,
         }
     }
-    let matching: Vec<&Name> = names
-        .iter()
-        .filter_map(|name| kinds.iter().find(|kind| is_model(kind, name)))
-        .collect();
+    let matching: Vec<&Name> = names.iter().filter_map(|name| kinds.iter().find(|kind| is_model(kind, name))).collect();
     if let [first, others @ ..] = matching.as_slice() {
         if others.iter().any(|other| other != first) {
-            notices.push(format!(
-                "resources.gpu: of several models only {first} is asked for"
-            ));
+            notices.push(format!("resources.gpu: of several models only {first} is asked for"));
         }
         return Some(Name::clone(first));
     }
@@ -157,8 +120,5 @@ fn kind(names: &[String], candidates: &[&Node], notices: &mut Vec<String>) -> Op
 
 /// Whether a node's type of GPU (`a100`, `nvidia_h100_80gb_hbm3`) is the model of that name (`A100`, `H100`).
 fn is_model(kind: &str, name: &str) -> bool {
-    kind.eq_ignore_ascii_case(name)
-        || kind
-            .split(['_', '-', ' '])
-            .any(|part| part.eq_ignore_ascii_case(name))
+    kind.eq_ignore_ascii_case(name) || kind.split(['_', '-', ' ']).any(|part| part.eq_ignore_ascii_case(name))
 }

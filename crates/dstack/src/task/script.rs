@@ -18,27 +18,20 @@ const SHELL_DEFAULT: &str = "/bin/bash";
 /// # Errors
 /// The property and what is wrong with it, for the user.
 pub(super) fn script(task: &Task) -> Result<String, (&'static str, String)> {
-    let shell = task
-        .base
-        .shell
-        .as_ref()
-        .map_or_else(|| SHELL_DEFAULT.to_owned(), |shell| shell.path());
+    let shell = task.base.shell.as_ref().map_or_else(|| SHELL_DEFAULT.to_owned(), |shell| shell.path());
     let mut script = format!("#!{shell}\n");
     let name = shell.rsplit('/').next().unwrap_or_default();
     if let Some(entrypoint) = &task.base.entrypoint {
         let words = shell_split(entrypoint).filter(|words| !words.is_empty());
         let words = words.ok_or_else(|| ("entrypoint", format!("{entrypoint:?} is no command line")))?;
         script.push_str(hostfile(task, name));
-        let arguments = words
-            .iter()
-            .chain(&task.commands)
-            .map(|word| shell_quote(word))
-            .collect::<Vec<_>>();
+        let arguments = words.iter().chain(&task.commands).map(|word| shell_quote(word)).collect::<Vec<_>>();
         script.push_str(&format!("exec {}\n", arguments.join(" ")));
         return Ok(script);
     }
     if task.commands.is_empty() {
-        let message = "an image's own command cannot be run: there is no container engine on these nodes; give commands";
+        let message =
+            "an image's own command cannot be run: there is no container engine on these nodes; give commands";
         return Err(("commands", message.to_owned()));
     }
     if POSIX_SHELLS.contains(&name) {
@@ -66,11 +59,7 @@ fn step(command: &str) -> String {
 fn joined(commands: &[String]) -> String {
     let command = |command: &String| {
         let command = command.trim();
-        if command.ends_with('&') {
-            format!("{{ {command} }}")
-        } else {
-            command.to_owned()
-        }
+        if command.ends_with('&') { format!("{{ {command} }}") } else { command.to_owned() }
     };
     let commands: Vec<String> = commands.iter().map(command).collect();
     format!("{}\n", commands.join(" && "))
@@ -78,11 +67,8 @@ fn joined(commands: &[String]) -> String {
 
 /// Writes the host file for `mpirun` and names it, for tasks that may want it. It goes away with the script.
 fn hostfile(task: &Task, shell: &str) -> &'static str {
-    let is_wanted = task.nodes_total() > 1
-        || task
-            .commands
-            .iter()
-            .any(|command| command.contains("DSTACK_MPI_HOSTFILE"));
+    let is_wanted =
+        task.nodes_total() > 1 || task.commands.iter().any(|command| command.contains("DSTACK_MPI_HOSTFILE"));
     if !is_wanted || !POSIX_SHELLS.contains(&shell) {
         return "";
     }

@@ -65,18 +65,8 @@ pub struct Submission {
 
 /// Variables of the applicant that a run has too: without them no program is found, and nothing says who one is. All
 /// others are the run's own, as they would be in a container.
-const INHERITED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "SLURM_CONF",
-    "MUSTER_SOCKET",
-];
+const INHERITED: &[&str] =
+    &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "SLURM_CONF", "MUSTER_SOCKET"];
 
 /// Translates a task. `name` is taken where neither the file nor the command line has one.
 ///
@@ -103,8 +93,7 @@ pub fn submission(
     problems.finish()?;
 
     let candidates = placement.candidates(cluster);
-    let (mut request, resource_notices) =
-        resources::request(&task.base.resources, task.nodes_total(), &candidates);
+    let (mut request, resource_notices) = resources::request(&task.base.resources, task.nodes_total(), &candidates);
     request.nodes_required = node_list(&placement.required);
     request.nodes_excluded = node_list(&placement.excluded);
     let mut notices = notices(&task, applicant, &work_dir);
@@ -125,28 +114,13 @@ pub fn submission(
         })),
         ..empty_spec(name, applicant)
     };
-    let context = ExecutionContext {
-        environment,
-        umask: applicant.umask,
-        limits: applicant.limits.to_vec(),
-    };
-    Ok(Submission {
-        spec,
-        script,
-        context,
-        notices,
-        configuration: task,
-    })
+    let context = ExecutionContext { environment, umask: applicant.umask, limits: applicant.limits.to_vec() };
+    Ok(Submission { spec, script, context, notices, configuration: task })
 }
 
 /// The words of the command line over those of the file, and a name where there is none.
 fn override_file(task: &mut Task, name: &str, overrides: &Overrides, problems: &mut Gathered) {
-    let name = overrides
-        .name
-        .as_ref()
-        .or(task.base.name.as_ref())
-        .map_or(name, String::as_str)
-        .to_owned();
+    let name = overrides.name.as_ref().or(task.base.name.as_ref()).map_or(name, String::as_str).to_owned();
     if !is_run_name(&name) {
         problems.add("name", RUN_NAME_RULE);
     }
@@ -154,10 +128,7 @@ fn override_file(task: &mut Task, name: &str, overrides: &Overrides, problems: &
     for (variable, value) in &overrides.env {
         task.base.env.set(variable, value.clone());
     }
-    task.base.resources = overrides
-        .resources
-        .clone()
-        .or(std::mem::take(&mut task.base.resources));
+    task.base.resources = overrides.resources.clone().or(std::mem::take(&mut task.base.resources));
     task.profile = overrides.profile.clone().or(std::mem::take(&mut task.profile));
 }
 
@@ -183,16 +154,10 @@ fn empty_spec(name: &str, applicant: &Applicant<'_>) -> JobSpec {
 /// What would change the meaning of a run if it were left out.
 fn refuse_unsupported(task: &Task, problems: &mut Gathered) {
     if task.groups.is_some() {
-        problems.add(
-            "groups",
-            "groups of nodes that differ are not run yet by this version",
-        );
+        problems.add("groups", "groups of nodes that differ are not run yet by this version");
     }
     if task.profile.schedule.is_some() {
-        problems.add(
-            "schedule",
-            "runs at set times are not started yet by this version",
-        );
+        problems.add("schedule", "runs at set times are not started yet by this version");
     }
 }
 
@@ -212,9 +177,7 @@ fn value_reference(reference: &str) -> Result<String, String> {
 }
 
 fn no_secret(name: &str) -> String {
-    format!(
-        "secrets.{name}: this version keeps no secrets yet; pass the value with -e or from your environment"
-    )
+    format!("secrets.{name}: this version keeps no secrets yet; pass the value with -e or from your environment")
 }
 
 /// The variables as `NAME=value` lines: a few of the applicant's, and over them the run's own.
@@ -242,10 +205,7 @@ fn environment(env: &Env, applicant: &Applicant<'_>, problems: &mut Gathered) ->
             },
         }
     }
-    variables
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Without a limit a run goes as far as its partition allows.
@@ -287,11 +247,7 @@ struct Gathered(Vec<Problem>);
 
 impl Gathered {
     fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Problem {
-            path: path.to_owned(),
-            message: message.into(),
-            location: None,
-        });
+        self.0.push(Problem { path: path.to_owned(), message: message.into(), location: None });
     }
 
     fn take<T>(&mut self, result: Result<T, (&'static str, String)>) -> Option<T> {

@@ -32,10 +32,7 @@ pub(crate) const CPU_COUNT_DEFAULT: u32 = 2;
 
 impl Default for CpuSpec {
     fn default() -> Self {
-        CpuSpec {
-            arch: None,
-            count: Range::at_least(CPU_COUNT_DEFAULT),
-        }
+        CpuSpec { arch: None, count: Range::at_least(CPU_COUNT_DEFAULT) }
     }
 }
 
@@ -51,28 +48,23 @@ impl CpuSpec {
                 count.replace(token.parse()?).is_some()
             } else {
                 let known = Architecture::from_word(&token.to_ascii_lowercase());
-                let found = known
-                    .ok_or_else(|| format!("{token:?} is neither a number of CPUs nor one of x86, arm"))?;
+                let found =
+                    known.ok_or_else(|| format!("{token:?} is neither a number of CPUs nor one of x86, arm"))?;
                 arch.replace(found).is_some()
             };
             if doubled {
                 return Err(format!("{text:?} says the same thing twice"));
             }
         }
-        Ok(CpuSpec {
-            arch,
-            count: count.unwrap_or(CpuSpec::default().count),
-        })
+        Ok(CpuSpec { arch, count: count.unwrap_or(CpuSpec::default().count) })
     }
 }
 
 impl Read for CpuSpec {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         if let Value::Map(entries) = &node.value {
-            let is_range = !entries.is_empty()
-                && entries
-                    .iter()
-                    .all(|entry| matches!(entry.key.as_str(), "min" | "max"));
+            let is_range =
+                !entries.is_empty() && entries.iter().all(|entry| matches!(entry.key.as_str(), "min" | "max"));
             if is_range {
                 return Range::read(node, path).map(|count| CpuSpec { arch: None, count });
             }
@@ -81,9 +73,8 @@ impl Read for CpuSpec {
             let count = fields.or("count", CpuSpec::default().count);
             return fields.finish(Some(CpuSpec { arch, count }));
         }
-        let text = node
-            .scalar_text()
-            .ok_or_else(|| node.unexpected(path, "a number of CPUs such as 8, 4..8 or x86:8.."))?;
+        let text =
+            node.scalar_text().ok_or_else(|| node.unexpected(path, "a number of CPUs such as 8, 4..8 or x86:8.."))?;
         CpuSpec::parse(&text).map_err(|message| node.problem(path, message))
     }
 }
@@ -115,9 +106,6 @@ mod tests {
         check("8:arm", "arm:8");
         check("8:8", "\"8:8\" says the same thing twice");
         check("arm:", "\"arm:\" has an empty part");
-        check(
-            "mips:2",
-            "\"mips\" is neither a number of CPUs nor one of x86, arm",
-        );
+        check("mips:2", "\"mips\" is neither a number of CPUs nor one of x86, arm");
     }
 }

@@ -39,42 +39,15 @@ struct Field {
 }
 
 const FIELDS: [Field; 5] = [
-    Field {
-        name: "minute",
-        least: 0,
-        greatest: 59,
-        words: &[],
-    },
-    Field {
-        name: "hour",
-        least: 0,
-        greatest: 23,
-        words: &[],
-    },
-    Field {
-        name: LAST_DAY_FIELD,
-        least: 1,
-        greatest: 31,
-        words: &[],
-    },
-    Field {
-        name: "month",
-        least: 1,
-        greatest: 12,
-        words: MONTHS,
-    },
-    Field {
-        name: "day of the week",
-        least: 0,
-        greatest: 6,
-        words: WEEKDAYS,
-    },
+    Field { name: "minute", least: 0, greatest: 59, words: &[] },
+    Field { name: "hour", least: 0, greatest: 23, words: &[] },
+    Field { name: LAST_DAY_FIELD, least: 1, greatest: 31, words: &[] },
+    Field { name: "month", least: 1, greatest: 12, words: MONTHS },
+    Field { name: "day of the week", least: 0, greatest: 6, words: WEEKDAYS },
 ];
 /// The field in which `last` stands for the last day of the month.
 const LAST_DAY_FIELD: &str = "day of the month";
-const MONTHS: &[&str] = &[
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 impl Field {
@@ -83,9 +56,7 @@ impl Field {
         if part == "last" && self.name == LAST_DAY_FIELD {
             return true;
         }
-        let (range, step) = part
-            .split_once('/')
-            .map_or((part, None), |(range, step)| (range, Some(step)));
+        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         if step.is_some_and(|step| step.parse().map_or(true, |step: u32| step == 0)) {
             return false;
         }
@@ -101,14 +72,8 @@ impl Field {
     fn value(&self, text: &str) -> Option<u32> {
         let lower = text.to_ascii_lowercase();
         let from_word = self.words.iter().position(|word| *word == lower);
-        let word = from_word
-            .and_then(|position| u32::try_from(position).ok())
-            .map(|position| position + self.least);
-        word.or_else(|| {
-            text.parse()
-                .ok()
-                .filter(|value| (self.least..=self.greatest).contains(value))
-        })
+        let word = from_word.and_then(|position| u32::try_from(position).ok()).map(|position| position + self.least);
+        word.or_else(|| text.parse().ok().filter(|value| (self.least..=self.greatest).contains(value)))
     }
 }
 
@@ -125,16 +90,10 @@ mod tests {
 
     #[test]
     fn cron_lines_are_checked() {
-        for good in [
-            "0 8 * * mon-fri",
-            "15 23 * * *",
-            "*/5 0-6/2 1,15 jan-mar 0",
-            "0 0 last * sat-sun",
-        ] {
+        for good in ["0 8 * * mon-fri", "15 23 * * *", "*/5 0-6/2 1,15 jan-mar 0", "0 0 last * sat-sun"] {
             assert!(Cron::parse(good).is_ok(), "{good}");
         }
-        let check =
-            |text: &str, expected: &str| assert_eq!(Cron::parse(text), Err(expected.to_owned()), "{text}");
+        let check = |text: &str, expected: &str| assert_eq!(Cron::parse(text), Err(expected.to_owned()), "{text}");
         check("0 8 * *", "\"0 8 * *\" has 4 fields instead of 5");
         check("60 8 * * *", "\"60\" is no minute");
         check("0 8 * * fri-mon", "\"fri-mon\" is no day of the week");

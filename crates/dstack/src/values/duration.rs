@@ -27,31 +27,22 @@ impl Duration {
             "w" => 7 * 86_400,
             _ => return None,
         };
-        amount
-            .checked_mul(factor)
-            .filter(|seconds| *seconds <= SECONDS_MAX)
-            .map(Duration)
+        amount.checked_mul(factor).filter(|seconds| *seconds <= SECONDS_MAX).map(Duration)
     }
 }
 
 impl Read for Duration {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         match &node.value {
-            Value::Integer(number) => u64::try_from(*number)
-                .ok()
-                .filter(|seconds| *seconds <= SECONDS_MAX)
-                .map(Duration),
-            Value::Float(number) if (0.0..=SECONDS_MAX as f64).contains(number) => {
-                Some(Duration(*number as u64))
+            Value::Integer(number) => {
+                u64::try_from(*number).ok().filter(|seconds| *seconds <= SECONDS_MAX).map(Duration)
             }
+            Value::Float(number) if (0.0..=SECONDS_MAX as f64).contains(number) => Some(Duration(*number as u64)),
             Value::Text(text) => Duration::parse(text.trim()),
             _ => None,
         }
         .ok_or_else(|| match node.scalar_text() {
-            Some(text) => node.problem(
-                path,
-                format!("{text:?} is no duration such as 30s, 5m, 2h, 1d or 1w"),
-            ),
+            Some(text) => node.problem(path, format!("{text:?} is no duration such as 30s, 5m, 2h, 1d or 1w")),
             None => node.unexpected(path, "a duration such as 30s, 5m, 2h, 1d or 1w"),
         })
     }
@@ -67,10 +58,7 @@ impl std::fmt::Display for Duration {
 /// Seconds in the largest unit that fits exactly.
 pub fn format_duration(seconds: u64) -> String {
     let units = [(7 * 86_400, "w"), (86_400, "d"), (3600, "h"), (60, "m")];
-    match units
-        .iter()
-        .find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length))
-    {
+    match units.iter().find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length)) {
         Some((length, unit)) => format!("{}{unit}", seconds / length),
         None => format!("{seconds}s"),
     }
@@ -143,13 +131,7 @@ mod tests {
     #[test]
     fn durations_read_and_print() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(
-                Duration::parse(text)
-                    .map(|duration| duration.to_string())
-                    .as_deref(),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(Duration::parse(text).map(|duration| duration.to_string()).as_deref(), expected, "{text:?}");
         };
         check("90", Some("90s"));
         check("30s", Some("30s"));
@@ -159,16 +141,7 @@ mod tests {
         check("48h", Some("2d"));
         check("7d", Some("1w"));
         check("0", Some("0s"));
-        for bad in [
-            "",
-            "h",
-            "2hh",
-            "2 ",
-            "1.5h",
-            "-5m",
-            "99999999999999999999s",
-            "9999999w",
-        ] {
+        for bad in ["", "h", "2hh", "2 ", "1.5h", "-5m", "99999999999999999999s", "9999999w"] {
             check(bad, None);
         }
     }

@@ -58,9 +58,7 @@ impl Env {
 /// Letters, digits and `_`, not beginning with a digit.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl Read for Env {
@@ -76,9 +74,7 @@ impl Read for Env {
                     let path = Path::Property(path, &entry.key);
                     // Names in a mapping are free in dstack; only what no environment can hold is refused.
                     if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
-                        return Err(entry
-                            .node
-                            .problem(&path, format!("{:?} is no name of a variable", entry.key)));
+                        return Err(entry.node.problem(&path, format!("{:?} is no name of a variable", entry.key)));
                     }
                     pairs.push((entry.key.clone(), read_value(&entry.node, &path)?));
                 }

@@ -67,10 +67,7 @@ pub struct GpuSpec {
 /// Any number of GPUs, also none: what a configuration without `gpu` asks for.
 impl Default for GpuSpec {
     fn default() -> Self {
-        GpuSpec {
-            count: Range::at_least(0),
-            ..GpuSpec::one_or_more()
-        }
+        GpuSpec { count: Range::at_least(0), ..GpuSpec::one_or_more() }
     }
 }
 
@@ -99,9 +96,7 @@ impl GpuSpec {
                 if names.iter().any(|name| name.is_empty()) {
                     return Err(format!("{text:?} has an empty name"));
                 }
-                spec.name
-                    .replace(names.into_iter().map(model_name).collect())
-                    .is_some()
+                spec.name.replace(names.into_iter().map(model_name).collect()).is_some()
             } else if token.contains(char::is_alphabetic) {
                 spec.memory.replace(token.parse()?).is_some()
             } else {
@@ -117,12 +112,8 @@ impl GpuSpec {
 
     fn read_map(node: &Node, path: &Path<'_>) -> Result<GpuSpec, Problems> {
         let mut fields = Fields::open(node, path)?;
-        let vendor = fields
-            .node("vendor")
-            .map(|vendor| read_vendor(vendor, &Path::Property(path, "vendor")));
-        let name = fields
-            .node("name")
-            .map(|name| read_names(name, &Path::Property(path, "name")));
+        let vendor = fields.node("vendor").map(|vendor| read_vendor(vendor, &Path::Property(path, "vendor")));
+        let name = fields.node("name").map(|name| read_names(name, &Path::Property(path, "name")));
         let spec = GpuSpec {
             vendor: vendor.and_then(|vendor| fields.take(vendor)),
             name: name.and_then(|name| fields.take(name)),
@@ -141,15 +132,9 @@ fn model_name(name: &str) -> String {
 }
 
 fn read_vendor(node: &Node, path: &Path<'_>) -> Result<Vendor, Problems> {
-    let text = node
-        .scalar_text()
-        .ok_or_else(|| node.unexpected(path, "a vendor"))?;
-    Vendor::parse(&text).ok_or_else(|| {
-        node.problem(
-            path,
-            format!("{text:?} is none of nvidia, amd, google, intel, tenstorrent"),
-        )
-    })
+    let text = node.scalar_text().ok_or_else(|| node.unexpected(path, "a vendor"))?;
+    Vendor::parse(&text)
+        .ok_or_else(|| node.problem(path, format!("{text:?} is none of nvidia, amd, google, intel, tenstorrent")))
 }
 
 fn read_names(node: &Node, path: &Path<'_>) -> Result<Vec<String>, Problems> {
@@ -165,9 +150,7 @@ impl Read for GpuSpec {
         if matches!(node.value, Value::Map(_)) {
             return GpuSpec::read_map(node, path);
         }
-        let text = node
-            .scalar_text()
-            .ok_or_else(|| node.unexpected(path, "GPUs such as 1, 24GB or A100:80GB:8"))?;
+        let text = node.scalar_text().ok_or_else(|| node.unexpected(path, "GPUs such as 1, 24GB or A100:80GB:8"))?;
         GpuSpec::parse(&text).map_err(|message| node.problem(path, message))
     }
 }
@@ -187,8 +170,7 @@ impl fmt::Display for GpuSpec {
         if let Some(total) = &self.total_memory {
             write!(f, ":{total}")?;
         }
-        self.compute_capability
-            .map_or(Ok(()), |least| write!(f, ":{}.{}", least.major, least.minor))
+        self.compute_capability.map_or(Ok(()), |least| write!(f, ":{}.{}", least.major, least.minor))
     }
 }
 
@@ -196,9 +178,7 @@ impl Read for ComputeCapability {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         let parts: Option<Vec<u32>> = match &node.value {
             Value::List(items) => items.iter().map(|item| u32::read(item, path).ok()).collect(),
-            _ => node
-                .scalar_text()
-                .and_then(|text| text.trim().split('.').map(|part| part.parse().ok()).collect()),
+            _ => node.scalar_text().and_then(|text| text.trim().split('.').map(|part| part.parse().ok()).collect()),
         };
         match parts.as_deref() {
             Some(&[major, minor]) => Ok(ComputeCapability { major, minor }),

@@ -94,11 +94,7 @@ mod tests {
     fn sizes_read_and_print() {
         let check = |text: &str, printed: &str, megabytes: u64| {
             let memory = Memory::parse_bound(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(
-                (memory.to_string().as_str(), memory.to_megabytes().0),
-                (printed, megabytes),
-                "{text}"
-            );
+            assert_eq!((memory.to_string().as_str(), memory.to_megabytes().0), (printed, megabytes), "{text}");
         };
         check("16GB", "16GB", 16 * 1024);
         check("300Gb", "300GB", 300 * 1024);
@@ -106,17 +102,7 @@ mod tests {
         check("1 TB", "1024GB", 1 << 20);
         check("1.5", "1.5GB", 1536);
         check("1MB", "0.001GB", 1);
-        for bad in [
-            "",
-            "GB",
-            "16G",
-            "-1GB",
-            "1e3GB",
-            "infGB",
-            "nan",
-            "1.2.3GB",
-            "9999999999TB",
-        ] {
+        for bad in ["", "GB", "16G", "-1GB", "1e3GB", "infGB", "nan", "1.2.3GB", "9999999999TB"] {
             assert!(Memory::parse_bound(bad).is_err(), "{bad:?}");
         }
     }

@@ -55,20 +55,12 @@ impl Mount {
         };
         let path = absolute(path)?;
         if source.contains('/') {
-            return Ok(Mount::Instance(InstanceMount {
-                instance_path: absolute(source)?,
-                path,
-                optional: false,
-            }));
+            return Ok(Mount::Instance(InstanceMount { instance_path: absolute(source)?, path, optional: false }));
         }
         if source.is_empty() {
             return Err(format!("{text:?} has no volume name"));
         }
-        Ok(Mount::Volume(VolumeMount {
-            name: VolumeNames::One(source.to_owned()),
-            path,
-            instance: false,
-        }))
+        Ok(Mount::Volume(VolumeMount { name: VolumeNames::One(source.to_owned()), path, instance: false }))
     }
 
     fn read_map(node: &Node, path: &Path<'_>) -> Result<Mount, Problems> {
@@ -77,18 +69,12 @@ impl Mount {
         if fields.is_written("instance_path") {
             let source = read_absolute(&mut fields, "instance_path");
             let optional = fields.or_default("optional");
-            let mount = source.zip(target).map(|(instance_path, path)| InstanceMount {
-                instance_path,
-                path,
-                optional,
-            });
+            let mount = source.zip(target).map(|(instance_path, path)| InstanceMount { instance_path, path, optional });
             return fields.finish(mount.map(Mount::Instance));
         }
         let name = fields.required("name");
         let instance = fields.or_default("instance");
-        let mount = name
-            .zip(target)
-            .map(|(name, path)| VolumeMount { name, path, instance });
+        let mount = name.zip(target).map(|(name, path)| VolumeMount { name, path, instance });
         fields.finish(mount.map(Mount::Volume))
     }
 }
@@ -104,9 +90,7 @@ fn absolute(path: &str) -> Result<String, String> {
 
 fn read_absolute(fields: &mut Fields<'_>, name: &'static str) -> Option<String> {
     let text: String = fields.required(name)?;
-    absolute(&text)
-        .map_err(|message| fields.problem(name, message))
-        .ok()
+    absolute(&text).map_err(|message| fields.problem(name, message)).ok()
 }
 
 impl Read for Mount {

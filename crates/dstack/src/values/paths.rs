@@ -23,10 +23,7 @@ impl FileMapping {
             _ => return None,
         };
         let usable = !local_path.is_empty() && !path.is_empty();
-        usable.then(|| FileMapping {
-            local_path: local_path.clone(),
-            path: path.clone(),
-        })
+        usable.then(|| FileMapping { local_path: local_path.clone(), path: path.clone() })
     }
 }
 
@@ -54,9 +51,8 @@ impl Read for FileMapping {
             }
             _ => {
                 let text = String::read(node, path)?;
-                FileMapping::parse(&text).ok_or_else(|| {
-                    node.problem(path, format!("{text:?} is neither SOURCE nor SOURCE:TARGET"))
-                })?
+                FileMapping::parse(&text)
+                    .ok_or_else(|| node.problem(path, format!("{text:?} is neither SOURCE nor SOURCE:TARGET")))?
             }
         };
         if split_path(&mapping.path)[0].contains(':') {
@@ -120,11 +116,7 @@ impl RepoSpec {
         };
         let source = source.clone();
         Some(RepoSpec {
-            source: if is_url {
-                RepoSource::Url(source)
-            } else {
-                RepoSource::LocalPath(source)
-            },
+            source: if is_url { RepoSource::Url(source) } else { RepoSource::LocalPath(source) },
             branch: None,
             hash: None,
             path: path.to_owned(),
@@ -134,8 +126,7 @@ impl RepoSpec {
 
     fn read_map(node: &Node, path: &Path<'_>) -> Result<RepoSpec, Problems> {
         let mut fields = Fields::open(node, path)?;
-        let (local, url): (Option<String>, Option<String>) =
-            (fields.optional("local_path"), fields.optional("url"));
+        let (local, url): (Option<String>, Option<String>) = (fields.optional("local_path"), fields.optional("url"));
         let source = match (local, url) {
             (Some(local), None) => Some(RepoSource::LocalPath(local)),
             (None, Some(url)) => Some(RepoSource::Url(url)),
@@ -151,13 +142,7 @@ impl RepoSpec {
         let (branch, hash) = (fields.optional("branch"), fields.optional("hash"));
         let target = fields.or("path", ".".to_owned());
         let if_exists = fields.or("if_exists", IfExists::Error);
-        fields.finish(source.map(|source| RepoSpec {
-            source,
-            branch,
-            hash,
-            path: target,
-            if_exists,
-        }))
+        fields.finish(source.map(|source| RepoSpec { source, branch, hash, path: target, if_exists }))
     }
 }
 
@@ -169,12 +154,7 @@ impl Read for RepoSpec {
                 let text = String::read(node, path)?;
                 RepoSpec::parse(&text)
                     .filter(|_| !text.is_empty())
-                    .ok_or_else(|| {
-                        node.problem(
-                            path,
-                            format!("{text:?} is neither PATH[:TARGET] nor URL[:TARGET]"),
-                        )
-                    })?
+                    .ok_or_else(|| node.problem(path, format!("{text:?} is neither PATH[:TARGET] nor URL[:TARGET]")))?
             }
         };
         if repo.path.starts_with('~') && repo.path != "~" && !repo.path.starts_with("~/") {
@@ -192,17 +172,12 @@ mod tests {
     fn files_are_source_and_target() {
         let check = |text: &str, expected: Option<(&str, &str)>| {
             let found = FileMapping::parse(text);
-            let found = found
-                .as_ref()
-                .map(|mapping| (mapping.local_path.as_str(), mapping.path.as_str()));
+            let found = found.as_ref().map(|mapping| (mapping.local_path.as_str(), mapping.path.as_str()));
             assert_eq!(found, expected, "{text:?}");
         };
         check("train.py", Some(("train.py", "train.py")));
         check(".:examples", Some((".", "examples")));
-        check(
-            "~/.ssh/id_rsa:/root/.ssh/id_rsa",
-            Some(("~/.ssh/id_rsa", "/root/.ssh/id_rsa")),
-        );
+        check("~/.ssh/id_rsa:/root/.ssh/id_rsa", Some(("~/.ssh/id_rsa", "/root/.ssh/id_rsa")));
         check(r"C:\data:/data", Some((r"C:\data", "/data")));
         check("a:b:c", None);
         check("a:", None);
@@ -219,14 +194,8 @@ mod tests {
         check(".", (local("."), "."));
         check("..:/my-repo", (local(".."), "/my-repo"));
         check("https://example.org/a/b", (url("https://example.org/a/b"), "."));
-        check(
-            "https://example.org/a/b:/work",
-            (url("https://example.org/a/b"), "/work"),
-        );
-        check(
-            "git@example.org:a/b.git:dir",
-            (url("git@example.org:a/b.git"), "dir"),
-        );
+        check("https://example.org/a/b:/work", (url("https://example.org/a/b"), "/work"));
+        check("git@example.org:a/b.git:dir", (url("git@example.org:a/b.git"), "dir"));
         assert_eq!(RepoSpec::parse("a:b:c"), None);
     }
 }

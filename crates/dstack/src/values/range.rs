@@ -19,18 +19,12 @@ pub struct Range<T> {
 impl<T: Bound> Range<T> {
     /// From `min` up.
     pub fn at_least(min: T) -> Self {
-        Range {
-            min: Some(min),
-            max: None,
-        }
+        Range { min: Some(min), max: None }
     }
 
     /// Exactly `value`.
     pub fn exactly(value: T) -> Self {
-        Range {
-            min: Some(value),
-            max: Some(value),
-        }
+        Range { min: Some(value), max: Some(value) }
     }
 
     /// Whether `value` is within.
@@ -67,18 +61,10 @@ impl<T: Bound> FromStr for Range<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.replace(' ', "");
         let bound = |text: &str| {
-            if text.is_empty() {
-                Ok(None)
-            } else {
-                T::parse_bound(text).map(Some)
-            }
+            if text.is_empty() { Ok(None) } else { T::parse_bound(text).map(Some) }
         };
         match text.split_once("..") {
-            Some((min, max)) => Range {
-                min: bound(min)?,
-                max: bound(max)?,
-            }
-            .checked(),
+            Some((min, max)) => Range { min: bound(min)?, max: bound(max)? }.checked(),
             None => T::parse_bound(&text).map(Range::exactly),
         }
     }
@@ -87,15 +73,10 @@ impl<T: Bound> FromStr for Range<T> {
 impl<T: Read + Bound> Read for Range<T> {
     fn read(node: &Node, path: &Path<'_>) -> Result<Self, Problems> {
         match &node.value {
-            Value::Text(text) => text
-                .parse()
-                .map_err(|message: String| node.problem(path, message)),
+            Value::Text(text) => text.parse().map_err(|message: String| node.problem(path, message)),
             Value::Map(_) => {
                 let mut fields = Fields::open(node, path)?;
-                let range = Range {
-                    min: fields.optional("min"),
-                    max: fields.optional("max"),
-                };
+                let range = Range { min: fields.optional("min"), max: fields.optional("max") };
                 let range = fields.finish(Some(range))?;
                 range.checked().map_err(|message| node.problem(path, message))
             }
@@ -127,9 +108,7 @@ mod tests {
     #[test]
     fn ranges_read_and_print() {
         let check = |text: &str, expected: &str| {
-            let shown = text
-                .parse::<Range<u32>>()
-                .map_or_else(|error| error, |range| range.to_string());
+            let shown = text.parse::<Range<u32>>().map_or_else(|error| error, |range| range.to_string());
             assert_eq!(shown, expected, "{text:?}");
         };
         check("4", "4");

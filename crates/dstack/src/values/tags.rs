@@ -35,15 +35,9 @@ impl Read for Tags {
 }
 
 fn is_key(key: &str) -> bool {
-    (1..=60).contains(&key.len())
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    (1..=60).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 fn is_value(value: &str) -> bool {
-    value.len() <= 256
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b" .:/=_-+@".contains(&byte))
+    value.len() <= 256 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" .:/=_-+@".contains(&byte))
 }

@@ -21,10 +21,7 @@ pub struct Ran {
 impl Cluster {
     /// Starts a cluster with `muster dev up DIR ARGS`.
     pub fn start(args: &[&str]) -> Cluster {
-        let directory = tempfile::Builder::new()
-            .prefix("muster-test-")
-            .tempdir()
-            .expect("a temporary directory");
+        let directory = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary directory");
         let cluster = Cluster { directory };
         std::fs::create_dir(cluster.work()).expect("a directory for jobs");
         cluster.up(args);
@@ -39,12 +36,7 @@ impl Cluster {
             .args(args)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "dev up: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            self.logs()
-        );
+        assert!(output.status.success(), "dev up: {}\n{}", String::from_utf8_lossy(&output.stderr), self.logs());
     }
 
     pub fn path(&self) -> &Path {
@@ -59,11 +51,7 @@ impl Cluster {
     /// A shell line pointed at the cluster, run in its work directory.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("/bin/bash");
-        command
-            .arg("-c")
-            .arg(line)
-            .current_dir(self.work())
-            .stdin(Stdio::null());
+        command.arg("-c").arg(line).current_dir(self.work()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy().into_owned();
             if ["SLURM", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SALLOC_"]
@@ -73,14 +61,8 @@ impl Cluster {
                 command.env_remove(name);
             }
         }
-        let path = format!(
-            "{}:{}",
-            self.path().join("bin").display(),
-            std::env::var("PATH").unwrap_or_default()
-        );
-        command
-            .env("PATH", path)
-            .env("SLURM_CONF", self.path().join("slurm.conf"));
+        let path = format!("{}:{}", self.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        command.env("PATH", path).env("SLURM_CONF", self.path().join("slurm.conf"));
         command
     }
 
@@ -97,14 +79,7 @@ impl Cluster {
     /// Runs a shell line that must succeed and gives its standard output without the last line end.
     pub fn out(&self, line: &str) -> String {
         let ran = self.run(line);
-        assert_eq!(
-            ran.code,
-            0,
-            "{line}\nstdout: {}\nstderr: {}\n{}",
-            ran.stdout,
-            ran.stderr,
-            self.logs()
-        );
+        assert_eq!(ran.code, 0, "{line}\nstdout: {}\nstderr: {}\n{}", ran.stdout, ran.stderr, self.logs());
         ran.stdout.trim_end_matches('\n').to_owned()
     }
 
@@ -117,9 +92,7 @@ impl Cluster {
     /// State of a job as `scontrol` tells it.
     pub fn state(&self, job: impl std::fmt::Display) -> String {
         let text = self.run(&format!("scontrol -o show job {job}")).stdout;
-        let states = text
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("JobState="));
+        let states = text.split_whitespace().find_map(|word| word.strip_prefix("JobState="));
         states.unwrap_or("").to_owned()
     }
 
@@ -155,21 +128,14 @@ impl Cluster {
 
     /// Process number of the controller or of a node's agent.
     pub fn pid(&self, name: &str) -> i32 {
-        let text =
-            std::fs::read_to_string(self.path().join("run").join(format!("{name}.pid"))).expect("a pid file");
-        text.split_whitespace()
-            .next()
-            .and_then(|pid| pid.parse().ok())
-            .expect("a process number")
+        let text = std::fs::read_to_string(self.path().join("run").join(format!("{name}.pid"))).expect("a pid file");
+        text.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process number")
     }
 
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&self, name: &str) {
         let pid = self.pid(name);
-        let killed = Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status()
-            .expect("kill runs");
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
         assert!(killed.success());
         self.wait("the killed process to be gone", || !alive(pid));
     }
@@ -177,11 +143,7 @@ impl Cluster {
     /// The ends of all logs, for messages about failed tests.
     pub fn logs(&self) -> String {
         let mut all = String::new();
-        for entry in std::fs::read_dir(self.path().join("log"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in std::fs::read_dir(self.path().join("log")).into_iter().flatten().flatten() {
             let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             all.push_str(&format!(
@@ -195,20 +157,12 @@ impl Cluster {
 }
 
 fn alive(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'))
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(
-            Command::new(env!("CARGO_BIN_EXE_muster"))
-                .args(["dev", "down"])
-                .arg(self.path())
-                .output(),
-        );
+        drop(Command::new(env!("CARGO_BIN_EXE_muster")).args(["dev", "down"]).arg(self.path()).output());
     }
 }

@@ -16,10 +16,7 @@ pub(crate) fn check(unit: &LaunchUnit) -> Result<(), String> {
     if !unit.tasks.iter().all(|task| ranks.insert(task.rank)) {
         return Err("a rank is given twice".into());
     }
-    let commands = unit
-        .tasks
-        .iter()
-        .map(|task| task.command.as_ref().unwrap_or(&unit.command));
+    let commands = unit.tasks.iter().map(|task| task.command.as_ref().unwrap_or(&unit.command));
     for command in commands {
         if unit.script.is_none() && command.first().is_none_or(String::is_empty) {
             return Err("no program".into());
@@ -34,23 +31,15 @@ pub(crate) fn check(unit: &LaunchUnit) -> Result<(), String> {
     // SAFETY: cannot fail.
     let own = unsafe { libc::geteuid() };
     if own != 0 && unit.user.uid != own {
-        return Err(format!(
-            "user {} cannot be taken over by user {own}",
-            unit.user.uid
-        ));
+        return Err(format!("user {} cannot be taken over by user {own}", unit.user.uid));
     }
     Ok(())
 }
 
 fn needs_client(unit: &LaunchUnit) -> bool {
-    let all = unit
-        .tasks
-        .iter()
-        .map(|task| task.streams.as_ref().unwrap_or(&unit.streams));
+    let all = unit.tasks.iter().map(|task| task.streams.as_ref().unwrap_or(&unit.streams));
     let uses_client = |streams: &crate::unit::Streams| {
-        streams.input == Input::Client
-            || streams.output == Output::Client
-            || streams.error == Some(Output::Client)
+        streams.input == Input::Client || streams.output == Output::Client || streams.error == Some(Output::Client)
     };
     unit.pty.is_some() || all.into_iter().any(uses_client)
 }
@@ -74,22 +63,10 @@ mod tests {
         check_json(r#""script":"x","tasks":[{"rank":0}]"#, Ok(()));
         check_json(r#""command":["true"],"tasks":[]"#, Err("0 tasks"));
         check_json(r#""tasks":[{"rank":0}]"#, Err("no program"));
-        check_json(
-            r#""command":["true"],"tasks":[{"rank":0},{"rank":0}]"#,
-            Err("a rank is given twice"),
-        );
-        check_json(
-            r#""command":["a","b\u0000"],"tasks":[{"rank":0}]"#,
-            Err("NUL byte in the command"),
-        );
+        check_json(r#""command":["true"],"tasks":[{"rank":0},{"rank":0}]"#, Err("a rank is given twice"));
+        check_json(r#""command":["a","b\u0000"],"tasks":[{"rank":0}]"#, Err("NUL byte in the command"));
         let no_client = Err("a stream goes to a client, but there is none");
-        check_json(
-            r#""command":["true"],"tasks":[{"rank":0}],"streams":{"output":"client"}"#,
-            no_client,
-        );
-        check_json(
-            r#""command":["true"],"tasks":[{"rank":0}],"pty":[24,80]"#,
-            no_client,
-        );
+        check_json(r#""command":["true"],"tasks":[{"rank":0}],"streams":{"output":"client"}"#, no_client);
+        check_json(r#""command":["true"],"tasks":[{"rank":0}],"pty":[24,80]"#, no_client);
     }
 }

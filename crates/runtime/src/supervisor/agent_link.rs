@@ -29,17 +29,10 @@ impl AgentLink {
         // SAFETY: cannot fail.
         let own = unsafe { libc::geteuid() };
         if uid != 0 && uid != own {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("user {uid} is not the agent"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {uid} is not the agent")));
         }
         stream.set_nonblocking(true)?;
-        Ok(AgentLink {
-            stream,
-            frames: FrameReader::default(),
-            output: VecDeque::new(),
-        })
+        Ok(AgentLink { stream, frames: FrameReader::default(), output: VecDeque::new() })
     }
 
     /// For `poll`.

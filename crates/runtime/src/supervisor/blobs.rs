@@ -26,20 +26,13 @@ impl Blobs {
     pub(crate) fn put(&mut self, id: BlobId, bytes: Vec<u8>) {
         self.clock += 1;
         self.bytes += bytes.len();
-        let entry = Entry {
-            bytes: bytes.into(),
-            last_use: self.clock,
-        };
+        let entry = Entry { bytes: bytes.into(), last_use: self.clock };
         if let Some(old) = self.entries.insert(id, entry) {
             self.bytes -= old.bytes.len();
         }
         // The newest stays even if it alone is too large: the launch that needs it comes next.
         while self.bytes > BLOB_BYTES_MAX && self.entries.len() > 1 {
-            let Some(oldest) = self
-                .entries
-                .iter()
-                .min_by_key(|(_, entry)| entry.last_use)
-                .map(|(id, _)| id.clone())
+            let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.last_use).map(|(id, _)| id.clone())
             else {
                 break;
             };
@@ -72,9 +65,7 @@ mod tests {
         }
         assert!(blobs.get(&id("a")).is_some());
         blobs.put(id("d"), third);
-        assert!(
-            blobs.get(&id("b")).is_none() && blobs.get(&id("a")).is_some() && blobs.get(&id("d")).is_some()
-        );
+        assert!(blobs.get(&id("b")).is_none() && blobs.get(&id("a")).is_some() && blobs.get(&id("d")).is_some());
         blobs.put(id("huge"), vec![0; BLOB_BYTES_MAX + 1]);
         assert_eq!((blobs.entries.len(), blobs.bytes), (1, BLOB_BYTES_MAX + 1));
         blobs.put(id("huge"), Vec::new());

@@ -30,26 +30,17 @@ pub(crate) fn connect(unit: &LaunchUnit, link: &ClientLink) -> io::Result<Client
     stream.write_all(&bytes)?;
     let mut decoder = wire::Decoder::default();
     loop {
-        match decoder
-            .next_frame()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
-        {
+        match decoder.next_frame().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
             Some(Frame::Welcome) => return Ok(Client { stream, decoder }),
             Some(_) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "client did not say welcome",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "client did not say welcome"));
             }
             None => {}
         }
         let mut buffer = [0; 4096];
         match stream.read(&mut buffer) {
             Ok(0) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::ConnectionRefused,
-                    "client did not accept this node",
-                ));
+                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "client did not accept this node"));
             }
             Ok(count) => decoder.feed(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -59,10 +50,7 @@ pub(crate) fn connect(unit: &LaunchUnit, link: &ClientLink) -> io::Result<Client
 }
 
 fn open(address: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(
-        io::ErrorKind::NotFound,
-        "the client's address has no meaning here",
-    );
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the client's address has no meaning here");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => return Ok(stream),

@@ -77,11 +77,7 @@ impl Server {
                 ask_to_end(unit);
             }
             (Some(message), _, Some(file)) => {
-                let work = Work::Write {
-                    key,
-                    file: file.clone(),
-                    line: format!("{message}\n").into_bytes(),
-                };
+                let work = Work::Write { key, file: file.clone(), line: format!("{message}\n").into_bytes() };
                 unit.writes(now);
                 unit.term_after_writing = true;
                 self.launcher.submit(work);
@@ -134,12 +130,7 @@ impl Server {
     /// Goes on without messages that take too long to write.
     pub(crate) fn give_up_writing(&mut self, now: Instant) {
         let is_stuck = |unit: &&Unit| unit.writing_until.is_some_and(|until| until <= now);
-        let stuck: Vec<UnitKey> = self
-            .units
-            .values()
-            .filter(is_stuck)
-            .map(|unit| unit.key)
-            .collect();
+        let stuck: Vec<UnitKey> = self.units.values().filter(is_stuck).map(|unit| unit.key).collect();
         stuck.into_iter().for_each(|key| self.written(key));
     }
 
@@ -166,10 +157,7 @@ impl Server {
     /// [`crate::protocol::Request::Sample`].
     pub(crate) fn sample(&self, keys: &[UnitKey]) -> Vec<UnitSample> {
         let processes = processes::all();
-        let units = self
-            .units
-            .values()
-            .filter(|unit| keys.is_empty() || keys.contains(&unit.key));
+        let units = self.units.values().filter(|unit| keys.is_empty() || keys.contains(&unit.key));
         let mut samples: Vec<UnitSample> = units.map(|unit| sample_unit(unit, &processes)).collect();
         samples.sort_by_key(|sample| sample.key);
         samples
@@ -185,10 +173,7 @@ fn send_signal(unit: &Unit, signal: u8, scope: SignalScope) {
     let tasks: HashSet<i32> = unit.living_tasks().map(|task| task.pid).collect();
     match scope {
         SignalScope::Tasks => tasks.iter().for_each(|pid| system::kill(*pid, signal.into())),
-        SignalScope::All => unit
-            .living()
-            .iter()
-            .for_each(|pid| system::kill(*pid, signal.into())),
+        SignalScope::All => unit.living().iter().for_each(|pid| system::kill(*pid, signal.into())),
         SignalScope::Children => {
             let children = unit.living().into_iter().filter(|pid| !tasks.contains(pid));
             children.for_each(|pid| system::kill(pid, signal.into()));
@@ -212,17 +197,12 @@ fn ask_to_end(unit: &mut Unit) {
 
 fn stop_or_continue(unit: &mut Unit, stop: bool) {
     unit.suspended = stop;
-    let is_frozen = unit
-        .group
-        .as_ref()
-        .is_some_and(|group| group.freeze(stop).is_ok());
+    let is_frozen = unit.group.as_ref().is_some_and(|group| group.freeze(stop).is_ok());
     if !is_frozen {
         let signal = if stop { libc::SIGSTOP } else { libc::SIGCONT };
         // Twice, for what was started while the first round went on.
         for _ in 0..2 {
-            unit.living()
-                .into_iter()
-                .for_each(|pid| system::kill(pid, signal));
+            unit.living().into_iter().for_each(|pid| system::kill(pid, signal));
         }
     }
 }
@@ -241,28 +221,13 @@ fn sample_unit(unit: &Unit, processes: &[ProcessStat]) -> UnitSample {
         usage.system_cpu_us += task.usage.system_cpu_us;
     }
     // SAFETY: asks for plain numbers.
-    let (ticks, page) = unsafe {
-        (
-            libc::sysconf(libc::_SC_CLK_TCK),
-            libc::sysconf(libc::_SC_PAGESIZE),
-        )
-    };
+    let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
     let (tick_us, page_kb) = (1_000_000 / ticks.max(1) as u64, page.max(1024) as u64 / 1024);
     let members: HashSet<i32> = pids.iter().copied().collect();
     for process in processes.iter().filter(|process| members.contains(&process.pid)) {
-        usage.user_cpu_us = usage
-            .user_cpu_us
-            .saturating_add(process.user_ticks.saturating_mul(tick_us));
-        usage.system_cpu_us = usage
-            .system_cpu_us
-            .saturating_add(process.system_ticks.saturating_mul(tick_us));
-        usage.rss_kb_max = usage
-            .rss_kb_max
-            .saturating_add(process.rss_pages.saturating_mul(page_kb));
+        usage.user_cpu_us = usage.user_cpu_us.saturating_add(process.user_ticks.saturating_mul(tick_us));
+        usage.system_cpu_us = usage.system_cpu_us.saturating_add(process.system_ticks.saturating_mul(tick_us));
+        usage.rss_kb_max = usage.rss_kb_max.saturating_add(process.rss_pages.saturating_mul(page_kb));
     }
-    UnitSample {
-        key: unit.key,
-        usage,
-        pids: pids.iter().map(|pid| *pid as u32).collect(),
-    }
+    UnitSample { key: unit.key, usage, pids: pids.iter().map(|pid| *pid as u32).collect() }
 }

@@ -52,11 +52,7 @@ impl Environment {
 
         let mut pointers = Vec::new();
         let mut own = own.into_boxed_slice();
-        for variable in base
-            .as_deref()
-            .unwrap_or_default()
-            .split_inclusive(|byte| *byte == 0)
-        {
+        for variable in base.as_deref().unwrap_or_default().split_inclusive(|byte| *byte == 0) {
             // A last string without its NUL would let `execve` read on; it is left out.
             if variable.last() == Some(&0) && is_variable(&variable[..variable.len() - 1]) {
                 let text = &variable[..variable.len() - 1];
@@ -70,19 +66,9 @@ impl Environment {
         // SAFETY: all offsets are within `own`, which is not changed in size any more.
         let pid_digits = unsafe { start.add(digits_at).cast() };
         // SAFETY: as above.
-        pointers.extend(
-            offsets
-                .iter()
-                .map(|offset| unsafe { start.add(*offset).cast_const().cast() }),
-        );
+        pointers.extend(offsets.iter().map(|offset| unsafe { start.add(*offset).cast_const().cast() }));
         pointers.push(std::ptr::null());
-        Environment {
-            base,
-            own,
-            pointers: pointers.into_boxed_slice(),
-            pid_digits,
-            path,
-        }
+        Environment { base, own, pointers: pointers.into_boxed_slice(), pid_digits, path }
     }
 
     /// For `execve`.
@@ -139,24 +125,15 @@ mod tests {
 
     #[test]
     fn additions_replace_what_is_there() {
-        check(
-            b"A=1\0B=2\0",
-            &["B=3", "C=4"],
-            &["A=1", "B=3", "C=4", "SLURM_TASK_PID=7"],
-        );
-        check(
-            b"A=1\0SLURM_TASK_PID=99\0",
-            &["X=1", "X=2"],
-            &["A=1", "X=2", "SLURM_TASK_PID=7"],
-        );
+        check(b"A=1\0B=2\0", &["B=3", "C=4"], &["A=1", "B=3", "C=4", "SLURM_TASK_PID=7"]);
+        check(b"A=1\0SLURM_TASK_PID=99\0", &["X=1", "X=2"], &["A=1", "X=2", "SLURM_TASK_PID=7"]);
         check(b"\0A=1\0cut", &["", "bad\0one"], &["A=1", "SLURM_TASK_PID=7"]);
         check(b"A=x=y\0", &[], &["A=x=y", "SLURM_TASK_PID=7"]);
     }
 
     #[test]
     fn the_path_in_force_is_known() {
-        let path =
-            |base: &[u8], additions: &[&[u8]]| Environment::new(Some(base.into()), additions).path().to_vec();
+        let path = |base: &[u8], additions: &[&[u8]]| Environment::new(Some(base.into()), additions).path().to_vec();
         assert_eq!(path(b"PATH=/bin\0", &[]), b"/bin");
         assert_eq!(path(b"PATH=/bin\0", &[b"PATH=/usr/bin"]), b"/usr/bin");
         assert_eq!(path(b"A=1\0", &[]), b"");

@@ -26,15 +26,9 @@ impl UserRights {
     /// Takes over the rights of `user` where this process is root and the user is not.
     pub(crate) fn of(user: &UnitUser) -> io::Result<UserRights> {
         if !must_switch(user) {
-            return Ok(UserRights {
-                is_switched: false,
-                groups: Vec::new(),
-            });
+            return Ok(UserRights { is_switched: false, groups: Vec::new() });
         }
-        let rights = UserRights {
-            is_switched: true,
-            groups: own_groups()?,
-        };
+        let rights = UserRights { is_switched: true, groups: own_groups()? };
         set_groups(&all_groups(user))?;
         // SAFETY: plain system calls on numbers. They give the former value and no error: a refused change shows
         // when the number is asked for again with an invalid one.
@@ -75,11 +69,7 @@ pub(crate) fn must_switch(user: &UnitUser) -> bool {
 
 /// The groups to take over: those given, or only the primary one.
 pub(crate) fn all_groups(user: &UnitUser) -> Vec<libc::gid_t> {
-    if user.groups.is_empty() {
-        vec![user.gid]
-    } else {
-        user.groups.clone()
-    }
+    if user.groups.is_empty() { vec![user.gid] } else { user.groups.clone() }
 }
 
 fn own_groups() -> io::Result<Vec<libc::gid_t>> {
@@ -95,11 +85,7 @@ fn own_groups() -> io::Result<Vec<libc::gid_t>> {
 fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
     // SAFETY: the slice is ours and as long as told; the raw call changes this thread only.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The directory in which a unit starts, open, and where it is.
@@ -114,16 +100,8 @@ impl WorkDir {
     /// Opens `wanted`, else `/tmp`. To be called with the user's rights.
     pub(crate) fn open(wanted: &str) -> io::Result<WorkDir> {
         match open_dir(wanted) {
-            Ok(fd) => Ok(WorkDir {
-                fd,
-                path: PathBuf::from(wanted),
-                problem: None,
-            }),
-            Err(problem) => Ok(WorkDir {
-                fd: open_dir("/tmp")?,
-                path: "/tmp".into(),
-                problem: Some(problem),
-            }),
+            Ok(fd) => Ok(WorkDir { fd, path: PathBuf::from(wanted), problem: None }),
+            Err(problem) => Ok(WorkDir { fd: open_dir("/tmp")?, path: "/tmp".into(), problem: Some(problem) }),
         }
     }
 }
@@ -133,10 +111,7 @@ fn open_dir(path: &str) -> io::Result<OwnedFd> {
     let path = CString::new(format!("{path}/."))?;
     // SAFETY: the path is NUL-terminated; the new descriptor is ours alone.
     unsafe {
-        let fd = system::check(libc::open(
-            path.as_ptr(),
-            libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC,
-        ))?;
+        let fd = system::check(libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC))?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
 }
@@ -152,12 +127,7 @@ pub(crate) struct OpenFiles {
 impl OpenFiles {
     /// Relative names are taken from `work_dir`.
     pub(crate) fn new(work_dir: &Path, umask: u32) -> OpenFiles {
-        OpenFiles {
-            work_dir: work_dir.to_owned(),
-            umask,
-            outputs: HashMap::new(),
-            null: None,
-        }
+        OpenFiles { work_dir: work_dir.to_owned(), umask, outputs: HashMap::new(), null: None }
     }
 
     /// `/dev/null`, for reading and writing.
@@ -165,13 +135,7 @@ impl OpenFiles {
         if let Some(null) = &self.null {
             return Ok(Arc::clone(null));
         }
-        let null: Arc<OwnedFd> = Arc::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/null")?
-                .into(),
-        );
+        let null: Arc<OwnedFd> = Arc::new(OpenOptions::new().read(true).write(true).open("/dev/null")?.into());
         self.null = Some(Arc::clone(&null));
         Ok(null)
     }
@@ -208,9 +172,7 @@ fn with_name(error: io::Error, name: &str) -> io::Error {
 
 /// Without `.` components and doubled slashes; `..` stays, because links may change its meaning.
 fn normal(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|component| !matches!(component, Component::CurDir))
-        .collect()
+    path.components().filter(|component| !matches!(component, Component::CurDir)).collect()
 }
 
 /// Directory of a job in the spool directory: `job00012`.
@@ -231,11 +193,7 @@ pub(crate) fn write_script(spool: &Path, key: UnitKey, user: &UnitUser, bytes: &
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o700)
-        .open(&path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
     file.write_all(bytes)?;
     if must_switch(user) {
         // SAFETY: plain system calls; the path is NUL-terminated.
@@ -268,25 +226,13 @@ mod tests {
         let mut files = OpenFiles::new(dir.path(), 0o027);
         let first = files.output("log", false).unwrap();
         let second = files.output("./log", false).unwrap();
-        let absolute = files
-            .output(dir.path().join("log").to_str().unwrap(), false)
-            .unwrap();
+        let absolute = files.output(dir.path().join("log").to_str().unwrap(), false).unwrap();
         assert!(Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&first, &absolute));
         assert_eq!(fs::read(dir.path().join("log")).unwrap(), b"");
         let fresh = files.output("fresh", true).unwrap();
         system::write(fresh.as_raw_fd(), b"x").unwrap();
-        assert_eq!(
-            fs::metadata(dir.path().join("fresh"))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777,
-            0o640
-        );
-        assert_eq!(
-            files.output("no/such", false).unwrap_err().raw_os_error(),
-            Some(libc::ENOENT)
-        );
+        assert_eq!(fs::metadata(dir.path().join("fresh")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(files.output("no/such", false).unwrap_err().raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]
@@ -294,20 +240,13 @@ mod tests {
         let here = WorkDir::open("/usr").unwrap();
         assert!(here.problem.is_none() && here.path == Path::new("/usr"));
         let tmp = WorkDir::open("/no/such").unwrap();
-        assert_eq!(
-            (tmp.problem.unwrap().raw_os_error(), tmp.path),
-            (Some(libc::ENOENT), "/tmp".into())
-        );
+        assert_eq!((tmp.problem.unwrap().raw_os_error(), tmp.path), (Some(libc::ENOENT), "/tmp".into()));
     }
 
     #[test]
     fn scripts_come_and_go() {
         let spool = tempfile::tempdir().unwrap();
-        let key = UnitKey {
-            job_id: JobId(12),
-            restart: RestartCount(0),
-            step: StepId::Batch,
-        };
+        let key = UnitKey { job_id: JobId(12), restart: RestartCount(0), step: StepId::Batch };
         let path = write_script(spool.path(), key, &UnitUser::default(), b"#!/bin/sh\n").unwrap();
         assert_eq!(path, spool.path().join("job00012/slurm_script"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);

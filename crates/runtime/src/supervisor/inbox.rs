@@ -37,16 +37,9 @@ impl<T> Mailbox<T> {
     /// An empty queue.
     pub(crate) fn new() -> io::Result<Mailbox<T>> {
         // SAFETY: the new descriptor is ours alone.
-        let event = unsafe {
-            OwnedFd::from_raw_fd(system::check(libc::eventfd(
-                0,
-                libc::EFD_CLOEXEC | libc::EFD_NONBLOCK,
-            ))?)
-        };
-        Ok(Mailbox {
-            queue: Mutex::new(Vec::new()),
-            event,
-        })
+        let event =
+            unsafe { OwnedFd::from_raw_fd(system::check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?) };
+        Ok(Mailbox { queue: Mutex::new(Vec::new()), event })
     }
 
     /// To be polled for reading.

@@ -62,22 +62,10 @@ impl Journal {
     /// Opens the journal of `dir`, reads it, and cuts off a torn tail.
     pub(crate) fn open(dir: &Path) -> io::Result<Journal> {
         let path = dir.join(NAME);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut journal = Journal {
-            path,
-            file,
-            length: 0,
-            stale: 0,
-            buffer: Vec::new(),
-            known: BTreeMap::new(),
-        };
+        let mut journal = Journal { path, file, length: 0, stale: 0, buffer: Vec::new(), known: BTreeMap::new() };
         let mut rest = bytes.as_slice();
         while let Some((record, size)) = parse(rest) {
             journal.note(record, size as u64);
@@ -146,8 +134,7 @@ impl Journal {
         self.buffer.clear();
         if self.length > COMPACT_BYTES && self.stale > self.length / 2 {
             // Everything is on disk already; a longer file is the only harm.
-            self.compact()
-                .unwrap_or_else(|error| tracing::warn!(%error, "cannot compact the journal"));
+            self.compact().unwrap_or_else(|error| tracing::warn!(%error, "cannot compact the journal"));
         }
         Ok(())
     }
@@ -169,13 +156,7 @@ impl Journal {
         }
         let new_path = self.path.with_extension("new");
         let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new_path)?;
+        let mut file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new_path)?;
         file.write_all(&bytes)?;
         // The old file must not be replaced by one whose content is not yet there.
         file.sync_data()?;
@@ -240,9 +221,7 @@ fn parse(bytes: &[u8]) -> Option<(Record, usize)> {
 
 /// FNV-1a; enough to tell a torn record, and never 0 for an empty one (a hole in a file reads as zeros).
 fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |sum, byte| {
-        (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -253,11 +232,7 @@ mod tests {
     use muster_model::state::{ExitStatus, Usage};
 
     fn key(job: u32) -> UnitKey {
-        UnitKey {
-            job_id: JobId(job),
-            restart: RestartCount(0),
-            step: StepId::Batch,
-        }
+        UnitKey { job_id: JobId(job), restart: RestartCount(0), step: StepId::Batch }
     }
 
     fn end(job: u32) -> UnitEnd {
@@ -279,10 +254,7 @@ mod tests {
             Known::Begun(_) => "begun",
             Known::Ended(_) => "ended",
         };
-        journal
-            .known()
-            .map(|(key, known)| format!("{key} {}", text(known)))
-            .collect()
+        journal.known().map(|(key, known)| format!("{key} {}", text(known))).collect()
     }
 
     #[test]
@@ -299,10 +271,7 @@ mod tests {
         journal.flush().unwrap();
         journal.begin(key(7), Timestamp(7)); // never flushed
         let journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(
-            summary(&journal),
-            ["1.0.batch begun", "2.0.batch ended", "4.0.batch begun"]
-        );
+        assert_eq!(summary(&journal), ["1.0.batch begun", "2.0.batch ended", "4.0.batch begun"]);
         assert_eq!(journal.get(&key(2)), Some(&Known::Ended(Box::new(end(2)))));
     }
 
@@ -322,11 +291,7 @@ mod tests {
             assert_eq!(summary(&journal), ["1.0.batch begun"], "cut at {cut}");
             journal.end(end(1));
             journal.flush().unwrap();
-            assert_eq!(
-                summary(&Journal::open(dir.path()).unwrap()),
-                ["1.0.batch ended"],
-                "cut at {cut}"
-            );
+            assert_eq!(summary(&Journal::open(dir.path()).unwrap()), ["1.0.batch ended"], "cut at {cut}");
         }
     }
 
@@ -357,10 +322,7 @@ mod tests {
             journal.flush().unwrap();
             assert!(journal.length <= COMPACT_BYTES + 1000);
         }
-        assert_eq!(
-            std::fs::metadata(dir.path().join(NAME)).unwrap().len(),
-            journal.length
-        );
+        assert_eq!(std::fs::metadata(dir.path().join(NAME)).unwrap().len(), journal.length);
         journal.end(end(0));
         journal.flush().unwrap();
         assert_eq!(summary(&Journal::open(dir.path()).unwrap()), ["0.0.batch ended"]);

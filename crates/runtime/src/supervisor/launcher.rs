@@ -77,14 +77,7 @@ pub(crate) struct Launched {
 
 impl Launched {
     pub(crate) fn new(key: UnitKey) -> Launched {
-        Launched {
-            key,
-            tasks: Vec::new(),
-            problem: None,
-            group: None,
-            relay: None,
-            error_file: None,
-        }
+        Launched { key, tasks: Vec::new(), problem: None, group: None, relay: None, error_file: None }
     }
 }
 
@@ -134,11 +127,7 @@ struct Queue {
 impl Launcher {
     /// Starts the usual threads.
     pub(crate) fn start(context: Context) -> io::Result<Launcher> {
-        let shared = Arc::new(Shared {
-            context,
-            queue: Mutex::default(),
-            ready: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { context, queue: Mutex::default(), ready: Condvar::new() });
         let launcher = Launcher { shared };
         for _ in 0..THREADS_USUAL.min(launcher.shared.context.cpus.len().max(2)) {
             launcher.add_thread()?;
@@ -160,17 +149,13 @@ impl Launcher {
             queue.idle == 0 && queue.threads < THREADS_MAX && oldest.is_some_and(|age| age > STUCK_AFTER)
         };
         if is_stuck {
-            self.add_thread()
-                .unwrap_or_else(|error| tracing::warn!(%error, "cannot add a launcher thread"));
+            self.add_thread().unwrap_or_else(|error| tracing::warn!(%error, "cannot add a launcher thread"));
         }
     }
 
     fn add_thread(&self) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        std::thread::Builder::new()
-            .name("launcher".into())
-            .stack_size(512 << 10)
-            .spawn(move || shared.serve())?;
+        std::thread::Builder::new().name("launcher".into()).stack_size(512 << 10).spawn(move || shared.serve())?;
         self.shared.lock().threads += 1;
         Ok(())
     }

@@ -53,10 +53,7 @@ pub(crate) fn all() -> Vec<ProcessStat> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
-        .collect()
+    entries.flatten().filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// Children of the supervisor's main thread. Tasks are children of launcher threads, so these are only processes that
@@ -64,27 +61,18 @@ pub(crate) fn all() -> Vec<ProcessStat> {
 pub(crate) fn orphans() -> Vec<i32> {
     let own = std::process::id();
     match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
-        Ok(text) => text
-            .split_whitespace()
-            .filter_map(|word| word.parse().ok())
-            .collect(),
+        Ok(text) => text.split_whitespace().filter_map(|word| word.parse().ok()).collect(),
         // A kernel without CONFIG_PROC_CHILDREN. Includes the tasks, which the caller knows.
-        Err(_) => all()
-            .iter()
-            .filter(|process| process.parent == own as i32)
-            .map(|process| process.pid)
-            .collect(),
+        Err(_) => all().iter().filter(|process| process.parent == own as i32).map(|process| process.pid).collect(),
     }
 }
 
 /// The value of [`MARK_NAME`] in the environment with which a process was started.
 pub(crate) fn mark(pid: i32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let value = bytes.split(|byte| *byte == 0).find_map(|variable| {
-        variable
-            .strip_prefix(MARK_NAME.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="))
-    })?;
+    let value = bytes
+        .split(|byte| *byte == 0)
+        .find_map(|variable| variable.strip_prefix(MARK_NAME.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")))?;
     String::from_utf8(value.to_vec()).ok()
 }
 
@@ -170,10 +158,7 @@ mod tests {
             process(-20, own, -10, false), // orphan, same session
             process(-30, own, -30, false), // another unit
         ];
-        assert_eq!(
-            of_unit(&processes, &HashSet::from([-10]), "x"),
-            [-20, -12, -11, -10]
-        );
+        assert_eq!(of_unit(&processes, &HashSet::from([-10]), "x"), [-20, -12, -11, -10]);
     }
 
     #[test]

@@ -85,10 +85,7 @@ pub(crate) fn start(
         is_client_gone: false,
         state: State::Open,
     };
-    std::thread::Builder::new()
-        .name(format!("relay {key}"))
-        .stack_size(256 << 10)
-        .spawn(move || relay.run())?;
+    std::thread::Builder::new().name(format!("relay {key}")).stack_size(256 << 10).spawn(move || relay.run())?;
     Ok(commands)
 }
 
@@ -138,17 +135,10 @@ enum Which {
 
 impl Task {
     fn new(streams: TaskStreams) -> io::Result<Task> {
-        for fd in [&streams.input, &streams.output, &streams.error, &streams.terminal]
-            .into_iter()
-            .flatten()
-        {
+        for fd in [&streams.input, &streams.output, &streams.error, &streams.terminal].into_iter().flatten() {
             system::set_nonblocking(fd.as_raw_fd())?;
         }
-        Ok(Task {
-            streams,
-            pending: VecDeque::new(),
-            is_input_ended: false,
-        })
+        Ok(Task { streams, pending: VecDeque::new(), is_input_ended: false })
     }
 
     fn stream(&mut self, which: Which) -> &mut Option<OwnedFd> {
@@ -160,11 +150,7 @@ impl Task {
     }
 
     fn input_fd(&self) -> Option<RawFd> {
-        self.streams
-            .input
-            .as_ref()
-            .or(self.streams.terminal.as_ref())
-            .map(AsRawFd::as_raw_fd)
+        self.streams.input.as_ref().or(self.streams.terminal.as_ref()).map(AsRawFd::as_raw_fd)
     }
 
     fn close_input(&mut self) {
@@ -177,17 +163,8 @@ impl Task {
 impl Relay {
     fn run(&mut self) {
         for index in 0..self.tasks.len() {
-            if let Some(Task {
-                streams: TaskStreams {
-                    rank, pid: Some(pid), ..
-                },
-                ..
-            }) = self.tasks.get(index)
-            {
-                let frame = Frame::Started {
-                    rank: *rank,
-                    pid: *pid,
-                };
+            if let Some(Task { streams: TaskStreams { rank, pid: Some(pid), .. }, .. }) = self.tasks.get(index) {
+                let frame = Frame::Started { rank: *rank, pid: *pid };
                 self.send(&frame);
             }
         }
@@ -207,17 +184,9 @@ impl Relay {
         let mut sources = Vec::with_capacity(2 + self.tasks.len() * 3);
         let mut fds = Vec::with_capacity(sources.capacity());
         self.list_sources(&mut sources, &mut fds);
-        let timeout = if self.state == State::Draining {
-            LAST_WORDS_MS
-        } else {
-            -1
-        };
+        let timeout = if self.state == State::Draining { LAST_WORDS_MS } else { -1 };
         // While the client holds us back, silence says nothing about the tasks.
-        let timeout = if self.output.len() >= OUTPUT_BYTES_MAX {
-            -1
-        } else {
-            timeout
-        };
+        let timeout = if self.output.len() >= OUTPUT_BYTES_MAX { -1 } else { timeout };
         system::poll(&mut fds, timeout)?;
         let mut is_quiet = true;
         for (source, fd) in sources.into_iter().zip(&fds) {
@@ -253,14 +222,7 @@ impl Relay {
         add(Source::Commands, self.commands.fd(), libc::POLLIN);
         if !self.is_client_gone {
             let mut events = libc::POLLRDHUP;
-            if self
-                .tasks
-                .iter()
-                .map(|task| task.pending.len())
-                .max()
-                .unwrap_or(0)
-                < INPUT_BYTES_MAX
-            {
+            if self.tasks.iter().map(|task| task.pending.len()).max().unwrap_or(0) < INPUT_BYTES_MAX {
                 events |= libc::POLLIN;
             }
             if !self.output.is_empty() {
@@ -421,17 +383,9 @@ impl Relay {
                     }
                 }
             }
-            Frame::Signal { rank, signal } => self.main.send(Message::ClientSignal {
-                key: self.key,
-                rank,
-                signal,
-            }),
+            Frame::Signal { rank, signal } => self.main.send(Message::ClientSignal { key: self.key, rank, signal }),
             Frame::WindowSize { rows, columns } => {
-                for fd in self
-                    .tasks
-                    .iter()
-                    .filter_map(|task| task.streams.terminal.as_ref())
-                {
+                for fd in self.tasks.iter().filter_map(|task| task.streams.terminal.as_ref()) {
                     super::terminal::set_size(fd.as_raw_fd(), rows, columns);
                 }
             }

@@ -121,11 +121,7 @@ impl Server {
         let now = Instant::now();
         let state = &self.state;
         let needs_tick = state.launching > 0 || !state.groups_to_remove.is_empty();
-        let ticks = [
-            needs_tick.then(|| now + TICK),
-            self.is_idle().then(|| now + IDLE_TICK),
-            state.retry_journal_at,
-        ];
+        let ticks = [needs_tick.then(|| now + TICK), self.is_idle().then(|| now + IDLE_TICK), state.retry_journal_at];
         let wakes = self.units.values().filter_map(|unit| unit.wake_at(now));
         match wakes.chain(ticks.into_iter().flatten()).min() {
             None => -1,
@@ -206,17 +202,10 @@ impl Server {
         unit.launched(launched);
         let pids = unit.pids();
         match &unit.problem {
-            None => self.state.to_tell.push(Notice::Started {
-                key,
-                at: unit.start_time,
-                pids,
-            }),
+            None => self.state.to_tell.push(Notice::Started { key, at: unit.start_time, pids }),
             Some((message, errno)) => {
                 tracing::warn!(unit = %key, message, "cannot start unit");
-                let command = RelayCommand::Failed {
-                    errno: *errno as u32,
-                    message: message.clone(),
-                };
+                let command = RelayCommand::Failed { errno: *errno as u32, message: message.clone() };
                 unit.tell_relay(command);
                 // Those that were started do not run on as half a unit.
                 unit.kill_at = Some(Instant::now());
@@ -228,9 +217,7 @@ impl Server {
         for (index, task) in started.iter().enumerate() {
             match self.state.early_ends.remove(&task.pid) {
                 // Not the end of another process that had this number before.
-                Some((count, exit, usage)) if count > task.reaps_before => {
-                    self.task_ended(key, index, exit, usage)
-                }
+                Some((count, exit, usage)) if count > task.reaps_before => self.task_ended(key, index, exit, usage),
                 _ => {
                     self.state.tasks.insert(task.pid, (key, index));
                 }
@@ -279,9 +266,7 @@ impl Server {
             .map(|unit| unit.key)
             .collect();
         waiting.into_iter().for_each(|key| self.advance(key));
-        self.state
-            .groups_to_remove
-            .retain(|group| group.remove().is_err());
+        self.state.groups_to_remove.retain(|group| group.remove().is_err());
         if self.state.launching > 0 {
             self.launcher.relieve();
         }
@@ -327,11 +312,7 @@ impl Server {
             Request::Put { id } => self.state.blobs.put(id, blob),
             Request::Launch(unit) => self.launch(unit),
             Request::Signal { key, signal, scope } => self.signal(key, signal, scope),
-            Request::Terminate {
-                key,
-                kill_wait_ms,
-                message,
-            } => {
+            Request::Terminate { key, kill_wait_ms, message } => {
                 self.terminate(key, Duration::from_millis(kill_wait_ms), message);
             }
             Request::Suspend { key } => self.suspend(key, true),
@@ -372,21 +353,14 @@ impl Server {
     /// The answer to a launch of a key that is known; `Some(None)` while it is being launched.
     fn present_state(&self, key: UnitKey) -> Option<Option<Notice>> {
         if let Some(unit) = self.units.get(&key) {
-            let started = Notice::Started {
-                key,
-                at: unit.start_time,
-                pids: unit.pids(),
-            };
+            let started = Notice::Started { key, at: unit.start_time, pids: unit.pids() };
             return Some((unit.phase != Phase::Launching).then_some(started));
         }
         if let Some(Known::Ended(end)) = self.journal.get(&key) {
             return Some(Some(Notice::Ended(end.clone())));
         }
         let is_forgotten = self.state.acknowledged_set.contains(&key);
-        is_forgotten.then_some(Some(Notice::Refused {
-            key,
-            why: Refused::AlreadyEnded,
-        }))
+        is_forgotten.then_some(Some(Notice::Refused { key, why: Refused::AlreadyEnded }))
     }
 
     fn admit(&mut self, unit: Box<LaunchUnit>) -> Result<Launch, Refused> {
@@ -396,19 +370,10 @@ impl Server {
         super::admission::check(&unit).map_err(Refused::Invalid)?;
         let mut blob = |id: &Option<_>| match id {
             None => Ok(None),
-            Some(id) => self
-                .state
-                .blobs
-                .get(id)
-                .map(Some)
-                .ok_or_else(|| Refused::UnknownBlob(id.clone())),
+            Some(id) => self.state.blobs.get(id).map(Some).ok_or_else(|| Refused::UnknownBlob(id.clone())),
         };
         let (environment, script) = (blob(&unit.environment)?, blob(&unit.script)?);
-        Ok(Launch {
-            unit,
-            environment,
-            script,
-        })
+        Ok(Launch { unit, environment, script })
     }
 
     fn acknowledge(&mut self, key: UnitKey) {
@@ -424,8 +389,7 @@ impl Server {
 
     fn kill_all(&mut self) {
         let keys: Vec<UnitKey> = self.units.keys().copied().collect();
-        keys.into_iter()
-            .for_each(|key| self.terminate(key, Duration::ZERO, None));
+        keys.into_iter().for_each(|key| self.terminate(key, Duration::ZERO, None));
     }
 
     /// Writes down, then launches and tells.
@@ -489,11 +453,7 @@ impl Server {
             protocol: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            tracking: self
-                .cgroups
-                .as_ref()
-                .map_or("none", |groups| groups.name())
-                .to_owned(),
+            tracking: self.cgroups.as_ref().map_or("none", |groups| groups.name()).to_owned(),
             running,
             ends: ends.collect(),
         }

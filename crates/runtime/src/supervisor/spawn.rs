@@ -29,9 +29,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// A new stack.
     pub(crate) fn new() -> Stack {
-        Stack {
-            memory: vec![0; STACK_BYTES].into_boxed_slice(),
-        }
+        Stack { memory: vec![0; STACK_BYTES].into_boxed_slice() }
     }
 
     fn top(&mut self) -> *mut c_void {
@@ -97,11 +95,7 @@ struct Shared<'a> {
 /// Starts a child and waits until it has executed its program or failed.
 pub(crate) fn spawn(plan: &Plan, stack: &mut Stack) -> io::Result<Child> {
     let pointers = |texts: &[CString]| -> Vec<*const c_char> {
-        texts
-            .iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let shared = Shared {
         plan,
@@ -115,10 +109,7 @@ pub(crate) fn spawn(plan: &Plan, stack: &mut Stack) -> io::Result<Child> {
         Some(pid) => pid,
         None => moved_into_groups(&shared, stack)?,
     };
-    Ok(Child {
-        pid,
-        failure: shared.failure.get(),
-    })
+    Ok(Child { pid, failure: shared.failure.get() })
 }
 
 /// Starts the child in its only group, where that is one of cgroup v2; `None` where this cannot be done.
@@ -211,12 +202,7 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         }
         if !plan.affinity.is_empty() {
             // A machine may have lost these CPUs; the task runs all the same.
-            libc::syscall(
-                libc::SYS_sched_setaffinity,
-                0,
-                plan.affinity.len(),
-                plan.affinity.as_ptr(),
-            );
+            libc::syscall(libc::SYS_sched_setaffinity, 0, plan.affinity.len(), plan.affinity.as_ptr());
         }
         if let Some((uid, gid, groups)) = plan.identity {
             // Raw calls: the C library's would tell "all threads", which are the supervisor's.
@@ -255,10 +241,7 @@ unsafe fn execute(shared: &Shared) -> i32 {
             if last != libc::ETXTBSY {
                 break;
             }
-            let pause = libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 1_000_000,
-            };
+            let pause = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
             // SAFETY: the time is our own; no remainder is asked for.
             unsafe { libc::nanosleep(&pause, std::ptr::null_mut()) };
         }
@@ -290,13 +273,7 @@ unsafe fn limit(resource: u32, soft: u64) {
         let no_new = std::ptr::null::<libc::rlimit64>();
         if libc::syscall(libc::SYS_prlimit64, 0, resource, no_new, &mut limit) == 0 {
             limit.rlim_cur = soft.min(limit.rlim_max);
-            libc::syscall(
-                libc::SYS_prlimit64,
-                0,
-                resource,
-                &limit,
-                std::ptr::null_mut::<libc::rlimit64>(),
-            );
+            libc::syscall(libc::SYS_prlimit64, 0, resource, &limit, std::ptr::null_mut::<libc::rlimit64>());
         }
     }
 }
@@ -353,11 +330,7 @@ mod tests {
             let mut room = [0 as c_char; 11];
             // SAFETY: there is room for ten digits and a NUL.
             unsafe { write_decimal(room.as_mut_ptr(), number) };
-            let text: String = room
-                .iter()
-                .take_while(|c| **c != 0)
-                .map(|c| *c as u8 as char)
-                .collect();
+            let text: String = room.iter().take_while(|c| **c != 0).map(|c| *c as u8 as char).collect();
             assert_eq!(text, number.to_string());
         }
     }

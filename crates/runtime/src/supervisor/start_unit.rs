@@ -97,19 +97,11 @@ fn start_tasks(
         launched.group = Some(group.map_err(problem("make control group"))?);
     }
     launched.error_file = prepared.first().and_then(|streams| streams.error_file.clone());
-    let message_name = if unit.message_name.is_empty() {
-        MESSAGE_NAME
-    } else {
-        &unit.message_name
-    };
+    let message_name = if unit.message_name.is_empty() { MESSAGE_NAME } else { &unit.message_name };
     let common = Common {
         script,
         work_dir,
-        group_files: launched
-            .group
-            .as_ref()
-            .map(|group| group.join_files())
-            .unwrap_or_default(),
+        group_files: launched.group.as_ref().map(|group| group.join_files()).unwrap_or_default(),
         user_groups: files::all_groups(&unit.user),
         limits: context.limits.iter().chain(&unit.limits).copied().collect(),
         mark: format!("{MARK_NAME}={}{}", unit.key, context.mark_suffix),
@@ -118,10 +110,7 @@ fn start_tasks(
     report_work_dir(unit, &common, &prepared);
     for (task, streams) in unit.tasks.iter().zip(prepared) {
         let pid = start_task(context, launch, &common, task, &streams, stack, launched)?;
-        ours.push(TaskStreams {
-            pid: Some(pid as u32),
-            ..streams.ours
-        });
+        ours.push(TaskStreams { pid: Some(pid as u32), ..streams.ours });
     }
     Ok(())
 }
@@ -132,10 +121,7 @@ fn report_work_dir(unit: &LaunchUnit, common: &Common, prepared: &[Prepared]) {
         return;
     };
     let reason = system::error_text(system::errno(error));
-    let text = format!(
-        "couldn't chdir to `{}': {reason}: going to /tmp instead",
-        unit.work_dir
-    );
+    let text = format!("couldn't chdir to `{}': {reason}: going to /tmp instead", unit.work_dir);
     for streams in prepared.first().into_iter().chain(prepared) {
         complain(common, streams, &text);
     }
@@ -158,31 +144,15 @@ fn start_task(
     launched: &mut Launched,
 ) -> Result<i32, Problem> {
     let unit = &launch.unit;
-    let additions: Vec<&[u8]> = unit
-        .variables
-        .iter()
-        .chain(&task.variables)
-        .chain([&common.mark])
-        .map(String::as_bytes)
-        .collect();
+    let additions: Vec<&[u8]> =
+        unit.variables.iter().chain(&task.variables).chain([&common.mark]).map(String::as_bytes).collect();
     let environment = Environment::new(launch.environment.clone(), &additions);
     let command = task.command.as_ref().unwrap_or(&unit.command);
-    let program = Program::find(
-        command,
-        common.script.as_deref(),
-        &common.work_dir.path,
-        environment.path(),
-    )
-    .ok_or_else(|| Problem {
-        doing: "find program".into(),
-        error: io::ErrorKind::InvalidInput.into(),
-    })?;
+    let program = Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path())
+        .ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
     let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
-    let identity = files::must_switch(&unit.user).then_some((
-        unit.user.uid,
-        unit.user.gid,
-        common.user_groups.as_slice(),
-    ));
+    let identity =
+        files::must_switch(&unit.user).then_some((unit.user.uid, unit.user.gid, common.user_groups.as_slice()));
     let plan = Plan {
         programs: &program.candidates,
         arguments: &program.arguments,
@@ -199,19 +169,12 @@ fn start_task(
     };
     let reaps_before = context.reaps_now();
     let child = spawn::spawn(&plan, stack).map_err(problem("start process"))?;
-    launched.tasks.push(StartedTask {
-        rank: task.rank,
-        pid: child.pid,
-        reaps_before,
-    });
+    launched.tasks.push(StartedTask { rank: task.rank, pid: child.pid, reaps_before });
     match child.failure {
         None => {}
         Some(Failure::Setup(errno)) => {
             let error = io::Error::from_raw_os_error(errno);
-            return Err(Problem {
-                doing: "prepare process".into(),
-                error,
-            });
+            return Err(Problem { doing: "prepare process".into(), error });
         }
         Some(Failure::Execute(errno)) => complain(common, streams, &program.complaint(errno, unit)),
     }
@@ -231,11 +194,7 @@ impl Program {
     fn find(command: &[String], script: Option<&Path>, work_dir: &Path, path: &[u8]) -> Option<Program> {
         let text = |path: PathBuf| CString::new(path.into_os_string().into_vec()).ok();
         let (candidates, shown, rest) = match (script, command.split_first()) {
-            (Some(script), _) => (
-                vec![text(script.to_owned())?],
-                script.display().to_string(),
-                command,
-            ),
+            (Some(script), _) => (vec![text(script.to_owned())?], script.display().to_string(), command),
             (None, None) => return None,
             (None, Some((name, rest))) if name.contains('/') => {
                 let program = work_dir.join(name);
@@ -243,24 +202,14 @@ impl Program {
             }
             (None, Some((name, rest))) => {
                 let path = if path.is_empty() { PATH_DEFAULT } else { path };
-                let dirs = path
-                    .split(|byte| *byte == b':')
-                    .map(|dir| work_dir.join(std::ffi::OsStr::from_bytes(dir)));
-                (
-                    dirs.map(|dir| text(dir.join(name))).collect::<Option<_>>()?,
-                    name.clone(),
-                    rest,
-                )
+                let dirs = path.split(|byte| *byte == b':').map(|dir| work_dir.join(std::ffi::OsStr::from_bytes(dir)));
+                (dirs.map(|dir| text(dir.join(name))).collect::<Option<_>>()?, name.clone(), rest)
             }
         };
         let first = candidates.first()?.clone();
         let rest = rest.iter().map(|argument| CString::new(argument.as_bytes()).ok());
         let arguments = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
-        Some(Program {
-            candidates,
-            arguments,
-            shown,
-        })
+        Some(Program { candidates, arguments, shown })
     }
 
     /// The words of slurmstepd for a program that cannot be executed.
@@ -284,11 +233,7 @@ impl Program {
 fn interpreter_of(script: &Path) -> Option<String> {
     use std::io::Read;
     let mut line = Vec::new();
-    std::fs::File::open(script)
-        .ok()?
-        .take(256)
-        .read_to_end(&mut line)
-        .ok()?;
+    std::fs::File::open(script).ok()?.take(256).read_to_end(&mut line).ok()?;
     let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let text = String::from_utf8_lossy(line);
     text.split_whitespace().next().map(str::to_owned)
@@ -323,35 +268,15 @@ fn open_terminal(unit: &LaunchUnit, task: &TaskLaunch, (rows, columns): (u16, u1
     let owner = files::must_switch(&unit.user).then_some(unit.user.uid);
     let (ours, theirs) = terminal::open(rows, columns, owner)?;
     let theirs = Arc::new(theirs);
-    let ours = TaskStreams {
-        rank: task.rank,
-        pid: None,
-        input: None,
-        output: None,
-        error: None,
-        terminal: Some(ours),
-    };
-    Ok(Prepared {
-        theirs: [0; 3].map(|_| Arc::clone(&theirs)),
-        ours,
-        error_file: None,
-    })
+    let ours = TaskStreams { rank: task.rank, pid: None, input: None, output: None, error: None, terminal: Some(ours) };
+    Ok(Prepared { theirs: [0; 3].map(|_| Arc::clone(&theirs)), ours, error_file: None })
 }
 
 fn open_task(task: &TaskLaunch, streams: &Streams, files: &mut OpenFiles) -> Result<Prepared, Problem> {
-    let mut ours = TaskStreams {
-        rank: task.rank,
-        pid: None,
-        input: None,
-        output: None,
-        error: None,
-        terminal: None,
-    };
+    let mut ours = TaskStreams { rank: task.rank, pid: None, input: None, output: None, error: None, terminal: None };
     let input = match &streams.input {
         Input::Null => files.null().map_err(problem("open /dev/null"))?,
-        Input::File(name) => files
-            .input(name)
-            .map_err(problem(format!("open input file {name}")))?,
+        Input::File(name) => files.input(name).map_err(problem(format!("open input file {name}")))?,
         Input::Client => {
             let (read, write) = system::pipe().map_err(problem("make pipe"))?;
             ours.input = Some(write);
@@ -370,11 +295,7 @@ fn open_task(task: &TaskLaunch, streams: &Streams, files: &mut OpenFiles) -> Res
     };
     let error_target = streams.error.as_ref().unwrap_or(&streams.output);
     let error_file = matches!(error_target, Output::File(_)).then(|| Arc::clone(&error));
-    Ok(Prepared {
-        theirs: [input, output, error],
-        ours,
-        error_file,
-    })
+    Ok(Prepared { theirs: [input, output, error], ours, error_file })
 }
 
 type Opened = (Arc<OwnedFd>, Option<OwnedFd>);
@@ -383,9 +304,7 @@ fn open_output(target: &Output, keep: bool, files: &mut OpenFiles) -> Result<Ope
     match target {
         Output::Null => Ok((files.null().map_err(problem("open /dev/null"))?, None)),
         Output::File(name) => {
-            let file = files
-                .output(name, keep)
-                .map_err(problem(format!("open output file {name}")))?;
+            let file = files.output(name, keep).map_err(problem(format!("open output file {name}")))?;
             Ok((file, None))
         }
         Output::Client => {
@@ -398,10 +317,7 @@ fn open_output(target: &Output, keep: bool, files: &mut OpenFiles) -> Result<Ope
 /// Those of `wanted` that this machine has.
 fn cpu_list(wanted: &[u32], present: &[u32]) -> IndexSet {
     let mut set = IndexSet::default();
-    wanted
-        .iter()
-        .filter(|cpu| present.contains(cpu))
-        .for_each(|cpu| set.insert(*cpu));
+    wanted.iter().filter(|cpu| present.contains(cpu)).for_each(|cpu| set.insert(*cpu));
     set
 }
 
@@ -429,22 +345,13 @@ mod tests {
         let check = |command: &[&str], script: Option<&str>, expected: &[&str], shown: &str| {
             let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
             let found = Program::find(&command, script.map(Path::new), Path::new("/w"), b"/a:rel").unwrap();
-            let candidates: Vec<_> = found
-                .candidates
-                .iter()
-                .map(|path| path.to_str().unwrap())
-                .collect();
+            let candidates: Vec<_> = found.candidates.iter().map(|path| path.to_str().unwrap()).collect();
             assert_eq!((candidates.as_slice(), found.shown.as_str()), (expected, shown));
         };
         check(&["prog", "x"], None, &["/a/prog", "/w/rel/prog"], "prog");
         check(&["./prog"], None, &["/w/./prog"], "/w/./prog");
         check(&["/bin/true"], None, &["/bin/true"], "/bin/true");
-        check(
-            &["x", "y"],
-            Some("/s/slurm_script"),
-            &["/s/slurm_script"],
-            "/s/slurm_script",
-        );
+        check(&["x", "y"], Some("/s/slurm_script"), &["/s/slurm_script"], "/s/slurm_script");
         assert!(Program::find(&[], None, Path::new("/w"), b"").is_none());
         assert!(Program::find(&["a\0".into()], None, Path::new("/w"), b"").is_none());
     }

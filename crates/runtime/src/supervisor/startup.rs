@@ -40,12 +40,7 @@ pub(crate) struct Lock {
 
 /// Locks the directory; `None` when another supervisor has it.
 pub(crate) fn lock(spool: &Path) -> io::Result<Option<Lock>> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(spool.join(LOCK_NAME))?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(spool.join(LOCK_NAME))?;
     // SAFETY: a plain system call on our own descriptor.
     match system::check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
         Ok(_) => Ok(Some(Lock { file })),
@@ -137,10 +132,7 @@ fn find_cgroups(wanted: CgroupUse, id: &str) -> io::Result<Option<Cgroups>> {
         Ok(cgroups) => Ok(Some(cgroups)),
         Err(reason) if wanted == CgroupUse::Required => Err(io::Error::other(reason)),
         Err(reason) => {
-            tracing::info!(
-                reason,
-                "no control groups; processes are tracked by session and mark"
-            );
+            tracing::info!(reason, "no control groups; processes are tracked by session and mark");
             Ok(None)
         }
     }

@@ -31,12 +31,7 @@ pub(crate) fn open(rows: u16, columns: u16, owner: Option<libc::uid_t>) -> io::R
 
 /// Tells a terminal its size; the kernel tells the processes on it.
 pub(crate) fn set_size(fd: RawFd, rows: u16, columns: u16) {
-    let size = libc::winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the structure is our own. That a terminal has gone is no error.
     unsafe { libc::ioctl(fd, libc::TIOCSWINSZ, &size) };
 }

@@ -126,15 +126,7 @@ impl Unit {
         self.relay = launched.relay;
         self.error_file = launched.error_file;
         self.problem = launched.problem;
-        self.tasks = launched
-            .tasks
-            .iter()
-            .map(|task| Task {
-                rank: task.rank,
-                pid: task.pid,
-                end: None,
-            })
-            .collect();
+        self.tasks = launched.tasks.iter().map(|task| Task { rank: task.rank, pid: task.pid, end: None }).collect();
     }
 
     /// Moves on.
@@ -145,10 +137,7 @@ impl Unit {
 
     /// Process numbers by rank.
     pub(crate) fn pids(&self) -> Vec<(u32, u32)> {
-        self.tasks
-            .iter()
-            .map(|task| (task.rank, task.pid as u32))
-            .collect()
+        self.tasks.iter().map(|task| (task.rank, task.pid as u32)).collect()
     }
 
     /// Tasks that have not ended.
@@ -170,11 +159,7 @@ impl Unit {
     /// Notes the end of a task; `true` when it was the last.
     pub(crate) fn task_ended(&mut self, index: usize, exit: ExitStatus, usage: Usage) -> bool {
         if let Some(task) = self.tasks.get_mut(index) {
-            task.end = Some(TaskEnd {
-                rank: task.rank,
-                exit,
-                usage,
-            });
+            task.end = Some(TaskEnd { rank: task.rank, exit, usage });
             self.tell_relay(RelayCommand::TaskEnded(self.tasks[index].rank, exit));
         }
         self.living_tasks().next().is_none()
@@ -195,10 +180,7 @@ impl Unit {
     pub(crate) fn kill(&self) {
         match &self.group {
             Some(group) => group.kill(),
-            None => self
-                .living()
-                .into_iter()
-                .for_each(|pid| system::kill(pid, libc::SIGKILL)),
+            None => self.living().into_iter().for_each(|pid| system::kill(pid, libc::SIGKILL)),
         }
     }
 
@@ -241,16 +223,11 @@ impl Unit {
     /// When this unit next needs attention without being called.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let pause = now.saturating_duration_since(self.phase_since) / 4;
-        let cleaning = (self.phase == Phase::Cleaning)
-            .then(|| now + pause.clamp(CLEAN_INTERVAL_MIN, CLEAN_INTERVAL_MAX));
+        let cleaning =
+            (self.phase == Phase::Cleaning).then(|| now + pause.clamp(CLEAN_INTERVAL_MIN, CLEAN_INTERVAL_MAX));
         // A kill waits for the message.
-        let kill_at = self
-            .kill_at
-            .map(|at| self.writing_until.map_or(at, |until| until.max(at)));
-        [kill_at, cleaning, self.writing_until]
-            .into_iter()
-            .flatten()
-            .min()
+        let kill_at = self.kill_at.map(|at| self.writing_until.map_or(at, |until| until.max(at)));
+        [kill_at, cleaning, self.writing_until].into_iter().flatten().min()
     }
 
     /// Sets the time of the next kill.
@@ -266,13 +243,7 @@ impl Unit {
         tasks.iter().for_each(|task| usage.add(task.usage));
         let worst = tasks.iter().map(|task| task.exit).reduce(ExitStatus::worse);
         let (outcome, exit) = match &self.problem {
-            Some((message, errno)) => (
-                Outcome::NotStarted {
-                    message: message.clone(),
-                    errno: *errno,
-                },
-                SETUP_FAILED,
-            ),
+            Some((message, errno)) => (Outcome::NotStarted { message: message.clone(), errno: *errno }, SETUP_FAILED),
             None => (Outcome::Ran, worst.unwrap_or_default()),
         };
         UnitEnd {
@@ -308,10 +279,7 @@ impl Orphans {
             let Some(stat) = processes::stat(*pid).filter(|stat| !stat.is_zombie) else {
                 return false;
             };
-            let (session, mark) = self
-                .known
-                .entry(*pid)
-                .or_insert_with(|| (stat.session, processes::mark(*pid)));
+            let (session, mark) = self.known.entry(*pid).or_insert_with(|| (stat.session, processes::mark(*pid)));
             unit.tasks.iter().any(|task| task.pid == *session) || mark.as_deref() == Some(unit.mark.as_str())
         })
     }

@@ -28,17 +28,9 @@ impl Node {
         let dir = tempfile::tempdir().expect("temporary directory");
         let options = Options { cgroup };
         let (requests, notices, hello) = connect(dir.path(), &options);
-        let node = Node {
-            dir,
-            requests,
-            notices,
-            hello,
-            options,
-        };
+        let node = Node { dir, requests, notices, hello, options };
         let environment = environment_blob(["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/", "GREETING=hi"]);
-        node.requests
-            .put(&blob("environment"), &environment)
-            .expect("put");
+        node.requests.put(&blob("environment"), &environment).expect("put");
         node
     }
 
@@ -60,13 +52,8 @@ impl Node {
     /// A batch unit that runs `script` (`#!/bin/bash` is added) with output in `out`.
     pub fn batch(&self, job: u32, script: &str) -> LaunchUnit {
         let id = format!("script {job}");
-        self.requests
-            .put(&blob(&id), format!("#!/bin/bash\n{script}\n").as_bytes())
-            .expect("put");
-        LaunchUnit {
-            script: Some(blob(&id)),
-            ..self.unit(job, &[])
-        }
+        self.requests.put(&blob(&id), format!("#!/bin/bash\n{script}\n").as_bytes()).expect("put");
+        LaunchUnit { script: Some(blob(&id)), ..self.unit(job, &[]) }
     }
 
     /// A unit that runs `command` once with output in `out`.
@@ -81,10 +68,7 @@ impl Node {
             variables: Vec::new(),
             script: None,
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-            streams: Streams {
-                output: Output::File("out".into()),
-                ..Streams::default()
-            },
+            streams: Streams { output: Output::File("out".into()), ..Streams::default() },
             tasks: vec![TaskLaunch::default()],
             affinity: Vec::new(),
             memory_limit: None,
@@ -106,10 +90,7 @@ impl Node {
 
     /// The next notice that is no sample.
     pub fn next(&mut self) -> Notice {
-        self.notices
-            .next_within(PATIENCE)
-            .expect("notice")
-            .expect("supervisor is there")
+        self.notices.next_within(PATIENCE).expect("notice").expect("supervisor is there")
     }
 
     /// Waits until `key` has started; gives its process numbers.
@@ -151,10 +132,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.requests.send(&Request::Retire { kill: true });
         let deadline = Instant::now() + Duration::from_secs(10);
-        while let Ok(Some(_)) = self
-            .notices
-            .next_within(deadline.saturating_duration_since(Instant::now()))
-        {}
+        while let Ok(Some(_)) = self.notices.next_within(deadline.saturating_duration_since(Instant::now())) {}
     }
 }
 
@@ -168,11 +146,7 @@ fn connect(dir: &Path, options: &Options) -> (RequestWriter, NoticeReader, Hello
 
 /// The batch step of the first start of `job`.
 pub fn key(job: u32) -> UnitKey {
-    UnitKey {
-        job_id: JobId(job),
-        restart: RestartCount(0),
-        step: StepId::Batch,
-    }
+    UnitKey { job_id: JobId(job), restart: RestartCount(0), step: StepId::Batch }
 }
 
 /// A blob's name.
@@ -183,22 +157,13 @@ pub fn blob(name: &str) -> BlobId {
 /// The user who runs the tests.
 pub fn own_user() -> UnitUser {
     // SAFETY: neither call can fail.
-    unsafe {
-        UnitUser {
-            uid: libc::geteuid(),
-            gid: libc::getegid(),
-            groups: Vec::new(),
-        }
-    }
+    unsafe { UnitUser { uid: libc::geteuid(), gid: libc::getegid(), groups: Vec::new() } }
 }
 
 /// Whether a process is there and no zombie.
 pub fn lives(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'))
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 /// Waits until `condition` holds.

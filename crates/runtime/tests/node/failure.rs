@@ -22,16 +22,8 @@ fn units_outlive_the_agent() {
     node.requests.close();
     assert_eq!(node.notices.next().unwrap(), None);
     node.reconnect();
-    let running: Vec<_> = node
-        .hello
-        .running
-        .iter()
-        .map(|unit| (unit.key, unit.pids.clone()))
-        .collect();
-    assert_eq!(
-        (running, node.hello.pid),
-        (vec![(key(1), vec![(0, pids[0])])], supervisor)
-    );
+    let running: Vec<_> = node.hello.running.iter().map(|unit| (unit.key, unit.pids.clone())).collect();
+    assert_eq!((running, node.hello.pid), (vec![(key(1), vec![(0, pids[0])])], supervisor));
     node.requests.close();
     std::fs::write(node.path("go"), "").unwrap();
     wait_until("task to end", || !lives(pids[0]));
@@ -40,10 +32,7 @@ fn units_outlive_the_agent() {
         node.reconnect();
         !node.hello.ends.is_empty()
     });
-    assert_eq!(
-        (node.hello.ends[0].exit, node.hello.running.len()),
-        (ExitStatus::exited(5), 0)
-    );
+    assert_eq!((node.hello.ends[0].exit, node.hello.running.len()), (ExitStatus::exited(5), 0));
     node.reconnect();
     assert_eq!(node.hello.ends.len(), 1, "told until acknowledged");
     node.send(Request::Acknowledge { keys: vec![key(1)] });
@@ -61,10 +50,7 @@ fn a_newer_agent_takes_over() {
     let mut old_notices = std::mem::replace(&mut node.notices, notices);
     assert_eq!(old_notices.next().unwrap(), None);
     let _ = old.send(&Request::Retire { kill: true });
-    assert!(
-        node.run(node.unit(1, &["true"])).exit.is_success(),
-        "the old agent has no say any more"
-    );
+    assert!(node.run(node.unit(1, &["true"])).exit.is_success(), "the old agent has no say any more");
 }
 
 #[test]
@@ -80,26 +66,15 @@ fn a_killed_supervisor_leaves_nothing_and_its_units_are_lost() {
         let (daemon, child) = (pid_in(&node.path("daemon")), pid_in(&node.path("child")));
         kill_supervisor(&node);
         node.reconnect();
-        let ends: Vec<_> = node
-            .hello
-            .ends
-            .iter()
-            .map(|end| (end.key, end.outcome.clone()))
-            .collect();
-        assert_eq!(
-            ends,
-            [(key(1), Outcome::Lost), (key(8), Outcome::Ran)],
-            "{cgroup:?}"
-        );
+        let ends: Vec<_> = node.hello.ends.iter().map(|end| (end.key, end.outcome.clone())).collect();
+        assert_eq!(ends, [(key(1), Outcome::Lost), (key(8), Outcome::Ran)], "{cgroup:?}");
         for pid in [task, daemon, child] {
             assert!(!lives(pid), "{pid} with {}", node.hello.tracking);
         }
         assert!(!node.path("job00001").exists());
         node.launch(node.unit(1, &["touch", "again"]));
         assert!(matches!(node.next(), Notice::Ended(end) if end.outcome == Outcome::Lost));
-        node.send(Request::Acknowledge {
-            keys: vec![key(1), key(8)],
-        });
+        node.send(Request::Acknowledge { keys: vec![key(1), key(8)] });
         kill_supervisor_after(&mut node);
         assert_eq!((node.hello.ends.len(), node.path("again").exists()), (0, false));
     }
@@ -149,21 +124,12 @@ fn retirement_waits_for_units_and_acknowledgements() {
     node.wait_started(key(1));
     node.send(Request::Retire { kill: false });
     node.launch(node.unit(2, &["true"]));
-    assert_eq!(
-        node.next(),
-        Notice::Refused {
-            key: key(2),
-            why: Refused::Retiring
-        }
-    );
+    assert_eq!(node.next(), Notice::Refused { key: key(2), why: Refused::Retiring });
     std::fs::write(node.path("go"), "").unwrap();
     node.wait_end(key(1)); // and acknowledge
     assert_eq!(node.notices.next_within(crate::common::PATIENCE).unwrap(), None);
     wait_until("supervisor to go", || !lives(node.hello.pid));
-    assert_eq!(
-        crate::common::kind(client::connect(node.dir.path())),
-        Some(std::io::ErrorKind::NotFound)
-    );
+    assert_eq!(crate::common::kind(client::connect(node.dir.path())), Some(std::io::ErrorKind::NotFound));
 }
 
 #[test]
@@ -185,8 +151,7 @@ fn a_long_directory_name_is_no_obstacle() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("d".repeat(100)).join("e".repeat(60));
     let program = [env!("CARGO_BIN_EXE_muster-supervisor").into()];
-    let (requests, mut notices, hello) =
-        client::connect_or_start(&long, &program, &Default::default()).unwrap();
+    let (requests, mut notices, hello) = client::connect_or_start(&long, &program, &Default::default()).unwrap();
     assert!(hello.ends.is_empty());
     requests.send(&Request::Retire { kill: true }).unwrap();
     assert_eq!(notices.next_within(crate::common::PATIENCE).unwrap(), None);

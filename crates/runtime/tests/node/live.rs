@@ -33,31 +33,17 @@ struct Transcript {
 
 impl Client {
     fn new() -> Client {
-        Client {
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-        }
+        Client { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     /// Makes all streams of `unit` go here, for `tasks` tasks.
     fn take(&self, mut unit: LaunchUnit, tasks: u32) -> LaunchUnit {
         let address = self.listener.local_addr().unwrap().to_string();
-        unit.client = Some(ClientLink {
-            address,
-            cookie: "secret".into(),
-            node_name: "n1".into(),
-        });
-        unit.streams = Streams {
-            input: Input::Client,
-            output: Output::Client,
-            error: Some(Output::Client),
-            append: false,
-        };
+        unit.client = Some(ClientLink { address, cookie: "secret".into(), node_name: "n1".into() });
+        unit.streams =
+            Streams { input: Input::Client, output: Output::Client, error: Some(Output::Client), append: false };
         unit.tasks = (0..tasks)
-            .map(|rank| TaskLaunch {
-                rank,
-                variables: vec![format!("RANK={rank}")],
-                ..TaskLaunch::default()
-            })
+            .map(|rank| TaskLaunch { rank, variables: vec![format!("RANK={rank}")], ..TaskLaunch::default() })
             .collect();
         unit
     }
@@ -66,11 +52,7 @@ impl Client {
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let hello = NodeHello::default();
-        let mut connection = Connection {
-            stream,
-            decoder: wire::Decoder::default(),
-            hello,
-        };
+        let mut connection = Connection { stream, decoder: wire::Decoder::default(), hello };
         match connection.next() {
             Some(Frame::Hello(hello)) if hello.cookie == "secret" => connection.hello = hello,
             other => panic!("expected a hello, got {other:?}"),
@@ -88,10 +70,7 @@ impl Connection {
     }
 
     fn stdin(&mut self, rank: u32, bytes: &[u8]) {
-        self.send(Frame::Stdin {
-            rank,
-            bytes: bytes.to_vec(),
-        });
+        self.send(Frame::Stdin { rank, bytes: bytes.to_vec() });
     }
 
     fn next(&mut self) -> Option<Frame> {
@@ -144,16 +123,10 @@ fn output_and_ends_reach_the_client_before_the_agent() {
     let command = ["sh", "-c", "echo out $RANK; echo err $RANK >&2; exit $RANK"];
     node.launch(client.take(node.unit(1, &command), 3));
     let mut connection = client.accept();
-    assert_eq!(
-        (connection.hello.ranks.as_slice(), connection.hello.node.as_str()),
-        (&[0, 1, 2][..], "n1")
-    );
+    assert_eq!((connection.hello.ranks.as_slice(), connection.hello.node.as_str()), (&[0, 1, 2][..], "n1"));
     let seen = connection.read_all();
     for rank in 0..3 {
-        assert_eq!(
-            (seen.out(rank), seen.err(rank)),
-            (format!("out {rank}\n"), format!("err {rank}\n"))
-        );
+        assert_eq!((seen.out(rank), seen.err(rank)), (format!("out {rank}\n"), format!("err {rank}\n")));
         assert_eq!(seen.ends[&rank], format!("{rank}:0"));
     }
     assert!(seen.finished);
@@ -163,18 +136,11 @@ fn output_and_ends_reach_the_client_before_the_agent() {
 #[test]
 fn nothing_of_much_output_is_lost() {
     let (mut node, client) = (Node::start(CgroupUse::Off), Client::new());
-    let command = [
-        "sh",
-        "-c",
-        "head -c 33554432 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero >&2",
-    ];
+    let command = ["sh", "-c", "head -c 33554432 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero >&2"];
     node.launch(client.take(node.unit(1, &command), 2));
     let seen = client.accept().read_all();
     for rank in 0..2 {
-        assert_eq!(
-            (seen.out[&rank].len(), seen.err[&rank].len()),
-            (33_554_432, 1_000_000)
-        );
+        assert_eq!((seen.out[&rank].len(), seen.err[&rank].len()), (33_554_432, 1_000_000));
         assert!(seen.out[&rank].iter().all(|byte| *byte == b'x'));
     }
     assert!(node.wait_end(key(1)).exit.is_success());
@@ -183,10 +149,7 @@ fn nothing_of_much_output_is_lost() {
 #[test]
 fn a_slow_client_holds_tasks_back_and_loses_nothing() {
     let (mut node, client) = (Node::start(CgroupUse::Off), Client::new());
-    node.launch(client.take(
-        node.unit(1, &["sh", "-c", "head -c 20000000 /dev/zero; echo done >done"]),
-        1,
-    ));
+    node.launch(client.take(node.unit(1, &["sh", "-c", "head -c 20000000 /dev/zero; echo done >done"]), 1));
     let mut connection = client.accept();
     node.wait_started(key(1));
     // The task cannot be done before the client reads: buffers on the way hold far less.
@@ -236,11 +199,7 @@ fn much_input_is_carried_through() {
 fn a_task_ends_for_the_client_while_others_run() {
     let (mut node, client) = (Node::start(CgroupUse::Auto), Client::new());
     // The background process keeps the pipe of rank 0 open.
-    let command = [
-        "sh",
-        "-c",
-        "if [ $RANK = 0 ]; then echo zero; sleep 1000 & exit 4; else cat; fi",
-    ];
+    let command = ["sh", "-c", "if [ $RANK = 0 ]; then echo zero; sleep 1000 & exit 4; else cat; fi"];
     node.launch(client.take(node.unit(1, &command), 2));
     let mut connection = client.accept();
     let mut before_end = Vec::new();
@@ -272,10 +231,7 @@ fn the_client_sends_signals() {
             break assert_eq!((rank, exit), (1, ExitStatus::signaled(2)));
         }
     }
-    connection.send(Frame::Signal {
-        rank: ALL_RANKS,
-        signal: 15,
-    });
+    connection.send(Frame::Signal { rank: ALL_RANKS, signal: 15 });
     assert_eq!(connection.read_all().ends[&0], "0:15");
     node.wait_end(key(1));
 }
@@ -301,16 +257,7 @@ fn a_client_that_is_not_there_keeps_the_step_from_running() {
         link.address = "127.0.0.1:1".into();
     }
     let end = node.run(unit);
-    assert!(
-        matches!(
-            end.outcome,
-            Outcome::NotStarted {
-                errno: libc::ECONNREFUSED,
-                ..
-            }
-        ),
-        "{end:?}"
-    );
+    assert!(matches!(end.outcome, Outcome::NotStarted { errno: libc::ECONNREFUSED, .. }), "{end:?}");
     assert!(!node.path("ran").exists());
 }
 
@@ -322,21 +269,12 @@ fn failures_are_told_to_the_client() {
     node.launch(unit);
     let seen = client.accept().read_all();
     let message = seen.failed.as_deref().unwrap_or_default();
-    assert!(
-        message.starts_with("open output file /no/such/file") && seen.finished,
-        "{seen:?}"
-    );
-    assert!(matches!(
-        node.wait_end(key(1)).outcome,
-        Outcome::NotStarted { .. }
-    ));
+    assert!(message.starts_with("open output file /no/such/file") && seen.finished, "{seen:?}");
+    assert!(matches!(node.wait_end(key(1)).outcome, Outcome::NotStarted { .. }));
 
     node.launch(client.take(node.unit(2, &["nosuchcommand"]), 1));
     let seen = client.accept().read_all();
-    assert_eq!(
-        seen.err(0),
-        "slurmstepd: error: execve(): nosuchcommand: No such file or directory\n"
-    );
+    assert_eq!(seen.err(0), "slurmstepd: error: execve(): nosuchcommand: No such file or directory\n");
     assert_eq!(seen.ends[&0], "2:0");
     node.wait_end(key(2));
 }
@@ -348,17 +286,10 @@ fn cancelling_says_so_on_the_error_stream() {
     let mut connection = client.accept();
     node.wait_started(key(1));
     let message = Some("slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED ***".to_owned());
-    let request = muster_runtime::protocol::Request::Terminate {
-        key: key(1),
-        kill_wait_ms: 600_000,
-        message,
-    };
+    let request = muster_runtime::protocol::Request::Terminate { key: key(1), kill_wait_ms: 600_000, message };
     node.send(request);
     let seen = connection.read_all();
-    assert_eq!(
-        seen.err(ALL_RANKS),
-        "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED ***\n"
-    );
+    assert_eq!(seen.err(ALL_RANKS), "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED ***\n");
     assert_eq!(seen.ends.values().collect::<Vec<_>>(), ["0:15", "0:15"]);
     node.wait_end(key(1));
 }
@@ -385,20 +316,10 @@ fn rank_0_gets_a_terminal() {
     };
     assert_eq!(until(&mut connection, "ready\r\n"), "33 99\r\nready\r\n");
     connection.stdin(0, b"word\n");
-    assert_eq!(
-        until(&mut connection, "got word\r\n"),
-        "word\r\ngot word\r\n",
-        "the terminal echoes"
-    );
-    connection.send(Frame::WindowSize {
-        rows: 40,
-        columns: 120,
-    });
+    assert_eq!(until(&mut connection, "got word\r\n"), "word\r\ngot word\r\n", "the terminal echoes");
+    connection.send(Frame::WindowSize { rows: 40, columns: 120 });
     let seen = connection.read_all();
-    assert_eq!(
-        (seen.out(0).as_str(), seen.ends[&0].as_str()),
-        ("40 120\r\n", "3:0")
-    );
+    assert_eq!((seen.out(0).as_str(), seen.ends[&0].as_str()), ("40 120\r\n", "3:0"));
     node.wait_end(key(1));
 }
 

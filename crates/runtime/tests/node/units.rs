@@ -14,51 +14,24 @@ fn exit_codes_signals_and_output_are_told() {
     let mut node = Node::start(CgroupUse::Auto);
     let mut check = |job: u32, script: &str, exit: ExitStatus, output: &str| {
         let end = node.run(node.batch(job, script));
-        assert_eq!(
-            (end.outcome, end.exit, node.read("out").as_str()),
-            (Outcome::Ran, exit, output),
-            "{script}"
-        );
+        assert_eq!((end.outcome, end.exit, node.read("out").as_str()), (Outcome::Ran, exit, output), "{script}");
     };
     check(1, "exit 0", ExitStatus::SUCCESS, "");
-    check(
-        2,
-        "echo $GREETING; echo oops >&2; exit 7",
-        ExitStatus::exited(7),
-        "hi\noops\n",
-    );
+    check(2, "echo $GREETING; echo oops >&2; exit 7", ExitStatus::exited(7), "hi\noops\n");
     check(3, "kill -9 $$", ExitStatus::signaled(9), "");
     check(4, "kill -SEGV $$", ExitStatus::signaled(11), "");
-    check(
-        5,
-        "[ $SLURM_TASK_PID = $$ ] && echo same",
-        ExitStatus::SUCCESS,
-        "same\n",
-    );
-    check(
-        6,
-        "umask; ulimit -n >/dev/null; readlink /proc/self/fd/0",
-        ExitStatus::SUCCESS,
-        "0022\n/dev/null\n",
-    );
+    check(5, "[ $SLURM_TASK_PID = $$ ] && echo same", ExitStatus::SUCCESS, "same\n");
+    check(6, "umask; ulimit -n >/dev/null; readlink /proc/self/fd/0", ExitStatus::SUCCESS, "0022\n/dev/null\n");
 }
 
 #[test]
 fn the_script_runs_from_the_spool_directory() {
     let mut node = Node::start(CgroupUse::Off);
-    let mut unit = node.batch(
-        12,
-        "echo $0 \"$@\"; ls -l $0 | cut -c1-10; stat -c %a $(dirname $0)",
-    );
+    let mut unit = node.batch(12, "echo $0 \"$@\"; ls -l $0 | cut -c1-10; stat -c %a $(dirname $0)");
     unit.command = vec!["one".into(), "two words".into()];
     assert!(node.run(unit).exit.is_success());
-    let script = std::fs::canonicalize(node.dir.path())
-        .unwrap()
-        .join("job00012/slurm_script");
-    assert_eq!(
-        node.read("out"),
-        format!("{} one two words\n-rwx------\n750\n", script.display())
-    );
+    let script = std::fs::canonicalize(node.dir.path()).unwrap().join("job00012/slurm_script");
+    assert_eq!(node.read("out"), format!("{} one two words\n-rwx------\n750\n", script.display()));
     assert!(!node.path("job00012").exists(), "the script is removed");
 }
 
@@ -66,11 +39,7 @@ fn the_script_runs_from_the_spool_directory() {
 fn usage_is_measured() {
     let mut node = Node::start(CgroupUse::Off);
     let end = node.run(node.batch(1, "for ((i = 0; i < 200000; i++)); do :; done"));
-    assert!(
-        end.usage.user_cpu_us > 10_000 && end.usage.rss_kb_max > 500,
-        "{:?}",
-        end.usage
-    );
+    assert!(end.usage.user_cpu_us > 10_000 && end.usage.rss_kb_max > 500, "{:?}", end.usage);
     assert!(end.end_time >= end.start_time && end.start_time.0 > 0);
     assert_eq!(end.tasks.len(), 1);
 }
@@ -88,11 +57,7 @@ fn files_are_emptied_or_continued() {
     };
     assert_eq!(run(false, None).0, "out\nerr\nmore\n");
     assert_eq!(run(true, None).0, "out\nerr\nmore\nout\nerr\nmore\n");
-    assert_eq!(
-        run(false, Some("./out")).0,
-        "out\nerr\nmore\n",
-        "one file under two names"
-    );
+    assert_eq!(run(false, Some("./out")).0, "out\nerr\nmore\n", "one file under two names");
     assert_eq!(run(false, Some("err")), ("out\nmore\n".into(), "err\n".into()));
 }
 
@@ -120,42 +85,12 @@ fn what_cannot_be_opened_keeps_the_unit_from_running() {
         let mut unit = node.unit(job, &["touch", "ran"]);
         unit.streams = streams;
         let end = node.run(unit);
-        assert!(
-            matches!(
-                end.outcome,
-                Outcome::NotStarted {
-                    errno: libc::ENOENT,
-                    ..
-                }
-            ),
-            "{end:?}"
-        );
-        assert_eq!(
-            (end.exit, end.tasks.len(), node.path("ran").exists()),
-            (ExitStatus::signaled(53), 0, false)
-        );
+        assert!(matches!(end.outcome, Outcome::NotStarted { errno: libc::ENOENT, .. }), "{end:?}");
+        assert_eq!((end.exit, end.tasks.len(), node.path("ran").exists()), (ExitStatus::signaled(53), 0, false));
     };
-    check(
-        1,
-        Streams {
-            output: Output::File("/no/such/out".into()),
-            ..Streams::default()
-        },
-    );
-    check(
-        2,
-        Streams {
-            error: Some(Output::File("no/err".into())),
-            ..Streams::default()
-        },
-    );
-    check(
-        3,
-        Streams {
-            input: Input::File("no-input".into()),
-            ..Streams::default()
-        },
-    );
+    check(1, Streams { output: Output::File("/no/such/out".into()), ..Streams::default() });
+    check(2, Streams { error: Some(Output::File("no/err".into())), ..Streams::default() });
+    check(3, Streams { input: Input::File("no-input".into()), ..Streams::default() });
 }
 
 #[test]
@@ -165,34 +100,19 @@ fn programs_that_cannot_run_are_reported_as_slurmstepd_does() {
     let dir = node.dir.path().display().to_string();
     let mut check = |job: u32, command: &[&str], code: u8, message: &str| {
         let end = node.run(node.unit(job, command));
-        assert_eq!(
-            (end.outcome, end.exit),
-            (Outcome::Ran, ExitStatus::exited(code)),
-            "{command:?}"
-        );
-        assert_eq!(
-            node.read("out"),
-            format!("slurmstepd: error: execve(): {message}\n")
-        );
+        assert_eq!((end.outcome, end.exit), (Outcome::Ran, ExitStatus::exited(code)), "{command:?}");
+        assert_eq!(node.read("out"), format!("slurmstepd: error: execve(): {message}\n"));
     };
     check(1, &["/no/such"], 2, "/no/such: No such file or directory");
-    check(
-        2,
-        &["nosuchcommand"],
-        2,
-        "nosuchcommand: No such file or directory",
-    );
+    check(2, &["nosuchcommand"], 2, "nosuchcommand: No such file or directory");
     check(3, &["./plain"], 13, &format!("{dir}/./plain: Permission denied"));
     check(4, &["/tmp"], 13, "/tmp: Permission denied");
     let mut unit = node.unit(5, &[]);
-    node.requests
-        .put(&crate::common::blob("bad"), b"#!/no/interpreter -x\n")
-        .unwrap();
+    node.requests.put(&crate::common::blob("bad"), b"#!/no/interpreter -x\n").unwrap();
     unit.script = Some(crate::common::blob("bad"));
     unit.message_name = "slurmstepd-n1".into();
     assert_eq!(node.run(unit).exit, ExitStatus::exited(2));
-    let message =
-        "slurmstepd-n1: error: execve(): bad interpreter(/no/interpreter): No such file or directory\n";
+    let message = "slurmstepd-n1: error: execve(): bad interpreter(/no/interpreter): No such file or directory\n";
     assert_eq!(node.read("out"), message);
 }
 
@@ -203,8 +123,7 @@ fn a_missing_directory_becomes_tmp_with_a_word() {
     unit.work_dir = "/no/such".into();
     unit.streams.output = Output::File(node.path("out").display().to_string());
     assert!(node.run(unit).exit.is_success());
-    let message =
-        "slurmstepd: error: couldn't chdir to `/no/such': No such file or directory: going to /tmp instead\n";
+    let message = "slurmstepd: error: couldn't chdir to `/no/such': No such file or directory: going to /tmp instead\n";
     assert_eq!(node.read("out"), format!("{message}{message}/tmp\n"));
 }
 
@@ -216,20 +135,13 @@ fn several_tasks_have_their_own_commands_variables_and_ends() {
         .map(|rank| TaskLaunch {
             rank,
             variables: vec![format!("RANK={rank}")],
-            streams: Some(Streams {
-                output: Output::File(format!("out.{rank}")),
-                ..Streams::default()
-            }),
+            streams: Some(Streams { output: Output::File(format!("out.{rank}")), ..Streams::default() }),
             ..TaskLaunch::default()
         })
         .collect();
     unit.tasks[3].command = Some(vec!["sh".into(), "-c".into(), "echo other; kill -15 $$".into()]);
     let end = node.run(unit);
-    let exits: Vec<String> = end
-        .tasks
-        .iter()
-        .map(|task| format!("{} {}", task.rank, task.exit))
-        .collect();
+    let exits: Vec<String> = end.tasks.iter().map(|task| format!("{} {}", task.rank, task.exit)).collect();
     assert_eq!(exits, ["0 0:0", "1 1:0", "2 2:0", "3 0:15"]);
     assert_eq!(end.exit, ExitStatus::signaled(15));
     let outputs: Vec<String> = (0..4).map(|rank| node.read(&format!("out.{rank}"))).collect();
@@ -264,11 +176,7 @@ fn what_daemonises_is_killed_at_the_end() {
             _ => &["plain", "session", "bare"],
         };
         for name in names {
-            assert!(
-                !lives(pid_in(&node.path(name))),
-                "{name} with {}",
-                node.hello.tracking
-            );
+            assert!(!lives(pid_in(&node.path(name))), "{name} with {}", node.hello.tracking);
         }
         if let Some(bare) = Some(pid_in(&node.path("bare"))).filter(|pid| lives(*pid)) {
             // SAFETY: ends a process of this test.
@@ -282,26 +190,17 @@ fn terminate_asks_then_kills() {
     for cgroup in BOTH {
         let mut node = Node::start(cgroup);
         let message = Some("slurmstepd: error: *** JOB 1 ON n1 CANCELLED ***".to_owned());
-        let terminate = |job, kill_wait_ms| Request::Terminate {
-            key: key(job),
-            kill_wait_ms,
-            message: message.clone(),
-        };
+        let terminate =
+            |job, kill_wait_ms| Request::Terminate { key: key(job), kill_wait_ms, message: message.clone() };
 
         node.launch(node.unit(1, &["sleep", "1000"]));
         node.wait_started(key(1));
         node.send(terminate(1, 600_000));
         let end = node.wait_end(key(1));
         assert_eq!((end.exit, end.terminated), (ExitStatus::signaled(15), true));
-        assert_eq!(
-            node.read("out"),
-            "slurmstepd: error: *** JOB 1 ON n1 CANCELLED ***\n"
-        );
+        assert_eq!(node.read("out"), "slurmstepd: error: *** JOB 1 ON n1 CANCELLED ***\n");
 
-        node.launch(node.batch(
-            2,
-            "trap '' TERM; sleep 1000 & echo $! >child; echo ready; while :; do wait; done",
-        ));
+        node.launch(node.batch(2, "trap '' TERM; sleep 1000 & echo $! >child; echo ready; while :; do wait; done"));
         let child = pid_in(&node.path("child"));
         wait_until("trap is set", || node.read("out").starts_with("ready"));
         node.send(terminate(2, 100));
@@ -326,14 +225,8 @@ fn signals_reach_those_who_are_meant() {
         node.wait_started(key(1));
         pid_in(&node.path("child"));
         let check = |scope: SignalScope, expected: &[&str]| {
-            node.send(Request::Signal {
-                key: key(1),
-                signal: libc::SIGUSR1 as u8,
-                scope,
-            });
-            wait_until("signals arrive", || {
-                node.read("got").lines().count() >= expected.len()
-            });
+            node.send(Request::Signal { key: key(1), signal: libc::SIGUSR1 as u8, scope });
+            wait_until("signals arrive", || node.read("got").lines().count() >= expected.len());
             let got = node.read("got");
             let mut got: Vec<&str> = got.lines().collect();
             got.sort_unstable();
@@ -342,11 +235,7 @@ fn signals_reach_those_who_are_meant() {
         check(SignalScope::Tasks, &["shell"]);
         check(SignalScope::Children, &["child", "shell"]);
         check(SignalScope::All, &["child", "child", "shell", "shell"]);
-        node.send(Request::Terminate {
-            key: key(1),
-            kill_wait_ms: 0,
-            message: None,
-        });
+        node.send(Request::Terminate { key: key(1), kill_wait_ms: 0, message: None });
         node.wait_end(key(1));
     }
 }
@@ -362,17 +251,11 @@ fn suspended_units_stand_still() {
         let cpu = |node: &mut Node| loop {
             node.send(Request::Sample { keys: Vec::new() });
             if let Notice::Sampled { units } = node.next() {
-                break units
-                    .into_iter()
-                    .find(|unit| unit.key == key(1))
-                    .expect("sampled");
+                break units.into_iter().find(|unit| unit.key == key(1)).expect("sampled");
             }
         };
         let sample = cpu(&mut node);
-        assert!(
-            sample.pids.contains(&pid) && sample.usage.rss_kb_max > 0,
-            "{sample:?}"
-        );
+        assert!(sample.pids.contains(&pid) && sample.usage.rss_kb_max > 0, "{sample:?}");
         wait_until("standing still", || {
             let before = node.read("ticks");
             std::thread::park_timeout(std::time::Duration::from_millis(30));
@@ -382,16 +265,8 @@ fn suspended_units_stand_still() {
         node.send(Request::Resume { key: key(1) });
         wait_until("going on", || node.read("ticks").len() > before);
         node.send(Request::Suspend { key: key(1) });
-        node.send(Request::Terminate {
-            key: key(1),
-            kill_wait_ms: 600_000,
-            message: None,
-        });
-        assert_eq!(
-            node.wait_end(key(1)).exit,
-            ExitStatus::signaled(15),
-            "a stopped unit can be ended"
-        );
+        node.send(Request::Terminate { key: key(1), kill_wait_ms: 600_000, message: None });
+        assert_eq!(node.wait_end(key(1)).exit, ExitStatus::signaled(15), "a stopped unit can be ended");
     }
 }
 
@@ -417,13 +292,7 @@ fn a_key_is_started_once() {
     assert_eq!(node.next(), Notice::Ended(end), "told again until acknowledged");
     node.send(Request::Acknowledge { keys: vec![key(1)] });
     node.launch(unit);
-    assert_eq!(
-        node.next(),
-        Notice::Refused {
-            key: key(1),
-            why: Refused::AlreadyEnded
-        }
-    );
+    assert_eq!(node.next(), Notice::Refused { key: key(1), why: Refused::AlreadyEnded });
     assert_eq!(node.read("starts"), "x\n");
 }
 
@@ -436,10 +305,7 @@ fn unknown_blobs_and_nonsense_are_refused() {
     let why = Refused::UnknownBlob(crate::common::blob("never put"));
     assert_eq!(node.next(), Notice::Refused { key: key(1), why });
     node.requests.put(&crate::common::blob("never put"), b"").unwrap();
-    assert!(
-        node.run(unit).exit.is_success(),
-        "the same key again, now with its blob"
-    );
+    assert!(node.run(unit).exit.is_success(), "the same key again, now with its blob");
     let unit = node.unit(2, &[]);
     node.launch(unit);
     let why = Refused::Invalid("no program".into());
@@ -469,13 +335,7 @@ fn another_user_is_taken_over_by_root() {
         let mut unit = node.unit(1, &["true"]);
         unit.user.uid += 1;
         node.launch(unit);
-        assert!(matches!(
-            node.next(),
-            Notice::Refused {
-                why: Refused::Invalid(_),
-                ..
-            }
-        ));
+        assert!(matches!(node.next(), Notice::Refused { why: Refused::Invalid(_), .. }));
         return;
     }
     let mode = |path: &std::path::Path, mode| {
@@ -486,36 +346,20 @@ fn another_user_is_taken_over_by_root() {
     let owner = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(65533), Some(65533)).unwrap();
     owner(&node.path("home"));
     mode(&node.path("home"), 0o700);
-    let mut unit = node.batch(
-        1,
-        "id -u; id -g; id -G; ls -ln $0 | cut -d' ' -f1,3; cat ../root-only",
-    );
-    unit.user = UnitUser {
-        uid: 65533,
-        gid: 65533,
-        groups: vec![65533, 65532],
-    };
+    let mut unit = node.batch(1, "id -u; id -g; id -G; ls -ln $0 | cut -d' ' -f1,3; cat ../root-only");
+    unit.user = UnitUser { uid: 65533, gid: 65533, groups: vec![65533, 65532] };
     unit.work_dir = node.path("home").display().to_string();
     std::fs::write(node.path("root-only"), "secret").unwrap();
     mode(&node.path("root-only"), 0o600);
     let end = node.run(unit.clone());
     let out = node.read("home/out");
-    assert!(
-        out.starts_with("65533\n65533\n65533 65532\n-rwx------ 65533\n"),
-        "{out}"
-    );
+    assert!(out.starts_with("65533\n65533\n65533 65532\n-rwx------ 65533\n"), "{out}");
     assert!(!out.contains("secret") && end.exit == ExitStatus::exited(1));
     let owner_of = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(node.path("home/out")).unwrap());
     assert_eq!(owner_of, 65533, "output files belong to the user");
     // Files are opened with the user's rights.
     unit.key = key(2);
     unit.streams.output = Output::File("../root-only".into());
-    assert!(matches!(
-        node.run(unit).outcome,
-        Outcome::NotStarted {
-            errno: libc::EACCES,
-            ..
-        }
-    ));
+    assert!(matches!(node.run(unit).outcome, Outcome::NotStarted { errno: libc::EACCES, .. }));
     assert_eq!(node.read("root-only"), "secret");
 }

@@ -23,15 +23,8 @@ pub fn check(text: &str, expected: &str) {
 #[track_caller]
 pub fn check_with(text: &str, budget: &Budget, expected: &str) {
     let trim = |text: &str| -> String {
-        text.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(|line| format!("{line}\n"))
-            .collect()
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect()
     };
     let (actual, expected) = (plan_with(text, budget), trim(expected));
-    assert!(
-        actual == expected,
-        "scenario:\n{text}\nexpected:\n{expected}\nactual:\n{actual}"
-    );
+    assert!(actual == expected, "scenario:\n{text}\nexpected:\n{expected}\nactual:\n{actual}");
 }

@@ -70,28 +70,18 @@ fn what_no_node_has_is_refused_with_a_word_on_what() {
     check("mincpus=17", cpus);
     check("part=mc mem=0", cpus);
     check("N=1 tpn=17 mem=1", cpus);
-    check(
-        "tmp=5",
-        "NodeConfigUnavailable: Temporary disk specification can not be satisfied",
-    );
+    check("tmp=5", "NodeConfigUnavailable: Temporary disk specification can not be satisfied");
 }
 
 #[test]
 fn a_held_job_is_not_asked_yet_whether_it_can_run() {
-    for (request, expected) in [
-        ("c=17", "ok"),
-        ("mem=70000", "ok"),
-        ("part=nosuch", "InvalidPartition"),
-        ("gres=nosuch:1", "InvalidGres"),
-    ] {
+    for (request, expected) in
+        [("c=17", "ok"), ("mem=70000", "ok"), ("part=nosuch", "InvalidPartition"), ("gres=nosuch:1", "InvalidGres")]
+    {
         let (view, mut job) = with_job(CLUSTER, request);
         std::sync::Arc::make_mut(&mut job.spec).hold = true;
         let refusal = Planner::new().check_feasible(&view, &job.spec).err();
-        assert_eq!(
-            refusal.map_or("ok".to_owned(), |refusal| format!("{:?}", refusal.code)),
-            expected,
-            "{request}"
-        );
+        assert_eq!(refusal.map_or("ok".to_owned(), |refusal| format!("{:?}", refusal.code)), expected, "{request}");
     }
 }
 
@@ -152,16 +142,10 @@ fn expect(cluster: &str, job: &str, expected: &str) {
     let outcome = match Planner::new().expect(&view, &job.spec) {
         Ok(expectation) => {
             let shares = &expectation.allocation.shares;
-            let names = shares
-                .iter()
-                .map(|share| view.nodes[share.node.0 as usize].name().clone());
+            let names = shares.iter().map(|share| view.nodes[share.node.0 as usize].name().clone());
             let when = show::show_time(view.now, expectation.start);
             let cpus = expectation.allocation.cpus();
-            format!(
-                "{when} using {cpus} on {} in {}",
-                hostlist::compress(names),
-                expectation.partition
-            )
+            format!("{when} using {cpus} on {} in {}", hostlist::compress(names), expectation.partition)
         }
         Err(refusal) => format!("{:?}", refusal.code),
     };

@@ -38,28 +38,16 @@ fn tasks_fill_nodes_in_order() {
     place("n=20 mem=10", "n1 16c 16t 10M | n2 4c 4t 10M");
     place("n=40 mem=10", "n1 16c 16t 10M | n2 16c 16t 10M | n3 8c 8t 10M");
     place("n=20 mem_per_cpu=10", "n1 16c 16t 160M | n2 4c 4t 40M");
-    place(
-        "n=16 mem_per_cpu=10000",
-        "n1 6c 6t 60000M | n2 6c 6t 60000M | n3 4c 4t 40000M",
-    );
+    place("n=16 mem_per_cpu=10000", "n1 6c 6t 60000M | n2 6c 6t 60000M | n3 4c 4t 40000M");
 }
 
 #[test]
 fn every_wanted_node_gets_a_task() {
-    place(
-        "N=2 n=4 c=2 mem=1024 gres=gpu:1",
-        "n1 6c 3t 1024M gpu:0 | n2 2c 1t 1024M gpu:0",
-    );
-    place(
-        "N=4 n=10 mem=1",
-        "n1 7c 7t 1M | n2 1c 1t 1M | n3 1c 1t 1M | n4 1c 1t 1M",
-    );
+    place("N=2 n=4 c=2 mem=1024 gres=gpu:1", "n1 6c 3t 1024M gpu:0 | n2 2c 1t 1024M gpu:0");
+    place("N=4 n=10 mem=1", "n1 7c 7t 1M | n2 1c 1t 1M | n3 1c 1t 1M | n4 1c 1t 1M");
     place("N=3 n=5 c=4 mem=1", "n1 12c 3t 1M | n2 4c 1t 1M | n3 4c 1t 1M");
     place("N=2 mem=1", "n1 1c 1t 1M | n2 1c 1t 1M");
-    place(
-        "N=2-4 mem=1",
-        "n1 1c 1t 1M | n2 1c 1t 1M | n3 1c 1t 1M | n4 1c 1t 1M",
-    );
+    place("N=2-4 mem=1", "n1 1c 1t 1M | n2 1c 1t 1M | n3 1c 1t 1M | n4 1c 1t 1M");
     place("N=2-4 n=3 mem=1", "n1 1c 1t 1M | n2 1c 1t 1M | n3 1c 1t 1M");
     place("N=1-3 n=2 mem=1", "n1 1c 1t 1M | n2 1c 1t 1M");
     place("part=two n=1 mem=1", "n1 1c 1t 1M | n2 1c 0t 1M");
@@ -69,10 +57,7 @@ fn every_wanted_node_gets_a_task() {
 fn tasks_per_node() {
     place("N=2 tpn=2 mem=1", "n1 2c 2t 1M | n2 2c 2t 1M");
     place("n=8 tpn=3 mem=1", "n1 3c 3t 1M | n2 3c 3t 1M | n3 3c 3t 1M");
-    place(
-        "n=8 tpn=3 N=4 mem=1",
-        "n1 3c 3t 1M | n2 3c 3t 1M | n3 3c 3t 1M | n4 3c 3t 1M",
-    );
+    place("n=8 tpn=3 N=4 mem=1", "n1 3c 3t 1M | n2 3c 3t 1M | n3 3c 3t 1M | n4 3c 3t 1M");
     place("part=smt n=4 tpn=2 c=2", "s1 4c 2t 400M | s2 4c 2t 400M");
 }
 
@@ -91,10 +76,7 @@ fn whole_nodes() {
     place("exclusive mem=10", "n1 16c 16t 10M gpu:0-1");
     place("exclusive n=2 mem=10", "n1 16c 2t 10M gpu:0-1");
     place("exclusive c=3 mem=10", "n1 16c 5t 10M gpu:0-1");
-    place(
-        "exclusive N=2 n=3 mem=10",
-        "n1 16c 2t 10M gpu:0-1 | n2 16c 1t 10M gpu:0-1",
-    );
+    place("exclusive N=2 n=3 mem=10", "n1 16c 2t 10M gpu:0-1 | n2 16c 1t 10M gpu:0-1");
     place("part=excl n=1", "n1 16c 1t 1600M gpu:0-1");
     place("part=smt exclusive", "s1 8c 8t 800M");
     place_on("config whole_nodes\nnodes n1 cpus=4", "n=1", "n1 4c 1t");
@@ -120,31 +102,17 @@ fn memory() {
     place("part=mc n=1 mem_per_cpu=2500", "n1 3c 1t 2502M");
     place("part=mc n=2 c=2 mem_per_cpu=2500", "n1 12c 2t 10008M");
     place_on("nodes n1 cpus=4 mem=1000", "mem=900", "n1 1c 1t");
-    place_on(
-        "config memory=on\nnodes n1 cpus=4 mem=100\nnodes n2 cpus=4 mem=1000",
-        "mem=900",
-        "n2 1c 1t 900M",
-    );
+    place_on("config memory=on\nnodes n1 cpus=4 mem=100\nnodes n2 cpus=4 mem=1000", "mem=900", "n2 1c 1t 900M");
     // All memory of a node is there only where nobody holds any.
-    place_on(
-        "config memory=on\nnodes n[1-2] cpus=4 mem=100\nrun 9 on=n1:0 mem=1",
-        "",
-        "n2 1c 1t 100M",
-    );
+    place_on("config memory=on\nnodes n[1-2] cpus=4 mem=100\nrun 9 on=n1:0 mem=1", "", "n2 1c 1t 100M");
 }
 
 #[test]
 fn generic_resources() {
     place("gpus=3 mem=10", "n1 1c 1t 10M gpu:0-1 | n2 1c 1t 10M gpu:0");
-    place(
-        "gpus=3 N=3 mem=10",
-        "n1 1c 1t 10M gpu:0 | n2 1c 1t 10M gpu:0 | n3 1c 1t 10M gpu:0",
-    );
+    place("gpus=3 N=3 mem=10", "n1 1c 1t 10M gpu:0 | n2 1c 1t 10M gpu:0 | n3 1c 1t 10M gpu:0");
     place("gpus=4 n=4 mem=10", "n1 3c 3t 10M gpu:0-1 | n2 1c 1t 10M gpu:0-1");
-    place(
-        "n=4 gpus_per_task=1 mem=10",
-        "n1 2c 2t 10M gpu:0-1 | n2 2c 2t 10M gpu:0-1",
-    );
+    place("n=4 gpus_per_task=1 mem=10", "n1 2c 2t 10M gpu:0-1 | n2 2c 2t 10M gpu:0-1");
     place("gpus_per_node=2 n=3 mem=10", "n1 3c 3t 10M gpu:0-1");
     place("gpus=2 mem_per_gpu=100", "n1 1c 1t 200M gpu:0-1");
     let typed = "
@@ -154,11 +122,7 @@ fn generic_resources() {
     place_on(typed, "gres=gpu:v100:1", "n1 1c 1t gpu:v100:3");
     place_on(typed, "gres=gpu:v100:2", "n2 1c 1t gpu:v100:0-1");
     place_on(typed, "gres=gpu:3", "n1 1c 1t gpu:a100:0-1 gpu:v100:3");
-    place_on(
-        typed,
-        "gres=gpu:v100:1,gpu:1 w=n1",
-        "n1 1c 1t gpu:a100:0 gpu:v100:3",
-    );
+    place_on(typed, "gres=gpu:v100:1,gpu:1 w=n1", "n1 1c 1t gpu:a100:0 gpu:v100:3");
 }
 
 #[test]
@@ -209,11 +173,7 @@ fn the_tightest_run_of_neighbours_is_used() {
     place_on(LESS_FRAGMENTED, "n=13", "n4 13c 13t");
     place_on(LESS_FRAGMENTED, "n=14 N=2", "n3 4c 4t | n4 10c 10t");
     place_on(LESS_FRAGMENTED, "N=3 n=20", "n3 4c 4t | n4 15c 15t | n5 1c 1t");
-    place_on(
-        LESS_FRAGMENTED,
-        "n=40",
-        "n3 4c 4t | n4 16c 16t | n5 12c 12t | n6 8c 8t",
-    );
+    place_on(LESS_FRAGMENTED, "n=40", "n3 4c 4t | n4 16c 16t | n5 12c 12t | n6 8c 8t");
     place_on(LESS_FRAGMENTED, "exclusive", "n4 16c 16t");
     place_on(LESS_FRAGMENTED, "c=4 n=4", "n4 16c 4t");
 }
@@ -227,15 +187,8 @@ fn named_nodes() {
     place("w=n3 n=20 mem=1", "n3 16c 16t 1M | n4 4c 4t 1M");
     place("x=n[1-2] mem=1", "n3 1c 1t 1M");
     place_on(LESS_FRAGMENTED, "contiguous N=2", "n3 1c 1t | n4 1c 1t");
-    place_on(
-        LESS_FRAGMENTED,
-        "contiguous N=3",
-        "n3 1c 1t | n4 1c 1t | n5 1c 1t",
-    );
-    place(
-        "contiguous w=n1,n3 mem=1",
-        "n1 1c 1t 1M | n2 1c 1t 1M | n3 1c 1t 1M",
-    );
+    place_on(LESS_FRAGMENTED, "contiguous N=3", "n3 1c 1t | n4 1c 1t | n5 1c 1t");
+    place("contiguous w=n1,n3 mem=1", "n1 1c 1t 1M | n2 1c 1t 1M | n3 1c 1t 1M");
 }
 
 #[test]

@@ -33,11 +33,7 @@ fn scenario(seed: u64) -> String {
         );
     }
     let _ = writeln!(text, "partition p mem_per_cpu=10");
-    let _ = writeln!(
-        text,
-        "partition q nodes=n[0-{}] mem_per_node=50 cpus_per_node_max=6",
-        nodes / 2
-    );
+    let _ = writeln!(text, "partition q nodes=n[0-{}] mem_per_node=50 cpus_per_node_max=6", nodes / 2);
     let _ = writeln!(text, "partition r nodes=n[{}-{}] max=90", nodes / 2, nodes - 1);
     for index in 0..nodes {
         if pick(2) == 0 {
@@ -52,11 +48,7 @@ fn scenario(seed: u64) -> String {
         }
     }
     for id in 1..=(1 + pick(14)) {
-        let _ = write!(
-            text,
-            "job {id} part={}",
-            ["p", "q", "r", "p,q", "r,p"][pick(5) as usize]
-        );
+        let _ = write!(text, "job {id} part={}", ["p", "q", "r", "p,q", "r,p"][pick(5) as usize]);
         let _ = write!(text, " t={} user={}", 10 * (1 + pick(12)), 1000 + pick(2));
         let words = [
             "n=1",
@@ -97,12 +89,7 @@ fn apply(view: &mut PlanView, plan: &Plan) {
     for start in &plan.starts {
         let job = queued(view, start.job_id.0);
         assert_eq!(job.restart, start.restart);
-        let partition = view
-            .partitions
-            .iter()
-            .find(|part| part.name == start.partition)
-            .unwrap()
-            .clone();
+        let partition = view.partitions.iter().find(|part| part.name == start.partition).unwrap().clone();
         let mut shares = Vec::new();
         let mut before = None;
         for share in &start.shares {
@@ -111,21 +98,12 @@ fn apply(view: &mut PlanView, plan: &Plan) {
             assert!(partition.nodes.contains(&share.node));
             let node = &view.nodes[share.node.0 as usize];
             assert!(node.is_schedulable(), "placed on a node out of service");
-            assert!(
-                share.cpus > 0 && share.cpus <= node.cpus_free(),
-                "CPUs given twice"
-            );
-            assert!(
-                share.cpus.is_multiple_of(node.config.hardware.threads_per_core),
-                "part of a core"
-            );
+            assert!(share.cpus > 0 && share.cpus <= node.cpus_free(), "CPUs given twice");
+            assert!(share.cpus.is_multiple_of(node.config.hardware.threads_per_core), "part of a core");
             assert!(share.memory <= node.memory_free(), "memory given twice");
             for gres in &share.gres {
                 let held = node.used.gres.iter().filter(|held| held.name == gres.name);
-                assert!(
-                    held.clone().all(|held| held.units.is_disjoint(&gres.units)),
-                    "units given twice"
-                );
+                assert!(held.clone().all(|held| held.units.is_disjoint(&gres.units)), "units given twice");
                 assert!(gres.units.iter().all(|unit| unit < 4));
             }
             let mut cpus = IndexSet::default();
@@ -149,30 +127,19 @@ fn apply(view: &mut PlanView, plan: &Plan) {
 }
 
 fn queued(view: &PlanView, id: u32) -> Job {
-    view.queue
-        .values()
-        .find(|job| job.id.0 == id)
-        .map(|job| Job::clone(job))
-        .unwrap()
+    view.queue.values().find(|job| job.id.0 == id).map(|job| Job::clone(job)).unwrap()
 }
 
 /// The queue after `plan`: without the jobs that started whole.
 fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
     let mut rest = view.clone();
-    keep(&mut rest, |job| {
-        job.array.is_some() || plan.starts.iter().all(|start| start.job_id != job.id)
-    });
+    keep(&mut rest, |job| job.array.is_some() || plan.starts.iter().all(|start| start.job_id != job.id));
     rest
 }
 
 /// Takes all other jobs out of the queue.
 fn keep(view: &mut PlanView, wanted: impl Fn(&Job) -> bool) {
-    view.queue = view
-        .queue
-        .iter()
-        .filter(|(_, job)| wanted(job))
-        .map(|(key, job)| (*key, job.clone()))
-        .collect();
+    view.queue = view.queue.iter().filter(|(_, job)| wanted(job)).map(|(key, job)| (*key, job.clone())).collect();
 }
 
 proptest! {
@@ -261,12 +228,7 @@ proptest! {
 /// Lets time pass: jobs whose time is over give back what they hold.
 fn advance(view: &mut PlanView, now: Timestamp) {
     view.now = now;
-    let over: Vec<_> = view
-        .running
-        .keys()
-        .copied()
-        .filter(|(end, _)| *end <= now)
-        .collect();
+    let over: Vec<_> = view.running.keys().copied().filter(|(end, _)| *end <= now).collect();
     for key in over {
         let Some(job) = view.running.remove(&key) else {
             continue;
@@ -279,10 +241,7 @@ fn advance(view: &mut PlanView, now: Timestamp) {
             used.cpus.remove_all(&share.cpus);
             used.memory.0 -= share.memory.0;
             for gres in &share.gres {
-                let held = used
-                    .gres
-                    .iter_mut()
-                    .filter(|held| held.name == gres.name && held.kind == gres.kind);
+                let held = used.gres.iter_mut().filter(|held| held.name == gres.name && held.kind == gres.kind);
                 held.for_each(|held| held.units.remove_all(&gres.units));
             }
             used.jobs_running -= 1;

@@ -53,10 +53,7 @@ fn backfill_does_not_delay_the_planned_start() {
 
 #[test]
 fn classic_backfill_holds_for_one_job_only() {
-    let budget = Budget {
-        reservations_per_partition_max: 1,
-        ..Budget::default()
-    };
+    let budget = Budget { reservations_per_partition_max: 1, ..Budget::default() };
     check_with(
         "nodes n1 cpus=4
          run 9 on=n1:0-2 t=30
@@ -72,10 +69,7 @@ fn classic_backfill_holds_for_one_job_only() {
 
 #[test]
 fn the_first_blocked_job_of_each_partition_gets_a_planned_start() {
-    let budget = Budget {
-        reservations_max: 1,
-        ..Budget::default()
-    };
+    let budget = Budget { reservations_max: 1, ..Budget::default() };
     check_with(
         "nodes n[1-2] cpus=4
          partition a nodes=n1
@@ -95,10 +89,7 @@ fn the_first_blocked_job_of_each_partition_gets_a_planned_start() {
 /// Without a planned start nothing protects a large job from small ones.
 #[test]
 fn without_planned_starts_small_jobs_pass() {
-    let budget = Budget {
-        reservations_max: 0,
-        ..Budget::default()
-    };
+    let budget = Budget { reservations_max: 0, ..Budget::default() };
     check_with(
         "nodes n1 cpus=4
          run 9 on=n1:0-2 t=30
@@ -239,10 +230,7 @@ fn arrays_start_tasks_in_order_as_far_as_they_may() {
          2 waits Resources, +60m on n1
          3 waits Priority, +60m on n1",
     );
-    check(
-        "nodes n1 cpus=4\njob 1 array=0-9 slots=0",
-        "1 waits JobArrayTaskLimit",
-    );
+    check("nodes n1 cpus=4\njob 1 array=0-9 slots=0", "1 waits JobArrayTaskLimit");
 }
 
 #[test]
@@ -299,23 +287,13 @@ fn a_pass_ends_at_its_limits() {
         job 3";
     check_with(
         text,
-        &Budget {
-            starts_max: 3,
-            ..Budget::default()
-        },
+        &Budget { starts_max: 3, ..Budget::default() },
         "1 starts in main: n1 1c 1t
          2_0 starts in main: n1 1c 1t
          2_1 starts in main: n1 1c 1t
          exhausted",
     );
-    check_with(
-        text,
-        &Budget {
-            jobs_max: 1,
-            ..Budget::default()
-        },
-        "1 starts in main: n1 1c 1t\nexhausted",
-    );
+    check_with(text, &Budget { jobs_max: 1, ..Budget::default() }, "1 starts in main: n1 1c 1t\nexhausted");
 }
 
 #[test]

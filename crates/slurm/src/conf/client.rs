@@ -24,7 +24,9 @@ pub struct ClientSettings {
 pub fn client_settings(text: &str) -> ClientSettings {
     let mut settings = ClientSettings::default();
     for line in text.lines() {
-        let Some((key, value)) = line.split('#').next().and_then(|line| line.split_once('=')) else { continue };
+        let Some((key, value)) = line.split('#').next().and_then(|line| line.split_once('=')) else {
+            continue;
+        };
         let value = value.trim();
         match key.trim().to_ascii_lowercase().as_str() {
             "clustername" => settings.cluster_name = Some(value.to_ascii_lowercase()),
@@ -32,7 +34,9 @@ pub fn client_settings(text: &str) -> ClientSettings {
                 let address = value.split_once('(').map_or(value, |(_, address)| address.trim_end_matches(')'));
                 settings.controller_address = Some(address.to_owned());
             }
-            "grestypes" => settings.gres_types = value.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect(),
+            "grestypes" => {
+                settings.gres_types = value.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect()
+            }
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
@@ -51,9 +55,14 @@ mod tests {
 
     #[test]
     fn reads_what_commands_need() {
-        let settings = client_settings("ClusterName=Big # x\nKillWait=5\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n");
+        let settings = client_settings(
+            "ClusterName=Big # x\nKillWait=5\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n",
+        );
         assert_eq!(settings.cluster_name.as_deref(), Some("big"));
-        assert_eq!((settings.gres_types.len(), settings.array_size_max, settings.script_size_max), (2, Some(5), Some(9)));
+        assert_eq!(
+            (settings.gres_types.len(), settings.array_size_max, settings.script_size_max),
+            (2, Some(5), Some(9))
+        );
         assert_eq!(settings.kill_wait_seconds, Some(5));
         assert_eq!(client_settings(""), ClientSettings::default());
     }

@@ -44,7 +44,8 @@ struct Reader<'a> {
 }
 
 /// Keys with which a line begins that is not a list of parameters.
-const RECORDS: &[&str] = &["NodeName", "PartitionName", "NodeSet", "DownNodes", "FrontendName", "SwitchName", "BlockName"];
+const RECORDS: &[&str] =
+    &["NodeName", "PartitionName", "NodeSet", "DownNodes", "FrontendName", "SwitchName", "BlockName"];
 
 fn record_kind(line: &Line) -> Option<&'static str> {
     let (first, _) = line.pairs.first()?;
@@ -69,9 +70,14 @@ impl<'a> Reader<'a> {
                 Taken::Unknown => return Err(line.error(format!("Parsing error at unrecognized key: {key}"))),
                 Taken::Silently => {}
                 Taken::WithWarning => {
-                    let idle = ["", "no", "none", "0", "(null)"].iter().any(|idle| value.eq_ignore_ascii_case(idle)) || value.ends_with("/none");
+                    let idle = ["", "no", "none", "0", "(null)"].iter().any(|idle| value.eq_ignore_ascii_case(idle))
+                        || value.ends_with("/none");
                     if !idle && self.warned.insert(key.to_ascii_lowercase()) {
-                        warnings.push(format!("{key} is not acted on by this version ({} line {})", line.file.display(), line.number));
+                        warnings.push(format!(
+                            "{key} is not acted on by this version ({} line {})",
+                            line.file.display(),
+                            line.number
+                        ));
                     }
                 }
             }
@@ -88,7 +94,9 @@ impl<'a> Reader<'a> {
     fn number<T: std::str::FromStr>(&self, key: &str, otherwise: T) -> Result<T, ConfError> {
         match self.find(key) {
             None => Ok(otherwise),
-            Some((line, text)) => text.parse().map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number"))),
+            Some((line, text)) => {
+                text.parse().map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number")))
+            }
         }
     }
 
@@ -106,23 +114,31 @@ impl<'a> Reader<'a> {
     }
 
     fn scheduler_number<T: std::str::FromStr>(&self, name: &str, otherwise: T) -> Result<T, ConfError> {
-        let Some(text) = self.scheduler(name) else { return Ok(otherwise) };
-        let bad = |(line, _): (&Line, &str)| line.error(format!("SchedulerParameters {name}=\"{text}\" is not a valid number"));
-        text.parse().map_err(|_| self.find("SchedulerParameters").map_or_else(|| self.whole("bad SchedulerParameters"), bad))
+        let Some(text) = self.scheduler(name) else {
+            return Ok(otherwise);
+        };
+        let bad = |(line, _): (&Line, &str)| {
+            line.error(format!("SchedulerParameters {name}=\"{text}\" is not a valid number"))
+        };
+        text.parse()
+            .map_err(|_| self.find("SchedulerParameters").map_or_else(|| self.whole("bad SchedulerParameters"), bad))
     }
 
     fn parameters(&self) -> Result<ClusterConfig, ConfError> {
         let defaults = ClusterConfig::default();
         let seconds = |key: &str, otherwise: i64| self.number(key, otherwise).map(Span::from_seconds);
         let select = self.find("SelectType").map_or("select/cons_tres", |(_, value)| value).to_ascii_lowercase();
-        let select_parameters = self.find("SelectTypeParameters").map_or("CR_Core_Memory", |(_, value)| value).to_ascii_lowercase();
+        let select_parameters =
+            self.find("SelectTypeParameters").map_or("CR_Core_Memory", |(_, value)| value).to_ascii_lowercase();
         let over_time_limit = match self.find("OverTimeLimit") {
             Some((_, text)) if text.eq_ignore_ascii_case("unlimited") => Span::from_minutes(i64::from(u16::MAX)),
             _ => Span::from_minutes(self.number("OverTimeLimit", 0)?),
         };
         let array_size_max = self.number("MaxArraySize", defaults.array_size_max)?;
         Ok(ClusterConfig {
-            cluster_name: self.find("ClusterName").map_or_else(|| "muster".into(), |(_, name)| name.to_ascii_lowercase().as_str().into()),
+            cluster_name: self
+                .find("ClusterName")
+                .map_or_else(|| "muster".into(), |(_, name)| name.to_ascii_lowercase().as_str().into()),
             first_job_id: self.number("FirstJobId", 1)?,
             array_size_max,
             job_count_max: self.number("MaxJobCount", defaults.job_count_max)?,
@@ -198,7 +214,8 @@ impl<'a> Reader<'a> {
     }
 
     fn partitions(&self, config: &mut ClusterConfig, warnings: &mut Vec<String>) -> Result<(), ConfError> {
-        let nodes: BTreeMap<Name, NodeIndex> = config.nodes.iter().zip(0..).map(|(node, index)| (node.name.clone(), NodeIndex(index))).collect();
+        let nodes: BTreeMap<Name, NodeIndex> =
+            config.nodes.iter().zip(0..).map(|(node, index)| (node.name.clone(), NodeIndex(index))).collect();
         let global = self.lines.iter().find(|line| record_kind(line).is_none() && has_memory_key(line));
         let blank = self.blank();
         let whole = global.unwrap_or(&blank);
@@ -206,7 +223,11 @@ impl<'a> Reader<'a> {
             nodes: &nodes,
             sets: &BTreeMap::new(),
             memory_default: partitions::memory(whole, &blank, "Def")?,
-            memory_max: partitions::memory(self.lines.iter().find(|line| has_max_memory_key(line)).unwrap_or(&blank), &blank, "Max")?,
+            memory_max: partitions::memory(
+                self.lines.iter().find(|line| has_max_memory_key(line)).unwrap_or(&blank),
+                &blank,
+                "Max",
+            )?,
         };
         let sets = self.node_sets(config, &known)?;
         known.sets = &sets;
@@ -228,12 +249,17 @@ impl<'a> Reader<'a> {
     }
 
     /// `NodeSet=name Feature=f` and `NodeSet=name Nodes=list`.
-    fn node_sets(&self, config: &ClusterConfig, known: &Known<'_>) -> Result<BTreeMap<String, Vec<NodeIndex>>, ConfError> {
+    fn node_sets(
+        &self,
+        config: &ClusterConfig,
+        known: &Known<'_>,
+    ) -> Result<BTreeMap<String, Vec<NodeIndex>>, ConfError> {
         let mut sets = BTreeMap::new();
         for line in self.records("NodeSet") {
             let mut nodes = partitions::resolve(line, line.get("Nodes").unwrap_or_default(), known)?;
             if let Some(feature) = line.get("Feature") {
-                let with = config.nodes.iter().zip(0..).filter(|(node, _)| node.features.iter().any(|own| &**own == feature));
+                let with =
+                    config.nodes.iter().zip(0..).filter(|(node, _)| node.features.iter().any(|own| &**own == feature));
                 nodes.extend(with.map(|(_, index)| NodeIndex(index)));
             }
             nodes.sort_unstable();

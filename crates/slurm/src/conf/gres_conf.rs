@@ -10,8 +10,19 @@ use super::nodes::check_keys;
 
 /// Keys that a line may have. Those marked `false` are read and not acted on.
 const KEYS: &[(&str, bool)] = &[
-    ("NodeName", true), ("Name", true), ("Type", true), ("Count", true), ("File", true), ("Cores", false), ("CPUs", false),
-    ("AutoDetect", false), ("Links", false), ("Flags", false), ("MultipleFiles", false), ("Ignore", false), ("Plugin", false),
+    ("NodeName", true),
+    ("Name", true),
+    ("Type", true),
+    ("Count", true),
+    ("File", true),
+    ("Cores", false),
+    ("CPUs", false),
+    ("AutoDetect", false),
+    ("Links", false),
+    ("Flags", false),
+    ("MultipleFiles", false),
+    ("Ignore", false),
+    ("Plugin", false),
 ];
 
 /// Gives types to the gres of nodes that declare only a count, where the sum agrees.
@@ -43,15 +54,20 @@ pub(super) fn apply(lines: &[Line], config: &mut ClusterConfig, warnings: &mut V
 }
 
 fn concerns(line: &Line, node: &str) -> Result<bool, ConfError> {
-    let Some(list) = line.get("NodeName") else { return Ok(true) };
+    let Some(list) = line.get("NodeName") else {
+        return Ok(true);
+    };
     let names = hostlist::expand(list).map_err(|problem| line.error(problem.to_string()))?;
     Ok(names.iter().any(|name| name == node))
 }
 
 fn one(line: &Line) -> Result<Gres, ConfError> {
-    let files = line.get("File").map(hostlist::expand).transpose().map_err(|problem| line.error(format!("File: {problem}")))?;
+    let files =
+        line.get("File").map(hostlist::expand).transpose().map_err(|problem| line.error(format!("File: {problem}")))?;
     let count = match (line.get("Count"), &files) {
-        (Some(text), _) => text.parse().map_err(|_| line.error(format!("Count value \"{text}\" is not a valid number")))?,
+        (Some(text), _) => {
+            text.parse().map_err(|_| line.error(format!("Count value \"{text}\" is not a valid number")))?
+        }
         (None, Some(files)) => files.len() as u64,
         (None, None) => 1,
     };

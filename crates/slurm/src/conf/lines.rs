@@ -49,7 +49,11 @@ fn read_into(path: &Path, read_file: &ReadFile<'_>, depth: usize, lines: &mut Ve
         if let Some(included) = include(&text) {
             let target = path.parent().unwrap_or(Path::new("")).join(included);
             let result = read_into(&target, read_file, depth + 1, lines);
-            result.map_err(|inner| if inner.line == 0 { line.error(format!("\"Include\" failed: {inner}")) } else { inner })?;
+            result.map_err(
+                |inner| {
+                    if inner.line == 0 { line.error(format!("\"Include\" failed: {inner}")) } else { inner }
+                },
+            )?;
             continue;
         }
         let pairs = pairs(&text).map_err(|message| line.error(message))?;

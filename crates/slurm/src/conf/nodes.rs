@@ -11,11 +11,35 @@ use crate::grammar::gres;
 
 /// Keys that a node line may have. Those marked `false` are read and not acted on.
 const KEYS: &[(&str, bool)] = &[
-    ("NodeName", true), ("NodeHostname", true), ("NodeAddr", true), ("Port", true), ("CPUs", true), ("Procs", true), ("Boards", true),
-    ("Sockets", true), ("SocketsPerBoard", true), ("CoresPerSocket", true), ("ThreadsPerCore", true), ("RealMemory", true),
-    ("TmpDisk", true), ("Feature", true), ("Features", true), ("Gres", true), ("Weight", true), ("State", true), ("Reason", true),
-    ("BcastAddr", false), ("CoreSpecCount", false), ("CPUSpecList", false), ("CpuBind", false), ("GresConf", false),
-    ("MemSpecLimit", false), ("Parameters", false), ("RestrictedCoresPerGPU", false), ("SuspendTime", false), ("Topology", false),
+    ("NodeName", true),
+    ("NodeHostname", true),
+    ("NodeAddr", true),
+    ("Port", true),
+    ("CPUs", true),
+    ("Procs", true),
+    ("Boards", true),
+    ("Sockets", true),
+    ("SocketsPerBoard", true),
+    ("CoresPerSocket", true),
+    ("ThreadsPerCore", true),
+    ("RealMemory", true),
+    ("TmpDisk", true),
+    ("Feature", true),
+    ("Features", true),
+    ("Gres", true),
+    ("Weight", true),
+    ("State", true),
+    ("Reason", true),
+    ("BcastAddr", false),
+    ("CoreSpecCount", false),
+    ("CPUSpecList", false),
+    ("CpuBind", false),
+    ("GresConf", false),
+    ("MemSpecLimit", false),
+    ("Parameters", false),
+    ("RestrictedCoresPerGPU", false),
+    ("SuspendTime", false),
+    ("Topology", false),
     ("TRESWeights", false),
 ];
 
@@ -24,7 +48,9 @@ pub(super) fn read(line: &Line, default: &Line, warnings: &mut Vec<String>) -> R
     check_keys(line, KEYS, warnings)?;
     let get = |key: &str| line.get(key).or_else(|| default.get(key));
     let expand = |key: &str| -> Result<Option<Vec<String>>, ConfError> {
-        get(key).map(|list| hostlist::expand(list).map_err(|problem| line.error(format!("{key}: {problem}")))).transpose()
+        get(key)
+            .map(|list| hostlist::expand(list).map_err(|problem| line.error(format!("{key}: {problem}"))))
+            .transpose()
     };
     let names = expand("NodeName")?.unwrap_or_default();
     let hosts = expand("NodeHostname")?;
@@ -33,7 +59,9 @@ pub(super) fn read(line: &Line, default: &Line, warnings: &mut Vec<String>) -> R
     for (key, list) in [("NodeHostname", &hosts), ("NodeAddr", &addresses), ("Port", &ports)] {
         let count = list.as_ref().map_or(1, Vec::len);
         if count != 1 && count != names.len() {
-            return Err(line.error(format!("{key} names {count} values for {} nodes; give one, or one for each", names.len())));
+            return Err(
+                line.error(format!("{key} names {count} values for {} nodes; give one, or one for each", names.len()))
+            );
         }
     }
     let pick = |list: &Option<Vec<String>>, at: usize| -> Option<Name> {
@@ -49,7 +77,10 @@ pub(super) fn read(line: &Line, default: &Line, warnings: &mut Vec<String>) -> R
     for (at, name) in names.iter().enumerate() {
         let name: Name = name.as_str().into();
         let host_name = pick(&hosts, at).unwrap_or_else(|| name.clone());
-        let port = pick(&ports, at).map(|port| port.parse()).transpose().map_err(|_| line.error("Port is not a number from 1 to 65535"))?;
+        let port = pick(&ports, at)
+            .map(|port| port.parse())
+            .transpose()
+            .map_err(|_| line.error("Port is not a number from 1 to 65535"))?;
         nodes.push(NodeConfig {
             address: pick(&addresses, at).unwrap_or_else(|| host_name.clone()),
             host_name,
@@ -71,7 +102,8 @@ pub(super) fn check_keys(line: &Line, keys: &[(&str, bool)], warnings: &mut Vec<
         match keys.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
             Some((_, true)) => {}
             Some((name, false)) => {
-                let warning = format!("{name} is not acted on by this version ({} line {})", line.file.display(), line.number);
+                let warning =
+                    format!("{name} is not acted on by this version ({} line {})", line.file.display(), line.number);
                 warnings.push(warning);
             }
             None => return Err(line.error(format!("unrecognized key: {key}"))),
@@ -82,7 +114,9 @@ pub(super) fn check_keys(line: &Line, keys: &[(&str, bool)], warnings: &mut Vec<
 
 /// A number of a line or of its defaults.
 pub(super) fn number(line: &Line, default: &Line, key: &str) -> Result<Option<u32>, ConfError> {
-    let Some(text) = line.get(key).or_else(|| default.get(key)) else { return Ok(None) };
+    let Some(text) = line.get(key).or_else(|| default.get(key)) else {
+        return Ok(None);
+    };
     text.parse().map(Some).map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number")))
 }
 
@@ -108,7 +142,8 @@ fn hardware(line: &Line, default: &Line) -> Result<Hardware, ConfError> {
     let cpus = cpus_given.filter(|cpus| *cpus > 0).unwrap_or(product);
     let megabytes = |key: &str, otherwise: u64| -> Result<Megabytes, ConfError> {
         let text = line.get(key).or_else(|| default.get(key));
-        let value = text.map(|text| text.parse().map_err(|_| line.error(format!("{key} value ({text}) is not a valid number"))));
+        let value = text
+            .map(|text| text.parse().map_err(|_| line.error(format!("{key} value ({text}) is not a valid number"))));
         Ok(Megabytes(value.transpose()?.unwrap_or(otherwise)))
     };
     let gres_text = line.get("Gres").or_else(|| default.get("Gres")).unwrap_or_default();

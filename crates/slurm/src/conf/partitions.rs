@@ -14,16 +14,54 @@ use super::nodes::{check_keys, number};
 
 /// Keys that a partition line may have. Those marked `false` are read, shown and not acted on.
 const KEYS: &[(&str, bool)] = &[
-    ("PartitionName", true), ("Nodes", true), ("Default", true), ("DefaultTime", true), ("MaxTime", true), ("State", true),
-    ("MinNodes", true), ("MaxNodes", true), ("MaxCPUsPerNode", true), ("PriorityTier", true), ("PriorityJobFactor", true),
-    ("Priority", true), ("OverSubscribe", true), ("Shared", true), ("DefMemPerCPU", true), ("DefMemPerNode", true),
-    ("MaxMemPerCPU", true), ("MaxMemPerNode", true), ("Hidden", true), ("RootOnly", true), ("AllowGroups", true),
-    ("AllowAccounts", true), ("AllocNodes", false), ("AllowQos", false), ("Alternate", false), ("CpuBind", false),
-    ("DefCPUPerGPU", false), ("DefMemPerGPU", false), ("DenyAccounts", false), ("DenyQos", false), ("DisableRootJobs", false),
-    ("Exclusive", false), ("ExclusiveUser", false), ("ExclusiveTopo", false), ("GraceTime", false), ("LLN", false),
-    ("MaxCPUsPerSocket", false), ("OverTimeLimit", false), ("PowerDownOnIdle", false), ("PreemptMode", false), ("QOS", false),
-    ("ReqResv", false), ("ResumeTimeout", false), ("SelectTypeParameters", false), ("SuspendTime", false),
-    ("SuspendTimeout", false), ("Topology", false), ("TRESBillingWeights", false),
+    ("PartitionName", true),
+    ("Nodes", true),
+    ("Default", true),
+    ("DefaultTime", true),
+    ("MaxTime", true),
+    ("State", true),
+    ("MinNodes", true),
+    ("MaxNodes", true),
+    ("MaxCPUsPerNode", true),
+    ("PriorityTier", true),
+    ("PriorityJobFactor", true),
+    ("Priority", true),
+    ("OverSubscribe", true),
+    ("Shared", true),
+    ("DefMemPerCPU", true),
+    ("DefMemPerNode", true),
+    ("MaxMemPerCPU", true),
+    ("MaxMemPerNode", true),
+    ("Hidden", true),
+    ("RootOnly", true),
+    ("AllowGroups", true),
+    ("AllowAccounts", true),
+    ("AllocNodes", false),
+    ("AllowQos", false),
+    ("Alternate", false),
+    ("CpuBind", false),
+    ("DefCPUPerGPU", false),
+    ("DefMemPerGPU", false),
+    ("DenyAccounts", false),
+    ("DenyQos", false),
+    ("DisableRootJobs", false),
+    ("Exclusive", false),
+    ("ExclusiveUser", false),
+    ("ExclusiveTopo", false),
+    ("GraceTime", false),
+    ("LLN", false),
+    ("MaxCPUsPerSocket", false),
+    ("OverTimeLimit", false),
+    ("PowerDownOnIdle", false),
+    ("PreemptMode", false),
+    ("QOS", false),
+    ("ReqResv", false),
+    ("ResumeTimeout", false),
+    ("SelectTypeParameters", false),
+    ("SuspendTime", false),
+    ("SuspendTimeout", false),
+    ("Topology", false),
+    ("TRESBillingWeights", false),
 ];
 
 /// Nodes and node sets that partitions may name.
@@ -36,7 +74,12 @@ pub(super) struct Known<'a> {
 }
 
 /// The partitions of one line, with the defaults of `PartitionName=DEFAULT` lines before it.
-pub(super) fn read(line: &Line, default: &Line, known: &Known<'_>, warnings: &mut Vec<String>) -> Result<Vec<Partition>, ConfError> {
+pub(super) fn read(
+    line: &Line,
+    default: &Line,
+    known: &Known<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Partition>, ConfError> {
     check_keys(line, KEYS, warnings)?;
     let get = |key: &str| line.get(key).or_else(|| default.get(key));
     let names = get("PartitionName").unwrap_or_default().split(',').filter(|name| !name.is_empty());
@@ -44,13 +87,16 @@ pub(super) fn read(line: &Line, default: &Line, known: &Known<'_>, warnings: &mu
     let nodes = resolve(line, node_list, known)?;
     let number = |key: &str| number(line, default, key);
     let limit = |key: &str| -> Result<Option<TimeLimit>, ConfError> {
-        let Some(text) = get(key).filter(|text| !text.eq_ignore_ascii_case("none")) else { return Ok(None) };
+        let Some(text) = get(key).filter(|text| !text.eq_ignore_ascii_case("none")) else {
+            return Ok(None);
+        };
         TimeLimit::parse(text).map(Some).ok_or_else(|| line.error(format!("Bad value \"{text}\" for {key}")))
     };
     let both = number("Priority")?;
     let tier = number("PriorityTier")?.or(both).unwrap_or(1);
     let factor = number("PriorityJobFactor")?.or(both).unwrap_or(1);
-    let short = |value: u32, key: &str| u16::try_from(value).map_err(|_| line.error(format!("{key} must be at most 65535")));
+    let short =
+        |value: u32, key: &str| u16::try_from(value).map_err(|_| line.error(format!("{key} must be at most 65535")));
     let list = |key: &str| -> Vec<Name> {
         let text = get(key).filter(|text| !text.eq_ignore_ascii_case("all")).unwrap_or_default();
         text.split(',').filter(|word| !word.is_empty()).map(Into::into).collect()
@@ -95,7 +141,8 @@ pub(super) fn resolve(line: &Line, list: &str, known: &Known<'_>) -> Result<Vec<
         } else if let Some(set) = known.sets.get(&name) {
             nodes.extend(set);
         } else {
-            let index = known.nodes.get(name.as_str()).ok_or_else(|| line.error(format!("no node {name} is defined")))?;
+            let index =
+                known.nodes.get(name.as_str()).ok_or_else(|| line.error(format!("no node {name} is defined")))?;
             nodes.push(*index);
         }
     }
@@ -115,8 +162,14 @@ pub(super) fn yes(line: &Line, text: Option<&str>, key: &str) -> Result<bool, Co
 fn count(line: &Line, text: Option<&str>, key: &str) -> Result<Option<u32>, ConfError> {
     match text {
         None => Ok(None),
-        Some(text) if text.eq_ignore_ascii_case("unlimited") || text.eq_ignore_ascii_case("infinite") || text == "-1" => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number"))),
+        Some(text)
+            if text.eq_ignore_ascii_case("unlimited") || text.eq_ignore_ascii_case("infinite") || text == "-1" =>
+        {
+            Ok(None)
+        }
+        Some(text) => {
+            text.parse().map(Some).map_err(|_| line.error(format!("{key} value \"{text}\" is not a valid number")))
+        }
     }
 }
 
@@ -148,13 +201,18 @@ fn over_subscribe(line: &Line, text: Option<&str>) -> Result<OverSubscribe, Conf
 
 /// `DefMemPerNode`, `DefMemPerCPU`, `MaxMemPerNode`, `MaxMemPerCPU`: MiB, 0 or UNLIMITED for none.
 pub(super) fn memory(line: &Line, default: &Line, prefix: &str) -> Result<Option<MemoryDefault>, ConfError> {
-    for (suffix, make) in [("PerNode", MemoryDefault::PerNode as fn(Megabytes) -> MemoryDefault), ("PerCPU", MemoryDefault::PerCpu)] {
+    for (suffix, make) in
+        [("PerNode", MemoryDefault::PerNode as fn(Megabytes) -> MemoryDefault), ("PerCPU", MemoryDefault::PerCpu)]
+    {
         let key = format!("{prefix}Mem{suffix}");
-        let Some(text) = line.get(&key).or_else(|| default.get(&key)) else { continue };
+        let Some(text) = line.get(&key).or_else(|| default.get(&key)) else {
+            continue;
+        };
         if text.eq_ignore_ascii_case("unlimited") {
             return Ok(None);
         }
-        let amount = Megabytes::parse(text).ok_or_else(|| line.error(format!("{key} value \"{text}\" is not a valid number")))?;
+        let amount = Megabytes::parse(text)
+            .ok_or_else(|| line.error(format!("{key} value \"{text}\" is not a valid number")))?;
         return Ok((amount.0 > 0).then(|| make(amount)));
     }
     Ok(None)

@@ -47,8 +47,13 @@ fn value(parameter: &Parameter, given: Option<&str>) -> String {
         },
         "0" | "1" if parameter.unit.is_empty() && given.eq_ignore_ascii_case("yes") => "1".to_owned(),
         "0" | "1" if parameter.unit.is_empty() && given.eq_ignore_ascii_case("no") => "0".to_owned(),
-        default if default.contains(':') && default.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'-')) => {
-            TimeLimit::parse(given).and_then(TimeLimit::span).map_or_else(|| given.to_owned(), |span| format_days_hours(span.seconds()))
+        default
+            if default.contains(':')
+                && default.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'-')) =>
+        {
+            TimeLimit::parse(given)
+                .and_then(TimeLimit::span)
+                .map_or_else(|| given.to_owned(), |span| format_days_hours(span.seconds()))
         }
         _ if parameter.name == "SelectTypeParameters" => given.to_ascii_uppercase(),
         _ if parameter.name == "ClusterName" => given.to_ascii_lowercase(),

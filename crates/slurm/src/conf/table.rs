@@ -2,7 +2,10 @@
 //!
 //! Order, spelling and defaults are those seen in Slurm 22.05. A parameter that begins to be used changes its last word here.
 
-use super::keys::{Parameter, Standing::{Computed, Known, Used}};
+use super::keys::{
+    Parameter,
+    Standing::{Computed, Known, Used},
+};
 
 /// The parameters.
 pub(super) const SHOWN: &[Parameter] = &[
@@ -12,13 +15,23 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "AccountingStorageExternalHost", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStorageParameters", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStoragePort", default: "6819", unit: "", standing: Known },
-    Parameter { name: "AccountingStorageTRES", default: "cpu,mem,energy,node,billing,fs/disk,vmem,pages", unit: "", standing: Known },
+    Parameter {
+        name: "AccountingStorageTRES",
+        default: "cpu,mem,energy,node,billing,fs/disk,vmem,pages",
+        unit: "",
+        standing: Known,
+    },
     Parameter { name: "AccountingStorageType", default: "accounting_storage/none", unit: "", standing: Known },
     Parameter { name: "AccountingStorageUser", default: "N/A", unit: "", standing: Known },
     Parameter { name: "AccountingStoreFlags", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AcctGatherEnergyType", default: "acct_gather_energy/none", unit: "", standing: Known },
     Parameter { name: "AcctGatherFilesystemType", default: "acct_gather_filesystem/none", unit: "", standing: Known },
-    Parameter { name: "AcctGatherInterconnectType", default: "acct_gather_interconnect/none", unit: "", standing: Known },
+    Parameter {
+        name: "AcctGatherInterconnectType",
+        default: "acct_gather_interconnect/none",
+        unit: "",
+        standing: Known,
+    },
     Parameter { name: "AcctGatherNodeFreq", default: "0", unit: " sec", standing: Known },
     Parameter { name: "AcctGatherProfileType", default: "acct_gather_profile/none", unit: "", standing: Known },
     Parameter { name: "AllowSpecResourcesUsage", default: "No", unit: "", standing: Known },
@@ -63,7 +76,12 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "HealthCheckNodeState", default: "ANY", unit: "", standing: Known },
     Parameter { name: "HealthCheckProgram", default: "(null)", unit: "", standing: Known },
     Parameter { name: "InactiveLimit", default: "0", unit: " sec", standing: Known },
-    Parameter { name: "InteractiveStepOptions", default: "--interactive --preserve-env --pty $SHELL", unit: "", standing: Known },
+    Parameter {
+        name: "InteractiveStepOptions",
+        default: "--interactive --preserve-env --pty $SHELL",
+        unit: "",
+        standing: Known,
+    },
     Parameter { name: "JobAcctGatherFrequency", default: "30", unit: "", standing: Known },
     Parameter { name: "JobAcctGatherType", default: "jobacct_gather/none", unit: "", standing: Known },
     Parameter { name: "JobAcctGatherParams", default: "(null)", unit: "", standing: Known },

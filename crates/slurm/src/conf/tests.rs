@@ -12,7 +12,8 @@ const HEAD: &str = "ClusterName=Test\nSlurmctldHost=head(127.0.0.1)\n";
 
 fn load_files(files: &[(&str, &str)]) -> Result<Loaded, ConfError> {
     let files: BTreeMap<&Path, &str> = files.iter().map(|(path, text)| (Path::new(*path), *text)).collect();
-    let read = |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| Error::from(ErrorKind::NotFound));
+    let read =
+        |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| Error::from(ErrorKind::NotFound));
     load(Path::new("/c/slurm.conf"), &read)
 }
 
@@ -36,12 +37,18 @@ fn nodes_and_partitions() {
     let cluster = loaded.cluster;
     assert_eq!(&*cluster.cluster_name, "test");
     assert_eq!(cluster.nodes.len(), 4);
-    assert_eq!((&*cluster.nodes[1].name, &*cluster.nodes[1].address, cluster.nodes[1].hardware.cpus), ("n2", "10.0.0.2", 4));
+    assert_eq!(
+        (&*cluster.nodes[1].name, &*cluster.nodes[1].address, cluster.nodes[1].hardware.cpus),
+        ("n2", "10.0.0.2", 4)
+    );
     assert_eq!(cluster.nodes[0].hardware.gres[0].to_string(), "gpu:h100:2");
     assert_eq!(cluster.nodes[3].reason.as_deref(), Some("to be mended"));
     assert_eq!(cluster.partitions[0].nodes, [0, 1, 2].map(NodeIndex));
     assert_eq!(cluster.partitions[1].nodes.len(), 4);
-    assert_eq!((cluster.partitions[0].time_max.to_string(), cluster.partitions[1].priority_tier), ("1-00:00:00".to_owned(), 7));
+    assert_eq!(
+        (cluster.partitions[0].time_max.to_string(), cluster.partitions[1].priority_tier),
+        ("1-00:00:00".to_owned(), 7)
+    );
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(loaded.daemon.controller_address(), "127.0.0.1:6817");
 }
@@ -55,7 +62,10 @@ fn errors_name_file_and_line() {
     check_error("NodeName=n1\n", "/c/slurm.conf: No PartitionName information available!");
     check_error("PartitionName=p Nodes=n9\nNodeName=n1\n", "/c/slurm.conf line 3: no node n9 is defined");
     check_error("NodeName=n1\nNodeName=n1\n", "/c/slurm.conf line 4: Duplicated NodeName n1 in the config file");
-    check_error(&format!("KillWait=soon\n{good}"), "/c/slurm.conf line 3: KillWait value \"soon\" is not a valid number");
+    check_error(
+        &format!("KillWait=soon\n{good}"),
+        "/c/slurm.conf line 3: KillWait value \"soon\" is not a valid number",
+    );
 }
 
 #[test]
@@ -68,12 +78,18 @@ fn included_files_are_part_of_it() {
     let loaded = load_files(&files).unwrap();
     assert_eq!(loaded.cluster.nodes[0].hardware.gres[0].to_string(), "gpu:a100:4");
     let broken = [("/c/slurm.conf", "Include missing.conf\n")];
-    assert!(load_files(&broken).unwrap_err().to_string().starts_with("/c/slurm.conf line 1: \"Include\" failed: /c/missing.conf:"));
+    assert!(
+        load_files(&broken)
+            .unwrap_err()
+            .to_string()
+            .starts_with("/c/slurm.conf line 1: \"Include\" failed: /c/missing.conf:")
+    );
 }
 
 #[test]
 fn what_is_not_acted_on_is_named_once() {
-    let loaded = check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 LLN=YES\n");
+    let loaded =
+        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 LLN=YES\n");
     let words: Vec<&str> = loaded.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
     assert_eq!(words, ["TreeWidth", "MailProg", "LLN"]);
 }

@@ -6,11 +6,7 @@ use super::facts::Builder;
 
 /// `SLURM_ARRAY_*`; the counts are those of the whole array as it was submitted.
 pub(super) fn task(list: &mut Builder, job: &Job) {
-    let Some(ArrayRole::Task {
-        array_job_id,
-        task_index,
-    }) = &job.array
-    else {
+    let Some(ArrayRole::Task { array_job_id, task_index }) = &job.array else {
         return;
     };
     list.set("SLURM_ARRAY_JOB_ID", array_job_id);

@@ -114,13 +114,8 @@ pub fn step_client_environment(client: &ClientFacts<'_>, step: &StepClientFacts<
     if step.label {
         list.set("SLURM_LABELIO", 1);
     }
-    let per_task = step
-        .gpus_per_task
-        .or_else(|| step.allocation.and_then(gpus::per_task_of));
-    list.set_some(
-        gpus::BINDING,
-        gpus::binding(step.gpu_bind, per_task, step.tasks_per_gpu),
-    );
+    let per_task = step.gpus_per_task.or_else(|| step.allocation.and_then(gpus::per_task_of));
+    list.set_some(gpus::BINDING, gpus::binding(step.gpu_bind, per_task, step.tasks_per_gpu));
     list.finish()
 }
 

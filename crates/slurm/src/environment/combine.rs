@@ -21,22 +21,13 @@ pub fn combine<S: AsRef<str>>(
     for (name, value) in fallbacks {
         all.entry(name).or_insert(value);
     }
-    all.extend(
-        winners
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
-    all.into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    all.extend(winners.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// The value of `name` in `NAME=value` lines.
 pub(super) fn value<'a, S: AsRef<str>>(lines: &'a [S], name: &str) -> Option<&'a str> {
-    lines
-        .iter()
-        .rev()
-        .find_map(|line| line.as_ref().strip_prefix(name)?.strip_prefix('='))
+    lines.iter().rev().find_map(|line| line.as_ref().strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -44,9 +35,7 @@ mod tests {
     use super::*;
 
     fn list(all: &[(&str, &str)]) -> Variables {
-        all.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -60,11 +49,7 @@ mod tests {
         );
         assert_eq!(made, ["A=2", "B=w", "C=f", "D=", "E=w"]);
         assert_eq!(
-            (
-                value(&captured, "A"),
-                value(&captured, "B"),
-                value(&captured, "nonsense")
-            ),
+            (value(&captured, "A"), value(&captured, "B"), value(&captured, "nonsense")),
             (Some("2"), Some("x=y"), None)
         );
     }

@@ -40,34 +40,22 @@ pub struct LaunchFacts<'a> {
 impl<'a> LaunchFacts<'a> {
     /// Position of this node within the job's; 0 for a node that is none of them.
     pub(super) fn position(&self) -> usize {
-        self.nodes
-            .iter()
-            .position(|node| node.index == self.here)
-            .unwrap_or(0)
+        self.nodes.iter().position(|node| node.index == self.here).unwrap_or(0)
     }
 
     /// Name of this node.
     pub(super) fn node_name(&self) -> &'a str {
-        self.nodes
-            .iter()
-            .find(|node| node.index == self.here)
-            .map_or("", |node| node.name)
+        self.nodes.iter().find(|node| node.index == self.here).map_or("", |node| node.name)
     }
 
     /// What the job holds on this node.
     pub(super) fn share(&self) -> Option<&'a NodeShare> {
-        self.job
-            .allocation
-            .as_deref()
-            .and_then(|allocation| allocation.share(self.here))
+        self.job.allocation.as_deref().and_then(|allocation| allocation.share(self.here))
     }
 
     /// What `step` has on this node, and at which position among its nodes.
     pub(super) fn step_node<'s>(&self, step: &'s Step) -> Option<(usize, &'s StepNode)> {
-        step.layout
-            .iter()
-            .enumerate()
-            .find(|(_, node)| node.node == self.here)
+        step.layout.iter().enumerate().find(|(_, node)| node.node == self.here)
     }
 }
 
@@ -87,10 +75,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn set(&mut self, name: &str, value: impl ToString) {
-        debug_assert!(
-            !self.variables.iter().any(|(known, _)| known == name),
-            "{name} is set twice"
-        );
+        debug_assert!(!self.variables.iter().any(|(known, _)| known == name), "{name} is set twice");
         self.variables.push((name.to_owned(), value.to_string()));
     }
 

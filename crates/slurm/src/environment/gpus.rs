@@ -9,32 +9,15 @@ use super::facts::Builder;
 use super::requested;
 
 /// Variables by which libraries of the several makers see only some GPUs.
-const VISIBLE: [&str; 4] = [
-    "CUDA_VISIBLE_DEVICES",
-    "GPU_DEVICE_ORDINAL",
-    "ROCR_VISIBLE_DEVICES",
-    "ZE_AFFINITY_MASK",
-];
+const VISIBLE: [&str; 4] = ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
 
 /// What must not come in from the submit host, or from an outer job, where a script has no GPU.
-pub(super) const REMOVED_OF_JOB: [&str; 6] = [
-    VISIBLE[0],
-    VISIBLE[1],
-    VISIBLE[2],
-    VISIBLE[3],
-    "SLURM_JOB_GPUS",
-    "SLURM_GPUS_ON_NODE",
-];
+pub(super) const REMOVED_OF_JOB: [&str; 6] =
+    [VISIBLE[0], VISIBLE[1], VISIBLE[2], VISIBLE[3], "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"];
 
 /// The same for steps. What the job has stays known to them.
-pub(super) const REMOVED_OF_STEP: [&str; 6] = [
-    VISIBLE[0],
-    VISIBLE[1],
-    VISIBLE[2],
-    VISIBLE[3],
-    "SLURM_STEP_GPUS",
-    "SLURM_GPUS_ON_NODE",
-];
+pub(super) const REMOVED_OF_STEP: [&str; 6] =
+    [VISIBLE[0], VISIBLE[1], VISIBLE[2], VISIBLE[3], "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE"];
 
 /// How a step's GPUs are bound to its tasks; set by `srun` and read where the tasks start.
 pub(super) const BINDING: &str = "SLURMD_TRES_BIND";
@@ -49,12 +32,7 @@ pub(super) fn requested(list: &mut Builder, job: &Job) {
         (GresScope::Socket, "SLURM_GPUS_PER_SOCKET"),
         (GresScope::Task, "SLURM_GPUS_PER_TASK"),
     ] {
-        let asked = job
-            .spec
-            .request
-            .gres
-            .iter()
-            .filter(|line| line.scope == scope && &*line.gres.name == "gpu");
+        let asked = job.spec.request.gres.iter().filter(|line| line.scope == scope && &*line.gres.name == "gpu");
         let texts: Vec<String> = asked.map(|line| amount(&line.gres)).collect();
         list.set_some(name, Some(texts.join(",")).filter(|text| !text.is_empty()));
     }
@@ -104,11 +82,7 @@ pub(super) fn any(held: &[GresShare]) -> bool {
 }
 
 /// How `srun` binds by itself: `--gpu-bind`, or what `--gpus-per-task` and `--ntasks-per-gpu` imply.
-pub(super) fn binding(
-    gpu_bind: Option<&str>,
-    per_task: Option<u64>,
-    tasks_per_gpu: Option<u32>,
-) -> Option<String> {
+pub(super) fn binding(gpu_bind: Option<&str>, per_task: Option<u64>, tasks_per_gpu: Option<u32>) -> Option<String> {
     let how = match (gpu_bind, per_task, tasks_per_gpu) {
         (Some(how), ..) => how.to_owned(),
         (None, Some(count), _) => format!("per_task:{count}"),
@@ -120,12 +94,8 @@ pub(super) fn binding(
 
 /// How the tasks in a script are bound, from the options of its job.
 pub(super) fn per_task_of(job: &Job) -> Option<u64> {
-    let mut asked = job
-        .spec
-        .request
-        .gres
-        .iter()
-        .filter(|line| line.scope == GresScope::Task && &*line.gres.name == "gpu");
+    let mut asked =
+        job.spec.request.gres.iter().filter(|line| line.scope == GresScope::Task && &*line.gres.name == "gpu");
     let total = asked.try_fold(0u64, |sum, line| sum.checked_add(line.gres.count))?;
     (total > 0 && requested::option(job, "gpu-bind").is_none()).then_some(total)
 }
@@ -139,19 +109,13 @@ fn visible(list: &mut Builder, units: &[u32]) {
 
 /// `SLURM_SHARDS_ON_NODE` (newer than 22.05): parts of shared GPUs.
 fn shards(list: &mut Builder, held: &[GresShare]) {
-    let count: u32 = held
-        .iter()
-        .filter(|share| &*share.name == "shard")
-        .map(|share| share.units.len())
-        .sum();
+    let count: u32 = held.iter().filter(|share| &*share.name == "shard").map(|share| share.units.len()).sum();
     list.set_some("SLURM_SHARDS_ON_NODE", Some(count).filter(|count| *count > 0));
 }
 
 fn units(held: &[GresShare]) -> Vec<u32> {
     let mut all = IndexSet::default();
-    held.iter()
-        .filter(|share| &*share.name == "gpu")
-        .for_each(|share| all.add_all(&share.units));
+    held.iter().filter(|share| &*share.name == "gpu").for_each(|share| all.add_all(&share.units));
     all.iter().collect()
 }
 
@@ -163,10 +127,7 @@ fn print(units: &[u32]) -> String {
 fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
     let first = *units.first()?;
     let how = binding.strip_prefix("gpu:")?;
-    let how = how
-        .strip_prefix("verbose,")
-        .or_else(|| how.strip_prefix("v,"))
-        .unwrap_or(how);
+    let how = how.strip_prefix("verbose,").or_else(|| how.strip_prefix("v,")).unwrap_or(how);
     let (word, value) = how.split_once(':')?;
     let chosen: Vec<u32> = match word {
         "per_task" => {
@@ -182,20 +143,12 @@ fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
         "map_gpu" => {
             let map = entries(value, |text| text.parse::<u128>().ok())?;
             let wanted = *map.get(local % map.len())?;
-            units
-                .iter()
-                .copied()
-                .filter(|unit| u128::from(*unit) == wanted)
-                .collect()
+            units.iter().copied().filter(|unit| u128::from(*unit) == wanted).collect()
         }
         "mask_gpu" => {
             let masks = entries(value, mask)?;
             let wanted = *masks.get(local % masks.len())?;
-            units
-                .iter()
-                .copied()
-                .filter(|unit| *unit < 128 && wanted & (1 << *unit) != 0)
-                .collect()
+            units.iter().copied().filter(|unit| *unit < 128 && wanted & (1 << *unit) != 0).collect()
         }
         _ => return None,
     };
@@ -210,10 +163,7 @@ fn entries(text: &str, read: impl Fn(&str) -> Option<u128>) -> Option<Vec<u128>>
             Some((value, times)) => (value, times.parse::<usize>().ok()?),
             None => (entry, 1),
         };
-        all.extend(std::iter::repeat_n(
-            read(value)?,
-            times.min(ENTRIES_MAX - all.len()),
-        ));
+        all.extend(std::iter::repeat_n(read(value)?, times.min(ENTRIES_MAX - all.len())));
     }
     (!all.is_empty()).then_some(all)
 }
@@ -230,11 +180,7 @@ mod tests {
     fn tasks_get_what_real_slurm_gave_them() {
         let check = |binding: &str, expected: &[&[u32]]| {
             for (local, expected) in expected.iter().enumerate() {
-                assert_eq!(
-                    bound(&[0, 1], binding, local).as_deref(),
-                    Some(*expected),
-                    "{binding} {local}"
-                );
+                assert_eq!(bound(&[0, 1], binding, local).as_deref(), Some(*expected), "{binding} {local}");
             }
         };
         check("gpu:per_task:1", &[&[0], &[1], &[0]]);
@@ -244,31 +190,20 @@ mod tests {
         check("gpu:map_gpu:1,0", &[&[1], &[0], &[1], &[0]]);
         check("gpu:verbose,map_gpu:1*2,7", &[&[1], &[1], &[0]]);
         check("gpu:mask_gpu:0x3,0x1", &[&[0, 1], &[0], &[0, 1]]);
-        for shared in [
-            "gpu:closest",
-            "gpu:none",
-            "",
-            "gpu:single:0",
-            "gpu:map_gpu:",
-            "gpu:map_gpu:0*0",
-            "gpu:mask_gpu:z",
-        ] {
+        for shared in
+            ["gpu:closest", "gpu:none", "", "gpu:single:0", "gpu:map_gpu:", "gpu:map_gpu:0*0", "gpu:mask_gpu:z"]
+        {
             assert_eq!(bound(&[0, 1], shared, 0), None, "{shared:?}");
         }
         assert_eq!(bound(&[], "gpu:single:1", 0), None);
-        assert!(
-            entries("0*4000000000,1*9", |text| text.parse().ok()).is_some_and(|all| all.len() == ENTRIES_MAX)
-        );
+        assert!(entries("0*4000000000,1*9", |text| text.parse().ok()).is_some_and(|all| all.len() == ENTRIES_MAX));
     }
 
     #[test]
     fn options_imply_a_binding() {
         assert_eq!(binding(None, Some(2), None).as_deref(), Some("gpu:per_task:2"));
         assert_eq!(binding(None, None, Some(3)).as_deref(), Some("gpu:single:3"));
-        assert_eq!(
-            binding(Some("closest"), Some(2), None).as_deref(),
-            Some("gpu:closest")
-        );
+        assert_eq!(binding(Some("closest"), Some(2), None).as_deref(), Some("gpu:closest"));
         assert_eq!(binding(None, None, None), None);
     }
 }

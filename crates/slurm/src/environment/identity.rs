@@ -45,10 +45,7 @@ pub(super) fn times(list: &mut Builder, job: &Job) {
 
 /// `SLURM_RESTART_COUNT`, only when the job was put back into the queue.
 pub(super) fn restart(list: &mut Builder, job: &Job) {
-    list.set_some(
-        "SLURM_RESTART_COUNT",
-        Some(job.restart.0).filter(|count| *count > 0),
-    );
+    list.set_some("SLURM_RESTART_COUNT", Some(job.restart.0).filter(|count| *count > 0));
 }
 
 /// `SLURM_JOB_DEPENDENCY` as the user may have written it.
@@ -72,10 +69,7 @@ pub(super) fn node(list: &mut Builder, launch: &LaunchFacts<'_>) {
     list.set("SLURM_TOPOLOGY_ADDR_PATTERN", "node");
     list.set_some("SLURM_CONF", launch.slurm_conf);
     if let Some((host, port)) = launch.controller {
-        let text = format!(
-            "{}:{host}:{port}:{PROTOCOL_VERSION}:{SELECT_PLUGIN}",
-            launch.cluster_name
-        );
+        let text = format!("{}:{host}:{port}:{PROTOCOL_VERSION}:{SELECT_PLUGIN}", launch.cluster_name);
         list.set("SLURM_WORKING_CLUSTER", text);
     }
 }
@@ -127,10 +121,7 @@ mod tests {
             one(DependencyKind::After, Some(9), None, 5),
             one(DependencyKind::Singleton, None, None, 0),
         ];
-        let mut dependencies = Dependencies {
-            all,
-            any_is_enough: false,
-        };
+        let mut dependencies = Dependencies { all, any_is_enough: false };
         assert_eq!(as_written(&dependencies), "afterok:7:8_1,after:9+5,singleton");
         dependencies.any_is_enough = true;
         assert_eq!(as_written(&dependencies), "afterok:7:8_1?after:9+5?singleton");

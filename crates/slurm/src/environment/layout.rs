@@ -43,10 +43,7 @@ pub(super) fn tasks_requested(list: &mut Builder, job: &Job) {
         list.set("SLURM_NPROCS", request.tasks);
     }
     list.set_some("SLURM_NTASKS_PER_NODE", request.tasks_per_node);
-    list.set_some(
-        "SLURM_CPUS_PER_TASK",
-        Some(request.cpus_per_task).filter(|_| request.cpus_per_task_given),
-    );
+    list.set_some("SLURM_CPUS_PER_TASK", Some(request.cpus_per_task).filter(|_| request.cpus_per_task_given));
     if request.overcommit {
         list.set("SLURM_OVERCOMMIT", 1);
     }

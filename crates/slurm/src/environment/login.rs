@@ -36,22 +36,8 @@ pub fn login_environment(login: &LoginFacts<'_>) -> Variables {
     list.set("HOME", login.home);
     list.set("LOGNAME", login.user);
     list.set("MAIL", format!("/var/mail/{}", login.user));
-    list.set(
-        "PATH",
-        if login.uid == 0 {
-            PATH_OF_ROOT
-        } else {
-            PATH_OF_USER
-        },
-    );
-    list.set(
-        "SHELL",
-        if login.shell.is_empty() {
-            "/bin/sh"
-        } else {
-            login.shell
-        },
-    );
+    list.set("PATH", if login.uid == 0 { PATH_OF_ROOT } else { PATH_OF_USER });
+    list.set("SHELL", if login.shell.is_empty() { "/bin/sh" } else { login.shell });
     list.set("USER", login.user);
     list.finish()
 }
@@ -62,12 +48,8 @@ mod tests {
 
     #[test]
     fn a_login_fills_up_and_does_not_overwrite() {
-        let login = login_environment(&LoginFacts {
-            user: "alice",
-            uid: 1001,
-            home: "/home/alice",
-            shell: "/bin/bash",
-        });
+        let login =
+            login_environment(&LoginFacts { user: "alice", uid: 1001, home: "/home/alice", shell: "/bin/bash" });
         let captured = ["SLURM_GET_USER_ENV=1", "PATH=/mine"];
         assert!(wants_login_environment(&captured) && !wants_login_environment(&captured[1..]));
         let expected = [

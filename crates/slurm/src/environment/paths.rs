@@ -38,15 +38,9 @@ pub fn output_paths(launch: &LaunchFacts<'_>, append_default: bool) -> OutputPat
     let file = |pattern: &str| open(pattern, &spec.work_dir, &context);
     OutputPaths {
         stdin: spec.input.as_deref().map_or(Stream::Null, file),
-        stdout: file(
-            spec.output
-                .as_deref()
-                .unwrap_or(batch_default(job.task_index().is_some())),
-        ),
+        stdout: file(spec.output.as_deref().unwrap_or(batch_default(job.task_index().is_some()))),
         stderr: spec.error.as_deref().map(file),
-        append: spec
-            .open_mode
-            .map_or(append_default, |mode| mode == OpenMode::Append),
+        append: spec.open_mode.map_or(append_default, |mode| mode == OpenMode::Append),
     }
 }
 
@@ -71,12 +65,7 @@ pub fn task_paths(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Option<Ou
     })
 }
 
-fn context<'a>(
-    launch: &LaunchFacts<'a>,
-    step: Option<&Step>,
-    position: usize,
-    rank: u32,
-) -> PatternContext<'a> {
+fn context<'a>(launch: &LaunchFacts<'a>, step: Option<&Step>, position: usize, rank: u32) -> PatternContext<'a> {
     let job = launch.job;
     PatternContext {
         job_id: job.id.0,

@@ -23,11 +23,7 @@ const PLAIN: &[(&str, &str)] = &[
 /// The option kept with `job` under its long name.
 pub(super) fn option<'a>(job: &'a Job, name: &str) -> Option<&'a str> {
     let others = &job.spec.rare.as_ref()?.others;
-    others
-        .iter()
-        .find(|(key, _)| **key == *name)
-        .map(|(_, value)| value.as_ref())
-        .filter(|value| !value.is_empty())
+    others.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
 }
 
 /// All of them.
@@ -87,10 +83,7 @@ fn memory_binding(list: &mut Builder, text: Option<&str>) {
     if !kinds.is_empty() {
         list.set("SLURM_MEM_BIND", kinds.join(","));
     }
-    list.set(
-        "SLURM_MEM_BIND_VERBOSE",
-        if verbose { "verbose" } else { "quiet" },
-    );
+    list.set("SLURM_MEM_BIND_VERBOSE", if verbose { "verbose" } else { "quiet" });
 }
 
 #[cfg(test)]
@@ -106,41 +99,19 @@ mod tests {
         });
         let mut list = Builder::default();
         options(&mut list, &job);
-        let lines: Vec<String> = list
-            .finish()
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let lines: Vec<String> = list.finish().iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(lines, expected);
     }
 
     #[test]
     fn options_are_told_in_slurms_spelling() {
         check(&[("profile", "energy,TASK")], &["SLURM_PROFILE=Energy,Task"]);
-        check(
-            &[("distribution", "cyclic:block")],
-            &["SLURM_DISTRIBUTION=cyclic:block"],
-        );
-        check(
-            &[("distribution", "plane=2")],
-            &["SLURM_DISTRIBUTION=plane", "SLURM_DIST_PLANESIZE=2"],
-        );
-        check(
-            &[("distribution", "arbitrary")],
-            &["SLURM_DISTRIBUTION=arbitrary", "SLURM_ARBITRARY_NODELIST=n[1-4]"],
-        );
-        check(
-            &[("mem-bind", "local")],
-            &["SLURM_MEM_BIND=local", "SLURM_MEM_BIND_VERBOSE=quiet"],
-        );
-        check(
-            &[("mem-bind", "v,local")],
-            &["SLURM_MEM_BIND=local", "SLURM_MEM_BIND_VERBOSE=verbose"],
-        );
-        check(
-            &[("gpu-bind", "single:1"), ("gpu-freq", "low")],
-            &["SLURM_GPU_BIND=single:1", "SLURM_GPU_FREQ=low"],
-        );
+        check(&[("distribution", "cyclic:block")], &["SLURM_DISTRIBUTION=cyclic:block"]);
+        check(&[("distribution", "plane=2")], &["SLURM_DISTRIBUTION=plane", "SLURM_DIST_PLANESIZE=2"]);
+        check(&[("distribution", "arbitrary")], &["SLURM_DISTRIBUTION=arbitrary", "SLURM_ARBITRARY_NODELIST=n[1-4]"]);
+        check(&[("mem-bind", "local")], &["SLURM_MEM_BIND=local", "SLURM_MEM_BIND_VERBOSE=quiet"]);
+        check(&[("mem-bind", "v,local")], &["SLURM_MEM_BIND=local", "SLURM_MEM_BIND_VERBOSE=verbose"]);
+        check(&[("gpu-bind", "single:1"), ("gpu-freq", "low")], &["SLURM_GPU_BIND=single:1", "SLURM_GPU_FREQ=low"]);
         check(&[("network", "x"), ("profile", "")], &[]);
     }
 }

@@ -47,14 +47,8 @@ pub(super) fn umask(mask: u32) -> String {
 
 /// Names of the captured environment that the tasks must not see: GPUs that the step does not have here.
 pub fn step_removals(launch: &LaunchFacts<'_>, step: &Step) -> Vec<&'static str> {
-    let has_gpus = launch
-        .step_node(step)
-        .is_some_and(|(_, node)| gpus::any(&node.gres));
-    if has_gpus {
-        Vec::new()
-    } else {
-        gpus::REMOVED_OF_STEP.to_vec()
-    }
+    let has_gpus = launch.step_node(step).is_some_and(|(_, node)| gpus::any(&node.gres));
+    if has_gpus { Vec::new() } else { gpus::REMOVED_OF_STEP.to_vec() }
 }
 
 /// What wins over the other lists for the task of this `rank`. Empty for a rank that is not on this node.
@@ -69,12 +63,7 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
     list.set("SLURM_PROCID", rank);
     list.set("SLURM_LOCALID", local);
     let captured: &[String] = step.launch.as_deref().map_or(&[], |how| &how.environment);
-    gpus::of_task(
-        &mut list,
-        &node.gres,
-        combine::value(captured, gpus::BINDING),
-        local,
-    );
+    gpus::of_task(&mut list, &node.gres, combine::value(captured, gpus::BINDING), local);
     // Only the first task of each node, as in real Slurm.
     if local == 0 && combine::value(captured, TMPDIR.0).is_none() {
         list.set(TMPDIR.0, TMPDIR.1);
@@ -84,11 +73,8 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
 
 /// Its nodes and tasks, under the names of the job's too, so that programs see the step's.
 fn counts(list: &mut Builder, step: &Step) {
-    let tasks = tasks_per_node::print(
-        step.layout
-            .iter()
-            .map(|node| u32::try_from(node.ranks.len()).unwrap_or(u32::MAX)),
-    );
+    let tasks =
+        tasks_per_node::print(step.layout.iter().map(|node| u32::try_from(node.ranks.len()).unwrap_or(u32::MAX)));
     list.set("SLURM_STEP_NUM_NODES", step.layout.len());
     list.set("SLURM_NNODES", step.layout.len());
     list.set("SLURM_STEP_NUM_TASKS", step.tasks);
@@ -122,14 +108,7 @@ fn here(list: &mut Builder, launch: &LaunchFacts<'_>, step: &Step) {
     };
     list.set("SLURM_NODEID", position);
     list.set("SLURM_CPUS_ON_NODE", node.cpus.len());
-    list.set(
-        "SLURM_GTIDS",
-        node.ranks
-            .iter()
-            .map(u32::to_string)
-            .collect::<Vec<_>>()
-            .join(","),
-    );
+    list.set("SLURM_GTIDS", node.ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
     gpus::of_step(list, &node.gres);
 }
 

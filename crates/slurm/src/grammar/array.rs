@@ -11,9 +11,7 @@ pub fn parse(text: &str, size_max: u32) -> Option<ArraySpec> {
     let mut throttle = None;
     let mut parts = Vec::new();
     for part in text.split(',') {
-        let (indices, limit) = part
-            .split_once('%')
-            .map_or((part, None), |(indices, limit)| (indices, Some(limit)));
+        let (indices, limit) = part.split_once('%').map_or((part, None), |(indices, limit)| (indices, Some(limit)));
         if let Some(limit) = limit {
             let value = numbers::leading_or_zero(limit);
             throttle = throttle.or(u32::try_from(value).ok().filter(|value| *value > 0));
@@ -25,15 +23,8 @@ pub fn parse(text: &str, size_max: u32) -> Option<ArraySpec> {
         parts => parts.join(","),
     };
     // A bracket may close before or after the throttle.
-    let list = if list.starts_with('[') && !list.ends_with(']') {
-        list + "]"
-    } else {
-        list
-    };
-    Some(ArraySpec {
-        tasks: TaskSet::parse(&list, size_max.checked_sub(1)?)?,
-        throttle,
-    })
+    let list = if list.starts_with('[') && !list.ends_with(']') { list + "]" } else { list };
+    Some(ArraySpec { tasks: TaskSet::parse(&list, size_max.checked_sub(1)?)?, throttle })
 }
 
 #[cfg(test)]
@@ -44,11 +35,7 @@ mod tests {
     fn lists() {
         let check = |text: &str, expected: &str| {
             let found = parse(text, 1001).map(|spec| {
-                format!(
-                    "{}{}",
-                    spec.tasks,
-                    spec.throttle.map_or(String::new(), |limit| format!("%{limit}"))
-                )
+                format!("{}{}", spec.tasks, spec.throttle.map_or(String::new(), |limit| format!("%{limit}")))
             });
             assert_eq!(found.as_deref().unwrap_or("bad"), expected, "{text:?}");
         };

@@ -33,10 +33,7 @@ pub fn parse(text: &str) -> Result<Dependencies, DependencyError> {
             return Err(DependencyError::Malformed);
         }
     }
-    Ok(Dependencies {
-        all,
-        any_is_enough: text.contains('?'),
-    })
+    Ok(Dependencies { all, any_is_enough: text.contains('?') })
 }
 
 fn parse_part(part: &str, all: &mut Vec<Dependency>) -> Result<(), DependencyError> {
@@ -53,9 +50,7 @@ fn parse_part(part: &str, all: &mut Vec<Dependency>) -> Result<(), DependencyErr
     let (word, jobs) = part.split_once(':').unwrap_or(("", part));
     let kind = match word.to_ascii_lowercase().as_str() {
         // A list without a word continues the kind before it (`afterok:1,2`), or means `afterany` at the front.
-        "" if !part.starts_with(':') => all
-            .last()
-            .map_or(DependencyKind::AfterAny, |previous| previous.kind),
+        "" if !part.starts_with(':') => all.last().map_or(DependencyKind::AfterAny, |previous| previous.kind),
         "after" => DependencyKind::After,
         "afterany" => DependencyKind::AfterAny,
         "afterok" => DependencyKind::AfterOk,
@@ -93,13 +88,7 @@ fn parse_job(kind: DependencyKind, text: &str) -> Option<Dependency> {
         None if rest.is_empty() => 0,
         None => return None,
     };
-    Some(Dependency {
-        kind,
-        job: Some(job),
-        task_index,
-        delay_minutes,
-        state: DependencyState::Unfulfilled,
-    })
+    Some(Dependency { kind, job: Some(job), task_index, delay_minutes, state: DependencyState::Unfulfilled })
 }
 
 #[cfg(test)]

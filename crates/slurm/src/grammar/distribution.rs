@@ -79,9 +79,7 @@ pub fn parse(text: &str) -> Result<Distribution, DistributionError> {
             Nodes::Plane(numbers::positive(size).ok_or(DistributionError::NoPlaneSize)?)
         }
     };
-    if lower_levels.len() > 2
-        || (!lower_levels.is_empty() && matches!(nodes, Nodes::Plane(_) | Nodes::Arbitrary))
-    {
+    if lower_levels.len() > 2 || (!lower_levels.is_empty() && matches!(nodes, Nodes::Plane(_) | Nodes::Arbitrary)) {
         return Err(DistributionError::Malformed);
     }
     let mut text = match nodes {
@@ -98,11 +96,7 @@ pub fn parse(text: &str) -> Result<Distribution, DistributionError> {
         text.push(',');
         text.push_str(pack);
     }
-    Ok(Distribution {
-        nodes,
-        text,
-        has_lower_levels: !lower_levels.is_empty() || pack.is_some(),
-    })
+    Ok(Distribution { nodes, text, has_lower_levels: !lower_levels.is_empty() || pack.is_some() })
 }
 
 #[cfg(test)]
@@ -112,8 +106,7 @@ mod tests {
     #[test]
     fn distributions() {
         let check = |text: &str, expected: &str| {
-            let found =
-                parse(text).map_or_else(|error| format!("{error:?}"), |distribution| distribution.text);
+            let found = parse(text).map_or_else(|error| format!("{error:?}"), |distribution| distribution.text);
             assert_eq!(found, expected, "{text:?}");
         };
         check("block:cyclic", "block:cyclic");
@@ -122,15 +115,7 @@ mod tests {
         check("block:*:fcyclic,pack", "block:cyclic:fcyclic,pack");
         check("arbitrary", "arbitrary");
         check("plane", "NoPlaneSize");
-        for bad in [
-            "bad",
-            "",
-            "block:",
-            "block:bad",
-            "block,x",
-            "a:b:c:d",
-            "block:block:block:block",
-        ] {
+        for bad in ["bad", "", "block:", "block:bad", "block,x", "a:b:c:d", "block:block:block:block"] {
             check(bad, "Malformed");
         }
     }

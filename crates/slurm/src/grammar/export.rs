@@ -13,18 +13,13 @@ pub struct ExportList {
 
 /// Reads a list. Commas within quotes belong to the value; the quotes go.
 pub fn parse(text: &str) -> ExportList {
-    let mut list = ExportList {
-        all: false,
-        names: Vec::new(),
-    };
+    let mut list = ExportList { all: false, names: Vec::new() };
     if text.eq_ignore_ascii_case("NONE") || text.eq_ignore_ascii_case("NIL") {
         return list;
     }
     for item in split(text) {
         match item.split_once('=') {
-            Some((name, value)) if !name.is_empty() => {
-                list.names.push((name.to_owned(), Some(value.to_owned())))
-            }
+            Some((name, value)) if !name.is_empty() => list.names.push((name.to_owned(), Some(value.to_owned()))),
             Some(_) => {}
             None if item.eq_ignore_ascii_case("ALL") => list.all = true,
             // NONE among other words only says what leaving ALL out says.
@@ -78,15 +73,11 @@ mod tests {
 
     #[test]
     fn lists_choose_and_set() {
-        let environment: BTreeMap<String, String> = [("A", "outer"), ("MYVAR", "mine"), ("SLURM_CONF", "c")]
-            .map(|(n, v)| (n.to_owned(), v.to_owned()))
-            .into();
+        let environment: BTreeMap<String, String> =
+            [("A", "outer"), ("MYVAR", "mine"), ("SLURM_CONF", "c")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         let check = |text: &str, expected: &str| {
             let passed = parse(text).apply(&environment);
-            let printed: Vec<String> = passed
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let printed: Vec<String> = passed.iter().map(|(name, value)| format!("{name}={value}")).collect();
             assert_eq!(printed.join(" "), expected, "{text:?}");
         };
         check("ALL", "A=outer MYVAR=mine SLURM_CONF=c");

@@ -1,20 +1,8 @@
 //! `--cpu-freq`: checked and brought into Slurm's own spelling.
 
-const WORDS: &[(&str, &str)] = &[
-    ("low", "Low"),
-    ("medium", "Medium"),
-    ("high", "High"),
-    ("highm1", "HighM1"),
-];
+const WORDS: &[(&str, &str)] = &[("low", "Low"), ("medium", "Medium"), ("high", "High"), ("highm1", "HighM1")];
 
-const GOVERNORS: &[&str] = &[
-    "Conservative",
-    "OnDemand",
-    "Performance",
-    "PowerSave",
-    "SchedUtil",
-    "UserSpace",
-];
+const GOVERNORS: &[&str] = &["Conservative", "OnDemand", "Performance", "PowerSave", "SchedUtil", "UserSpace"];
 
 /// `MIN[-MAX[:GOVERNOR]]` or a governor alone, as Slurm prints it (`1000-2000:Performance`). `None` when malformed.
 pub fn parse(text: &str) -> Option<String> {
@@ -37,10 +25,7 @@ pub fn parse(text: &str) -> Option<String> {
 }
 
 fn governor(text: &str) -> Option<&'static str> {
-    GOVERNORS
-        .iter()
-        .copied()
-        .find(|known| known.eq_ignore_ascii_case(text))
+    GOVERNORS.iter().copied().find(|known| known.eq_ignore_ascii_case(text))
 }
 
 fn value(text: &str) -> Option<String> {
@@ -56,9 +41,8 @@ mod tests {
 
     #[test]
     fn frequencies() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(parse(text).as_deref().unwrap_or("bad"), expected, "{text:?}")
-        };
+        let check =
+            |text: &str, expected: &str| assert_eq!(parse(text).as_deref().unwrap_or("bad"), expected, "{text:?}");
         check("high", "High");
         check("1000", "1000");
         check("1000-2000:performance", "1000-2000:Performance");

@@ -26,10 +26,7 @@ pub fn parse_list(text: &str, types: Option<&[Name]>) -> Result<Vec<Gres>, GresE
     }
     let mut list: Vec<Gres> = Vec::new();
     for item in text.split(',') {
-        let item = item
-            .strip_prefix("gres:")
-            .or_else(|| item.strip_prefix("gres/"))
-            .unwrap_or(item);
+        let item = item.strip_prefix("gres:").or_else(|| item.strip_prefix("gres/")).unwrap_or(item);
         let gres = parse_item(item).ok_or(GresError::Invalid)?;
         if types.is_some_and(|types| !types.contains(&gres.name)) {
             return Err(GresError::Invalid);
@@ -47,19 +44,13 @@ pub fn parse_gpus(text: &str) -> Result<Vec<Gres>, GresError> {
     let mut list = Vec::new();
     for item in text.split(',') {
         let item = item.strip_prefix("gres:").unwrap_or(item);
-        merge(
-            &mut list,
-            parse_item(&format!("gpu:{item}")).ok_or(GresError::Invalid)?,
-        );
+        merge(&mut list, parse_item(&format!("gpu:{item}")).ok_or(GresError::Invalid)?);
     }
     Ok(list)
 }
 
 fn merge(list: &mut Vec<Gres>, gres: Gres) {
-    match list
-        .iter_mut()
-        .find(|known| known.name == gres.name && known.kind == gres.kind)
-    {
+    match list.iter_mut().find(|known| known.name == gres.name && known.kind == gres.kind) {
         Some(known) => known.count = known.count.saturating_add(gres.count),
         None => list.push(gres),
     }
@@ -79,18 +70,11 @@ fn parse_item(item: &str) -> Option<Gres> {
         (Some(kind), Some(count), None) => (Some(kind).filter(|kind| is_word(kind)), parse_count(count)?),
         _ => return None,
     };
-    Some(Gres {
-        name: name.into(),
-        kind: kind.map(Name::from),
-        count,
-    })
+    Some(Gres { name: name.into(), kind: kind.map(Name::from), count })
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
 }
 
 /// `4`, `2K`, `1G`: base 1024.
@@ -112,10 +96,7 @@ pub fn parse_count(text: &str) -> Option<u64> {
 
 /// The list as `scontrol` and `squeue` show it: `gres:gpu:2,gres:gpu:h100:1`.
 pub fn print(list: &[Gres]) -> String {
-    list.iter()
-        .map(|gres| format!("gres:{gres}"))
-        .collect::<Vec<_>>()
-        .join(",")
+    list.iter().map(|gres| format!("gres:{gres}")).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -126,8 +107,7 @@ mod tests {
     fn lists() {
         let types: Vec<Name> = vec!["gpu".into(), "tmpfs".into()];
         let check = |text: &str, expected: &str| {
-            let found =
-                parse_list(text, Some(&types)).map_or_else(|error| format!("{error:?}"), |list| print(&list));
+            let found = parse_list(text, Some(&types)).map_or_else(|error| format!("{error:?}"), |list| print(&list));
             assert_eq!(found, expected, "{text:?}");
         };
         check("gpu", "gres:gpu:1");
@@ -141,16 +121,7 @@ mod tests {
         check("gpu:1,gpu:2", "gres:gpu:3");
         check("none", "");
         check("", "Empty");
-        for bad in [
-            "nosuch:1",
-            "gpu:",
-            "gpu=1",
-            "gpu:a100:",
-            "gpu:a100:2(S:0)",
-            "gpu:a:b:1",
-            ",",
-            "gpu,",
-        ] {
+        for bad in ["nosuch:1", "gpu:", "gpu=1", "gpu:a100:", "gpu:a100:2(S:0)", "gpu:a:b:1", ",", "gpu,"] {
             check(bad, "Invalid");
         }
         assert!(parse_list("nosuch:1", None).is_ok());

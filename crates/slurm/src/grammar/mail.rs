@@ -38,14 +38,7 @@ pub fn parse(text: &str) -> Option<String> {
     if words == 0 {
         return None;
     }
-    Some(
-        PRINTED
-            .iter()
-            .filter(|printed| chosen.contains(*printed))
-            .copied()
-            .collect::<Vec<_>>()
-            .join(","),
-    )
+    Some(PRINTED.iter().filter(|printed| chosen.contains(*printed)).copied().collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -54,9 +47,8 @@ mod tests {
 
     #[test]
     fn lists() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(parse(text).as_deref().unwrap_or("bad"), expected, "{text:?}")
-        };
+        let check =
+            |text: &str, expected: &str| assert_eq!(parse(text).as_deref().unwrap_or("bad"), expected, "{text:?}");
         check("NONE", "");
         check("BEGIN", "BEGIN");
         check("begin", "BEGIN");

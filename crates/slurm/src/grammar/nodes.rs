@@ -49,9 +49,7 @@ fn count(text: &str) -> Option<i64> {
 }
 
 fn clamp(value: i64) -> u32 {
-    u32::try_from(value.max(0))
-        .unwrap_or(u32::MAX)
-        .min(i32::MAX as u32)
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX).min(i32::MAX as u32)
 }
 
 #[cfg(test)]

@@ -12,22 +12,13 @@ pub fn whole(text: &str) -> Option<i64> {
 pub fn leading(text: &str) -> Option<(i64, &str)> {
     let trimmed = text.trim_start();
     let unsigned = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
-    let digits_end = unsigned
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(unsigned.len());
+    let digits_end = unsigned.find(|c: char| !c.is_ascii_digit()).unwrap_or(unsigned.len());
     let (digits, rest) = unsigned.split_at(digits_end);
     if digits.is_empty() {
         return None;
     }
     let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX);
-    Some((
-        if trimmed.starts_with('-') {
-            -magnitude
-        } else {
-            magnitude
-        },
-        rest,
-    ))
+    Some((if trimmed.starts_with('-') { -magnitude } else { magnitude }, rest))
 }
 
 /// As [`leading`], or 0 where there is no number, as `atoi` has it.
@@ -78,26 +69,14 @@ mod tests {
 
     #[test]
     fn amounts_of_memory() {
-        let check =
-            |text: &str, expected: Option<u64>| assert_eq!(memory(text).map(|m| m.0), expected, "{text:?}");
+        let check = |text: &str, expected: Option<u64>| assert_eq!(memory(text).map(|m| m.0), expected, "{text:?}");
         check("64000", Some(64_000));
         check(" 5", Some(5));
         check("+5", Some(5));
         check("1gb", Some(1024));
         check("1Kb", Some(1));
         check("1023K", Some(1));
-        for bad in [
-            "",
-            "bad",
-            "1X",
-            "1.5G",
-            "-1",
-            "1 G",
-            "0x10",
-            "5b",
-            "1P",
-            "99999999999999999999",
-        ] {
+        for bad in ["", "bad", "1X", "1.5G", "-1", "1 G", "0x10", "5b", "1P", "99999999999999999999"] {
             check(bad, None);
         }
     }

@@ -79,10 +79,7 @@ fn unescape(pattern: &str) -> String {
 /// The value of the conversion at the front of `text` and how many bytes it took.
 fn convert(text: &str, context: &PatternContext<'_>) -> Option<(String, usize)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let width = text[..digits]
-        .parse::<usize>()
-        .unwrap_or(if digits == 0 { 0 } else { WIDTH_MAX })
-        .min(WIDTH_MAX);
+    let width = text[..digits].parse::<usize>().unwrap_or(if digits == 0 { 0 } else { WIDTH_MAX }).min(WIDTH_MAX);
     let letter = text[digits..].chars().next()?;
     let number = |value: u32| {
         let mut text = String::new();
@@ -139,11 +136,7 @@ fn conversions(pattern: &str) -> impl Iterator<Item = char> + '_ {
 
 /// Default pattern of a batch script's output.
 pub fn batch_default(is_array: bool) -> &'static str {
-    if is_array {
-        "slurm-%A_%a.out"
-    } else {
-        "slurm-%j.out"
-    }
+    if is_array { "slurm-%A_%a.out" } else { "slurm-%j.out" }
 }
 
 #[cfg(test)]
@@ -165,8 +158,7 @@ mod tests {
 
     #[test]
     fn batch_patterns() {
-        let check =
-            |pattern: &str, expected: &str| assert_eq!(expand(pattern, &BATCH), expected, "{pattern:?}");
+        let check = |pattern: &str, expected: &str| assert_eq!(expand(pattern, &BATCH), expected, "{pattern:?}");
         check("p_%j", "p_569");
         check("%x-%j.out", "nm-569.out");
         check("%A", "569");
@@ -193,18 +185,9 @@ mod tests {
 
     #[test]
     fn arrays_and_steps() {
-        let task = PatternContext {
-            job_id: 100,
-            array_job_id: Some(97),
-            array_task: Some(12),
-            ..BATCH
-        };
+        let task = PatternContext { job_id: 100, array_job_id: Some(97), array_task: Some(12), ..BATCH };
         assert_eq!(expand("%A_%4a.%j.%b", &task), "97_0012.100.2");
-        let step = PatternContext {
-            step: Some(StepId::Number(3)),
-            rank: 2,
-            ..BATCH
-        };
+        let step = PatternContext { step: Some(StepId::Number(3)), rank: 2, ..BATCH };
         assert_eq!(expand("%J_%3t_%s", &step), "569.3_002_3");
         assert!(is_per_task("%j_%3t") && !is_per_task("%%t") && !is_per_task("%j"));
         assert!(is_per_node("%N") && !is_per_node("\\%N"));

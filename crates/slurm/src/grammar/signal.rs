@@ -39,16 +39,11 @@ const SECONDS_DEFAULT: i64 = 60;
 /// A signal as `scancel -s` and `--signal` take it: a name in any case with or without `SIG`, or a positive number.
 pub fn parse(text: &str) -> Option<u8> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return numbers::whole(text)
-            .and_then(|number| u8::try_from(number).ok())
-            .filter(|number| *number > 0);
+        return numbers::whole(text).and_then(|number| u8::try_from(number).ok()).filter(|number| *number > 0);
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    NAMES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, number)| *number)
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
 /// The name of signal `number` without `SIG`, or the number as text.
@@ -76,25 +71,15 @@ pub fn parse_early(text: &str, batch_allowed: bool) -> Option<EarlySignal> {
     }
     let (signal, seconds) = match rest.split_once('@') {
         Some((signal, "")) => (signal, SECONDS_DEFAULT),
-        Some((signal, seconds)) => (
-            signal,
-            numbers::whole(seconds).filter(|value| (0..=65_535).contains(value))?,
-        ),
+        Some((signal, seconds)) => (signal, numbers::whole(seconds).filter(|value| (0..=65_535).contains(value))?),
         None => (rest, SECONDS_DEFAULT),
     };
     let signal = parse(signal)?;
-    Some(EarlySignal {
-        signal,
-        before_end: Span::from_seconds(seconds),
-        batch_only,
-        reservation,
-    })
+    Some(EarlySignal { signal, before_end: Span::from_seconds(seconds), batch_only, reservation })
 }
 
 fn flag_follows(text: &str) -> bool {
-    let end = text
-        .find(|c: char| !matches!(c, 'B' | 'b' | 'R' | 'r'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !matches!(c, 'B' | 'b' | 'R' | 'r')).unwrap_or(text.len());
     end > 0 && text[end..].starts_with(|c: char| c == ':' || c.is_ascii_digit())
 }
 
@@ -107,11 +92,7 @@ pub fn print_early(early: &EarlySignal) -> String {
         (false, false) => "",
     };
     let seconds = early.before_end.seconds();
-    let time = if seconds == SECONDS_DEFAULT {
-        String::new()
-    } else {
-        format!("@{seconds}")
-    };
+    let time = if seconds == SECONDS_DEFAULT { String::new() } else { format!("@{seconds}") };
     format!("{flags}{}{time}", name(early.signal))
 }
 

@@ -17,11 +17,7 @@ pub fn print(counts: impl IntoIterator<Item = u32>) -> String {
         if !text.is_empty() {
             text.push(',');
         }
-        let written = if repeated == 1 {
-            write!(text, "{count}")
-        } else {
-            write!(text, "{count}(x{repeated})")
-        };
+        let written = if repeated == 1 { write!(text, "{count}") } else { write!(text, "{count}(x{repeated})") };
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
     text

@@ -26,14 +26,8 @@ struct Found {
 /// # Errors
 /// The position of the first character that makes no sense; an empty text is bad at position 0.
 pub fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, BadPosition> {
-    let present = jiff::Timestamp::from_second(now.seconds())
-        .map_err(|_| BadPosition(0))?
-        .to_zoned(zone.clone());
-    let mut reader = Reader {
-        text,
-        position: 0,
-        present: &present,
-    };
+    let present = jiff::Timestamp::from_second(now.seconds()).map_err(|_| BadPosition(0))?.to_zoned(zone.clone());
+    let mut reader = Reader { text, position: 0, present: &present };
     let mut found = Found::default();
     while let Some(byte) = reader.peek() {
         match byte {
@@ -52,29 +46,16 @@ fn settle(found: &Found, present: &Zoned) -> Option<Timestamp> {
     let (date, time) = match (found.date, found.time) {
         (Some(date), time) => {
             let passed = !found.year_given && date < present.date();
-            let date = if passed {
-                date.checked_add(jiff::Span::new().years(1)).ok()?
-            } else {
-                date
-            };
+            let date = if passed { date.checked_add(jiff::Span::new().years(1)).ok()? } else { date };
             (date, time.unwrap_or(Time::midnight()))
         }
         (None, Some(time)) => {
             let passed = time <= present.time();
-            (
-                if passed {
-                    present.date().tomorrow().ok()?
-                } else {
-                    present.date()
-                },
-                time,
-            )
+            (if passed { present.date().tomorrow().ok()? } else { present.date() }, time)
         }
         (None, None) => return None,
     };
-    let point = DateTime::from_parts(date, time)
-        .to_zoned(present.time_zone().clone())
-        .ok()?;
+    let point = DateTime::from_parts(date, time).to_zoned(present.time_zone().clone()).ok()?;
     Some(Timestamp::from_seconds(point.timestamp().as_second()))
 }
 
@@ -98,13 +79,7 @@ const WORDS: &[(&str, Word)] = &[
     ("uts", Word::Epoch),
 ];
 
-const UNITS: &[(&str, i64)] = &[
-    ("seconds", 1),
-    ("minutes", 60),
-    ("hours", 3600),
-    ("days", 86_400),
-    ("weeks", 604_800),
-];
+const UNITS: &[(&str, i64)] = &[("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86_400), ("weeks", 604_800)];
 
 /// Greatest number that an offset may hold, so that no product overflows.
 const OFFSET_MAX: i64 = 1 << 40;
@@ -130,9 +105,7 @@ impl Reader<'_> {
 
     fn word(&self) -> Option<&'static (&'static str, Word)> {
         WORDS.iter().find(|(word, _)| {
-            self.rest()
-                .get(..word.len())
-                .is_some_and(|front| front.eq_ignore_ascii_case(word.as_bytes()))
+            self.rest().get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word.as_bytes()))
         })
     }
 
@@ -157,11 +130,8 @@ impl Reader<'_> {
         match word {
             Word::Now => found.absolute = Some(self.offset()?),
             Word::Epoch => {
-                found.absolute = Some(
-                    self.number()
-                        .filter(|value| *value < OFFSET_MAX)
-                        .ok_or(BadPosition(self.position))?,
-                )
+                found.absolute =
+                    Some(self.number().filter(|value| *value < OFFSET_MAX).ok_or(BadPosition(self.position))?)
             }
             _ => found.year_given = found.year_given || matches!(word, Word::Today | Word::Tomorrow),
         }
@@ -184,22 +154,12 @@ impl Reader<'_> {
         self.skip_blanks();
         let count = self.number().filter(|value| *value < OFFSET_MAX).ok_or(wrong)?;
         self.skip_blanks();
-        let letters = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_alphabetic())
-            .count();
+        let letters = self.rest().iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let unit = self.rest()[..letters].to_ascii_lowercase();
         self.position += letters;
         let factor = match unit.as_slice() {
             [] => 1,
-            unit => {
-                UNITS
-                    .iter()
-                    .find(|(name, _)| name.as_bytes().starts_with(unit))
-                    .ok_or(wrong)?
-                    .1
-            }
+            unit => UNITS.iter().find(|(name, _)| name.as_bytes().starts_with(unit)).ok_or(wrong)?.1,
         };
         count
             .checked_mul(factor)
@@ -209,11 +169,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<i64> {
-        let digits = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let value = std::str::from_utf8(&self.rest()[..digits]).ok()?.parse().ok();
         self.position += digits;
         value
@@ -221,23 +177,14 @@ impl Reader<'_> {
 
     /// One or two digits.
     fn two_digits(&mut self) -> Option<i8> {
-        let digits = self
-            .rest()
-            .iter()
-            .take(2)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.rest().iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
         let value = std::str::from_utf8(&self.rest()[..digits]).ok()?.parse().ok()?;
         self.position += digits;
         Some(value)
     }
 
     fn digits(&mut self, found: &mut Found) -> Result<(), BadPosition> {
-        let digits = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let after = self.rest().get(digits).copied();
         match (digits, after) {
             (1 | 2, Some(b':')) => self.clock(found),
@@ -318,11 +265,7 @@ impl Reader<'_> {
         if year_follows {
             self.position += usize::from(separator.is_some());
             let year_at = self.position;
-            let digits = self
-                .rest()
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
+            let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
             let Some(number) = self.number().and_then(|year| i16::try_from(year).ok()) else {
                 return Err(BadPosition(year_at));
             };
@@ -349,10 +292,9 @@ mod tests {
     fn points() {
         let check = |text: &str, expected: &str| {
             let found = match parse(text, NOW, &TimeZone::UTC) {
-                Ok(time) => jiff::Timestamp::from_second(time.seconds())
-                    .unwrap()
-                    .strftime("%Y-%m-%dT%H:%M:%S")
-                    .to_string(),
+                Ok(time) => {
+                    jiff::Timestamp::from_second(time.seconds()).unwrap().strftime("%Y-%m-%dT%H:%M:%S").to_string()
+                }
                 Err(BadPosition(position)) => format!("pos={position}"),
             };
             assert_eq!(found, expected, "{text:?}");

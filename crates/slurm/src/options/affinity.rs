@@ -14,10 +14,7 @@ const ALL: Commands = Commands::ALL;
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("extra-node-info", ALL, Required, extra_node_info)
         .short('B')
-        .help(
-            "S[:C[:T]]",
-            "sockets per node, cores per socket, threads per core; * for any",
-        )
+        .help("S[:C[:T]]", "sockets per node, cores per socket, threads per core; * for any")
         .section(Section::Affinity)
         .not_yet(),
     OptionSpec::new("sockets-per-node", ALL, Required, |options, input| {
@@ -35,44 +32,21 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("threads-per-core", ALL, Required, |options, input| {
         count(input, &mut options.resources.threads_per_core)
     })
-    .env(&[
-        (Sbatch, "SBATCH_THREADS_PER_CORE"),
-        (Srun, "SLURM_THREADS_PER_CORE"),
-        (Salloc, "SALLOC_THREADS_PER_CORE"),
-    ])
+    .env(&[(Sbatch, "SBATCH_THREADS_PER_CORE"), (Srun, "SLURM_THREADS_PER_CORE"), (Salloc, "SALLOC_THREADS_PER_CORE")])
     .help("N", "threads used of each core")
     .section(Section::Affinity)
     .not_yet(),
-    OptionSpec::new("core-spec", ALL, Required, |options, input| {
-        reserved(options, input, "-S")
-    })
-    .short('S')
-    .env(&[
-        (Sbatch, "SBATCH_CORE_SPEC"),
-        (Srun, "SLURM_CORE_SPEC"),
-        (Salloc, "SALLOC_CORE_SPEC"),
-    ])
-    .help("N", "cores kept for the system"),
-    OptionSpec::new("thread-spec", ALL, Required, |options, input| {
-        reserved(options, input, "--thread-spec")
-    })
-    .env(&[
-        (Sbatch, "SBATCH_THREAD_SPEC"),
-        (Srun, "SLURM_THREAD_SPEC"),
-        (Salloc, "SALLOC_THREAD_SPEC"),
-    ])
-    .help("N", "threads kept for the system"),
+    OptionSpec::new("core-spec", ALL, Required, |options, input| reserved(options, input, "-S"))
+        .short('S')
+        .env(&[(Sbatch, "SBATCH_CORE_SPEC"), (Srun, "SLURM_CORE_SPEC"), (Salloc, "SALLOC_CORE_SPEC")])
+        .help("N", "cores kept for the system"),
+    OptionSpec::new("thread-spec", ALL, Required, |options, input| reserved(options, input, "--thread-spec"))
+        .env(&[(Sbatch, "SBATCH_THREAD_SPEC"), (Srun, "SLURM_THREAD_SPEC"), (Salloc, "SALLOC_THREAD_SPEC")])
+        .help("N", "threads kept for the system"),
     OptionSpec::new("distribution", ALL, Required, distribute)
         .short('m')
-        .env(&[
-            (Sbatch, "SBATCH_DISTRIBUTION"),
-            (Srun, "SLURM_DISTRIBUTION"),
-            (Salloc, "SALLOC_DISTRIBUTION"),
-        ])
-        .help(
-            "type",
-            "how tasks are dealt to nodes (block, cyclic, plane=N, arbitrary)",
-        ),
+        .env(&[(Sbatch, "SBATCH_DISTRIBUTION"), (Srun, "SLURM_DISTRIBUTION"), (Salloc, "SALLOC_DISTRIBUTION")])
+        .help("type", "how tasks are dealt to nodes (block, cyclic, plane=N, arbitrary)"),
     OptionSpec::new("hint", ALL, Required, hint)
         .env(&[
             (Sbatch, "SLURM_HINT"),
@@ -81,36 +55,24 @@ pub const OPTIONS: &[OptionSpec] = &[
             (Salloc, "SLURM_HINT"),
             (Salloc, "SALLOC_HINT"),
         ])
-        .help(
-            "type",
-            "bind by the nature of the program (nomultithread, compute_bound, memory_bound)",
-        )
+        .help("type", "bind by the nature of the program (nomultithread, compute_bound, memory_bound)")
         .section(Section::Affinity)
         .not_yet(),
     OptionSpec::new("mem-bind", ALL, Required, |options, input| {
-        const WORDS: &[&str] = &[
-            "nosort", "sort", "q", "quiet", "v", "verbose", "no", "none", "rank", "local", "p", "prefer",
-        ];
-        let word =
-            |word: &str| WORDS.contains(&word) || word.starts_with("map_mem") || word.starts_with("mask_mem");
+        const WORDS: &[&str] =
+            &["nosort", "sort", "q", "quiet", "v", "verbose", "no", "none", "rank", "local", "p", "prefer"];
+        let word = |word: &str| WORDS.contains(&word) || word.starts_with("map_mem") || word.starts_with("mask_mem");
         if !input
             .value
             .to_ascii_lowercase()
             .split(',')
             .all(|part| word(part) || part.starts_with("0x") || numbers::whole(part).is_some())
         {
-            return Err(Fault::error(
-                255,
-                format!("unrecognized --mem-bind argument \"{}\"", input.value),
-            ));
+            return Err(Fault::error(255, format!("unrecognized --mem-bind argument \"{}\"", input.value)));
         }
         keep(options, input)
     })
-    .env(&[
-        (Sbatch, "SBATCH_MEM_BIND"),
-        (Srun, "SLURM_MEM_BIND"),
-        (Salloc, "SALLOC_MEM_BIND"),
-    ])
+    .env(&[(Sbatch, "SBATCH_MEM_BIND"), (Srun, "SLURM_MEM_BIND"), (Salloc, "SALLOC_MEM_BIND")])
     .help("type", "bind memory")
     .section(Section::Affinity)
     .not_yet(),
@@ -119,17 +81,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         .help("type", "bind tasks to cpus")
         .section(Section::Affinity)
         .not_yet(),
-    OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind)
-        .sorted_as("cpu-c")
-        .alias_of("cpu-bind")
-        .not_yet(),
+    OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind).sorted_as("cpu-c").alias_of("cpu-bind").not_yet(),
     OptionSpec::new("accel-bind", Commands::SRUN, Required, |options, input| {
-        if input.value.is_empty()
-            || !input
-                .value
-                .chars()
-                .all(|c| matches!(c.to_ascii_lowercase(), 'g' | 'n' | 'v'))
-        {
+        if input.value.is_empty() || !input.value.chars().all(|c| matches!(c.to_ascii_lowercase(), 'g' | 'n' | 'v')) {
             return Err(input.invalid());
         }
         keep(options, input)
@@ -139,12 +93,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     .not_yet(),
     OptionSpec::new("cpu-freq", ALL, Required, |options, input| {
         let Some(printed) = frequency::parse(input.value) else {
-            return Err(
-                Fault::error(255, "Invalid --cpu-freq argument").after(Line::Error(format!(
-                    "unrecognized --cpu-freq argument \"{}\"",
-                    input.value
-                ))),
-            );
+            return Err(Fault::error(255, "Invalid --cpu-freq argument")
+                .after(Line::Error(format!("unrecognized --cpu-freq argument \"{}\"", input.value))));
         };
         options.others.insert("cpu-freq", printed.clone());
         Ok(printed)
@@ -166,11 +116,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         }
         keep(options, input).map(|_| "LEVEL".to_owned())
     })
-    .env(&[
-        (Sbatch, "SBATCH_POWER"),
-        (Srun, "SLURM_POWER"),
-        (Salloc, "SALLOC_POWER"),
-    ])
+    .env(&[(Sbatch, "SBATCH_POWER"), (Srun, "SLURM_POWER"), (Salloc, "SALLOC_POWER")])
     .help("flags", "power management")
     .not_yet(),
 ];
@@ -183,64 +129,43 @@ pub fn keep(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fa
 
 fn extra_node_info(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
     let mut values = [None; 3];
-    for ((slot, part), which) in values
-        .iter_mut()
-        .zip(input.value.split(':'))
-        .zip(["first", "second", "third"])
-    {
+    for ((slot, part), which) in values.iter_mut().zip(input.value.split(':')).zip(["first", "second", "third"]) {
         // A range counts by its least value, `*` and nothing leave the choice open.
         let least = part.split_once('-').map_or(part, |(low, _)| low);
         if matches!(least, "" | "*") {
             continue;
         }
-        let complaint = || {
-            Fault::error(
-                1,
-                format!("Invalid numeric value \"{least}\" for {which} arg of -B."),
-            )
-        };
+        let complaint = || Fault::error(1, format!("Invalid numeric value \"{least}\" for {which} arg of -B."));
         *slot = Some(numbers::positive(least).ok_or_else(complaint)?);
     }
     let [sockets, cores, threads] = values;
     options.resources.sockets_per_node = sockets;
     options.resources.cores_per_socket = cores;
     options.resources.threads_per_core = threads;
-    let shown: Vec<String> = values
-        .iter()
-        .map(|value| value.map_or(String::new(), |value| value.to_string()))
-        .collect();
+    let shown: Vec<String> =
+        values.iter().map(|value| value.map_or(String::new(), |value| value.to_string())).collect();
     let shown = shown.join(":");
     let shown = shown.trim_end_matches(':');
-    Ok(if shown.is_empty() {
-        "unset".to_owned()
-    } else {
-        shown.to_owned()
-    })
+    Ok(if shown.is_empty() { "unset".to_owned() } else { shown.to_owned() })
 }
 
 /// Nothing is kept for the system here; Slurm says the same where its configuration forbids it.
 fn reserved(options: &mut SubmitOptions, input: &Input<'_>, written: &str) -> Result<String, Fault> {
     let value = numbers::not_negative(input.value).ok_or_else(|| input.not_a_number())?;
-    let text =
-        format!("Ignoring {written} since it's not allowed by configuration (AllowSpecResourcesUsage = No)");
+    let text = format!("Ignoring {written} since it's not allowed by configuration (AllowSpecResourcesUsage = No)");
     options.notices.push(Line::Error(text));
     Ok(value.to_string())
 }
 
 fn distribute(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
     let found = distribution::parse(input.value).map_err(|error| match error {
-        DistributionError::NoPlaneSize => input
-            .invalid()
-            .after(Line::Error("Invalid plane size or size not specified".to_owned())),
+        DistributionError::NoPlaneSize => {
+            input.invalid().after(Line::Error("Invalid plane size or size not specified".to_owned()))
+        }
         DistributionError::Malformed => input.invalid(),
     })?;
     let text = found.text.clone();
-    if found.has_lower_levels
-        || !matches!(
-            found.nodes,
-            distribution::Nodes::Block | distribution::Nodes::Cyclic
-        )
-    {
+    if found.has_lower_levels || !matches!(found.nodes, distribution::Nodes::Block | distribution::Nodes::Cyclic) {
         options.others.insert("distribution", text.clone());
     }
     options.placement.distribution = Some(found);
@@ -258,13 +183,7 @@ fn hint(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault>
             "Hints for --hint:\n    compute_bound    all cores of each socket\n    memory_bound     one core of each socket\n    \
              [no]multithread  [not] several threads of a core\n",
         )),
-        _ => Err(Fault::error(
-            1,
-            format!(
-                "unrecognized --hint argument \"{}\", see --hint=help",
-                input.value
-            ),
-        )),
+        _ => Err(Fault::error(1, format!("unrecognized --hint argument \"{}\", see --hint=help", input.value))),
     }
 }
 
@@ -289,10 +208,7 @@ fn cpu_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fa
     const LISTS: &[&str] = &["map_cpu", "mask_cpu", "map_ldom", "mask_ldom"];
     let value = input.value.to_ascii_lowercase();
     if value == "help" {
-        return Err(Fault::answer(
-            1,
-            "CPU bind options not supported with current configuration\n",
-        ));
+        return Err(Fault::answer(1, "CPU bind options not supported with current configuration\n"));
     }
     // The numbers of a list stand between commas like the words do.
     let fits = |part: &str| {
@@ -302,12 +218,8 @@ fn cpu_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fa
             || part.split('*').all(|number| numbers::whole(number).is_some())
     };
     if !value.split(',').all(fits) {
-        return Err(
-            Fault::fatal("Failed to parse --cpu-bind= values.").after(Line::Error(format!(
-                "unrecognized --cpu-bind argument \"{}\"",
-                input.value
-            ))),
-        );
+        return Err(Fault::fatal("Failed to parse --cpu-bind= values.")
+            .after(Line::Error(format!("unrecognized --cpu-bind argument \"{}\"", input.value))));
     }
     options.others.insert("cpu-bind", input.value.to_owned());
     Ok(input.value.to_owned())

@@ -19,11 +19,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(options.client.verbose.to_string())
     })
     .short('v')
-    .env(&[
-        (Sbatch, "SBATCH_DEBUG"),
-        (Srun, "SLURM_DEBUG"),
-        (Salloc, "SALLOC_DEBUG"),
-    ])
+    .env(&[(Sbatch, "SBATCH_DEBUG"), (Srun, "SLURM_DEBUG"), (Salloc, "SALLOC_DEBUG")])
     .help("", "say more; several times for still more"),
     OptionSpec::new("quiet", ALL, NoValue, |options, input| {
         if input.origin != Origin::Script {
@@ -33,13 +29,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     })
     .short('Q')
     .help("", "say less"),
-    OptionSpec::flag("parsable", Commands::SBATCH, |options| {
-        options.client.parsable = true
-    })
-    .help(
-        "",
-        "print only the number of the job, with -M also the cluster behind a semicolon",
-    ),
+    OptionSpec::flag("parsable", Commands::SBATCH, |options| options.client.parsable = true)
+        .help("", "print only the number of the job, with -M also the cluster behind a semicolon"),
     OptionSpec::new("test-only", Commands::SBATCH_SRUN, NoValue, |options, _| {
         options.client.test_only = true;
         Ok("set".to_owned())
@@ -56,25 +47,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(input.value.to_owned())
     })
     .help("command", "run this command line instead of a script"),
-    OptionSpec::flag("ignore-pbs", Commands::SBATCH, |options| {
-        options.client.ignore_pbs = true
-    })
-    .env(&[(Sbatch, "SBATCH_IGNORE_PBS")])
-    .help("", "pass over #PBS and #BSUB lines in silence"),
-    OptionSpec::flag("bell", Commands::SALLOC, |options| {
-        options.client.bell = Some(true)
-    })
-    .env(&[(Salloc, "SALLOC_BELL")])
-    .help("", "ring the bell when the allocation is there"),
-    OptionSpec::flag("no-bell", Commands::SALLOC, |options| {
-        options.client.bell = Some(false)
-    })
-    .env(&[(Salloc, "SALLOC_NO_BELL")])
-    .help("", "never ring the bell"),
-    OptionSpec::flag("no-shell", Commands::SALLOC, |options| {
-        options.client.no_shell = true
-    })
-    .help("", "get the allocation and end at once, leaving it"),
+    OptionSpec::flag("ignore-pbs", Commands::SBATCH, |options| options.client.ignore_pbs = true)
+        .env(&[(Sbatch, "SBATCH_IGNORE_PBS")])
+        .help("", "pass over #PBS and #BSUB lines in silence"),
+    OptionSpec::flag("bell", Commands::SALLOC, |options| options.client.bell = Some(true))
+        .env(&[(Salloc, "SALLOC_BELL")])
+        .help("", "ring the bell when the allocation is there"),
+    OptionSpec::flag("no-bell", Commands::SALLOC, |options| options.client.bell = Some(false))
+        .env(&[(Salloc, "SALLOC_NO_BELL")])
+        .help("", "never ring the bell"),
+    OptionSpec::flag("no-shell", Commands::SALLOC, |options| options.client.no_shell = true)
+        .help("", "get the allocation and end at once, leaving it"),
     OptionSpec::new("kill-command", Commands::SALLOC, Optional, |options, input| {
         let signal = match input.given {
             true => signal::parse(input.value).ok_or_else(|| input.invalid())?,
@@ -86,24 +69,18 @@ pub const OPTIONS: &[OptionSpec] = &[
     .short('K')
     .env(&[(Salloc, "SALLOC_KILL_CMD")])
     .help("signal", "end the command when the allocation ends"),
-    OptionSpec::new("help", ALL, NoValue, |_, input| {
-        answer(input, || help::help(input.command))
-    })
-    .short('h')
-    .help("", "this text")
-    .section(Section::Help),
-    OptionSpec::new("usage", ALL, NoValue, |_, input| {
-        answer(input, || help::usage(input.command))
-    })
-    .sorted_as("uz")
-    .help("", "a short text")
-    .section(Section::Help),
-    OptionSpec::new("version", ALL, NoValue, |_, input| {
-        answer(input, || VERSION_LINE.to_owned())
-    })
-    .short('V')
-    .help("", "the version")
-    .section(Section::Other),
+    OptionSpec::new("help", ALL, NoValue, |_, input| answer(input, || help::help(input.command)))
+        .short('h')
+        .help("", "this text")
+        .section(Section::Help),
+    OptionSpec::new("usage", ALL, NoValue, |_, input| answer(input, || help::usage(input.command)))
+        .sorted_as("uz")
+        .help("", "a short text")
+        .section(Section::Help),
+    OptionSpec::new("version", ALL, NoValue, |_, input| answer(input, || VERSION_LINE.to_owned()))
+        .short('V')
+        .help("", "the version")
+        .section(Section::Other),
 ];
 
 /// Prints a text and ends the command; passed over in a script.
@@ -121,11 +98,7 @@ fn answer(input: &Input<'_>, text: impl Fn() -> String) -> Result<String, Fault>
 pub fn check_talk(options: &SubmitOptions) -> Result<(), Fault> {
     if options.client.quiet && options.client.verbose > 0 {
         let line = Line::Error("don't specify both --verbose (-v) and --quiet (-Q)".to_owned());
-        return Err(Fault {
-            stdout: String::new(),
-            lines: vec![line],
-            code: 1,
-        });
+        return Err(Fault { stdout: String::new(), lines: vec![line], code: 1 });
     }
     Ok(())
 }

@@ -42,20 +42,9 @@ fn apply_one(
     if spec.argument == Argument::None && !enables(value) {
         return Ok(());
     }
-    let given =
-        spec.argument == Argument::Required || (spec.argument == Argument::Optional && !value.is_empty());
+    let given = spec.argument == Argument::Required || (spec.argument == Argument::Optional && !value.is_empty());
     let value = if given { value } else { "" };
-    spec.apply(
-        options,
-        &Input {
-            command,
-            name: spec.name,
-            value,
-            given,
-            origin: Origin::Environment,
-            world,
-        },
-    )
+    spec.apply(options, &Input { command, name: spec.name, value, given, origin: Origin::Environment, world })
 }
 
 /// Whether a variable switches a flag on: empty, `yes`, or a number other than 0.

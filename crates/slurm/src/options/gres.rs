@@ -15,44 +15,24 @@ const ALL: Commands = Commands::ALL;
 /// The options of this file.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("gres", ALL, Required, generic)
-        .env(&[
-            (Sbatch, "SBATCH_GRES"),
-            (Srun, "SLURM_GRES"),
-            (Salloc, "SALLOC_GRES"),
-        ])
+        .env(&[(Sbatch, "SBATCH_GRES"), (Srun, "SLURM_GRES"), (Salloc, "SALLOC_GRES")])
         .help("list", "generic resources on each node (name[:type][:count])"),
-    OptionSpec::new("gres-flags", ALL, Required, |options, input| {
-        match input.value.to_ascii_lowercase().as_str() {
-            "disable-binding" | "enforce-binding" => keep(options, input),
-            _ => Err(input.invalid()),
-        }
+    OptionSpec::new("gres-flags", ALL, Required, |options, input| match input.value.to_ascii_lowercase().as_str() {
+        "disable-binding" | "enforce-binding" => keep(options, input),
+        _ => Err(input.invalid()),
     })
-    .env(&[
-        (Sbatch, "SBATCH_GRES_FLAGS"),
-        (Srun, "SLURM_GRES_FLAGS"),
-        (Salloc, "SALLOC_GRES_FLAGS"),
-    ])
+    .env(&[(Sbatch, "SBATCH_GRES_FLAGS"), (Srun, "SLURM_GRES_FLAGS"), (Salloc, "SALLOC_GRES_FLAGS")])
     .help("flags", "binding of generic resources to cores")
     .not_yet(),
-    OptionSpec::new("gpus", ALL, Required, |options, input| {
-        gpus(input, |list| options.resources.gpus = Some(list))
-    })
-    .short('G')
-    .env(&[
-        (Sbatch, "SBATCH_GPUS"),
-        (Srun, "SLURM_GPUS"),
-        (Salloc, "SALLOC_GPUS"),
-    ])
-    .help("[type:]N", "GPUs over all nodes")
-    .section(Section::Gpu),
+    OptionSpec::new("gpus", ALL, Required, |options, input| gpus(input, |list| options.resources.gpus = Some(list)))
+        .short('G')
+        .env(&[(Sbatch, "SBATCH_GPUS"), (Srun, "SLURM_GPUS"), (Salloc, "SALLOC_GPUS")])
+        .help("[type:]N", "GPUs over all nodes")
+        .section(Section::Gpu),
     OptionSpec::new("gpus-per-node", ALL, Required, |options, input| {
         gpus(input, |list| options.resources.gpus_per_node = Some(list))
     })
-    .env(&[
-        (Sbatch, "SBATCH_GPUS_PER_NODE"),
-        (Srun, "SLURM_GPUS_PER_NODE"),
-        (Salloc, "SALLOC_GPUS_PER_NODE"),
-    ])
+    .env(&[(Sbatch, "SBATCH_GPUS_PER_NODE"), (Srun, "SLURM_GPUS_PER_NODE"), (Salloc, "SALLOC_GPUS_PER_NODE")])
     .help("[type:]N", "GPUs on each node")
     .section(Section::Gpu),
     OptionSpec::new("gpus-per-socket", ALL, Required, |options, input| {
@@ -63,23 +43,13 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("gpus-per-task", ALL, Required, |options, input| {
         gpus(input, |list| options.resources.gpus_per_task = Some(list))
     })
-    .env(&[
-        (Sbatch, "SBATCH_GPUS_PER_TASK"),
-        (Srun, "SLURM_GPUS_PER_TASK"),
-        (Salloc, "SALLOC_GPUS_PER_TASK"),
-    ])
+    .env(&[(Sbatch, "SBATCH_GPUS_PER_TASK"), (Srun, "SLURM_GPUS_PER_TASK"), (Salloc, "SALLOC_GPUS_PER_TASK")])
     .help("[type:]N", "GPUs for each task")
     .section(Section::Gpu),
-    OptionSpec::new("cpus-per-gpu", ALL, Required, |options, input| {
-        count(input, &mut options.resources.cpus_per_gpu)
-    })
-    .env(&[
-        (Sbatch, "SBATCH_CPUS_PER_GPU"),
-        (Srun, "SLURM_CPUS_PER_GPU"),
-        (Salloc, "SALLOC_CPUS_PER_GPU"),
-    ])
-    .help("N", "cpus for each GPU")
-    .section(Section::Gpu),
+    OptionSpec::new("cpus-per-gpu", ALL, Required, |options, input| count(input, &mut options.resources.cpus_per_gpu))
+        .env(&[(Sbatch, "SBATCH_CPUS_PER_GPU"), (Srun, "SLURM_CPUS_PER_GPU"), (Salloc, "SALLOC_CPUS_PER_GPU")])
+        .help("N", "cpus for each GPU")
+        .section(Section::Gpu),
     OptionSpec::new("ntasks-per-gpu", ALL, Required, |options, input| {
         count(input, &mut options.resources.ntasks_per_gpu)
     })
@@ -88,27 +58,17 @@ pub const OPTIONS: &[OptionSpec] = &[
     .section(Section::Gpu),
     OptionSpec::new("gpu-bind", ALL, Required, |options, input| {
         let value = input.value.to_ascii_lowercase();
-        let bare = value
-            .strip_prefix("verbose,")
-            .or_else(|| value.strip_prefix("v,"))
-            .unwrap_or(&value);
+        let bare = value.strip_prefix("verbose,").or_else(|| value.strip_prefix("v,")).unwrap_or(&value);
         let fits = matches!(bare, "closest" | "none" | "verbose")
             || ["single:", "per_task:", "map_gpu:", "mask_gpu:"]
                 .iter()
                 .any(|front| bare.len() > front.len() && bare.starts_with(front));
         if !fits {
-            return Err(Fault::error(
-                255,
-                format!("Invalid --gpu-bind argument: gpu:{}", input.value),
-            ));
+            return Err(Fault::error(255, format!("Invalid --gpu-bind argument: gpu:{}", input.value)));
         }
         keep(options, input)
     })
-    .env(&[
-        (Sbatch, "SBATCH_GPU_BIND"),
-        (Srun, "SLURM_GPU_BIND"),
-        (Salloc, "SALLOC_GPU_BIND"),
-    ])
+    .env(&[(Sbatch, "SBATCH_GPU_BIND"), (Srun, "SLURM_GPU_BIND"), (Salloc, "SALLOC_GPU_BIND")])
     .help("type", "bind tasks to GPUs")
     .section(Section::Gpu)
     .not_yet(),
@@ -116,24 +76,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         let level = |word: &str| {
             matches!(word, "low" | "medium" | "high" | "highm1" | "verbose") || word.parse::<u32>().is_ok()
         };
-        let fits = input
-            .value
-            .to_ascii_lowercase()
-            .split(',')
-            .all(|part| level(part.strip_prefix("memory=").unwrap_or(part)));
+        let fits =
+            input.value.to_ascii_lowercase().split(',').all(|part| level(part.strip_prefix("memory=").unwrap_or(part)));
         if !fits {
-            return Err(Fault::error(
-                255,
-                format!("Invalid --gpu-freq argument: gpu:{}", input.value),
-            ));
+            return Err(Fault::error(255, format!("Invalid --gpu-freq argument: gpu:{}", input.value)));
         }
         keep(options, input)
     })
-    .env(&[
-        (Sbatch, "SBATCH_GPU_FREQ"),
-        (Srun, "SLURM_GPU_FREQ"),
-        (Salloc, "SALLOC_GPU_FREQ"),
-    ])
+    .env(&[(Sbatch, "SBATCH_GPU_FREQ"), (Srun, "SLURM_GPU_FREQ"), (Salloc, "SALLOC_GPU_FREQ")])
     .help("freq", "frequency of the GPUs")
     .section(Section::Gpu)
     .not_yet(),
@@ -147,10 +97,7 @@ pub fn invalid_gres() -> Fault {
 fn generic(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
     if input.value.eq_ignore_ascii_case("help") {
         let kinds = input.world.gres_types.unwrap_or_default();
-        let lines: String = kinds
-            .iter()
-            .map(|kind| format!("{kind}[[:type]:count]\n"))
-            .collect();
+        let lines: String = kinds.iter().map(|kind| format!("{kind}[[:type]:count]\n")).collect();
         return Err(Fault::answer(0, format!("Valid gres options are:\n{lines}")));
     }
     // Real Slurm judges the list after all options have been read; a kind that is not there is found then.
@@ -164,11 +111,7 @@ fn generic(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fau
     {
         return Err(invalid_gres());
     }
-    let shown = if list.is_empty() {
-        input.value.to_owned()
-    } else {
-        gres::print(&list)
-    };
+    let shown = if list.is_empty() { input.value.to_owned() } else { gres::print(&list) };
     options.resources.gres = Some(list);
     Ok(shown)
 }

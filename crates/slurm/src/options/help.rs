@@ -14,18 +14,12 @@ const USAGE_WIDTH: usize = 80;
 /// What comes after the options.
 const fn operands(command: Command) -> (&'static str, &'static str) {
     match command {
-        Command::Sbatch => (
-            "[OPTIONS(0)...] [ : [OPTIONS(N)...]] script(0) [args(0)...]",
-            "executable [args...]",
-        ),
+        Command::Sbatch => ("[OPTIONS(0)...] [ : [OPTIONS(N)...]] script(0) [args(0)...]", "executable [args...]"),
         Command::Srun => (
             "[OPTIONS(0)... [executable(0) [args(0)...]]] [ : [OPTIONS(N)...]] executable(N) [args(N)...]",
             "executable [args...]",
         ),
-        Command::Salloc => (
-            "[OPTIONS(0)...] [ : [OPTIONS(N)]] [command(0) [args(0)...]]",
-            "[command [args...]]",
-        ),
+        Command::Salloc => ("[OPTIONS(0)...] [ : [OPTIONS(N)]] [command(0) [args(0)...]]", "[command [args...]]"),
     }
 }
 
@@ -42,9 +36,7 @@ pub fn help(command: Command) -> String {
         Section::Other,
     ];
     for section in sections {
-        let mut entries: Vec<&OptionSpec> = super::of(command)
-            .filter(|spec| spec.section == section)
-            .collect();
+        let mut entries: Vec<&OptionSpec> = super::of(command).filter(|spec| spec.section == section).collect();
         if entries.is_empty() {
             continue;
         }
@@ -61,9 +53,7 @@ pub fn help(command: Command) -> String {
 }
 
 fn entry(spec: &OptionSpec) -> String {
-    let short = spec
-        .short
-        .map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+    let short = spec.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
     let value = match spec.argument {
         Argument::None => String::new(),
         Argument::Required => format!("={}", spec.placeholder),
@@ -71,11 +61,7 @@ fn entry(spec: &OptionSpec) -> String {
     };
     let left = format!("  {short}--{}{value}", spec.name);
     // A left side that is too long pushes its explanation by one blank.
-    format!(
-        "{left:<width$}{}\n",
-        spec.help,
-        width = HELP_COLUMN.max(left.chars().count() + 1)
-    )
+    format!("{left:<width$}{}\n", spec.help, width = HELP_COLUMN.max(left.chars().count() + 1))
 }
 
 /// The text of `--usage`.

@@ -10,75 +10,37 @@ const ALL: Commands = Commands::ALL;
 
 /// The options of this file.
 pub const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("job-name", ALL, Required, |options, input| {
-        text(input, &mut options.names.job_name)
-    })
-    .short('J')
-    .env(&[
-        (Sbatch, "SBATCH_JOB_NAME"),
-        (Srun, "SLURM_JOB_NAME"),
-        (Salloc, "SALLOC_JOB_NAME"),
-    ])
-    .help("name", "name of the job or step"),
-    OptionSpec::new("account", ALL, Required, |options, input| {
-        text(input, &mut options.names.account)
-    })
-    .short('A')
-    .env(&[
-        (Sbatch, "SBATCH_ACCOUNT"),
-        (Srun, "SLURM_ACCOUNT"),
-        (Salloc, "SALLOC_ACCOUNT"),
-    ])
-    .help("name", "account to charge"),
-    OptionSpec::new("partition", ALL, Required, |options, input| {
-        text(input, &mut options.names.partition)
-    })
-    .short('p')
-    .env(&[
-        (Sbatch, "SBATCH_PARTITION"),
-        (Srun, "SLURM_PARTITION"),
-        (Salloc, "SALLOC_PARTITION"),
-    ])
-    .help("name", "partition, or several with commas between"),
-    OptionSpec::new("qos", ALL, Required, |options, input| {
-        text(input, &mut options.names.qos)
-    })
-    .short('q')
-    .env(&[
-        (Sbatch, "SBATCH_QOS"),
-        (Srun, "SLURM_QOS"),
-        (Salloc, "SALLOC_QOS"),
-    ])
-    .help("name", "quality of service"),
-    OptionSpec::new("wckey", ALL, Required, |options, input| {
-        text(input, &mut options.names.wckey)
-    })
-    .env(&[
-        (Sbatch, "SBATCH_WCKEY"),
-        (Srun, "SLURM_WCKEY"),
-        (Salloc, "SALLOC_WCKEY"),
-    ])
-    .help("wckey", "workload key"),
-    OptionSpec::new("comment", ALL, Required, |options, input| {
-        text(input, &mut options.names.comment)
-    })
-    .help("text", "a comment"),
+    OptionSpec::new("job-name", ALL, Required, |options, input| text(input, &mut options.names.job_name))
+        .short('J')
+        .env(&[(Sbatch, "SBATCH_JOB_NAME"), (Srun, "SLURM_JOB_NAME"), (Salloc, "SALLOC_JOB_NAME")])
+        .help("name", "name of the job or step"),
+    OptionSpec::new("account", ALL, Required, |options, input| text(input, &mut options.names.account))
+        .short('A')
+        .env(&[(Sbatch, "SBATCH_ACCOUNT"), (Srun, "SLURM_ACCOUNT"), (Salloc, "SALLOC_ACCOUNT")])
+        .help("name", "account to charge"),
+    OptionSpec::new("partition", ALL, Required, |options, input| text(input, &mut options.names.partition))
+        .short('p')
+        .env(&[(Sbatch, "SBATCH_PARTITION"), (Srun, "SLURM_PARTITION"), (Salloc, "SALLOC_PARTITION")])
+        .help("name", "partition, or several with commas between"),
+    OptionSpec::new("qos", ALL, Required, |options, input| text(input, &mut options.names.qos))
+        .short('q')
+        .env(&[(Sbatch, "SBATCH_QOS"), (Srun, "SLURM_QOS"), (Salloc, "SALLOC_QOS")])
+        .help("name", "quality of service"),
+    OptionSpec::new("wckey", ALL, Required, |options, input| text(input, &mut options.names.wckey))
+        .env(&[(Sbatch, "SBATCH_WCKEY"), (Srun, "SLURM_WCKEY"), (Salloc, "SALLOC_WCKEY")])
+        .help("wckey", "workload key"),
+    OptionSpec::new("comment", ALL, Required, |options, input| text(input, &mut options.names.comment))
+        .help("text", "a comment"),
     OptionSpec::new("mail-type", ALL, Required, |options, input| {
         let types = mail::parse(input.value).ok_or_else(|| input.invalid())?;
-        let shown = if types.is_empty() {
-            "NONE".to_owned()
-        } else {
-            types.clone()
-        };
+        let shown = if types.is_empty() { "NONE".to_owned() } else { types.clone() };
         options.names.mail_type = Some(types);
         Ok(shown)
     })
     .help("type", "when to write a mail (BEGIN, END, FAIL, ALL, ...)")
     .not_yet(),
-    OptionSpec::new("mail-user", ALL, Required, |options, input| {
-        text(input, &mut options.names.mail_user)
-    })
-    .help("user", "to whom"),
+    OptionSpec::new("mail-user", ALL, Required, |options, input| text(input, &mut options.names.mail_user))
+        .help("user", "to whom"),
     OptionSpec::new("clusters", ALL, Required, clusters)
         .short('M')
         .env(&[
@@ -108,9 +70,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(gid.to_string())
     })
     .help("group", "run as this group (root only)"),
-    OptionSpec::new("mcs-label", ALL, Required, keep)
-        .help("label", "security label")
-        .not_yet(),
+    OptionSpec::new("mcs-label", ALL, Required, keep).help("label", "security label").not_yet(),
     OptionSpec::new("context", ALL, Required, keep)
         .help("label", "security context")
         .section(Section::Hidden)
@@ -123,9 +83,7 @@ fn text(input: &Input<'_>, slot: &mut Option<String>) -> Result<String, Fault> {
 }
 
 fn clusters(options: &mut super::values::SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
-    let own = |name: &str| {
-        name.eq_ignore_ascii_case("all") || input.world.cluster_name.is_none_or(|own| own == name)
-    };
+    let own = |name: &str| name.eq_ignore_ascii_case("all") || input.world.cluster_name.is_none_or(|own| own == name);
     if let Some(strange) = input.value.split(',').find(|name| !own(name)) {
         return Err(Fault::error(
             1,
@@ -139,7 +97,5 @@ fn clusters(options: &mut super::values::SubmitOptions, input: &Input<'_>) -> Re
 }
 
 fn id(input: &Input<'_>, find: impl Fn(&str) -> Option<u32>) -> Result<u32, Fault> {
-    find(input.value)
-        .or_else(|| input.value.parse().ok())
-        .ok_or_else(|| input.invalid())
+    find(input.value).or_else(|| input.value.parse().ok()).ok_or_else(|| input.invalid())
 }

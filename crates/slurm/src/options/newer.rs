@@ -10,52 +10,29 @@ const ALL: Commands = Commands::ALL;
 
 /// The options of this file.
 pub const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("extra", ALL, Required, keep)
-        .help("text", "text for nodes and filters")
-        .newer()
-        .not_yet(),
+    OptionSpec::new("extra", ALL, Required, keep).help("text", "text for nodes and filters").newer().not_yet(),
     OptionSpec::new("tres-per-task", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_TRES_PER_TASK"),
-            (Srun, "SLURM_TRES_PER_TASK"),
-            (Salloc, "SALLOC_TRES_PER_TASK"),
-        ])
+        .env(&[(Sbatch, "SBATCH_TRES_PER_TASK"), (Srun, "SLURM_TRES_PER_TASK"), (Salloc, "SALLOC_TRES_PER_TASK")])
         .help("list", "resources for each task")
         .newer()
         .not_yet(),
     OptionSpec::new("tres-bind", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_TRES_BIND"),
-            (Srun, "SLURM_TRES_BIND"),
-            (Salloc, "SALLOC_TRES_BIND"),
-        ])
+        .env(&[(Sbatch, "SBATCH_TRES_BIND"), (Srun, "SLURM_TRES_BIND"), (Salloc, "SALLOC_TRES_BIND")])
         .help("list", "bind tasks to generic resources")
         .newer()
         .not_yet(),
     OptionSpec::new("oom-kill-step", ALL, Optional, keep)
-        .env(&[
-            (Sbatch, "SBATCH_OOM_KILL_STEP"),
-            (Srun, "SLURM_OOM_KILL_STEP"),
-            (Salloc, "SALLOC_OOM_KILL_STEP"),
-        ])
+        .env(&[(Sbatch, "SBATCH_OOM_KILL_STEP"), (Srun, "SLURM_OOM_KILL_STEP"), (Salloc, "SALLOC_OOM_KILL_STEP")])
         .help("0|1", "end the whole step when memory runs out")
         .newer()
         .not_yet(),
     OptionSpec::new("container-id", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_CONTAINER_ID"),
-            (Srun, "SRUN_CONTAINER_ID"),
-            (Salloc, "SALLOC_CONTAINER_ID"),
-        ])
+        .env(&[(Sbatch, "SBATCH_CONTAINER_ID"), (Srun, "SRUN_CONTAINER_ID"), (Salloc, "SALLOC_CONTAINER_ID")])
         .help("id", "name of the container")
         .newer()
         .not_yet(),
     OptionSpec::new("segment", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_SEGMENT_SIZE"),
-            (Srun, "SLURM_SEGMENT_SIZE"),
-            (Salloc, "SALLOC_SEGMENT_SIZE"),
-        ])
+        .env(&[(Sbatch, "SBATCH_SEGMENT_SIZE"), (Srun, "SLURM_SEGMENT_SIZE"), (Salloc, "SALLOC_SEGMENT_SIZE")])
         .help("N", "nodes of each segment within a block")
         .newer()
         .not_yet(),
@@ -67,14 +44,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .help("", "segments in different blocks")
         .newer()
         .not_yet(),
-    OptionSpec::new("stepmgr", ALL, NoValue, keep_flag)
-        .help("", "steps are managed on the first node")
-        .newer()
-        .moot(),
-    OptionSpec::new("resources", ALL, Required, keep)
-        .help("list", "hierarchical resources")
-        .newer()
-        .not_yet(),
+    OptionSpec::new("stepmgr", ALL, NoValue, keep_flag).help("", "steps are managed on the first node").newer().moot(),
+    OptionSpec::new("resources", ALL, Required, keep).help("list", "hierarchical resources").newer().not_yet(),
     OptionSpec::new("external-launcher", Commands::SRUN, Optional, keep)
         .help("", "a step for an outside launcher")
         .newer()
@@ -88,8 +59,5 @@ pub const OPTIONS: &[OptionSpec] = &[
         .help("", "a task ends only with all its children")
         .newer()
         .not_yet(),
-    OptionSpec::new("async", Commands::SRUN, NoValue, keep_flag)
-        .help("", "do not wait for the step")
-        .newer()
-        .not_yet(),
+    OptionSpec::new("async", Commands::SRUN, NoValue, keep_flag).help("", "do not wait for the step").newer().not_yet(),
 ];

@@ -41,11 +41,7 @@ pub fn split(command: Command, arguments: &[String]) -> Result<(Vec<Found>, usiz
 
 fn getopt_fault(command: Command, text: &str) -> Fault {
     let hint = Line::Plain(format!("Try \"{} --help\" for more information", command.name()));
-    Fault {
-        stdout: String::new(),
-        lines: vec![Line::Info(text.to_owned()), hint],
-        code: 255,
-    }
+    Fault { stdout: String::new(), lines: vec![Line::Info(text.to_owned()), hint], code: 255 }
 }
 
 fn long_option(command: Command, long: &str, arguments: &[String], at: &mut usize) -> Result<Found, Fault> {
@@ -56,10 +52,7 @@ fn long_option(command: Command, long: &str, arguments: &[String], at: &mut usiz
     let spec = find_long(command, name, long)?;
     let value = match (spec.argument, value) {
         (Argument::None, Some(_)) => {
-            return Err(getopt_fault(
-                command,
-                &format!("option '--{}' doesn't allow an argument", spec.name),
-            ));
+            return Err(getopt_fault(command, &format!("option '--{}' doesn't allow an argument", spec.name)));
         }
         (Argument::Required, None) => {
             let next = arguments.get(*at).cloned();
@@ -76,21 +69,14 @@ fn find_long(command: Command, name: &str, written: &str) -> Result<&'static Opt
     if let Some(exact) = super::of(command).find(|spec| spec.name == name) {
         return Ok(exact);
     }
-    let candidates: Vec<_> = super::of(command)
-        .filter(|spec| spec.abbreviates && spec.name.starts_with(name))
-        .collect();
+    let candidates: Vec<_> =
+        super::of(command).filter(|spec| spec.abbreviates && spec.name.starts_with(name)).collect();
     match candidates.as_slice() {
-        [] => Err(getopt_fault(
-            command,
-            &format!("unrecognized option '--{written}'"),
-        )),
+        [] => Err(getopt_fault(command, &format!("unrecognized option '--{written}'"))),
         [only] => Ok(only),
         several => {
             let names: String = several.iter().map(|spec| format!(" '--{}'", spec.name)).collect();
-            Err(getopt_fault(
-                command,
-                &format!("option '--{written}' is ambiguous; possibilities:{names}"),
-            ))
+            Err(getopt_fault(command, &format!("option '--{written}' is ambiguous; possibilities:{names}")))
         }
     }
 }
@@ -117,8 +103,7 @@ fn short_options(
                 None => {
                     let next = arguments.get(*at).cloned();
                     *at += 1;
-                    let missing =
-                        || getopt_fault(command, &format!("option requires an argument -- '{letter}'"));
+                    let missing = || getopt_fault(command, &format!("option requires an argument -- '{letter}'"));
                     Some(next.ok_or_else(missing)?)
                 }
             },

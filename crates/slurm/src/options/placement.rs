@@ -18,11 +18,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(input.value.to_owned())
     })
     .short('C')
-    .env(&[
-        (Sbatch, "SBATCH_CONSTRAINT"),
-        (Srun, "SLURM_CONSTRAINT"),
-        (Salloc, "SALLOC_CONSTRAINT"),
-    ])
+    .env(&[(Sbatch, "SBATCH_CONSTRAINT"), (Srun, "SLURM_CONSTRAINT"), (Salloc, "SALLOC_CONSTRAINT")])
     .sorted_as("contz")
     .help("list", "features that nodes must have")
     .section(Section::Constraints),
@@ -41,11 +37,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .section(Section::Constraints)
         .not_yet(),
     OptionSpec::new("nodelist", ALL, Required, |options, input| {
-        let list = if input.value.contains('/') {
-            node_file(options, input, input.value)?
-        } else {
-            input.value.to_owned()
-        };
+        let list =
+            if input.value.contains('/') { node_file(options, input, input.value)? } else { input.value.to_owned() };
         options.placement.nodelist = (!list.is_empty()).then(|| list.clone());
         Ok(list)
     })
@@ -61,11 +54,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     .help("file", "a file with the nodes that must be among those used")
     .section(Section::Constraints),
     OptionSpec::new("exclude", ALL, Required, |options, input| {
-        let list = if input.value.contains('/') {
-            node_file(options, input, input.value)?
-        } else {
-            input.value.to_owned()
-        };
+        let list =
+            if input.value.contains('/') { node_file(options, input, input.value)? } else { input.value.to_owned() };
         options.placement.exclude = (!list.is_empty()).then(|| list.clone());
         Ok(list)
     })
@@ -80,18 +70,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         options.names.reservation = (!input.value.is_empty()).then(|| input.value.to_owned());
         Ok(input.value.to_owned())
     })
-    .env(&[
-        (Sbatch, "SBATCH_RESERVATION"),
-        (Srun, "SLURM_RESERVATION"),
-        (Salloc, "SALLOC_RESERVATION"),
-    ])
+    .env(&[(Sbatch, "SBATCH_RESERVATION"), (Srun, "SLURM_RESERVATION"), (Salloc, "SALLOC_RESERVATION")])
     .help("name", "resources of this reservation")
     .section(Section::Constraints),
     OptionSpec::new("switches", ALL, Required, |options, input| {
-        let (count, time) = input
-            .value
-            .split_once('@')
-            .map_or((input.value, None), |(count, time)| (count, Some(time)));
+        let (count, time) =
+            input.value.split_once('@').map_or((input.value, None), |(count, time)| (count, Some(time)));
         let complaint = || Fault::error(1, format!("Invalid numeric value \"{count}\" for --switches."));
         numbers::positive(count).ok_or_else(complaint)?;
         if time.is_some_and(|time| muster_model::time::TimeLimit::parse(time).is_none()) {
@@ -99,30 +83,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         }
         keep(options, input)
     })
-    .env(&[
-        (Sbatch, "SBATCH_REQ_SWITCH"),
-        (Srun, "SLURM_REQ_SWITCH"),
-        (Salloc, "SALLOC_REQ_SWITCH"),
-    ])
-    .help(
-        "max[@time]",
-        "at most this many switches, waiting at most so long for that",
-    )
+    .env(&[(Sbatch, "SBATCH_REQ_SWITCH"), (Srun, "SLURM_REQ_SWITCH"), (Salloc, "SALLOC_REQ_SWITCH")])
+    .help("max[@time]", "at most this many switches, waiting at most so long for that")
     .not_yet(),
     OptionSpec::new("spread-job", ALL, NoValue, keep_flag)
-        .env(&[
-            (Sbatch, "SBATCH_SPREAD_JOB"),
-            (Srun, "SLURM_SPREAD_JOB"),
-            (Salloc, "SALLOC_SPREAD_JOB"),
-        ])
+        .env(&[(Sbatch, "SBATCH_SPREAD_JOB"), (Srun, "SLURM_SPREAD_JOB"), (Salloc, "SALLOC_SPREAD_JOB")])
         .help("", "over as many nodes as possible")
         .not_yet(),
     OptionSpec::new("use-min-nodes", ALL, NoValue, keep_flag)
-        .env(&[
-            (Sbatch, "SBATCH_USE_MIN_NODES"),
-            (Srun, "SLURM_USE_MIN_NODES"),
-            (Salloc, "SALLOC_USE_MIN_NODES"),
-        ])
+        .env(&[(Sbatch, "SBATCH_USE_MIN_NODES"), (Srun, "SLURM_USE_MIN_NODES"), (Salloc, "SALLOC_USE_MIN_NODES")])
         .help("", "of a range of node counts rather the smaller")
         .not_yet(),
     OptionSpec::new("relative", Commands::SRUN, Required, |options, input| {
@@ -142,14 +111,13 @@ pub fn keep_flag(options: &mut SubmitOptions, input: &Input<'_>) -> Result<Strin
 
 /// The nodes named in a file, in host list form: names over any number of lines, `#` starts a comment.
 fn node_file(_: &mut SubmitOptions, input: &Input<'_>, path: &str) -> Result<String, Fault> {
-    let unusable = |line: String| {
-        Fault::error(255, format!("Invalid --{} node file", input.name)).after(Line::Error(line))
-    };
-    let bytes = input.world.host.read(path).map_err(|why| {
-        unusable(format!(
-            "slurm_allocate_resources error opening file {path}, {why}"
-        ))
-    })?;
+    let unusable =
+        |line: String| Fault::error(255, format!("Invalid --{} node file", input.name)).after(Line::Error(line));
+    let bytes = input
+        .world
+        .host
+        .read(path)
+        .map_err(|why| unusable(format!("slurm_allocate_resources error opening file {path}, {why}")))?;
     let text = String::from_utf8_lossy(&bytes);
     let mut names = Vec::new();
     for line in text.lines() {

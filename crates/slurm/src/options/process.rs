@@ -18,45 +18,27 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(value.to_owned())
     })
     .env(&[(Sbatch, "SBATCH_EXPORT")])
-    .help(
-        "names",
-        "variables of the environment that go along (ALL, NONE, A,B=2)",
-    ),
+    .help("names", "variables of the environment that go along (ALL, NONE, A,B=2)"),
     OptionSpec::new("export", Commands::SRUN, Required, |options, input| {
         options.process.export = Some(input.value.to_owned());
         Ok(input.value.to_owned())
     })
     .env(&[(Srun, "SLURM_EXPORT_ENV"), (Srun, "SRUN_EXPORT_ENV")])
-    .help(
-        "names",
-        "variables of the environment that go along (ALL, NONE, A,B=2)",
-    ),
+    .help("names", "variables of the environment that go along (ALL, NONE, A,B=2)"),
     OptionSpec::new("export-file", Commands::SBATCH, Required, |options, input| {
         options.process.export_file = Some(input.value.to_owned());
         Ok(input.value.to_owned())
     })
-    .help(
-        "file|fd",
-        "a file with the environment (NAME=value, ended by a NUL byte each)",
-    ),
-    OptionSpec::new(
-        "get-user-env",
-        Commands::SBATCH_SALLOC,
-        Optional,
-        |options, input| {
-            // Seconds to wait and S or L for the kind of shell; both have sensible defaults.
-            let fits = input.value.trim_start_matches(|c: char| c.is_ascii_digit());
-            if !matches!(fits.to_ascii_uppercase().as_str(), "" | "S" | "L") {
-                return Err(input.invalid());
-            }
-            options.process.get_user_env = Some(input.value.to_owned());
-            Ok(if input.value.is_empty() {
-                "0".to_owned()
-            } else {
-                input.value.to_owned()
-            })
-        },
-    )
+    .help("file|fd", "a file with the environment (NAME=value, ended by a NUL byte each)"),
+    OptionSpec::new("get-user-env", Commands::SBATCH_SALLOC, Optional, |options, input| {
+        // Seconds to wait and S or L for the kind of shell; both have sensible defaults.
+        let fits = input.value.trim_start_matches(|c: char| c.is_ascii_digit());
+        if !matches!(fits.to_ascii_uppercase().as_str(), "" | "S" | "L") {
+            return Err(input.invalid());
+        }
+        options.process.get_user_env = Some(input.value.to_owned());
+        Ok(if input.value.is_empty() { "0".to_owned() } else { input.value.to_owned() })
+    })
     .env(&[(Sbatch, "SBATCH_GET_USER_ENV")])
     .help("", "load the environment of the user's login"),
     OptionSpec::new("propagate", Commands::SBATCH_SRUN, Optional, propagate)
@@ -68,86 +50,46 @@ pub const OPTIONS: &[OptionSpec] = &[
         options.others.insert("profile", shown.clone());
         Ok(shown)
     })
-    .env(&[
-        (Sbatch, "SBATCH_PROFILE"),
-        (Srun, "SLURM_PROFILE"),
-        (Salloc, "SALLOC_PROFILE"),
-    ])
-    .help(
-        "value",
-        "detailed measurements (all, none, energy, lustre, network, task)",
-    )
+    .env(&[(Sbatch, "SBATCH_PROFILE"), (Srun, "SLURM_PROFILE"), (Salloc, "SALLOC_PROFILE")])
+    .help("value", "detailed measurements (all, none, energy, lustre, network, task)")
     .not_yet(),
     OptionSpec::new("acctg-freq", ALL, Required, |options, input| {
         const KINDS: &[&str] = &["task", "energy", "network", "filesystem"];
         let part = |part: &str| match part.split_once('=') {
             Some((kind, seconds)) => {
-                KINDS.contains(&kind.to_ascii_lowercase().as_str())
-                    && numbers::not_negative(seconds).is_some()
+                KINDS.contains(&kind.to_ascii_lowercase().as_str()) && numbers::not_negative(seconds).is_some()
             }
             None => numbers::not_negative(part).is_some(),
         };
         if !input.value.split(',').all(part) {
-            return Err(Fault::error(
-                255,
-                format!("Invalid --acctg-freq specification: {}", input.value),
-            ));
+            return Err(Fault::error(255, format!("Invalid --acctg-freq specification: {}", input.value)));
         }
         keep(options, input)
     })
-    .env(&[
-        (Sbatch, "SBATCH_ACCTG_FREQ"),
-        (Srun, "SLURM_ACCTG_FREQ"),
-        (Salloc, "SALLOC_ACCTG_FREQ"),
-    ])
+    .env(&[(Sbatch, "SBATCH_ACCTG_FREQ"), (Srun, "SLURM_ACCTG_FREQ"), (Salloc, "SALLOC_ACCTG_FREQ")])
     .help("type=secs", "how often to measure")
     .not_yet(),
     OptionSpec::new("bb", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_BURST_BUFFER"),
-            (Srun, "SLURM_BURST_BUFFER"),
-            (Salloc, "SALLOC_BURST_BUFFER"),
-        ])
+        .env(&[(Sbatch, "SBATCH_BURST_BUFFER"), (Srun, "SLURM_BURST_BUFFER"), (Salloc, "SALLOC_BURST_BUFFER")])
         .sorted_as("bf")
         .help("spec", "burst buffer")
         .not_yet(),
-    OptionSpec::new("bbf", ALL, Required, keep)
-        .sorted_as("bfa")
-        .help("file", "file with burst buffers")
-        .not_yet(),
+    OptionSpec::new("bbf", ALL, Required, keep).sorted_as("bfa").help("file", "file with burst buffers").not_yet(),
     OptionSpec::new("container", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_CONTAINER"),
-            (Srun, "SRUN_CONTAINER"),
-            (Salloc, "SALLOC_CONTAINER"),
-        ])
+        .env(&[(Sbatch, "SBATCH_CONTAINER"), (Srun, "SRUN_CONTAINER"), (Salloc, "SALLOC_CONTAINER")])
         .help("path", "OCI bundle in which to run")
         .not_yet(),
     OptionSpec::new("network", ALL, Required, keep)
-        .env(&[
-            (Sbatch, "SBATCH_NETWORK"),
-            (Srun, "SLURM_NETWORK"),
-            (Salloc, "SALLOC_NETWORK"),
-        ])
+        .env(&[(Sbatch, "SBATCH_NETWORK"), (Srun, "SLURM_NETWORK"), (Salloc, "SALLOC_NETWORK")])
         .help("type", "network")
         .not_yet(),
-    OptionSpec::new("reboot", ALL, NoValue, keep_flag)
-        .help("", "boot the nodes before the job")
-        .not_yet(),
-    OptionSpec::new(
-        "wait-all-nodes",
-        Commands::SBATCH_SALLOC,
-        Required,
-        |_, input| match input.value {
-            // A job here starts only when all its nodes are ready.
-            value @ ("0" | "1") => Ok(value.to_owned()),
-            _ => Err(input.invalid()),
-        },
-    )
-    .env(&[
-        (Sbatch, "SBATCH_WAIT_ALL_NODES"),
-        (Salloc, "SALLOC_WAIT_ALL_NODES"),
-    ])
+    OptionSpec::new("reboot", ALL, NoValue, keep_flag).help("", "boot the nodes before the job").not_yet(),
+    OptionSpec::new("wait-all-nodes", Commands::SBATCH_SALLOC, Required, |_, input| match input.value {
+        // A job here starts only when all its nodes are ready.
+        value @ ("0" | "1") => Ok(value.to_owned()),
+        _ => Err(input.invalid()),
+    })
+    .env(&[(Sbatch, "SBATCH_WAIT_ALL_NODES"), (Salloc, "SALLOC_WAIT_ALL_NODES")])
     .help("0|1", "wait until all nodes are ready")
     .moot(),
 ];
@@ -174,8 +116,6 @@ fn profile(value: &str) -> Option<String> {
     if !words.iter().all(known) {
         return None;
     }
-    let chosen = KINDS
-        .iter()
-        .filter(|kind| words.iter().any(|word| kind.eq_ignore_ascii_case(word)));
+    let chosen = KINDS.iter().filter(|kind| words.iter().any(|word| kind.eq_ignore_ascii_case(word)));
     Some(chosen.copied().collect::<Vec<_>>().join(","))
 }

@@ -21,31 +21,17 @@ pub const OPTIONS: &[OptionSpec] = &[
     })
     .short('a')
     .env(&[(Sbatch, "SBATCH_ARRAY_INX")])
-    .help(
-        "indexes",
-        "many jobs like this one, one for each index (0-9, 1,3,5, 0-15:4, %N at once)",
-    ),
+    .help("indexes", "many jobs like this one, one for each index (0-9, 1,3,5, 0-15:4, %N at once)"),
     OptionSpec::new("dependency", ALL, Required, |options, input| {
         options.queue.dependency = (!input.value.is_empty()).then(|| input.value.to_owned());
         Ok(input.value.to_owned())
     })
     .short('d')
-    .env(&[
-        (Sbatch, "SBATCH_DEPENDENCY"),
-        (Srun, "SLURM_DEPENDENCY"),
-        (Salloc, "SALLOC_DEPENDENCY"),
-    ])
-    .help(
-        "type:jobid[+time]",
-        "wait for other jobs (after, afterany, afterok, afternotok, aftercorr, singleton)",
-    ),
+    .env(&[(Sbatch, "SBATCH_DEPENDENCY"), (Srun, "SLURM_DEPENDENCY"), (Salloc, "SALLOC_DEPENDENCY")])
+    .help("type:jobid[+time]", "wait for other jobs (after, afterany, afterok, afternotok, aftercorr, singleton)"),
     OptionSpec::flag("hold", ALL, |options| options.queue.hold = true)
         .short('H')
-        .env(&[
-            (Sbatch, "SBATCH_HOLD"),
-            (Srun, "SLURM_HOLD"),
-            (Salloc, "SALLOC_HOLD"),
-        ])
+        .env(&[(Sbatch, "SBATCH_HOLD"), (Srun, "SLURM_HOLD"), (Salloc, "SALLOC_HOLD")])
         .help("", "submit the job held"),
     OptionSpec::new("requeue", Commands::SBATCH, NoValue, |options, _| {
         options.queue.requeue = Some(true);
@@ -64,16 +50,8 @@ pub const OPTIONS: &[OptionSpec] = &[
             false => NICE_DEFAULT,
             true => {
                 let value = numbers::leading_or_zero(input.value);
-                let out_of_range = || {
-                    Fault::error(
-                        255,
-                        format!("Invalid --nice value, out of range (+/- {NICE_MAX})"),
-                    )
-                };
-                i32::try_from(value)
-                    .ok()
-                    .filter(|_| value.abs() <= NICE_MAX)
-                    .ok_or_else(out_of_range)?
+                let out_of_range = || Fault::error(255, format!("Invalid --nice value, out of range (+/- {NICE_MAX})"));
+                i32::try_from(value).ok().filter(|_| value.abs() <= NICE_MAX).ok_or_else(out_of_range)?
             }
         };
         options.queue.nice = Some(nice);
@@ -99,37 +77,24 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(if keep { "set" } else { "unset" }.to_owned())
     })
     .short('k')
-    .env(&[
-        (Sbatch, "SBATCH_NO_KILL"),
-        (Srun, "SLURM_NO_KILL"),
-        (Salloc, "SALLOC_NO_KILL"),
-    ])
+    .env(&[(Sbatch, "SBATCH_NO_KILL"), (Srun, "SLURM_NO_KILL"), (Salloc, "SALLOC_NO_KILL")])
     .help("off", "go on when a node fails"),
-    OptionSpec::new(
-        "kill-on-invalid-dep",
-        Commands::SBATCH,
-        Required,
-        |options, input| {
-            let kill = match input.value.to_ascii_lowercase().as_str() {
-                "yes" => true,
-                "no" => false,
-                _ => return Err(input.invalid()),
-            };
-            options.queue.kill_on_invalid_dep = Some(kill);
-            Ok(input.value.to_ascii_lowercase())
-        },
-    )
+    OptionSpec::new("kill-on-invalid-dep", Commands::SBATCH, Required, |options, input| {
+        let kill = match input.value.to_ascii_lowercase().as_str() {
+            "yes" => true,
+            "no" => false,
+            _ => return Err(input.invalid()),
+        };
+        options.queue.kill_on_invalid_dep = Some(kill);
+        Ok(input.value.to_ascii_lowercase())
+    })
     .help("yes|no", "end the job when a dependency can never be satisfied"),
     OptionSpec::new("signal", ALL, Required, |options, input| {
-        let early = signal::parse_early(input.value, input.command == Command::Sbatch)
-            .ok_or_else(|| input.invalid())?;
+        let early =
+            signal::parse_early(input.value, input.command == Command::Sbatch).ok_or_else(|| input.invalid())?;
         options.queue.signal = Some(early);
         Ok(signal::print_early(&early))
     })
-    .env(&[
-        (Sbatch, "SBATCH_SIGNAL"),
-        (Srun, "SLURM_SIGNAL"),
-        (Salloc, "SALLOC_SIGNAL"),
-    ])
+    .env(&[(Sbatch, "SBATCH_SIGNAL"), (Srun, "SLURM_SIGNAL"), (Salloc, "SALLOC_SIGNAL")])
     .help("[B:]SIG[@secs]", "send a signal so long before the time limit"),
 ];

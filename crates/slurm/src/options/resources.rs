@@ -15,21 +15,15 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("nodes", ALL, Required, |options, input| {
         let (min, max) = node_count(input)?;
         options.resources.nodes = Some((min, max));
-        Ok(if min == max {
-            min.to_string()
-        } else {
-            format!("{min}-{max}")
-        })
+        Ok(if min == max { min.to_string() } else { format!("{min}-{max}") })
     })
     .short('N')
     .env(&[(Srun, "SLURM_JOB_NUM_NODES")])
     .help("N", "how many nodes (N = min[-max])"),
-    OptionSpec::new("ntasks", ALL, Required, |options, input| {
-        count(input, &mut options.resources.ntasks)
-    })
-    .short('n')
-    .env(&[(Srun, "SLURM_NPROCS"), (Srun, "SLURM_NTASKS")])
-    .help("N", "how many tasks"),
+    OptionSpec::new("ntasks", ALL, Required, |options, input| count(input, &mut options.resources.ntasks))
+        .short('n')
+        .env(&[(Srun, "SLURM_NPROCS"), (Srun, "SLURM_NTASKS")])
+        .help("N", "how many tasks"),
     OptionSpec::new("cpus-per-task", ALL, Required, |options, input| {
         count(input, &mut options.resources.cpus_per_task)
     })
@@ -59,53 +53,27 @@ pub const OPTIONS: &[OptionSpec] = &[
     .help("N", "tasks on each core")
     .section(Section::Affinity)
     .not_yet(),
-    OptionSpec::new("mincpus", ALL, Required, |options, input| {
-        count(input, &mut options.resources.mincpus)
-    })
-    .help("N", "fewest cpus on each node")
-    .section(Section::Constraints),
-    OptionSpec::new("mem", ALL, Required, |options, input| {
-        memory(input, &mut options.resources.mem)
-    })
-    .env(&[
-        (Sbatch, "SBATCH_MEM_PER_NODE"),
-        (Srun, "SLURM_MEM_PER_NODE"),
-        (Salloc, "SALLOC_MEM_PER_NODE"),
-    ])
-    .help("MB", "memory on each node (0: all of it)")
-    .section(Section::Constraints),
-    OptionSpec::new("mem-per-cpu", ALL, Required, |options, input| {
-        memory(input, &mut options.resources.mem_per_cpu)
-    })
-    .env(&[
-        (Sbatch, "SBATCH_MEM_PER_CPU"),
-        (Srun, "SLURM_MEM_PER_CPU"),
-        (Salloc, "SALLOC_MEM_PER_CPU"),
-    ])
-    .help("MB", "memory for each cpu")
-    .section(Section::Consumable),
-    OptionSpec::new("mem-per-gpu", ALL, Required, |options, input| {
-        memory(input, &mut options.resources.mem_per_gpu)
-    })
-    .env(&[
-        (Sbatch, "SBATCH_MEM_PER_GPU"),
-        (Srun, "SLURM_MEM_PER_GPU"),
-        (Salloc, "SALLOC_MEM_PER_GPU"),
-    ])
-    .help("MB", "memory for each GPU")
-    .section(Section::Gpu),
-    OptionSpec::new("tmp", ALL, Required, |options, input| {
-        memory(input, &mut options.resources.tmp)
-    })
-    .help("MB", "size of the temporary file system of each node")
-    .section(Section::Constraints),
+    OptionSpec::new("mincpus", ALL, Required, |options, input| count(input, &mut options.resources.mincpus))
+        .help("N", "fewest cpus on each node")
+        .section(Section::Constraints),
+    OptionSpec::new("mem", ALL, Required, |options, input| memory(input, &mut options.resources.mem))
+        .env(&[(Sbatch, "SBATCH_MEM_PER_NODE"), (Srun, "SLURM_MEM_PER_NODE"), (Salloc, "SALLOC_MEM_PER_NODE")])
+        .help("MB", "memory on each node (0: all of it)")
+        .section(Section::Constraints),
+    OptionSpec::new("mem-per-cpu", ALL, Required, |options, input| memory(input, &mut options.resources.mem_per_cpu))
+        .env(&[(Sbatch, "SBATCH_MEM_PER_CPU"), (Srun, "SLURM_MEM_PER_CPU"), (Salloc, "SALLOC_MEM_PER_CPU")])
+        .help("MB", "memory for each cpu")
+        .section(Section::Consumable),
+    OptionSpec::new("mem-per-gpu", ALL, Required, |options, input| memory(input, &mut options.resources.mem_per_gpu))
+        .env(&[(Sbatch, "SBATCH_MEM_PER_GPU"), (Srun, "SLURM_MEM_PER_GPU"), (Salloc, "SALLOC_MEM_PER_GPU")])
+        .help("MB", "memory for each GPU")
+        .section(Section::Gpu),
+    OptionSpec::new("tmp", ALL, Required, |options, input| memory(input, &mut options.resources.tmp))
+        .help("MB", "size of the temporary file system of each node")
+        .section(Section::Constraints),
     OptionSpec::flag("overcommit", ALL, |options| options.resources.overcommit = true)
         .short('O')
-        .env(&[
-            (Sbatch, "SBATCH_OVERCOMMIT"),
-            (Srun, "SLURM_OVERCOMMIT"),
-            (Salloc, "SALLOC_OVERCOMMIT"),
-        ])
+        .env(&[(Sbatch, "SBATCH_OVERCOMMIT"), (Srun, "SLURM_OVERCOMMIT"), (Salloc, "SALLOC_OVERCOMMIT")])
         .help("", "more tasks than cpus are fine"),
     OptionSpec::new("exclusive", ALL, Optional, |options, input| {
         let (sharing, shown) = match input.value.to_ascii_lowercase().as_str() {
@@ -118,11 +86,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         options.resources.sharing = Some(sharing);
         Ok(shown.to_owned())
     })
-    .env(&[
-        (Sbatch, "SBATCH_EXCLUSIVE"),
-        (Srun, "SLURM_EXCLUSIVE"),
-        (Salloc, "SALLOC_EXCLUSIVE"),
-    ])
+    .env(&[(Sbatch, "SBATCH_EXCLUSIVE"), (Srun, "SLURM_EXCLUSIVE"), (Salloc, "SALLOC_EXCLUSIVE")])
     .help("user", "whole nodes; with =user shared with the user's own jobs")
     .section(Section::Consumable),
     OptionSpec::new("oversubscribe", ALL, NoValue, |options, _| {
@@ -167,11 +131,7 @@ fn node_count(input: &Input<'_>) -> Result<(u32, u32), Fault> {
         NodeCountError::NotACount(part) => Fault::error(255, format!("\"{part}\" is not a valid node count")),
         NodeCountError::Reversed { min, max } => {
             let text = format!("Maximum node count {max} is less than minimum node count {min}");
-            Fault {
-                stdout: String::new(),
-                lines: vec![Line::Error(text)],
-                code: 255,
-            }
+            Fault { stdout: String::new(), lines: vec![Line::Error(text)], code: 255 }
         }
     })
 }

@@ -155,10 +155,7 @@ impl Input<'_> {
 
     /// `Invalid numeric value "V" for WHAT.`, exit 1.
     pub fn not_a_number(&self) -> Fault {
-        Fault::error(
-            1,
-            format!("Invalid numeric value \"{}\" for --{}.", self.value, self.name),
-        )
+        Fault::error(1, format!("Invalid numeric value \"{}\" for --{}.", self.value, self.name))
     }
 }
 
@@ -267,29 +264,17 @@ impl Line {
 impl Fault {
     /// One error line.
     pub fn error(code: u8, text: impl Into<String>) -> Fault {
-        Fault {
-            stdout: String::new(),
-            lines: vec![Line::Error(text.into())],
-            code,
-        }
+        Fault { stdout: String::new(), lines: vec![Line::Error(text.into())], code }
     }
 
     /// One fatal line; exit 1.
     pub fn fatal(text: impl Into<String>) -> Fault {
-        Fault {
-            stdout: String::new(),
-            lines: vec![Line::Fatal(text.into())],
-            code: 1,
-        }
+        Fault { stdout: String::new(), lines: vec![Line::Fatal(text.into())], code: 1 }
     }
 
     /// Text for standard output and nothing else to do.
     pub fn answer(code: u8, stdout: impl Into<String>) -> Fault {
-        Fault {
-            stdout: stdout.into(),
-            lines: Vec::new(),
-            code,
-        }
+        Fault { stdout: stdout.into(), lines: Vec::new(), code }
     }
 
     /// With a line before the others.
@@ -390,13 +375,7 @@ impl OptionSpec {
         if self.effect == Effect::NotYet && !options.not_yet.contains(&input.name) {
             options.not_yet.push(input.name);
         }
-        options.given.insert(
-            input.name,
-            Given {
-                origin: input.origin,
-                shown,
-            },
-        );
+        options.given.insert(input.name, Given { origin: input.origin, shown });
         Ok(())
     }
 

@@ -20,18 +20,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     .env(&[(Srun, "SLURM_JOB_ID")])
     .sorted_as("job")
     .help("id", "run within this allocation"),
-    flag("label", "put the rank before each line of output", |options| {
-        options.step.label = true
-    })
-    .short('l')
-    .env(&[(Srun, "SLURM_LABELIO")]),
-    flag(
-        "unbuffered",
-        "pass output on without waiting for whole lines",
-        |options| options.step.unbuffered = true,
-    )
-    .short('u')
-    .env(&[(Srun, "SLURM_UNBUFFEREDIO")]),
+    flag("label", "put the rank before each line of output", |options| options.step.label = true)
+        .short('l')
+        .env(&[(Srun, "SLURM_LABELIO")]),
+    flag("unbuffered", "pass output on without waiting for whole lines", |options| options.step.unbuffered = true)
+        .short('u')
+        .env(&[(Srun, "SLURM_UNBUFFEREDIO")]),
     OptionSpec::new("kill-on-bad-exit", SRUN, Optional, |options, input| {
         let value = match input.value {
             "" => 1,
@@ -52,63 +46,39 @@ pub const OPTIONS: &[OptionSpec] = &[
     .env(&[(Srun, "SLURM_WAIT")])
     .help("secs", "end all tasks so long after the first one ended"),
     flag("pty", "give rank 0 a terminal", |options| options.step.pty = true).env(&[(Srun, "SLURM_PTY")]),
-    flag("exact", "take only the cpus that the tasks need", |options| {
-        options.step.exact = true
-    })
-    .env(&[(Srun, "SLURM_EXACT")])
-    .section(Section::Consumable),
-    flag("overlap", "share cpus with other steps", |options| {
-        options.step.overlap = true
-    })
-    .env(&[(Srun, "SLURM_OVERLAP")]),
-    flag("whole", "take all of each node that is used", |options| {
-        options.step.whole = true
-    })
-    .env(&[(Srun, "SLURM_WHOLE")])
-    .section(Section::Consumable),
-    flag(
-        "multi-prog",
-        "the command is a file that names a program for each rank",
-        |options| options.step.multi_prog = true,
-    ),
+    flag("exact", "take only the cpus that the tasks need", |options| options.step.exact = true)
+        .env(&[(Srun, "SLURM_EXACT")])
+        .section(Section::Consumable),
+    flag("overlap", "share cpus with other steps", |options| options.step.overlap = true)
+        .env(&[(Srun, "SLURM_OVERLAP")]),
+    flag("whole", "take all of each node that is used", |options| options.step.whole = true)
+        .env(&[(Srun, "SLURM_WHOLE")])
+        .section(Section::Consumable),
+    flag("multi-prog", "the command is a file that names a program for each rank", |options| {
+        options.step.multi_prog = true
+    }),
     OptionSpec::new("mpi", SRUN, Required, |options, input| {
         options.step.mpi = Some(input.value.to_owned());
         Ok(input.value.to_owned())
     })
     .env(&[(Srun, "SLURM_MPI_TYPE")])
     .help("type", "how MPI programs find each other (list: the types)"),
-    flag(
-        "preserve-env",
-        "counts of the environment win over those of options",
-        |options| options.step.preserve_env = true,
-    )
-    .short('E'),
-    flag(
-        "disable-status",
-        "one Ctrl-C interrupts, no status is shown",
-        |options| options.step.disable_status = true,
-    )
-    .short('X')
-    .env(&[(Srun, "SLURM_DISABLE_STATUS")]),
-    flag("quit-on-interrupt", "one Ctrl-C ends the step", |options| {
-        options.step.quit_on_interrupt = true
-    }),
-    flag("no-allocate", "run on nodes without asking for them", |options| {
-        options.step.no_allocate = true
+    flag("preserve-env", "counts of the environment win over those of options", |options| {
+        options.step.preserve_env = true
     })
-    .short('Z')
-    .section(Section::Constraints)
-    .not_yet(),
-    flag(
-        "interactive",
-        "the step in which salloc runs a shell",
-        |options| options.step.interactive = true,
-    )
-    .section(Section::Hidden),
+    .short('E'),
+    flag("disable-status", "one Ctrl-C interrupts, no status is shown", |options| options.step.disable_status = true)
+        .short('X')
+        .env(&[(Srun, "SLURM_DISABLE_STATUS")]),
+    flag("quit-on-interrupt", "one Ctrl-C ends the step", |options| options.step.quit_on_interrupt = true),
+    flag("no-allocate", "run on nodes without asking for them", |options| options.step.no_allocate = true)
+        .short('Z')
+        .section(Section::Constraints)
+        .not_yet(),
+    flag("interactive", "the step in which salloc runs a shell", |options| options.step.interactive = true)
+        .section(Section::Hidden),
     OptionSpec::new("threads", SRUN, Required, |_, input| {
-        numbers::positive(input.value)
-            .map(|value| value.to_string())
-            .ok_or_else(|| input.not_a_number())
+        numbers::positive(input.value).map(|value| value.to_string()).ok_or_else(|| input.not_a_number())
     })
     .short('T')
     .env(&[(Srun, "SLURM_THREADS")])
@@ -116,16 +86,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     .help("N", "how many nodes to start at once; here always all")
     .moot(),
     OptionSpec::new("msg-timeout", SRUN, Required, |_, input| {
-        numbers::positive(input.value)
-            .map(|value| value.to_string())
-            .ok_or_else(|| input.not_a_number())
+        numbers::positive(input.value).map(|value| value.to_string()).ok_or_else(|| input.not_a_number())
     })
     .env(&[(Srun, "SLURM_MSG_TIMEOUT")])
     .section(Section::Hidden)
     .moot(),
-    OptionSpec::new("debugger-test", SRUN, NoValue, keep_flag)
-        .section(Section::Hidden)
-        .not_yet(),
+    OptionSpec::new("debugger-test", SRUN, NoValue, keep_flag).section(Section::Hidden).not_yet(),
     OptionSpec::new("slurmd-debug", SRUN, Required, keep)
         .env(&[(Srun, "SLURMD_DEBUG")])
         .help("level", "how much the node says")
@@ -167,12 +133,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .env(&[(Srun, "SLURM_TASK_EPILOG")])
         .help("program", "run after each task")
         .not_yet(),
-    OptionSpec::new("het-group", SRUN, Required, het_group)
-        .help("N", "part of a heterogeneous job")
-        .not_yet(),
-    OptionSpec::new("pack-group", SRUN, Required, het_group)
-        .alias_of("het-group")
-        .not_yet(),
+    OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "part of a heterogeneous job").not_yet(),
+    OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group").not_yet(),
     OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, keep)
         .help("type", "forward X11")
         .section(Section::Hidden)
@@ -185,15 +147,8 @@ const fn flag(name: &'static str, text: &'static str, put: fn(&mut SubmitOptions
 }
 
 fn het_group(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
-    if !input
-        .value
-        .split([',', '-'])
-        .all(|part| numbers::not_negative(part).is_some())
-    {
-        return Err(Fault::error(
-            1,
-            format!("Invalid --het-group value: {}", input.value),
-        ));
+    if !input.value.split([',', '-']).all(|part| numbers::not_negative(part).is_some()) {
+        return Err(Fault::error(1, format!("Invalid --het-group value: {}", input.value)));
     }
     keep(options, input)
 }

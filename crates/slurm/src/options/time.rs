@@ -12,42 +12,25 @@ const ALL: Commands = Commands::ALL;
 
 /// The options of this file.
 pub const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("time", ALL, Required, |options, input| {
-        limit(input, &mut options.times.time)
-    })
-    .short('t')
-    .env(&[
-        (Sbatch, "SBATCH_TIMELIMIT"),
-        (Srun, "SLURM_TIMELIMIT"),
-        (Salloc, "SALLOC_TIMELIMIT"),
-    ])
-    .help("minutes", "time limit (also M:S, H:M:S, D-H, D-H:M, D-H:M:S)"),
-    OptionSpec::new("time-min", ALL, Required, |options, input| {
-        limit(input, &mut options.times.time_min)
-    })
-    .help("minutes", "least time limit, where the job may be given less"),
-    OptionSpec::new("begin", ALL, Required, |options, input| {
-        point(input, &mut options.times.begin)
-    })
-    .short('b')
-    .help("time", "not before this time"),
-    OptionSpec::new("deadline", ALL, Required, |options, input| {
-        point(input, &mut options.times.deadline)
-    })
-    .help("time", "remove the job if it cannot end before this time"),
+    OptionSpec::new("time", ALL, Required, |options, input| limit(input, &mut options.times.time))
+        .short('t')
+        .env(&[(Sbatch, "SBATCH_TIMELIMIT"), (Srun, "SLURM_TIMELIMIT"), (Salloc, "SALLOC_TIMELIMIT")])
+        .help("minutes", "time limit (also M:S, H:M:S, D-H, D-H:M, D-H:M:S)"),
+    OptionSpec::new("time-min", ALL, Required, |options, input| limit(input, &mut options.times.time_min))
+        .help("minutes", "least time limit, where the job may be given less"),
+    OptionSpec::new("begin", ALL, Required, |options, input| point(input, &mut options.times.begin))
+        .short('b')
+        .help("time", "not before this time"),
+    OptionSpec::new("deadline", ALL, Required, |options, input| point(input, &mut options.times.deadline))
+        .help("time", "remove the job if it cannot end before this time"),
     OptionSpec::new("immediate", Commands::SRUN_SALLOC, Optional, |options, input| {
         let seconds = match input.value {
             "" => 1,
-            value => numbers::positive(value).ok_or_else(|| {
-                Fault::error(1, format!("Invalid numeric value \"{value}\" for immediate."))
-            })?,
+            value => numbers::positive(value)
+                .ok_or_else(|| Fault::error(1, format!("Invalid numeric value \"{value}\" for immediate.")))?,
         };
         // One second is what Slurm takes for "at once".
-        options.times.immediate = Some(if seconds == 1 {
-            Span::ZERO
-        } else {
-            Span::from_seconds(seconds.into())
-        });
+        options.times.immediate = Some(if seconds == 1 { Span::ZERO } else { Span::from_seconds(seconds.into()) });
         Ok(seconds.to_string())
     })
     .short('I')
@@ -59,11 +42,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         };
         keep(options, input).map(|_| limit.to_string())
     })
-    .env(&[
-        (Sbatch, "SBATCH_DELAY_BOOT"),
-        (Srun, "SLURM_DELAY_BOOT"),
-        (Salloc, "SALLOC_DELAY_BOOT"),
-    ])
+    .env(&[(Sbatch, "SBATCH_DELAY_BOOT"), (Srun, "SLURM_DELAY_BOOT"), (Salloc, "SALLOC_DELAY_BOOT")])
     .help("mins", "wait before nodes are booted into other features")
     .section(Section::Run)
     .not_yet(),
@@ -89,8 +68,5 @@ fn point(input: &Input<'_>, slot: &mut Option<Timestamp>) -> Result<String, Faul
     })?;
     *slot = Some(time);
     let shown = jiff::Timestamp::from_second(time.seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    Ok(shown
-        .to_zoned(input.world.zone.clone())
-        .strftime("%Y-%m-%dT%H:%M:%S")
-        .to_string())
+    Ok(shown.to_zoned(input.world.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S").to_string())
 }

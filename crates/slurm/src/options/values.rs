@@ -215,9 +215,7 @@ impl SubmitOptions {
 
     /// Whether `name` was given in the script or on the command line, not only in the environment.
     pub fn has_written(&self, name: &str) -> bool {
-        self.given
-            .get(name)
-            .is_some_and(|given| given.origin != Origin::Environment)
+        self.given.get(name).is_some_and(|given| given.origin != Origin::Environment)
     }
 
     /// Where `name` was given.

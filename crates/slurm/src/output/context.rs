@@ -32,19 +32,12 @@ pub struct Outcome {
 impl Outcome {
     /// Prints `stdout` and exits 0.
     pub fn success(stdout: impl Into<String>) -> Outcome {
-        Outcome {
-            stdout: stdout.into(),
-            ..Outcome::default()
-        }
+        Outcome { stdout: stdout.into(), ..Outcome::default() }
     }
 
     /// Prints `stderr` on standard error and exits `code`.
     pub fn failure(stderr: impl Into<String>, code: u8) -> Outcome {
-        Outcome {
-            stdout: String::new(),
-            stderr: stderr.into(),
-            code,
-        }
+        Outcome { stdout: String::new(), stderr: stderr.into(), code }
     }
 }
 
@@ -69,16 +62,11 @@ pub struct Context {
 impl Context {
     /// A context as the environment variables `environment` want it.
     pub fn new(now: Timestamp, zone: TimeZone, environment: &Environment, caller: Identity) -> Context {
-        let task_list_len_max = environment
-            .get("SLURM_BITSTR_LEN")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(64);
+        let task_list_len_max = environment.get("SLURM_BITSTR_LEN").and_then(|text| text.parse().ok()).unwrap_or(64);
         Context {
             now,
             zone,
-            time_format: TimeFormat::from_environment(
-                environment.get("SLURM_TIME_FORMAT").map(String::as_str),
-            ),
+            time_format: TimeFormat::from_environment(environment.get("SLURM_TIME_FORMAT").map(String::as_str)),
             task_list_len_max,
             caller,
             user_number: |_| None,
@@ -89,15 +77,13 @@ impl Context {
     /// The number that `text`, a user name or number, means.
     pub fn user(&self, text: &str) -> Option<u32> {
         let own = *text == *self.caller.user || text.parse() == Ok(self.caller.uid);
-        own.then_some(self.caller.uid)
-            .or_else(|| (self.user_number)(text))
+        own.then_some(self.caller.uid).or_else(|| (self.user_number)(text))
     }
 
     /// The number that `text`, a group name or number, means.
     pub fn group(&self, text: &str) -> Option<u32> {
         let own = *text == *self.caller.group || text.parse() == Ok(self.caller.gid);
-        own.then_some(self.caller.gid)
-            .or_else(|| (self.group_number)(text))
+        own.then_some(self.caller.gid).or_else(|| (self.group_number)(text))
     }
 }
 
@@ -163,27 +149,18 @@ impl Cluster {
 
     /// The partition called `name`.
     pub fn partition(&self, name: &str) -> Option<&Partition> {
-        self.partitions
-            .iter()
-            .find(|partition| *partition.name == *name)
-            .map(Arc::as_ref)
+        self.partitions.iter().find(|partition| *partition.name == *name).map(Arc::as_ref)
     }
 
     /// The parameter called `name`, in any case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// Kinds of generic resources that are counted among the trackable resources (`AccountingStorageTRES=gres/NAME`).
     pub fn tracked_gres(&self) -> Vec<Name> {
         let list = self.parameter("AccountingStorageTRES").unwrap_or_default();
-        list.split(',')
-            .filter_map(|item| item.trim().strip_prefix("gres/"))
-            .map(Name::from)
-            .collect()
+        list.split(',').filter_map(|item| item.trim().strip_prefix("gres/")).map(Name::from).collect()
     }
 }
 

@@ -39,13 +39,7 @@ pub const fn field<R>(
     text: fn(&R, &Context) -> String,
 ) -> Field<R> {
     let letter = if letter == '\0' { None } else { Some(letter) };
-    Field {
-        letter,
-        names,
-        header,
-        text,
-        cut: Cut::End,
-    }
+    Field { letter, names, header, text, cut: Cut::End }
 }
 
 /// As [`field`], for lists of nodes and times.
@@ -55,10 +49,7 @@ pub const fn whole_field<R>(
     header: &'static str,
     text: fn(&R, &Context) -> String,
 ) -> Field<R> {
-    Field {
-        cut: Cut::EndUnlessRight,
-        ..field(letter, names, header, text)
-    }
+    Field { cut: Cut::EndUnlessRight, ..field(letter, names, header, text) }
 }
 
 /// As [`field`], for names that a star may mark.
@@ -68,10 +59,7 @@ pub const fn star_field<R>(
     header: &'static str,
     text: fn(&R, &Context) -> String,
 ) -> Field<R> {
-    Field {
-        cut: Cut::BeforeStar,
-        ..field(letter, names, header, text)
-    }
+    Field { cut: Cut::BeforeStar, ..field(letter, names, header, text) }
 }
 
 /// A part of a line.
@@ -111,10 +99,7 @@ const ALL_LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /// Reads `%[.][size]letter[text]…`.
 pub fn letters<R>(format: &str, fields: &'static [Field<R>], all: AllStyle) -> Format<R> {
-    let mut read = Format {
-        pieces: Vec::new(),
-        invalid: Vec::new(),
-    };
+    let mut read = Format { pieces: Vec::new(), invalid: Vec::new() };
     let mut tokens = format.split('%');
     if let Some(text) = tokens.next() {
         push_text(&mut read.pieces, text);
@@ -149,10 +134,7 @@ pub fn letters<R>(format: &str, fields: &'static [Field<R>], all: AllStyle) -> F
 /// Reads `name[:[.][size][text]],…`; without a colon a column is 20 wide.
 pub fn names<R>(format: &str, fields: &'static [Field<R>]) -> Format<R> {
     const SIZE_DEFAULT: usize = 20;
-    let mut read = Format {
-        pieces: Vec::new(),
-        invalid: Vec::new(),
-    };
+    let mut read = Format { pieces: Vec::new(), invalid: Vec::new() };
     for token in format.split(',').filter(|token| !token.is_empty()) {
         let (name, right, size, text) = match token.split_once(':') {
             None => (token, false, SIZE_DEFAULT, ""),
@@ -184,16 +166,8 @@ fn push_all<R>(pieces: &mut Vec<Piece<R>>, fields: &'static [Field<R>], style: A
         let Some(field) = fields.iter().find(|field| field.letter == Some(letter)) else {
             continue;
         };
-        pieces.push(Piece::Column {
-            field,
-            size: 0,
-            right: false,
-        });
-        let blank = if style == AllStyle::Blanks && letter.is_ascii_uppercase() {
-            " "
-        } else {
-            ""
-        };
+        pieces.push(Piece::Column { field, size: 0, right: false });
+        let blank = if style == AllStyle::Blanks && letter.is_ascii_uppercase() { " " } else { "" };
         let bar = if letter == 'Z' { "" } else { "|" };
         push_text(pieces, &format!("{blank}{bar}"));
     }
@@ -208,11 +182,7 @@ fn read_size(text: &str) -> (bool, usize, &str) {
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     // Wider than any screen; keeps a slip of the finger from filling the memory.
     const SIZE_MAX: usize = 1 << 16;
-    let size = if end == 0 {
-        0
-    } else {
-        rest[..end].parse().unwrap_or(SIZE_MAX).min(SIZE_MAX)
-    };
+    let size = if end == 0 { 0 } else { rest[..end].parse().unwrap_or(SIZE_MAX).min(SIZE_MAX) };
     (right, size, &rest[end..])
 }
 
@@ -229,9 +199,7 @@ impl<R> Format<R> {
 
     /// Whether a field with this letter or name is shown.
     pub fn shows(&self, test: impl Fn(&Field<R>) -> bool) -> bool {
-        self.pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Column { field, .. } if test(field)))
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Column { field, .. } if test(field)))
     }
 
     fn line(&self, text: impl Fn(&Field<R>) -> String, cut: impl Fn(&Field<R>) -> Cut) -> String {
@@ -239,9 +207,7 @@ impl<R> Format<R> {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => line.push_str(text),
-                Piece::Column { field, size, right } => {
-                    line.push_str(&fit(&text(field), *size, *right, cut(field)))
-                }
+                Piece::Column { field, size, right } => line.push_str(&fit(&text(field), *size, *right, cut(field))),
             }
         }
         line.push('\n');

@@ -31,12 +31,7 @@ pub struct Opt<K> {
 pub const fn opt<K: Copy>(key: K, short: char, long: &'static str, value: Value) -> Opt<K> {
     let short = if short == '\0' { None } else { Some(short) };
     let long = if long.is_empty() { None } else { Some(long) };
-    Opt {
-        key,
-        short,
-        long,
-        value,
-    }
+    Opt { key, short, long, value }
 }
 
 /// What was found, in the order of the command line.
@@ -59,10 +54,7 @@ pub struct Parsed<K> {
 
 /// Takes `args` (without the program's name) apart. Nothing after the first complaint is read.
 pub fn parse<K: Copy + PartialEq>(args: &[String], options: &[Opt<K>]) -> Parsed<K> {
-    let mut parsed = Parsed {
-        items: Vec::new(),
-        rest: Vec::new(),
-    };
+    let mut parsed = Parsed { items: Vec::new(), rest: Vec::new() };
     let mut words = args.iter();
     while let Some(word) = words.next() {
         let result = if word == "--" {
@@ -106,14 +98,10 @@ fn read_long<K: Copy + PartialEq>(
                 [] => return Err(format!("unrecognized option '--{name}'")),
                 [first, others @ ..] => {
                     // Other spellings of the first are not worth mentioning.
-                    let different: Vec<_> = others
-                        .iter()
-                        .filter(|other| other.key != first.key || other.value != first.value)
-                        .collect();
+                    let different: Vec<_> =
+                        others.iter().filter(|other| other.key != first.key || other.value != first.value).collect();
                     if !different.is_empty() {
-                        let all = std::iter::once(first)
-                            .chain(different)
-                            .filter_map(|option| option.long);
+                        let all = std::iter::once(first).chain(different).filter_map(|option| option.long);
                         let list: String = all.map(|long| format!(" '--{long}'")).collect();
                         return Err(format!("option '--{text}' is ambiguous; possibilities:{list}"));
                     }
@@ -125,12 +113,9 @@ fn read_long<K: Copy + PartialEq>(
     let long = found.long.unwrap_or_default();
     let value = match (found.value, given) {
         (Value::None, Some(_)) => return Err(format!("option '--{long}' doesn't allow an argument")),
-        (Value::Needed, None) => Some(
-            words
-                .next()
-                .cloned()
-                .ok_or_else(|| format!("option '--{long}' requires an argument"))?,
-        ),
+        (Value::Needed, None) => {
+            Some(words.next().cloned().ok_or_else(|| format!("option '--{long}' requires an argument"))?)
+        }
         (_, given) => given,
     };
     items.push(Item::Option(found.key, value));
@@ -155,12 +140,9 @@ fn read_shorts<K: Copy + PartialEq>(
             }
             _ if !following.is_empty() => Some(following.to_owned()),
             Value::Optional => None,
-            Value::Needed => Some(
-                words
-                    .next()
-                    .cloned()
-                    .ok_or_else(|| format!("option requires an argument -- '{letter}'"))?,
-            ),
+            Value::Needed => {
+                Some(words.next().cloned().ok_or_else(|| format!("option requires an argument -- '{letter}'"))?)
+            }
         };
         items.push(Item::Option(option.key, value));
         return Ok(());
@@ -188,10 +170,7 @@ mod tests {
             Item::Option(key, Some(value)) => format!("{key}={value}"),
             Item::Error(text) => text.clone(),
         });
-        let found = items
-            .chain(parsed.rest.iter().map(|word| format!("+{word}")))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let found = items.chain(parsed.rest.iter().map(|word| format!("+{word}"))).collect::<Vec<_>>().join(" ");
         assert_eq!(found, expected, "{line}");
     }
 
@@ -202,9 +181,7 @@ mod tests {
         check("-htR -j12", "h t=R j=12");
         check(
             "--jobs=1 --sta PD",
-            "option '--sta' is ambiguous; possibilities: '--states' '--start'"
-                .replace("option", "j=1 option")
-                .as_str(),
+            "option '--sta' is ambiguous; possibilities: '--states' '--start'".replace("option", "j=1 option").as_str(),
         );
         check("--stat PD --nohead", "t=PD h");
         check("--noheader=1", "option '--noheader' doesn't allow an argument");

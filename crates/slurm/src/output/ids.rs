@@ -22,9 +22,7 @@ pub fn target(text: &str) -> Option<JobTarget> {
 }
 
 fn number(text: &str) -> Option<u32> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 /// Splits a list of job names at commas outside of brackets: `1,2_[1,3],4`.
@@ -52,13 +50,9 @@ pub fn matches(target: &JobTarget, job: &muster_model::job::Job) -> bool {
     use muster_model::job::ArrayRole;
     match (&target.tasks, &job.array) {
         (None, _) => job.id == target.job_id || job.array_job_id() == Some(target.job_id),
-        (
-            Some(tasks),
-            Some(ArrayRole::Task {
-                array_job_id,
-                task_index,
-            }),
-        ) => *array_job_id == target.job_id && tasks.contains(*task_index),
+        (Some(tasks), Some(ArrayRole::Task { array_job_id, task_index })) => {
+            *array_job_id == target.job_id && tasks.contains(*task_index)
+        }
         (Some(tasks), Some(ArrayRole::Waiting { tasks: waiting })) => {
             job.id == target.job_id && tasks.iter().any(|index| waiting.contains(index))
         }
@@ -73,18 +67,9 @@ mod tests {
     #[test]
     fn names_of_jobs() {
         let check = |text: &str, expected: Option<(u32, Option<&str>, Option<StepId>)>| {
-            let found = target(text).map(|target| {
-                (
-                    target.job_id.0,
-                    target.tasks.map(|tasks| tasks.to_string()),
-                    target.step,
-                )
-            });
-            assert_eq!(
-                found,
-                expected.map(|(id, tasks, step)| (id, tasks.map(str::to_owned), step)),
-                "{text}"
-            );
+            let found =
+                target(text).map(|target| (target.job_id.0, target.tasks.map(|tasks| tasks.to_string()), target.step));
+            assert_eq!(found, expected.map(|(id, tasks, step)| (id, tasks.map(str::to_owned), step)), "{text}");
         };
         check("12", Some((12, None, None)));
         check("12_3", Some((12, Some("3"), None)));

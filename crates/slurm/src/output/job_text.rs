@@ -46,13 +46,7 @@ pub fn throttle(job: &Job) -> Option<u32> {
 /// `12`, `12_3`, `12_[2-3%1]`. `task` names one of the waiting tasks.
 pub fn array_id(job: &Job, task: Option<u32>, context: &Context) -> String {
     match (&job.array, task) {
-        (
-            Some(ArrayRole::Task {
-                array_job_id,
-                task_index,
-            }),
-            _,
-        ) => format!("{array_job_id}_{task_index}"),
+        (Some(ArrayRole::Task { array_job_id, task_index }), _) => format!("{array_job_id}_{task_index}"),
         (Some(ArrayRole::Waiting { .. }), Some(task)) => format!("{}_{task}", job.id),
         (Some(ArrayRole::Waiting { .. }), None) => {
             format!("{}_[{}]", job.id, waiting_tasks(job, context).unwrap_or_default())
@@ -69,10 +63,7 @@ pub fn array_job_id(job: &Job) -> JobId {
 /// The option kept under `name` among the rare ones.
 pub fn rare<'a>(job: &'a Job, name: &str) -> Option<&'a str> {
     let rare = job.spec.rare.as_ref()?;
-    rare.others
-        .iter()
-        .find(|(key, _)| **key == *name)
-        .map(|(_, value)| value.as_ref())
+    rare.others.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.as_ref())
 }
 
 /// Comment of the user.
@@ -82,10 +73,7 @@ pub fn comment(job: &Job) -> Option<&str> {
 
 /// Comment of an operator.
 pub fn admin_comment(job: &Job) -> Option<&str> {
-    job.spec
-        .rare
-        .as_ref()
-        .and_then(|rare| rare.admin_comment.as_deref())
+    job.spec.rare.as_ref().and_then(|rare| rare.admin_comment.as_deref())
 }
 
 /// `--wckey`.
@@ -99,9 +87,7 @@ pub fn reason(job: &Job) -> String {
     match &job.reason_detail {
         // Why a launch failed is told elsewhere; clients look for Slurm's word.
         Some(detail) if !started && job.reason != Reason::JobLaunchFailure => detail.to_string(),
-        _ if started && !matches!(job.reason, Reason::JobHeldUser | Reason::JobHeldAdmin) => {
-            Reason::None.to_string()
-        }
+        _ if started && !matches!(job.reason, Reason::JobHeldUser | Reason::JobHeldAdmin) => Reason::None.to_string(),
         // Slurm 22.05 tells the end by a signal in the words of a failed launch.
         _ if job.reason == Reason::RaisedSignal => Reason::JobLaunchFailure.to_string(),
         _ => job.reason.to_string(),
@@ -114,11 +100,7 @@ pub fn nodes_or_reason(job: &Job) -> (String, bool) {
         job.state,
         JobState::Pending | JobState::Timeout | JobState::OutOfMemory | JobState::Deadline | JobState::Failed
     );
-    if explains && !job.completing {
-        (format!("({})", reason(job)), true)
-    } else {
-        (nodes(job), false)
-    }
+    if explains && !job.completing { (format!("({})", reason(job)), true) } else { (nodes(job), false) }
 }
 
 /// Its nodes; empty before it starts.
@@ -153,8 +135,7 @@ pub fn end_time(job: &Job, now: Timestamp) -> Option<Timestamp> {
 
 /// From when it could start.
 pub fn eligible_time(job: &Job) -> Option<Timestamp> {
-    job.eligible_time
-        .or_else(|| job.begin_time.filter(|begin| *begin > job.submit_time))
+    job.eligible_time.or_else(|| job.begin_time.filter(|begin| *begin > job.submit_time))
 }
 
 /// Since when it gathers age: from being eligible, once the scheduler has looked at it.
@@ -177,24 +158,14 @@ pub fn seconds_used(job: &Job, now: Timestamp) -> i64 {
 
 /// The node that runs the script.
 pub fn batch_host(job: &Job) -> Option<&str> {
-    if job.state == JobState::Pending && !job.completing {
-        None
-    } else {
-        job.batch_host.as_deref()
-    }
+    if job.state == JobState::Pending && !job.completing { None } else { job.batch_host.as_deref() }
 }
 
 /// CPUs asked for.
 pub fn cpus_requested(job: &Job) -> u32 {
     let request = &job.spec.request;
-    let tasks = if request.overcommit {
-        request.nodes_min
-    } else {
-        request.tasks.max(request.nodes_min)
-    };
-    let whole_nodes = request
-        .nodes_min
-        .saturating_mul(request.cpus_per_node_min.unwrap_or(0));
+    let tasks = if request.overcommit { request.nodes_min } else { request.tasks.max(request.nodes_min) };
+    let whole_nodes = request.nodes_min.saturating_mul(request.cpus_per_node_min.unwrap_or(0));
     tasks.saturating_mul(request.cpus_per_task).max(whole_nodes)
 }
 
@@ -209,9 +180,7 @@ pub fn cpus(job: &Job) -> u32 {
 /// Nodes held, or asked for while it waits.
 pub fn node_count(job: &Job) -> u32 {
     match &job.allocation {
-        Some(allocation) if job.state != JobState::Pending || job.completing => {
-            allocation.shares.len() as u32
-        }
+        Some(allocation) if job.state != JobState::Pending || job.completing => allocation.shares.len() as u32,
         _ => job.spec.request.nodes_min,
     }
 }
@@ -219,9 +188,7 @@ pub fn node_count(job: &Job) -> u32 {
 /// Least CPUs on each node.
 pub fn cpus_per_node_min(job: &Job) -> u32 {
     let request = &job.spec.request;
-    let of_tasks = request
-        .cpus_per_task
-        .saturating_mul(request.tasks_per_node.unwrap_or(1));
+    let of_tasks = request.cpus_per_task.saturating_mul(request.tasks_per_node.unwrap_or(1));
     of_tasks.max(request.cpus_per_node_min.unwrap_or(1))
 }
 
@@ -229,22 +196,18 @@ pub fn cpus_per_node_min(job: &Job) -> u32 {
 pub fn memory_in_force(job: &Job, cluster: &Cluster) -> Option<MemoryRequest> {
     job.spec.request.memory.or_else(|| {
         let name = job.partition.split(',').next().unwrap_or_default();
-        cluster
-            .partition(name)?
-            .memory_default
-            .map(|default| match default {
-                MemoryDefault::PerNode(memory) => MemoryRequest::PerNode(memory),
-                MemoryDefault::PerCpu(memory) => MemoryRequest::PerCpu(memory),
-            })
+        cluster.partition(name)?.memory_default.map(|default| match default {
+            MemoryDefault::PerNode(memory) => MemoryRequest::PerNode(memory),
+            MemoryDefault::PerCpu(memory) => MemoryRequest::PerCpu(memory),
+        })
     })
 }
 
 /// Whether it lets others onto its nodes: `OK`, `NO`, `YES`, `USER`.
 pub fn over_subscribe(job: &Job, cluster: &Cluster) -> &'static str {
     let name = job.partition.split(',').next().unwrap_or_default();
-    let exclusive = cluster
-        .partition(name)
-        .is_some_and(|partition| partition.over_subscribe == OverSubscribe::Exclusive);
+    let exclusive =
+        cluster.partition(name).is_some_and(|partition| partition.over_subscribe == OverSubscribe::Exclusive);
     match job.spec.request.sharing {
         Sharing::Exclusive => "NO",
         _ if exclusive => "NO",
@@ -262,10 +225,7 @@ pub fn sockets_cores_threads(job: &Job) -> [Option<u32>; 3] {
             *place = part.parse().ok();
         }
     }
-    for (place, name) in found
-        .iter_mut()
-        .zip(["sockets-per-node", "cores-per-socket", "threads-per-core"])
-    {
+    for (place, name) in found.iter_mut().zip(["sockets-per-node", "cores-per-socket", "threads-per-core"]) {
         *place = rare(job, name).and_then(|value| value.parse().ok()).or(*place);
     }
     found
@@ -273,22 +233,16 @@ pub fn sockets_cores_threads(job: &Job) -> [Option<u32>; 3] {
 
 /// `--dependency` as far as it is not yet satisfied, or `(null)`.
 pub fn dependency(dependencies: &Dependencies) -> String {
-    if dependencies.is_empty() {
-        NULL.to_owned()
-    } else {
-        dependencies.to_string()
-    }
+    if dependencies.is_empty() { NULL.to_owned() } else { dependencies.to_string() }
 }
 
 /// The script with its arguments.
 pub fn command(job: &Job) -> String {
     match &job.spec.command {
         None => NULL.to_owned(),
-        Some(command) => std::iter::once(command)
-            .chain(&job.spec.arguments)
-            .map(|word| word.as_ref())
-            .collect::<Vec<_>>()
-            .join(" "),
+        Some(command) => {
+            std::iter::once(command).chain(&job.spec.arguments).map(|word| word.as_ref()).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
@@ -315,19 +269,11 @@ pub fn files(job: &Job, task: Option<u32>) -> Files {
     let error = job.spec.error.as_deref().unwrap_or(output);
     let input = job.spec.input.as_deref().unwrap_or("/dev/null");
     let full = |pattern: &str| absolute(&expand(pattern, job, task), &job.spec.work_dir);
-    Files {
-        output: full(output),
-        error: full(error),
-        input: full(input),
-    }
+    Files { output: full(output), error: full(error), input: full(input) }
 }
 
 fn absolute(path: &str, directory: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{}/{path}", directory.trim_end_matches('/'))
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", directory.trim_end_matches('/')) }
 }
 
 /// Puts the parts of a file name in that are known before it is opened.

@@ -20,15 +20,8 @@ use super::{order, states};
 pub fn jobs(answers: &Answers, context: &Context) -> String {
     let mut jobs = answers.jobs.clone();
     order::by_list(&mut jobs);
-    let jobs: Vec<Value> = jobs
-        .iter()
-        .map(|job| job_value(job, &answers.cluster, context))
-        .collect();
-    document(
-        "openapi/v0.0.38",
-        "Slurm OpenAPI v0.0.38",
-        json!({ "jobs": jobs }),
-    )
+    let jobs: Vec<Value> = jobs.iter().map(|job| job_value(job, &answers.cluster, context)).collect();
+    document("openapi/v0.0.38", "Slurm OpenAPI v0.0.38", json!({ "jobs": jobs }))
 }
 
 /// `sinfo --json`.
@@ -40,24 +33,13 @@ pub fn nodes_and_partitions(answers: &Answers, _: &Context) -> String {
         .enumerate()
         .map(|(index, node)| node_value(index, node, &answers.cluster))
         .collect();
-    document(
-        "openapi/v0.0.38",
-        "Slurm OpenAPI v0.0.38",
-        json!({ "nodes": nodes }),
-    )
+    document("openapi/v0.0.38", "Slurm OpenAPI v0.0.38", json!({ "nodes": nodes }))
 }
 
 /// `sacct --json`.
 pub fn history(rows: &[&HistoryRow], answers: &Answers, context: &Context) -> String {
-    let jobs: Vec<Value> = rows
-        .iter()
-        .map(|row| history_value(row, &answers.cluster, context))
-        .collect();
-    document(
-        "openapi/dbv0.0.38",
-        "Slurm OpenAPI DB v0.0.38",
-        json!({ "jobs": jobs }),
-    )
+    let jobs: Vec<Value> = rows.iter().map(|row| history_value(row, &answers.cluster, context)).collect();
+    document("openapi/dbv0.0.38", "Slurm OpenAPI DB v0.0.38", json!({ "jobs": jobs }))
 }
 
 fn document(kind: &str, name: &str, content: Value) -> String {
@@ -168,10 +150,7 @@ fn job_place(job: &Job, cluster: &Cluster) -> Value {
         _ => (Value::Null, Value::Null),
     };
     let tracked = cluster.tracked_gres();
-    let allocated = job
-        .allocation
-        .as_ref()
-        .map(|allocation| Amounts::allocated(allocation, &tracked).text());
+    let allocated = job.allocation.as_ref().map(|allocation| Amounts::allocated(allocation, &tracked).text());
     let tres = |scope| tres::requests(&request.gres, scope).unwrap_or_default();
     json!({
         "contiguous": request.contiguous,
@@ -218,22 +197,12 @@ fn node_value(index: usize, node: &Node, cluster: &Cluster) -> Value {
     let base = base_word(state.base);
     let flags = state.complete();
     let flags: Vec<&str> = flags.split('+').skip(1).collect();
-    let partitions = cluster
-        .partitions
-        .iter()
-        .filter(|partition| partition.nodes.iter().any(|node| node.0 as usize == index));
+    let partitions =
+        cluster.partitions.iter().filter(|partition| partition.nodes.iter().any(|node| node.0 as usize == index));
     let partitions: Vec<&str> = partitions.map(|partition| partition.name.as_ref()).collect();
     let used = node.used.cpus.len();
-    let amounts = Amounts {
-        cpus: u64::from(hardware.cpus),
-        memory: hardware.memory,
-        ..Amounts::default()
-    };
-    let taken = Amounts {
-        cpus: u64::from(used),
-        memory: node.used.memory,
-        ..Amounts::default()
-    };
+    let amounts = Amounts { cpus: u64::from(hardware.cpus), memory: hardware.memory, ..Amounts::default() };
+    let taken = Amounts { cpus: u64::from(used), memory: node.used.memory, ..Amounts::default() };
     json!({
         "active_features": config.features.join(","),
         "address": *config.address,
@@ -294,8 +263,7 @@ fn amounts_value(amounts: &Amounts, none: bool) -> Value {
     if none {
         return json!([]);
     }
-    let item =
-        |kind: &str, id: u32, count: u64| json!({ "type": kind, "name": null, "id": id, "count": count });
+    let item = |kind: &str, id: u32, count: u64| json!({ "type": kind, "name": null, "id": id, "count": count });
     json!([
         item("cpu", 1, amounts.cpus),
         item("mem", 2, amounts.memory.0),
@@ -330,16 +298,9 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
     let started = job.start_time.filter(|_| job_text::has_started(job));
     let tracked = cluster.tracked_gres();
     let requested = Amounts::requested(job, cluster, &tracked);
-    let allocated = job
-        .allocation
-        .as_ref()
-        .map(|allocation| Amounts::allocated(allocation, &tracked))
-        .unwrap_or_default();
-    let state = if job.requeue_pending {
-        "REQUEUED"
-    } else {
-        job.state.as_str()
-    };
+    let allocated =
+        job.allocation.as_ref().map(|allocation| Amounts::allocated(allocation, &tracked)).unwrap_or_default();
+    let state = if job.requeue_pending { "REQUEUED" } else { job.state.as_str() };
     let memory = match spec.request.memory {
         Some(MemoryRequest::PerNode(memory) | MemoryRequest::PerCpu(memory)) => memory.0,
         _ => 0,
@@ -385,9 +346,7 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
 
 fn step_value(step: &Step, context: &Context) -> Value {
     let nodes = muster_model::hostlist::expand(&step.node_list).unwrap_or_default();
-    let elapsed = step.start_time.map_or(0, |start| {
-        step.end_time.unwrap_or(context.now).since(start).seconds()
-    });
+    let elapsed = step.start_time.map_or(0, |start| step.end_time.unwrap_or(context.now).since(start).seconds());
     let cpus: u64 = step.layout.iter().map(|node| u64::from(node.cpus.len())).sum();
     let id = match step.step_id {
         StepId::Number(number) => json!(number),

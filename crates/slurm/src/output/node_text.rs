@@ -44,19 +44,14 @@ impl NodeState {
             NodeHealth::Down => Base::Down,
             NodeHealth::Future => Base::Future,
             // What only completing jobs hold is not counted as work.
-            NodeHealth::Up if cpus == 0 || (node.used.jobs_running == 0 && node.used.jobs_completing > 0) => {
-                Base::Idle
-            }
+            NodeHealth::Up if cpus == 0 || (node.used.jobs_running == 0 && node.used.jobs_completing > 0) => Base::Idle,
             NodeHealth::Up if cpus >= node.config.hardware.cpus => Base::Allocated,
             NodeHealth::Up => Base::Mixed,
         };
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let flags = flag(node.drain, DRAIN)
             | flag(node.used.jobs_completing > 0, COMPLETING)
-            | flag(
-                node.not_responding && node.health != NodeHealth::Future,
-                NOT_RESPONDING,
-            );
+            | flag(node.not_responding && node.health != NodeHealth::Future, NOT_RESPONDING);
         NodeState { flags, base }
     }
 
@@ -86,38 +81,16 @@ impl NodeState {
 
     /// The long word: `idle`, `allocated+`, `drained*`, in lower case.
     pub fn long(self) -> String {
-        self.word([
-            "draining",
-            "drained",
-            "allocated",
-            "completing",
-            "unknown",
-            "down",
-            "idle",
-            "mixed",
-            "future",
-        ])
+        self.word(["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"])
     }
 
     /// The short word: `idle`, `alloc+`, `drain*`.
     pub fn compact(self) -> String {
-        self.word([
-            "drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr",
-        ])
+        self.word(["drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr"])
     }
 
     fn word(self, words: [&str; 9]) -> String {
-        let [
-            draining,
-            drained,
-            allocated,
-            completing,
-            unknown,
-            down,
-            idle,
-            mixed,
-            future,
-        ] = words;
+        let [draining, drained, allocated, completing, unknown, down, idle, mixed, future] = words;
         let silent = if self.is_silent() { "*" } else { "" };
         let word = match self.base {
             _ if self.drains() => {
@@ -149,15 +122,8 @@ impl NodeState {
             Base::Mixed => "MIXED",
             Base::Future => "FUTURE",
         };
-        let flags = [
-            (DRAIN, "+DRAIN"),
-            (COMPLETING, "+COMPLETING"),
-            (NOT_RESPONDING, "+NOT_RESPONDING"),
-        ];
-        flags
-            .iter()
-            .filter(|(flag, _)| self.has(*flag))
-            .fold(base.to_owned(), |text, (_, word)| text + word)
+        let flags = [(DRAIN, "+DRAIN"), (COMPLETING, "+COMPLETING"), (NOT_RESPONDING, "+NOT_RESPONDING")];
+        flags.iter().filter(|(flag, _)| self.has(*flag)).fold(base.to_owned(), |text, (_, word)| text + word)
     }
 }
 
@@ -218,14 +184,12 @@ impl Asked {
         match lower.as_str() {
             "drng" => return Some(Asked::Draining),
             "futr" => return Some(Asked::Base(Base::Future)),
-            "err" | "error" | "planned" | "plnd" | "resv" | "failing" | "failg" | "pow_dn" | "pow_up"
-            | "blocked" => return Some(Asked::Never),
+            "err" | "error" | "planned" | "plnd" | "resv" | "failing" | "failg" | "pow_dn" | "pow_up" | "blocked" => {
+                return Some(Asked::Never);
+            }
             _ => {}
         }
-        WORDS
-            .iter()
-            .find(|(word, _)| word.starts_with(&lower))
-            .map(|(_, asked)| *asked)
+        WORDS.iter().find(|(word, _)| word.starts_with(&lower)).map(|(_, asked)| *asked)
     }
 
     /// Whether a node in `state` is in this state.

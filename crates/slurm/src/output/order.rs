@@ -24,11 +24,7 @@ pub fn by_list(jobs: &mut [Arc<Job>]) {
             return job.id;
         };
         let own = &tasks[&array];
-        let before = if job.id == array {
-            own.len()
-        } else {
-            own.partition_point(|id| *id < job.id)
-        };
+        let before = if job.id == array { own.len() } else { own.partition_point(|id| *id < job.id) };
         before.checked_sub(1).map_or(array, |at| own[at])
     });
 }

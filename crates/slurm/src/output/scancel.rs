@@ -202,17 +202,13 @@ impl Scancel {
             }
             Key::State => self.states = value.split(',').map(state).collect::<Result<_, _>>()?,
             Key::User => {
-                let uid = context
-                    .user(&value)
-                    .ok_or_else(|| complain(&format!("Invalid user name: {value}")))?;
+                let uid = context.user(&value).ok_or_else(|| complain(&format!("Invalid user name: {value}")))?;
                 self.user = Some((value, uid));
             }
             Key::Verbose => self.verbose = true,
             Key::Workload => self.wckey = Some(value),
             Key::Sibling => {
-                return Err(complain(
-                    "--sibling is not available here: there are no federations",
-                ));
+                return Err(complain("--sibling is not available here: there are no federations"));
             }
             Key::Help => return Err(Outcome::success(HELP)),
             Key::Usage => return Err(Outcome::success(USAGE)),
@@ -226,17 +222,9 @@ impl Scancel {
     fn has_conditions(&self) -> bool {
         !self.states.is_empty()
             || self.user.is_some()
-            || [
-                &self.account,
-                &self.name,
-                &self.partition,
-                &self.qos,
-                &self.reservation,
-                &self.wckey,
-                &self.nodes,
-            ]
-            .iter()
-            .any(|value| value.is_some())
+            || [&self.account, &self.name, &self.partition, &self.qos, &self.reservation, &self.wckey, &self.nodes]
+                .iter()
+                .any(|value| value.is_some())
     }
 
     /// `-M`.
@@ -247,11 +235,7 @@ impl Scancel {
     /// What to ask before anything can be done; nothing when numbers alone say all.
     pub fn queries(&self) -> Vec<Query> {
         if self.has_conditions() || self.interactive {
-            vec![Query::Jobs {
-                ids: None,
-                uids: None,
-                active_only: true,
-            }]
+            vec![Query::Jobs { ids: None, uids: None, active_only: true }]
         } else {
             Vec::new()
         }
@@ -260,52 +244,28 @@ impl Scancel {
     /// What to end or to signal, in order.
     pub fn kills(&self, answers: &Answers, context: &Context) -> Vec<Kill> {
         if !self.has_conditions() && !self.interactive {
-            return self
-                .targets
-                .iter()
-                .map(|(text, target)| self.kill(text, target.clone(), None))
-                .collect();
+            return self.targets.iter().map(|(text, target)| self.kill(text, target.clone(), None)).collect();
         }
         let mut jobs = answers.jobs.clone();
         order::by_list(&mut jobs);
-        jobs.iter()
-            .filter(|job| self.wants(job))
-            .flat_map(|job| self.kills_of(job, context))
-            .collect()
+        jobs.iter().filter(|job| self.wants(job)).flat_map(|job| self.kills_of(job, context)).collect()
     }
 
     /// Its steps or tasks as they were named, or the whole record.
     fn kills_of(&self, job: &Arc<Job>, context: &Context) -> Vec<Kill> {
         let text = job_text::array_id(job, None, context);
-        let named: Vec<_> = self
-            .targets
-            .iter()
-            .filter(|(_, target)| ids::matches(target, job))
-            .collect();
-        let exact = |target: &JobTarget| {
-            target.step.is_some() || (target.tasks.is_some() && job.task_index().is_none())
-        };
+        let named: Vec<_> = self.targets.iter().filter(|(_, target)| ids::matches(target, job)).collect();
+        let exact =
+            |target: &JobTarget| target.step.is_some() || (target.tasks.is_some() && job.task_index().is_none());
         if !named.is_empty() && named.iter().all(|(_, target)| exact(target)) {
-            return named
-                .into_iter()
-                .map(|(text, target)| self.kill(text, target.clone(), Some(job)))
-                .collect();
+            return named.into_iter().map(|(text, target)| self.kill(text, target.clone(), Some(job))).collect();
         }
         let target = match &job.array {
             None => JobTarget::job(job.id),
-            Some(ArrayRole::Waiting { tasks }) => JobTarget {
-                job_id: job.id,
-                tasks: Some(tasks.clone()),
-                step: None,
-            },
-            Some(ArrayRole::Task {
-                array_job_id,
-                task_index,
-            }) => JobTarget {
-                job_id: *array_job_id,
-                tasks: Some(TaskSet::from_indices([*task_index])),
-                step: None,
-            },
+            Some(ArrayRole::Waiting { tasks }) => JobTarget { job_id: job.id, tasks: Some(tasks.clone()), step: None },
+            Some(ArrayRole::Task { array_job_id, task_index }) => {
+                JobTarget { job_id: *array_job_id, tasks: Some(TaskSet::from_indices([*task_index])), step: None }
+            }
         };
         vec![self.kill(&text, target, Some(job))]
     }
@@ -319,15 +279,8 @@ impl Scancel {
             (true, Some(signal)) => format!("scancel: Signal {signal} to {what} {text}\n"),
         };
         let question = job.filter(|_| self.interactive).map(|job| {
-            let name = if is_step {
-                format!("step_id={text}")
-            } else {
-                format!("job_id={text}")
-            };
-            format!(
-                "Cancel {name} name={} partition={} [y/n]? ",
-                job.spec.name, job.partition
-            )
+            let name = if is_step { format!("step_id={text}") } else { format!("job_id={text}") };
+            format!("Cancel {name} name={} partition={} [y/n]? ", job.spec.name, job.partition)
         });
         let name = if is_step {
             format!("job step id {}", text.split('.').next().unwrap_or(text))
@@ -341,33 +294,19 @@ impl Scancel {
             full: self.full,
             states: self.states.clone(),
         };
-        Kill {
-            request,
-            announcement,
-            question,
-            name,
-            found: job.is_some(),
-        }
+        Kill { request, announcement, question, name, found: job.is_some() }
     }
 
     fn wants(&self, job: &Job) -> bool {
         let spec = &job.spec;
         let same = |wanted: &Option<String>, value: Option<&str>| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| value == Some(wanted.as_str()))
+            wanted.as_ref().is_none_or(|wanted| value == Some(wanted.as_str()))
         };
-        let names = self
-            .nodes
-            .as_ref()
-            .map(|list| muster_model::hostlist::expand(list).unwrap_or_default());
+        let names = self.nodes.as_ref().map(|list| muster_model::hostlist::expand(list).unwrap_or_default());
         !job.state.is_final()
             && (self.targets.is_empty() || self.targets.iter().any(|(_, target)| ids::matches(target, job)))
             && (self.states.is_empty() || self.states.contains(&job.state))
-            && self
-                .user
-                .as_ref()
-                .is_none_or(|(_, uid)| spec.identity.uid == *uid)
+            && self.user.as_ref().is_none_or(|(_, uid)| spec.identity.uid == *uid)
             && same(&self.account, spec.account.as_deref())
             && same(&self.name, Some(&spec.name))
             && same(&self.partition, Some(&job.partition))
@@ -392,37 +331,20 @@ impl Scancel {
             ("wckey", self.wckey.as_deref()),
             ("nodelist", self.nodes.as_deref()),
         ];
-        let given: String = conditions
-            .iter()
-            .filter_map(|(key, value)| value.map(|value| format!("{key}={value} ")))
-            .collect();
+        let given: String =
+            conditions.iter().filter_map(|(key, value)| value.map(|value| format!("{key}={value} "))).collect();
         format!("scancel: error: No active jobs match ALL job filters, including: {given}\n")
     }
 
     /// What a refusal prints on standard error, and the exit code that it makes (0 for none).
     pub fn refused(&self, kill: &Kill, code: RefusalCode) -> (String, u8) {
-        let gone = matches!(
-            code,
-            RefusalCode::InvalidJobId | RefusalCode::AlreadyDone | RefusalCode::JobFinished
-        );
+        let gone = matches!(code, RefusalCode::InvalidJobId | RefusalCode::AlreadyDone | RefusalCode::JobFinished);
         let by_number = !kill.found && kill.request.target.step.is_none();
-        let text = format!(
-            "scancel: error: Kill job error on {}: {}\n",
-            kill.name,
-            code.text()
-        );
+        let text = format!("scancel: error: Kill job error on {}: {}\n", kill.name, code.text());
         if gone && by_number && self.signal.is_none() {
-            return if self.verbose {
-                (text, 0)
-            } else {
-                (String::new(), 0)
-            };
+            return if self.verbose { (text, 0) } else { (String::new(), 0) };
         }
-        let exit = if gone && by_number {
-            1
-        } else {
-            (code.number() & 0xff) as u8
-        };
+        let exit = if gone && by_number { 1 } else { (code.number() & 0xff) as u8 };
         let text = if self.quiet && gone { String::new() } else { text };
         (text, exit)
     }
@@ -431,14 +353,7 @@ impl Scancel {
     pub fn unreachable(&self, kill: &Kill) -> (String, u8) {
         /// Slurm's number for a failed connection, as far as it fits into an exit code.
         const CONNECTION_EXIT: u8 = (1800 & 0xff) as u8;
-        (
-            format!(
-                "scancel: error: Kill job error on {}: {}\n",
-                kill.name,
-                super::CONNECT_FAILURE
-            ),
-            CONNECTION_EXIT,
-        )
+        (format!("scancel: error: Kill job error on {}: {}\n", kill.name, super::CONNECT_FAILURE), CONNECTION_EXIT)
     }
 }
 
@@ -448,14 +363,12 @@ fn complain(text: &str) -> Outcome {
 
 fn state(word: &str) -> Result<JobState, Outcome> {
     let known = [JobState::Pending, JobState::Running, JobState::Suspended];
-    let found = known.into_iter().find(|state| {
-        word.eq_ignore_ascii_case(state.as_str()) || word.eq_ignore_ascii_case(state.compact())
-    });
+    let found = known
+        .into_iter()
+        .find(|state| word.eq_ignore_ascii_case(state.as_str()) || word.eq_ignore_ascii_case(state.compact()));
     found.ok_or_else(|| {
         Outcome::failure(
-            format!(
-                "Invalid job state specified: {word}\nValid job states are PENDING, RUNNING, and SUSPENDED\n"
-            ),
+            format!("Invalid job state specified: {word}\nValid job states are PENDING, RUNNING, and SUSPENDED\n"),
             1,
         )
     })
@@ -470,30 +383,19 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        let caller = Identity {
-            uid: 0,
-            gid: 0,
-            user: "root".into(),
-            group: "root".into(),
-        };
+        let caller = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
         Context::new(Timestamp(0), TimeZone::UTC, &Environment::new(), caller)
     }
 
     /// What a single number prints when it is refused for `code`.
     fn check(line: &str, code: RefusalCode, stderr: &str, exit: u8) {
         let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let scancel = Scancel::new(&args, &Environment::new(), &context())
-            .unwrap_or_else(|outcome| panic!("{outcome:?}"));
+        let scancel =
+            Scancel::new(&args, &Environment::new(), &context()).unwrap_or_else(|outcome| panic!("{outcome:?}"));
         let kills = scancel.kills(&Answers::default(), &context());
-        let [kill] = kills.as_slice() else {
-            panic!("{line}: {kills:?}")
-        };
+        let [kill] = kills.as_slice() else { panic!("{line}: {kills:?}") };
         let (text, found) = scancel.refused(kill, code);
-        assert_eq!(
-            (format!("{}{text}", kill.announcement).as_str(), found),
-            (stderr, exit),
-            "{line}"
-        );
+        assert_eq!((format!("{}{text}", kill.announcement).as_str(), found), (stderr, exit), "{line}");
     }
 
     #[test]
@@ -517,20 +419,9 @@ mod tests {
         let args = ["--signal=TERM".to_owned(), "-f".to_owned(), "12_3".to_owned()];
         let scancel = Scancel::new(&args, &Environment::new(), &context()).expect("a good line");
         let kills = scancel.kills(&Answers::default(), &context());
-        let target = JobTarget {
-            tasks: Some(TaskSet::from_indices([3])),
-            ..JobTarget::job(muster_model::ids::JobId(12))
-        };
-        let request = Cancel {
-            target,
-            signal: Some(15),
-            batch_only: false,
-            full: true,
-            states: Vec::new(),
-        };
-        assert_eq!(
-            kills.iter().map(|kill| kill.request.clone()).collect::<Vec<_>>(),
-            [request]
-        );
+        let target =
+            JobTarget { tasks: Some(TaskSet::from_indices([3])), ..JobTarget::job(muster_model::ids::JobId(12)) };
+        let request = Cancel { target, signal: Some(15), batch_only: false, full: true, states: Vec::new() };
+        assert_eq!(kills.iter().map(|kill| kill.request.clone()).collect::<Vec<_>>(), [request]);
     }
 }

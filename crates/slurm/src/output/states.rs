@@ -66,9 +66,9 @@ impl Shown {
 
     /// Reads a long or short word in any case.
     pub fn parse(word: &str) -> Option<Shown> {
-        let base = JobState::ALL.iter().find(|state| {
-            word.eq_ignore_ascii_case(state.as_str()) || word.eq_ignore_ascii_case(state.compact())
-        });
+        let base = JobState::ALL
+            .iter()
+            .find(|state| word.eq_ignore_ascii_case(state.as_str()) || word.eq_ignore_ascii_case(state.compact()));
         if let Some(state) = base {
             return Some(Shown::Base(*state));
         }
@@ -86,11 +86,7 @@ impl Shown {
 /// All long words, comma separated, as complaints list them.
 pub fn all_words() -> String {
     // What is a state of its own here may be a flag there.
-    let base = JobState::ALL
-        .iter()
-        .map(|state| state.as_str())
-        .filter(|word| FLAGS.iter().all(|(flag, _)| flag != word));
-    base.chain(FLAGS.iter().map(|(long, _)| *long))
-        .collect::<Vec<_>>()
-        .join(",")
+    let base =
+        JobState::ALL.iter().map(|state| state.as_str()).filter(|word| FLAGS.iter().all(|(flag, _)| flag != word));
+    base.chain(FLAGS.iter().map(|(long, _)| *long)).collect::<Vec<_>>().join(",")
 }

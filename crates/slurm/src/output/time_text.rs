@@ -34,9 +34,7 @@ impl TimeFormat {
 const STANDARD: &str = "%Y-%m-%dT%H:%M:%S";
 
 fn zoned(time: Timestamp, zone: &TimeZone) -> Zoned {
-    jiff::Timestamp::from_second(time.seconds())
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_zoned(zone.clone())
+    jiff::Timestamp::from_second(time.seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
 }
 
 fn write(pattern: &str, time: &Zoned) -> Option<String> {
@@ -56,10 +54,7 @@ pub fn print(time: Timestamp, now: Timestamp, zone: &TimeZone, format: &TimeForm
 }
 
 fn relative_pattern(time: &Zoned, now: &Zoned) -> &'static str {
-    let days = time
-        .date()
-        .since(now.date())
-        .map_or(i32::MAX, |span| span.get_days());
+    let days = time.date().since(now.date()).map_or(i32::MAX, |span| span.get_days());
     match days {
         -1 => "Ystday %H:%M",
         0 => "%H:%M:%S",
@@ -87,19 +82,10 @@ pub fn standard(time: Timestamp, zone: &TimeZone) -> String {
 /// Where the text stops making sense.
 pub fn parse_past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, BadPosition> {
     let lower = text.to_ascii_lowercase();
-    let relative = ["now", "today", "tomorrow"]
-        .iter()
-        .any(|word| lower.contains(word));
-    let year_given = lower
-        .split(|c: char| !c.is_ascii_digit())
-        .any(|digits| digits.len() >= 6)
-        || lower
-            .split(['-', 't', ' '])
-            .next()
-            .is_some_and(|year| year.len() == 4 && lower.matches('-').count() >= 2)
-        || lower
-            .split([' ', 't'])
-            .any(|part| part.matches(['/', '.']).count() == 2);
+    let relative = ["now", "today", "tomorrow"].iter().any(|word| lower.contains(word));
+    let year_given = lower.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 6)
+        || lower.split(['-', 't', ' ']).next().is_some_and(|year| year.len() == 4 && lower.matches('-').count() >= 2)
+        || lower.split([' ', 't']).any(|part| part.matches(['/', '.']).count() == 2);
     if relative || year_given || lower.starts_with("uts") {
         return time_point::parse(text, now, zone);
     }
@@ -107,16 +93,10 @@ pub fn parse_past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timesta
     let present = zoned(now, zone);
     let has_date =
         lower.contains(['/', '.']) || !lower.contains(':') && lower.starts_with(|c: char| c.is_ascii_digit());
-    let day = if has_date {
-        present.date().with().month(1).day(1).build().ok()
-    } else {
-        Some(present.date())
-    };
+    let day = if has_date { present.date().with().month(1).day(1).build().ok() } else { Some(present.date()) };
     let before = day
         .and_then(|day| day.to_zoned(zone.clone()).ok())
-        .map_or(now, |start| {
-            Timestamp::from_seconds(start.timestamp().as_second() - 1)
-        });
+        .map_or(now, |start| Timestamp::from_seconds(start.timestamp().as_second() - 1));
     time_point::parse(text, before, zone)
 }
 
@@ -156,10 +136,7 @@ mod tests {
     fn prints_as_the_environment_wants() {
         let check = |format: Option<&str>, seconds: i64, expected: &str| {
             let time = Timestamp::from_seconds(NOW.seconds() + seconds);
-            assert_eq!(
-                print(time, NOW, &TimeZone::UTC, &TimeFormat::from_environment(format)),
-                expected
-            );
+            assert_eq!(print(time, NOW, &TimeZone::UTC, &TimeFormat::from_environment(format)), expected);
         };
         check(None, 0, "2026-11-21T08:00:00");
         check(Some("%s"), 0, "1795248000");

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use muster_model::ids::Name;
 use muster_model::job::Job;
-use muster_model::resources::{
-    Allocation, Gres, GresRequest, GresScope, GresShare, Megabytes, MemoryRequest,
-};
+use muster_model::resources::{Allocation, Gres, GresRequest, GresScope, GresShare, Megabytes, MemoryRequest};
 
 use super::context::Cluster;
 use super::units;
@@ -35,12 +33,7 @@ impl Amounts {
             gres: BTreeMap::new(),
         };
         for share in allocation.shares.iter().flat_map(|share| &share.gres) {
-            amounts.add_gres(
-                &share.name,
-                share.kind.as_ref(),
-                u64::from(share.units.len()),
-                tracked,
-            );
+            amounts.add_gres(&share.name, share.kind.as_ref(), u64::from(share.units.len()), tracked);
         }
         amounts
     }
@@ -51,38 +44,23 @@ impl Amounts {
         let nodes = u64::from(request.nodes_min);
         let cpus = u64::from(super::job_text::cpus_requested(job));
         let memory = match super::job_text::memory_in_force(job, cluster) {
-            Some(MemoryRequest::PerNode(Megabytes(0))) | None => {
-                whole_node_memory(job, cluster).saturating_mul(nodes)
-            }
+            Some(MemoryRequest::PerNode(Megabytes(0))) | None => whole_node_memory(job, cluster).saturating_mul(nodes),
             Some(MemoryRequest::PerNode(memory)) => memory.0.saturating_mul(nodes),
             Some(MemoryRequest::PerCpu(memory)) => memory.0.saturating_mul(cpus),
             Some(MemoryRequest::PerGpu(memory)) => {
-                memory
-                    .0
-                    .saturating_mul(gpus_requested(&request.gres, nodes, request.tasks))
+                memory.0.saturating_mul(gpus_requested(&request.gres, nodes, request.tasks))
             }
         };
-        let mut amounts = Amounts {
-            cpus,
-            memory: Megabytes(memory),
-            nodes,
-            gres: BTreeMap::new(),
-        };
+        let mut amounts = Amounts { cpus, memory: Megabytes(memory), nodes, gres: BTreeMap::new() };
         for wanted in &request.gres {
-            let count = wanted
-                .gres
-                .count
-                .saturating_mul(times(wanted.scope, nodes, request.tasks));
+            let count = wanted.gres.count.saturating_mul(times(wanted.scope, nodes, request.tasks));
             amounts.add_gres(&wanted.gres.name, wanted.gres.kind.as_ref(), count, tracked);
         }
         amounts
     }
 
     fn add_gres(&mut self, name: &Name, kind: Option<&Name>, count: u64, tracked: &[Name]) {
-        if !tracked
-            .iter()
-            .any(|tracked| tracked.split(':').next() == Some(name))
-        {
+        if !tracked.iter().any(|tracked| tracked.split(':').next() == Some(name)) {
             return;
         }
         *self.gres.entry(format!("gres/{name}")).or_default() += count;
@@ -154,66 +132,42 @@ fn times(scope: GresScope, nodes: u64, tasks: u32) -> u64 {
 
 fn gpus_requested(requests: &[GresRequest], nodes: u64, tasks: u32) -> u64 {
     let gpus = requests.iter().filter(|request| *request.gres.name == *"gpu");
-    gpus.map(|request| {
-        request
-            .gres
-            .count
-            .saturating_mul(times(request.scope, nodes, tasks))
-    })
-    .fold(0, u64::saturating_add)
+    gpus.map(|request| request.gres.count.saturating_mul(times(request.scope, nodes, tasks)))
+        .fold(0, u64::saturating_add)
 }
 
 /// Memory of the first node of the job's partition: what a job gets that asks for none where no default is set.
 fn whole_node_memory(job: &Job, cluster: &Cluster) -> u64 {
     let partition = job.partition.split(',').next().unwrap_or_default();
-    let first = cluster
-        .partition(partition)
-        .and_then(|partition| partition.nodes.first());
-    first
-        .and_then(|index| cluster.nodes.get(index.0 as usize))
-        .map_or(0, |node| node.config.hardware.memory.0)
+    let first = cluster.partition(partition).and_then(|partition| partition.nodes.first());
+    first.and_then(|index| cluster.nodes.get(index.0 as usize)).map_or(0, |node| node.config.hardware.memory.0)
 }
 
 /// Requests counted by `scope`: `gres:gpu:h100:2,gres:shard:1`; `None` when there are none.
 pub fn requests(all: &[GresRequest], scope: GresScope) -> Option<String> {
-    let parts: Vec<String> = all
-        .iter()
-        .filter(|request| request.scope == scope)
-        .map(|request| format!("gres:{}", request.gres))
-        .collect();
+    let parts: Vec<String> =
+        all.iter().filter(|request| request.scope == scope).map(|request| format!("gres:{}", request.gres)).collect();
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
 /// What a node has: `gpu:h100:8,shard:4`, or `(null)`.
 pub fn node_gres(gres: &[Gres]) -> String {
-    if gres.is_empty() {
-        "(null)".to_owned()
-    } else {
-        gres.iter().map(Gres::to_string).collect::<Vec<_>>().join(",")
-    }
+    if gres.is_empty() { "(null)".to_owned() } else { gres.iter().map(Gres::to_string).collect::<Vec<_>>().join(",") }
 }
 
 /// What of it is used: `gpu:h100:2(IDX:0-1)` with `with_units`, `gpu:2` without; kinds that are not used count 0.
 pub fn node_gres_used(gres: &[Gres], used: &[GresShare], with_units: bool) -> String {
     let text = |gres: &Gres| {
-        let shares = used
-            .iter()
-            .filter(|share| share.name == gres.name && (gres.kind.is_none() || share.kind == gres.kind));
+        let shares =
+            used.iter().filter(|share| share.name == gres.name && (gres.kind.is_none() || share.kind == gres.kind));
         let mut units = muster_model::resources::IndexSet::default();
         shares.for_each(|share| units.add_all(&share.units));
-        let count = Gres {
-            count: u64::from(units.len()),
-            ..gres.clone()
-        };
+        let count = Gres { count: u64::from(units.len()), ..gres.clone() };
         match (with_units, units.is_empty()) {
             (false, _) => count.to_string(),
             (true, true) => format!("{count}(IDX:N/A)"),
             (true, false) => format!("{count}(IDX:{units})"),
         }
     };
-    if gres.is_empty() {
-        "(null)".to_owned()
-    } else {
-        gres.iter().map(text).collect::<Vec<_>>().join(",")
-    }
+    if gres.is_empty() { "(null)".to_owned() } else { gres.iter().map(text).collect::<Vec<_>>().join(",") }
 }

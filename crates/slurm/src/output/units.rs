@@ -25,11 +25,7 @@ fn scaled(amount: u64, mut unit: usize) -> String {
         unit += 1;
     }
     let letter = UNITS[unit.min(UNITS.len() - 1)];
-    if half {
-        format!("{whole}.50{letter}")
-    } else {
-        format!("{whole}{letter}")
-    }
+    if half { format!("{whole}.50{letter}") } else { format!("{whole}{letter}") }
 }
 
 #[cfg(test)]
@@ -48,9 +44,6 @@ mod tests {
         check(256_000, "250G");
         check(999_999, "999999M");
         check(1 << 20, "1T");
-        assert_eq!(
-            (kilobytes(1344).as_str(), kilobytes(2048).as_str()),
-            ("1344K", "2M")
-        );
+        assert_eq!((kilobytes(1344).as_str(), kilobytes(2048).as_str()), ("1344K", "2M"));
     }
 }

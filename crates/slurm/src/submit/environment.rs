@@ -10,9 +10,7 @@ use muster_model::job::Job;
 use super::resolve::Counts;
 use super::surroundings::Surroundings;
 use super::{gpus, job_spec};
-use crate::environment::{
-    ClientFacts, StepClientFacts, combine, step_client_environment, step_client_fallbacks,
-};
+use crate::environment::{ClientFacts, StepClientFacts, combine, step_client_environment, step_client_fallbacks};
 use crate::grammar::export;
 use crate::options::{Fault, SubmitOptions};
 
@@ -40,11 +38,7 @@ const FROM_OPTIONS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// An `--export-file` that cannot be read; exit 1.
-pub fn of_batch(
-    options: &SubmitOptions,
-    job_name: &str,
-    around: &Surroundings<'_>,
-) -> Result<Vec<String>, Fault> {
+pub fn of_batch(options: &SubmitOptions, job_name: &str, around: &Surroundings<'_>) -> Result<Vec<String>, Fault> {
     let mut source = around.environment.clone();
     if let Some(file) = &options.process.export_file {
         source.extend(from_file(file, around)?);
@@ -54,12 +48,7 @@ pub fn of_batch(
         None => source,
     };
     add_common(options, job_name, around, &mut passed);
-    if let Some(list) = options
-        .process
-        .export
-        .as_deref()
-        .filter(|list| !list.eq_ignore_ascii_case("ALL"))
-    {
+    if let Some(list) = options.process.export.as_deref().filter(|list| !list.eq_ignore_ascii_case("ALL")) {
         // Anything but the whole environment is completed by that of a login.
         put(&mut passed, "SLURM_EXPORT_ENV", list);
         put(&mut passed, "SLURM_GET_USER_ENV", "1");
@@ -142,30 +131,21 @@ impl StepAdditions {
             cpus_per_task: resources.cpus_per_task,
             tasks_per_node: counts.tasks_per_node,
             threads_per_core: resources.threads_per_core,
-            distribution: options
-                .placement
-                .distribution
-                .as_ref()
-                .map(|chosen| chosen.text.clone()),
+            distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
             memory_given: job_spec::memory(options).is_some(),
             overcommit: resources.overcommit,
             label: options.step.label,
             gpu_bind: options.given.get("gpu-bind").map(|given| given.shown.clone()),
             gpus_per_task: gpus::sum(resources.gpus_per_task.as_ref()),
             tasks_per_gpu: resources.ntasks_per_gpu,
-            verbosity: i32::try_from(options.client.verbose)
-                .unwrap_or(i32::MAX)
-                .saturating_sub(quiet),
+            verbosity: i32::try_from(options.client.verbose).unwrap_or(i32::MAX).saturating_sub(quiet),
             export: options.process.export.clone(),
         }
     }
 
     /// The environment to send: `captured` with the additions over it. `job` is the one around, if there is one.
     pub fn over(&self, captured: &[String], client: &ClientFacts<'_>, job: Option<&Job>) -> Vec<String> {
-        let client = ClientFacts {
-            export: self.export.as_deref(),
-            ..*client
-        };
+        let client = ClientFacts { export: self.export.as_deref(), ..*client };
         let facts = StepClientFacts {
             allocation: job,
             tasks: self.tasks,
@@ -184,12 +164,7 @@ impl StepAdditions {
             verbosity: self.verbosity,
         };
         let fallbacks = step_client_fallbacks(&client, &facts);
-        combine(
-            captured,
-            &[],
-            &fallbacks,
-            &step_client_environment(&client, &facts),
-        )
+        combine(captured, &[], &fallbacks, &step_client_environment(&client, &facts))
     }
 }
 
@@ -198,10 +173,7 @@ fn put(environment: &mut BTreeMap<String, String>, name: &str, value: &str) {
 }
 
 fn lines(environment: BTreeMap<String, String>) -> Vec<String> {
-    environment
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// `--export-file`: entries of `NAME=value`, each ended by a NUL byte. A number is an open file of this process.
@@ -214,7 +186,5 @@ fn from_file(file: &str, around: &Surroundings<'_>) -> Result<Vec<(String, Strin
     let bytes = read.map_err(|_| Fault::error(1, format!("Could not open user environment file {file}")))?;
     let text = String::from_utf8_lossy(&bytes);
     let entries = text.split('\0').filter_map(|entry| entry.split_once('='));
-    Ok(entries
-        .map(|(name, value)| (name.trim_start_matches('\n').to_owned(), value.to_owned()))
-        .collect())
+    Ok(entries.map(|(name, value)| (name.trim_start_matches('\n').to_owned(), value.to_owned())).collect())
 }

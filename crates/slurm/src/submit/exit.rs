@@ -19,13 +19,9 @@ impl CliExit {
     /// From a fault found after `notices` had been collected. `exit_error` is the value of `SLURM_EXIT_ERROR`, which
     /// replaces the code of an error.
     pub fn new(command: Command, notices: &[Line], fault: &Fault, exit_error: Option<&str>) -> CliExit {
-        let notices: String = notices
-            .iter()
-            .map(|line| line.print(command.name()) + "\n")
-            .collect();
-        let replaced = exit_error
-            .and_then(|value| value.parse::<u8>().ok())
-            .filter(|code| *code != 0 && fault.code != 0);
+        let notices: String = notices.iter().map(|line| line.print(command.name()) + "\n").collect();
+        let replaced =
+            exit_error.and_then(|value| value.parse::<u8>().ok()).filter(|code| *code != 0 && fault.code != 0);
         CliExit {
             stdout: fault.stdout.clone(),
             stderr: notices + &fault.stderr(command.name()),
@@ -59,10 +55,7 @@ pub fn refused(command: Command, refusal: &Refusal, test_only: bool, verbose: bo
     };
     let mut lines = Vec::new();
     let detail = refusal.detail.as_str();
-    if let Some(name) = detail
-        .strip_prefix("no partition ")
-        .filter(|_| refusal.code == RefusalCode::InvalidPartition)
-    {
+    if let Some(name) = detail.strip_prefix("no partition ").filter(|_| refusal.code == RefusalCode::InvalidPartition) {
         lines.push(Line::Error(format!("invalid partition specified: {name}")));
     } else if let Some(line) = explanation(refusal) {
         lines.push(Line::Error(line.to_owned()));
@@ -70,9 +63,5 @@ pub fn refused(command: Command, refusal: &Refusal, test_only: bool, verbose: bo
         lines.push(Line::Info(detail.to_owned()));
     }
     lines.push(last);
-    Fault {
-        stdout: String::new(),
-        lines,
-        code: 1,
-    }
+    Fault { stdout: String::new(), lines, code: 1 }
 }

@@ -25,20 +25,13 @@ pub fn check(options: &SubmitOptions) -> Result<(), Problem> {
     if resources.gpus_per_socket.is_some() && resources.sockets_per_node.is_none() {
         return complain("--gpus-per-socket option requires --sockets-per-node specification");
     }
-    if resources.cpus_per_gpu.is_some()
-        && options.has_written("cpus-per-task")
-        && options.has_written("cpus-per-gpu")
-    {
+    if resources.cpus_per_gpu.is_some() && options.has_written("cpus-per-task") && options.has_written("cpus-per-gpu") {
         return complain("--cpus-per-gpu is mutually exclusive with --cpus-per-task");
     }
-    if let Some(memory) = resources
-        .mem_per_gpu
-        .filter(|_| !asks_for_gpus(options) && options.has_written("mem-per-gpu"))
+    if let Some(memory) =
+        resources.mem_per_gpu.filter(|_| !asks_for_gpus(options) && options.has_written("mem-per-gpu"))
     {
-        return complain(&format!(
-            "Requested mem_per_tres=gres:gpu:{} but did not request any GPU.",
-            memory.0
-        ));
+        return complain(&format!("Requested mem_per_tres=gres:gpu:{} but did not request any GPU.", memory.0));
     }
     if resources.ntasks_per_gpu.is_some() && resources.ntasks.is_none() && total(options, 1).is_none() {
         return complain(
@@ -52,26 +45,15 @@ fn asks_for_gpus(options: &SubmitOptions) -> bool {
     let resources = &options.resources;
     let by_gres = resources.gres.iter().flatten().any(|gres| &*gres.name == "gpu");
     by_gres
-        || [
-            &resources.gpus,
-            &resources.gpus_per_node,
-            &resources.gpus_per_socket,
-            &resources.gpus_per_task,
-        ]
-        .iter()
-        .any(|list| list.is_some())
+        || [&resources.gpus, &resources.gpus_per_node, &resources.gpus_per_socket, &resources.gpus_per_task]
+            .iter()
+            .any(|list| list.is_some())
 }
 
 /// GPUs of all types in a list; `None` for none.
 pub fn sum(list: Option<&Vec<Gres>>) -> Option<u64> {
-    Some(
-        list?
-            .iter()
-            .filter(|gres| &*gres.name == "gpu")
-            .map(|gres| gres.count)
-            .fold(0, u64::saturating_add),
-    )
-    .filter(|sum| *sum > 0)
+    Some(list?.iter().filter(|gres| &*gres.name == "gpu").map(|gres| gres.count).fold(0, u64::saturating_add))
+        .filter(|sum| *sum > 0)
 }
 
 /// GPUs over all of `nodes`, as far as the options say.
@@ -107,23 +89,13 @@ pub fn requests(options: &SubmitOptions, tasks: u32, counts: impl Fn(&str) -> bo
     let mut requests: Vec<GresRequest> = Vec::new();
     for (_, scope, list) in lists.into_iter().filter(|(name, ..)| counts(name)) {
         for gres in list.iter().flatten().filter(|gres| gres.count > 0) {
-            requests.push(GresRequest {
-                scope,
-                gres: gres.clone(),
-            });
+            requests.push(GresRequest { scope, gres: gres.clone() });
         }
     }
     // With a number of tasks for each GPU and no GPU named, the tasks decide how many GPUs there must be.
     if let Some(each) = resources.ntasks_per_gpu.filter(|_| !asks_for_gpus(options)) {
-        let gres = Gres {
-            name: Name::from("gpu"),
-            kind: None,
-            count: tasks.div_ceil(each.max(1)).into(),
-        };
-        requests.push(GresRequest {
-            scope: GresScope::Job,
-            gres,
-        });
+        let gres = Gres { name: Name::from("gpu"), kind: None, count: tasks.div_ceil(each.max(1)).into() };
+        requests.push(GresRequest { scope: GresScope::Job, gres });
     }
     requests
 }

@@ -51,26 +51,11 @@ pub fn build(
     let files = &options.files;
     Ok(JobSpec {
         identity: identity(options, around),
-        name: options
-            .names
-            .job_name
-            .as_deref()
-            .unwrap_or(subject.default_name)
-            .into(),
+        name: options.names.job_name.as_deref().unwrap_or(subject.default_name).into(),
         kind: subject.kind,
         partitions: partitions(options)?,
-        account: options
-            .names
-            .account
-            .as_ref()
-            .filter(|text| !text.is_empty())
-            .map(name),
-        qos: options
-            .names
-            .qos
-            .as_ref()
-            .filter(|text| !text.is_empty())
-            .map(name),
+        account: options.names.account.as_ref().filter(|text| !text.is_empty()).map(name),
+        qos: options.names.qos.as_ref().filter(|text| !text.is_empty()).map(name),
         request: request(options, counts)?,
         time_limit: options.times.time,
         time_limit_min: options.times.time_min,
@@ -136,21 +121,11 @@ fn identity(options: &SubmitOptions, around: &Surroundings<'_>) -> Identity {
     // Names that are not known here print as numbers, as everywhere.
     if let Some(uid) = options.names.uid.filter(|uid| *uid != identity.uid) {
         identity.uid = uid;
-        identity.user = around
-            .world
-            .host
-            .user_name(uid)
-            .unwrap_or_else(|| uid.to_string())
-            .into();
+        identity.user = around.world.host.user_name(uid).unwrap_or_else(|| uid.to_string()).into();
     }
     if let Some(gid) = options.names.gid.filter(|gid| *gid != identity.gid) {
         identity.gid = gid;
-        identity.group = around
-            .world
-            .host
-            .group_name(gid)
-            .unwrap_or_else(|| gid.to_string())
-            .into();
+        identity.group = around.world.host.group_name(gid).unwrap_or_else(|| gid.to_string()).into();
     }
     identity
 }
@@ -158,24 +133,13 @@ fn identity(options: &SubmitOptions, around: &Surroundings<'_>) -> Identity {
 fn partitions(options: &SubmitOptions) -> Result<Vec<Name>, Problem> {
     match options.names.partition.as_deref() {
         None => Ok(Vec::new()),
-        Some("") => Err(Problem::Refusal(Refusal::new(
-            RefusalCode::InvalidPartition,
-            "no partition (null)",
-        ))),
-        Some(list) => Ok(list
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Name::from)
-            .collect()),
+        Some("") => Err(Problem::Refusal(Refusal::new(RefusalCode::InvalidPartition, "no partition (null)"))),
+        Some(list) => Ok(list.split(',').filter(|name| !name.is_empty()).map(Name::from).collect()),
     }
 }
 
 fn check_times(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
-    if options
-        .times
-        .deadline
-        .is_some_and(|deadline| deadline <= around.world.now)
-    {
+    if options.times.deadline.is_some_and(|deadline| deadline <= around.world.now) {
         return Err(RefusalCode::InvalidTimeLimit.into());
     }
     let minutes = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::span);
@@ -187,11 +151,7 @@ fn check_times(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(),
 
 /// What decides where it can run.
 pub fn request(options: &SubmitOptions, counts: &Counts) -> Result<ResourceRequest, Problem> {
-    if options
-        .given
-        .get("gres")
-        .is_some_and(|given| given.shown.is_empty())
-    {
+    if options.given.get("gres").is_some_and(|given| given.shown.is_empty()) {
         return Err(RefusalCode::InvalidTres.into());
     }
     let resources = &options.resources;
@@ -228,8 +188,7 @@ pub fn request(options: &SubmitOptions, counts: &Counts) -> Result<ResourceReque
 pub fn memory(options: &SubmitOptions) -> Option<MemoryRequest> {
     let resources = &options.resources;
     let node = resources.mem.map(MemoryRequest::PerNode);
-    node.or(resources.mem_per_cpu.map(MemoryRequest::PerCpu))
-        .or(resources.mem_per_gpu.map(MemoryRequest::PerGpu))
+    node.or(resources.mem_per_cpu.map(MemoryRequest::PerCpu)).or(resources.mem_per_gpu.map(MemoryRequest::PerGpu))
 }
 
 fn array(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<Option<ArraySpec>, Problem> {
@@ -237,9 +196,7 @@ fn array(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<Option<Ar
         return Ok(None);
     };
     let size_max = around.array_size_max.unwrap_or(ARRAY_SIZE_MAX);
-    array::parse(text, size_max)
-        .map(Some)
-        .ok_or_else(|| RefusalCode::InvalidArray.into())
+    array::parse(text, size_max).map(Some).ok_or_else(|| RefusalCode::InvalidArray.into())
 }
 
 fn dependencies(options: &SubmitOptions) -> Result<Dependencies, Problem> {
@@ -257,13 +214,8 @@ fn rare(options: &SubmitOptions) -> Option<Box<RareOptions>> {
         comment: text(&names.comment),
         wckey: text(&names.wckey),
         mail_type: text(&names.mail_type).filter(|types| !types.is_empty()),
-        mail_user: text(&names.mail_user)
-            .filter(|_| names.mail_type.as_ref().is_some_and(|types| !types.is_empty())),
-        others: options
-            .others
-            .iter()
-            .map(|(name, value)| (Name::from(*name), Name::from(value.as_str())))
-            .collect(),
+        mail_user: text(&names.mail_user).filter(|_| names.mail_type.as_ref().is_some_and(|types| !types.is_empty())),
+        others: options.others.iter().map(|(name, value)| (Name::from(*name), Name::from(value.as_str()))).collect(),
         ..RareOptions::default()
     };
     (rare != RareOptions::default()).then(|| Box::new(rare))

@@ -20,41 +20,23 @@ pub fn read(text: &str, file_name: &str, tasks: u32) -> Result<Vec<(u32, Vec<Str
         let Some(ranks) = words.next() else { continue };
         let Some(ranks) = parse_ranks(&ranks, tasks) else {
             let first = Line::Error(format!("Invalid task range specification ({ranks})"));
-            return Err(Fault {
-                stdout: String::new(),
-                lines: vec![first, bad_line()],
-                code: 1,
-            });
+            return Err(Fault { stdout: String::new(), lines: vec![first, bad_line()], code: 1 });
         };
         let command: Vec<String> = words.collect();
         if command.is_empty() {
-            return Err(Fault {
-                stdout: String::new(),
-                lines: vec![bad_line()],
-                code: 1,
-            });
+            return Err(Fault { stdout: String::new(), lines: vec![bad_line()], code: 1 });
         }
         for (offset, rank) in ranks.into_iter().enumerate() {
             if let Some(slot) = programs.get_mut(rank as usize) {
-                let put = |word: &String| {
-                    word.replace("%t", &rank.to_string())
-                        .replace("%o", &offset.to_string())
-                };
+                let put = |word: &String| word.replace("%t", &rank.to_string()).replace("%o", &offset.to_string());
                 *slot = Some(command.iter().map(put).collect());
             }
         }
     }
-    let ranked =
-        programs
-            .into_iter()
-            .enumerate()
-            .map(|(rank, program)| match (u32::try_from(rank), program) {
-                (Ok(rank), Some(program)) => Ok((rank, program)),
-                _ => Err(Fault::error(
-                    1,
-                    format!("Configuration file {file_name} invalid, no record for task id {rank}"),
-                )),
-            });
+    let ranked = programs.into_iter().enumerate().map(|(rank, program)| match (u32::try_from(rank), program) {
+        (Ok(rank), Some(program)) => Ok((rank, program)),
+        _ => Err(Fault::error(1, format!("Configuration file {file_name} invalid, no record for task id {rank}"))),
+    });
     ranked.collect()
 }
 
@@ -143,21 +125,13 @@ mod tests {
             "0:echo|zero 1:echo|t:1|o:0 2:echo|t:2|o:1 3:hostname",
         );
         check("# all\n*  echo 'a b' \\\n %t\n", 2, "0:echo|a b|0 1:echo|a b|1");
-        check(
-            "0 echo zero\n",
-            2,
-            "srun: error: Configuration file mp.conf invalid, no record for task id 1\n",
-        );
+        check("0 echo zero\n", 2, "srun: error: Configuration file mp.conf invalid, no record for task id 1\n");
         check(
             "bad line here\n",
             2,
             "srun: error: Invalid task range specification (bad)\nsrun: error: Line 1 of configuration file mp.conf invalid\n",
         );
-        check(
-            "0\n",
-            1,
-            "srun: error: Line 1 of configuration file mp.conf invalid\n",
-        );
+        check("0\n", 1, "srun: error: Line 1 of configuration file mp.conf invalid\n");
     }
 
     proptest::proptest! {

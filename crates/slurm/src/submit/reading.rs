@@ -23,19 +23,13 @@ pub fn command_line<'a>(
     arguments: &'a [String],
     around: &Surroundings<'_>,
 ) -> Result<(SubmitOptions, &'a [String]), Complaint> {
-    let (found, used) = parse::split(command, arguments).map_err(|fault| Complaint {
-        notices: Vec::new(),
-        fault,
-    })?;
+    let (found, used) = parse::split(command, arguments).map_err(|fault| Complaint { notices: Vec::new(), fault })?;
     let mut options = SubmitOptions::default();
     let applied = options::environment::apply(command, around.environment, &around.world, &mut options)
         .and_then(|()| parse::apply(command, &found, Origin::CommandLine, &around.world, &mut options))
         .and_then(|()| check_talk(&options))
         .and_then(|()| one_memory(&mut options));
-    applied.map_err(|fault| Complaint {
-        notices: options.notices.clone(),
-        fault,
-    })?;
+    applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
     Ok((options, arguments.get(used..).unwrap_or_default()))
 }
 
@@ -49,42 +43,26 @@ pub fn with_directives(
     around: &Surroundings<'_>,
 ) -> Result<SubmitOptions, Complaint> {
     let command = Command::Sbatch;
-    let mut options = SubmitOptions {
-        notices: directives.notices.clone(),
-        ..SubmitOptions::default()
-    };
+    let mut options = SubmitOptions { notices: directives.notices.clone(), ..SubmitOptions::default() };
     let applied = apply_directives(&directives.words, around, &mut options)
         .and_then(|()| apply_foreign(directives, line, around, &mut options))
         .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
         .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
         .and_then(|()| check_talk(&options))
         .and_then(|()| one_memory(&mut options));
-    applied.map_err(|fault| Complaint {
-        notices: options.notices.clone(),
-        fault,
-    })?;
+    applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
     if directives.heterogeneous {
         let fault = Fault::error(1, "heterogeneous jobs are not supported yet");
-        return Err(Complaint {
-            notices: options.notices,
-            fault,
-        });
+        return Err(Complaint { notices: options.notices, fault });
     }
     Ok(options)
 }
 
-fn apply_directives(
-    words: &[String],
-    around: &Surroundings<'_>,
-    options: &mut SubmitOptions,
-) -> Result<(), Fault> {
+fn apply_directives(words: &[String], around: &Surroundings<'_>, options: &mut SubmitOptions) -> Result<(), Fault> {
     let (found, used) = parse::split(Command::Sbatch, words)?;
     parse::apply(Command::Sbatch, &found, Origin::Script, &around.world, options)?;
     match words.get(used) {
-        Some(stray) => Err(Fault::error(
-            255,
-            format!("Invalid directive found in batch script: {stray}"),
-        )),
+        Some(stray) => Err(Fault::error(255, format!("Invalid directive found in batch script: {stray}"))),
         None => Ok(()),
     }
 }
@@ -102,10 +80,7 @@ fn apply_foreign(
     for (dialect, words) in directives.foreign.iter().filter(|_| !unwanted) {
         let translated = foreign::translate(*dialect, words);
         for unknown in &translated.unknown {
-            let text = format!(
-                "warning: {} {unknown} has no counterpart and does nothing",
-                dialect.magic()
-            );
+            let text = format!("warning: {} {unknown} has no counterpart and does nothing", dialect.magic());
             options.notices.push(Line::Info(text));
         }
         apply_directives(&translated.options, around, options)?;
@@ -118,15 +93,10 @@ fn one_memory(options: &mut SubmitOptions) -> Result<(), Fault> {
     const WAYS: [&str; 3] = ["mem", "mem-per-cpu", "mem-per-gpu"];
     let written = WAYS.iter().filter(|way| options.has_written(way)).count();
     if written > 1 {
-        return Err(Fault::fatal(
-            "--mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.",
-        ));
+        return Err(Fault::fatal("--mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive."));
     }
-    let kept = WAYS
-        .iter()
-        .find(|way| options.has_written(way))
-        .or_else(|| WAYS.iter().find(|way| options.has(way)))
-        .copied();
+    let kept =
+        WAYS.iter().find(|way| options.has_written(way)).or_else(|| WAYS.iter().find(|way| options.has(way))).copied();
     for way in WAYS.into_iter().filter(|way| Some(*way) != kept) {
         options.given.remove(way);
         match way {
@@ -146,15 +116,9 @@ pub fn talk(command: Command, options: &SubmitOptions) -> String {
     }
     lines.extend(options.notices.iter().cloned());
     for name in &options.not_yet {
-        lines.push(Line::Info(format!(
-            "warning: --{name} is accepted but not yet acted upon"
-        )));
+        lines.push(Line::Info(format!("warning: --{name} is accepted but not yet acted upon")));
     }
     // Quiet silences all but errors.
     let said = |line: &&Line| !options.client.quiet || matches!(line, Line::Error(_) | Line::Fatal(_));
-    lines
-        .iter()
-        .filter(said)
-        .map(|line| line.print(command.name()) + "\n")
-        .collect()
+    lines.iter().filter(said).map(|line| line.print(command.name()) + "\n").collect()
 }

@@ -81,15 +81,11 @@ pub fn counts(command: Command, options: &mut SubmitOptions) -> Result<Counts, P
 
 /// The nodes of a list count as least number of nodes.
 fn node_list(options: &SubmitOptions, counts: &mut Counts) -> Result<(), Problem> {
-    let arbitrary = options
-        .placement
-        .distribution
-        .as_ref()
-        .is_some_and(|distribution| distribution.nodes == Nodes::Arbitrary);
+    let arbitrary =
+        options.placement.distribution.as_ref().is_some_and(|distribution| distribution.nodes == Nodes::Arbitrary);
     let Some(list) = &counts.nodes_required else {
         if arbitrary {
-            let text =
-                "With Arbitrary distribution you need to specify a nodelist or hostfile with the -w option";
+            let text = "With Arbitrary distribution you need to specify a nodelist or hostfile with the -w option";
             return Err(Fault::error(1, text).into());
         }
         return Ok(());
@@ -98,11 +94,7 @@ fn node_list(options: &SubmitOptions, counts: &mut Counts) -> Result<(), Problem
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let mut count = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    if let Some((_, max)) = options
-        .resources
-        .nodes
-        .filter(|(_, max)| *max > 0 && count > *max)
-    {
+    if let Some((_, max)) = options.resources.nodes.filter(|(_, max)| *max > 0 && count > *max) {
         return Err(Fault::error(1, format!("invalid number of nodes (-N {count}-{max})")).into());
     }
     if counts.tasks_given && counts.tasks < count && options.resources.nodes.is_none() {
@@ -121,8 +113,7 @@ fn node_list(options: &SubmitOptions, counts: &mut Counts) -> Result<(), Problem
 fn fewer_tasks_than_nodes(options: &mut SubmitOptions, counts: &mut Counts) {
     if counts.nodes_min > counts.tasks {
         let (tasks, nodes) = (counts.tasks, counts.nodes_min);
-        let text =
-            format!("Warning: can't run {tasks} processes on {nodes} nodes, setting nnodes to {tasks}");
+        let text = format!("Warning: can't run {tasks} processes on {nodes} nodes, setting nnodes to {tasks}");
         options.notices.push(Line::Info(text));
         counts.nodes_min = counts.tasks;
         if let Some(given) = options.given.get_mut("nodes") {
@@ -134,10 +125,7 @@ fn fewer_tasks_than_nodes(options: &mut SubmitOptions, counts: &mut Counts) {
 
 /// `srun` passes over a number of tasks for each node that the number of nodes cannot satisfy.
 fn too_few_per_node(options: &mut SubmitOptions, counts: &mut Counts) {
-    let Some(per_node) = counts
-        .tasks_per_node
-        .filter(|_| options.resources.nodes.is_some())
-    else {
+    let Some(per_node) = counts.tasks_per_node.filter(|_| options.resources.nodes.is_some()) else {
         return;
     };
     if u64::from(per_node) * u64::from(counts.nodes_min) < u64::from(counts.tasks) {
@@ -162,16 +150,9 @@ fn derive_tasks(options: &mut SubmitOptions, counts: &mut Counts) {
     }
     let resources = &options.resources;
     if options.has("extra-node-info") {
-        let levels = [
-            resources.sockets_per_node,
-            resources.cores_per_socket,
-            resources.threads_per_core,
-        ];
+        let levels = [resources.sockets_per_node, resources.cores_per_socket, resources.threads_per_core];
         if levels.iter().any(Option::is_some) {
-            let product = levels
-                .iter()
-                .flatten()
-                .fold(1u64, |product, level| product.saturating_mul((*level).into()));
+            let product = levels.iter().flatten().fold(1u64, |product, level| product.saturating_mul((*level).into()));
             counts.tasks = saturated(product.saturating_mul(counts.nodes_min.into()));
             if options.client.verbose > 0 {
                 let text = format!("Number of tasks implicitly set to {}.", counts.tasks);

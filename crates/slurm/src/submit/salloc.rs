@@ -46,16 +46,12 @@ pub struct SallocPlan {
 /// What to print and the exit code, where nothing is to be asked for.
 pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SallocPlan, CliExit> {
     let exit_error = around.variable("SLURM_EXIT_ERROR");
-    let (mut options, command) =
-        reading::command_line(Command::Salloc, arguments, around).map_err(|complaint| {
-            CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error)
-        })?;
+    let (mut options, command) = reading::command_line(Command::Salloc, arguments, around)
+        .map_err(|complaint| CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error))?;
     work_out(arguments, command, around, &mut options).map_err(|problem| {
         let fault = match problem {
             Problem::Fault(fault) => fault,
-            Problem::Refusal(refusal) => {
-                refused(Command::Salloc, &refusal, false, options.client.verbose > 0)
-            }
+            Problem::Refusal(refusal) => refused(Command::Salloc, &refusal, false, options.client.verbose > 0),
         };
         CliExit::new(Command::Salloc, &options.notices, &fault, exit_error)
     })

@@ -47,19 +47,11 @@ pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SbatchPla
         Err(problem) => {
             let fault = match problem {
                 Problem::Fault(fault) => fault,
-                Problem::Refusal(refusal) => refused(
-                    Command::Sbatch,
-                    &refusal,
-                    options.client.test_only,
-                    options.client.verbose > 0,
-                ),
+                Problem::Refusal(refusal) => {
+                    refused(Command::Sbatch, &refusal, options.client.test_only, options.client.verbose > 0)
+                }
             };
-            Err(CliExit::new(
-                Command::Sbatch,
-                &options.notices,
-                &fault,
-                around.variable("SLURM_EXIT_ERROR"),
-            ))
+            Err(CliExit::new(Command::Sbatch, &options.notices, &fault, around.variable("SLURM_EXIT_ERROR")))
         }
     }
 }
@@ -74,13 +66,7 @@ fn work_out(
     // Real sbatch reads its command line twice: first alone, so that a mistake in it is found before the script is
     // looked at, and again after the script.
     let mut alone = SubmitOptions::default();
-    parse::apply(
-        Command::Sbatch,
-        &found,
-        Origin::CommandLine,
-        &around.world,
-        &mut alone,
-    )?;
+    parse::apply(Command::Sbatch, &found, Origin::CommandLine, &around.world, &mut alone)?;
     let script = find_script(&alone, operands, around)?;
     let text = String::from_utf8_lossy(&script.bytes);
     let directives = directives::read(&text, &script.shown_name)?;
@@ -91,17 +77,10 @@ fn work_out(
     finish(arguments, operands, &script, around, options)
 }
 
-fn find_script(
-    options: &SubmitOptions,
-    operands: &[String],
-    around: &Surroundings<'_>,
-) -> Result<Script, Fault> {
+fn find_script(options: &SubmitOptions, operands: &[String], around: &Surroundings<'_>) -> Result<Script, Fault> {
     match (&options.client.wrap, operands) {
         (Some(command), []) => Ok(script::wrapped(command)),
-        (Some(_), _) => Err(Fault::error(
-            1,
-            "Script arguments not permitted with --wrap option",
-        )),
+        (Some(_), _) => Err(Fault::error(1, "Script arguments not permitted with --wrap option")),
         (None, operands) if operands.first().is_some_and(|word| word == ":") => {
             Err(Fault::error(1, "heterogeneous jobs are not supported yet"))
         }
@@ -144,11 +123,7 @@ fn finish(
         wait: options.client.wait,
         quiet: options.client.quiet,
         verbose: options.client.verbose,
-        cluster: options
-            .names
-            .clusters
-            .clone()
-            .map(|name| around.world.cluster_name.map_or(name, str::to_owned)),
+        cluster: options.names.clusters.clone().map(|name| around.world.cluster_name.map_or(name, str::to_owned)),
     })
 }
 
@@ -167,27 +142,13 @@ fn show_full_paths(options: &mut SubmitOptions, around: &Surroundings<'_>) {
 
 /// The limits that go along.
 pub(super) fn propagated(options: &SubmitOptions, around: &Surroundings<'_>) -> Vec<(u32, u64)> {
-    let wanted = |number: &u32| {
-        options
-            .process
-            .propagate
-            .as_ref()
-            .is_none_or(|chosen| chosen.contains(number))
-    };
-    around
-        .limits
-        .iter()
-        .filter(|(number, _)| wanted(number))
-        .copied()
-        .collect()
+    let wanted = |number: &u32| options.process.propagate.as_ref().is_none_or(|chosen| chosen.contains(number));
+    around.limits.iter().filter(|(number, _)| wanted(number)).copied().collect()
 }
 
 /// The command line as the history shows it.
 pub(super) fn submit_line(command: Command, arguments: &[String]) -> String {
-    std::iter::once(command.name())
-        .chain(arguments.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(command.name()).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 impl SbatchPlan {

@@ -54,9 +54,7 @@ fn find(name: &str, around: &Surroundings<'_>) -> Result<Script, Fault> {
     if !name.starts_with('/') && !name.starts_with('.') {
         let path = around.variable("PATH").unwrap_or_default();
         candidates.extend(
-            path.split(':')
-                .filter(|directory| !directory.is_empty())
-                .map(|directory| format!("{directory}/{name}")),
+            path.split(':').filter(|directory| !directory.is_empty()).map(|directory| format!("{directory}/{name}")),
         );
     }
     let base = name.rsplit('/').next().unwrap_or(name);
@@ -92,25 +90,12 @@ pub fn check(bytes: &[u8]) -> Result<(), Fault> {
             "For instance: #!/bin/sh",
         ]
     } else if bytes.contains(&0) {
-        &[
-            "The Slurm controller does not allow scripts that",
-            "contain a NULL character '\\0'.",
-        ]
+        &["The Slurm controller does not allow scripts that", "contain a NULL character '\\0'."]
     } else if bytes.windows(2).any(|pair| pair == b"\r\n") {
-        &[
-            "Batch script contains DOS line breaks (\\r\\n)",
-            "instead of expected UNIX line breaks (\\n).",
-        ]
+        &["Batch script contains DOS line breaks (\\r\\n)", "instead of expected UNIX line breaks (\\n)."]
     } else {
         return Ok(());
     };
-    let lines = complaint
-        .iter()
-        .map(|line| Line::Error((*line).to_owned()))
-        .collect();
-    Err(Fault {
-        stdout: String::new(),
-        lines,
-        code: 1,
-    })
+    let lines = complaint.iter().map(|line| Line::Error((*line).to_owned())).collect();
+    Err(Fault { stdout: String::new(), lines, code: 1 })
 }

@@ -97,12 +97,9 @@ pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SrunPlan,
     work_out(arguments, command, around, &mut options).map_err(|problem| {
         let fault = match problem {
             Problem::Fault(fault) => fault,
-            Problem::Refusal(refusal) => refused(
-                Command::Srun,
-                &refusal,
-                options.client.test_only,
-                options.client.verbose > 0,
-            ),
+            Problem::Refusal(refusal) => {
+                refused(Command::Srun, &refusal, options.client.test_only, options.client.verbose > 0)
+            }
         };
         CliExit::new(Command::Srun, &options.notices, &fault, exit_error)
     })
@@ -146,10 +143,7 @@ fn work_out(
         label: options.step.label,
         unbuffered: options.step.unbuffered,
         pty: options.step.pty,
-        wait: options
-            .step
-            .wait
-            .map(|seconds| Span::from_seconds(seconds.into())),
+        wait: options.step.wait.map(|seconds| Span::from_seconds(seconds.into())),
         immediate: options.times.immediate,
         kill_on_bad_exit: options.step.kill_on_bad_exit,
         test_only: options.client.test_only,
@@ -225,17 +219,11 @@ fn check_against_allocation(
     around: &Surroundings<'_>,
 ) -> Result<(), Problem> {
     let same_job = around.variable("SLURM_JOB_ID").and_then(|id| id.parse().ok()) == options.step.jobid;
-    let allocated = around
-        .variable("SLURM_JOB_NUM_NODES")
-        .and_then(|count| count.parse::<u32>().ok());
+    let allocated = around.variable("SLURM_JOB_NUM_NODES").and_then(|count| count.parse::<u32>().ok());
     let Some(allocated) = allocated.filter(|_| same_job) else {
         return Ok(());
     };
-    let asked = if options.has_written("nodes") {
-        counts.nodes_min
-    } else {
-        1
-    };
+    let asked = if options.has_written("nodes") { counts.nodes_min } else { 1 };
     match options.placement.relative {
         Some(relative) if u64::from(relative) + u64::from(asked) > u64::from(allocated) => {
             let text = format!(
@@ -257,20 +245,12 @@ fn request(options: &SubmitOptions, counts: &Counts, name: &str, within: bool) -
     let gres = gpus::requests(options, counts.tasks, |name| !within || options.has_written(name));
     let memory = job_spec::memory(options).filter(|_| written(&["mem", "mem-per-cpu", "mem-per-gpu"]));
     let nodes_given = resources.nodes.is_some() || counts.nodes_required.is_some();
-    let dealing = options
-        .placement
-        .distribution
-        .as_ref()
-        .map_or(Distribution::Block, |chosen| chosen.nodes.dealing());
+    let dealing = options.placement.distribution.as_ref().map_or(Distribution::Block, |chosen| chosen.nodes.dealing());
     StepRequest {
         name: name.into(),
         tasks: counts.tasks,
-        nodes: nodes_given.then(|| {
-            (
-                counts.nodes_min,
-                counts.nodes_max.unwrap_or(counts.nodes_min).max(counts.nodes_min),
-            )
-        }),
+        nodes: nodes_given
+            .then(|| (counts.nodes_min, counts.nodes_max.unwrap_or(counts.nodes_min).max(counts.nodes_min))),
         cpus_per_task: counts.cpus_per_task,
         tasks_per_node: counts.tasks_per_node,
         memory: memory.filter(|memory| !asks_for_all(memory)),
@@ -361,19 +341,11 @@ fn launch(
     streams: &Streams,
     around: &Surroundings<'_>,
 ) -> Result<StepLaunch, Problem> {
-    let programs = if options.step.multi_prog {
-        programs(command, counts.tasks, around)?
-    } else {
-        Vec::new()
-    };
+    let programs = if options.step.multi_prog { programs(command, counts.tasks, around)? } else { Vec::new() };
     Ok(StepLaunch {
         command: command.to_vec(),
         programs,
-        work_dir: options
-            .files
-            .chdir
-            .clone()
-            .unwrap_or_else(|| around.world.work_dir.to_owned()),
+        work_dir: options.files.chdir.clone().unwrap_or_else(|| around.world.work_dir.to_owned()),
         environment: environment::of_step(options, around),
         umask: around.umask,
         limits: propagated(options, around),
@@ -391,16 +363,13 @@ fn launch(
     })
 }
 
-fn programs(
-    command: &[String],
-    tasks: u32,
-    around: &Surroundings<'_>,
-) -> Result<Vec<(u32, Vec<String>)>, Problem> {
+fn programs(command: &[String], tasks: u32, around: &Surroundings<'_>) -> Result<Vec<(u32, Vec<String>)>, Problem> {
     let file = command.first().map(String::as_str).unwrap_or_default();
     let path = options::absolute(around.world.work_dir, file);
-    let bytes =
-        around.world.host.read(&path).map_err(|_: ReadError| {
-            Fault::error(1, format!("Could not open multi_prog config file {file}"))
-        })?;
+    let bytes = around
+        .world
+        .host
+        .read(&path)
+        .map_err(|_: ReadError| Fault::error(1, format!("Could not open multi_prog config file {file}")))?;
     Ok(multi_prog::read(&String::from_utf8_lossy(&bytes), file, tasks)?)
 }

@@ -25,12 +25,7 @@ pub(super) fn commit(
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(database("begin a transaction"))?;
-    let batch = Batch {
-        transaction: &transaction,
-        path,
-        documents,
-        sequence: sequence.0.cast_signed(),
-    };
+    let batch = Batch { transaction: &transaction, path, documents, sequence: sequence.0.cast_signed() };
     for (fact, wanted) in facts.iter().zip(last_of_each_key(facts)) {
         if wanted {
             batch.write(fact)?;
@@ -116,12 +111,8 @@ impl Batch<'_> {
                 uid = excluded.uid, state = excluded.state, name = excluded.name, partition = excluded.partition,
                 submit_time = excluded.submit_time, start_time = excluded.start_time,
                 end_time = excluded.end_time, spec_id = excluded.spec_id, document = excluded.document";
-        const SUPERSEDE: &str =
-            "UPDATE job SET resident = 0 WHERE job_id = ?1 AND restart < ?2 AND resident = 1";
-        let document = self
-            .documents
-            .write(job)
-            .map_err(|source| encode(format!("job {}", job.id), source))?;
+        const SUPERSEDE: &str = "UPDATE job SET resident = 0 WHERE job_id = ?1 AND restart < ?2 AND resident = 1";
+        let document = self.documents.write(job).map_err(|source| encode(format!("job {}", job.id), source))?;
         // While a job waits or runs, these two hold what is expected, not what was.
         let start_time = job.start_time.filter(|_| job.state != JobState::Pending);
         let end_time = job.end_time.filter(|_| job.state.is_final());
@@ -149,22 +140,15 @@ impl Batch<'_> {
 
     fn forget(&self, id: JobId) -> Result<(), StoreError> {
         const FORGET: &str = "UPDATE job SET resident = 0, sequence = ?2 WHERE job_id = ?1 AND resident = 1";
-        self.execute("forget a job", FORGET, params![id.0, self.sequence])
-            .map(|_| ())
+        self.execute("forget a job", FORGET, params![id.0, self.sequence]).map(|_| ())
     }
 
     fn spec(&self, id: SpecId, spec: &JobSpec) -> Result<(), StoreError> {
-        const PUT: &str =
-            "INSERT INTO spec (spec_id, sequence, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        const PUT: &str = "INSERT INTO spec (spec_id, sequence, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         const GET: &str = "SELECT document FROM spec WHERE spec_id = ?1";
         let document = to_json(spec, || format!("specification {}", id.0))?;
         let key = id.0.cast_signed();
-        if self.execute(
-            "write a specification",
-            PUT,
-            params![key, self.sequence, document],
-        )? > 0
-        {
+        if self.execute("write a specification", PUT, params![key, self.sequence, document])? > 0 {
             return Ok(());
         }
         let stored: Option<String> = self
@@ -172,11 +156,7 @@ impl Batch<'_> {
             .prepare_cached(GET)
             .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
             .map_err(|source| StoreError::database("read a specification", self.path, source))?;
-        if stored.as_ref() == Some(&document) {
-            Ok(())
-        } else {
-            Err(StoreError::SpecChanged { id })
-        }
+        if stored.as_ref() == Some(&document) { Ok(()) } else { Err(StoreError::SpecChanged { id }) }
     }
 
     fn step(&self, step: &Step) -> Result<(), StoreError> {
@@ -204,27 +184,19 @@ impl Batch<'_> {
             INSERT INTO node (name, sequence, document) VALUES (?1, ?2, ?3)
             ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, document = excluded.document";
         let document = to_json(record, || format!("node {name}"))?;
-        self.execute("write a node", PUT, params![&**name, self.sequence, document])
-            .map(|_| ())
+        self.execute("write a node", PUT, params![&**name, self.sequence, document]).map(|_| ())
     }
 
     fn counter(&self, name: &str, value: u64) -> Result<(), StoreError> {
         const PUT: &str = "
             INSERT INTO counter (name, sequence, value) VALUES (?1, ?2, ?3)
             ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, value = excluded.value";
-        self.execute(
-            "write a counter",
-            PUT,
-            params![name, self.sequence, value.cast_signed()],
-        )
-        .map(|_| ())
+        self.execute("write a counter", PUT, params![name, self.sequence, value.cast_signed()]).map(|_| ())
     }
 
     fn blob(&self, id: &BlobId, content: &[u8]) -> Result<(), StoreError> {
-        const PUT: &str =
-            "INSERT INTO blob (id, sequence, content) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.execute("write a script", PUT, params![&*id.0, self.sequence, content])
-            .map(|_| ())
+        const PUT: &str = "INSERT INTO blob (id, sequence, content) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.execute("write a script", PUT, params![&*id.0, self.sequence, content]).map(|_| ())
     }
 }
 

@@ -44,19 +44,13 @@ impl SqliteHistory {
 
     pub(super) fn open_file(path: &Path) -> Result<SqliteHistory, StoreError> {
         let idle = Mutex::new(Vec::new());
-        let history = SqliteHistory {
-            shared: Arc::new(Shared {
-                path: path.to_owned(),
-                documents: documents()?,
-                idle,
-            }),
-        };
+        let history =
+            SqliteHistory { shared: Arc::new(Shared { path: path.to_owned(), documents: documents()?, idle }) };
         // Trouble shows here rather than at the first question.
         history.with_connection(|connection| {
             let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'job'";
-            let _: i64 = connection
-                .query_row(tables, [], |row| row.get(0))
-                .map_err(|source| history.database(source))?;
+            let _: i64 =
+                connection.query_row(tables, [], |row| row.get(0)).map_err(|source| history.database(source))?;
             Ok(())
         })?;
         Ok(history)
@@ -66,10 +60,7 @@ impl SqliteHistory {
         StoreError::database("read", &self.shared.path, source)
     }
 
-    fn with_connection<R>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<R, StoreError>,
-    ) -> Result<R, StoreError> {
+    fn with_connection<R>(&self, work: impl FnOnce(&Connection) -> Result<R, StoreError>) -> Result<R, StoreError> {
         let idle = || self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
         let connection = match kept {
@@ -89,32 +80,22 @@ impl SqliteHistory {
         let (sql, parameters) = search::keys(filter);
         self.with_connection(|connection| {
             let mut statement = connection.prepare(&sql).map_err(|source| self.database(source))?;
-            let rows = statement.query_map(rusqlite::params_from_iter(parameters), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            });
-            let mut keys: Vec<(i64, i64)> = rows
-                .and_then(Iterator::collect)
-                .map_err(|source| self.database(source))?;
+            let rows =
+                statement.query_map(rusqlite::params_from_iter(parameters), |row| Ok((row.get(0)?, row.get(1)?)));
+            let mut keys: Vec<(i64, i64)> = rows.and_then(Iterator::collect).map_err(|source| self.database(source))?;
             keys.sort_unstable();
             Ok(keys)
         })
     }
 
     fn part(&self, keys: &[(i64, i64)]) -> Result<Vec<HistoryRow>, StoreError> {
-        const JOB: &str =
-            "SELECT job_id, restart, spec_id, document FROM job WHERE job_id = ?1 AND restart = ?2";
+        const JOB: &str = "SELECT job_id, restart, spec_id, document FROM job WHERE job_id = ?1 AND restart = ?2";
         const STEPS: &str = "
             SELECT job_id, restart, step, document FROM step WHERE job_id = ?1 AND restart = ?2
             ORDER BY start_time IS NULL, start_time, step";
         self.with_connection(|connection| {
-            let snapshot = connection
-                .unchecked_transaction()
-                .map_err(|source| self.database(source))?;
-            let rows = Rows {
-                connection: &snapshot,
-                path: &self.shared.path,
-                documents: &self.shared.documents,
-            };
+            let snapshot = connection.unchecked_transaction().map_err(|source| self.database(source))?;
+            let rows = Rows { connection: &snapshot, path: &self.shared.path, documents: &self.shared.documents };
             let mut specs = Specs::new();
             let mut part = Vec::with_capacity(keys.len());
             for key in keys {
@@ -125,10 +106,7 @@ impl SqliteHistory {
                 })?;
                 rows.each(JOB, params![key.0, key.1], |row| {
                     let job = Arc::new(rows.job(row, &mut specs)?);
-                    part.push(HistoryRow {
-                        job,
-                        steps: std::mem::take(&mut steps),
-                    });
+                    part.push(HistoryRow { job, steps: std::mem::take(&mut steps) });
                     Ok(())
                 })?;
             }

@@ -20,32 +20,18 @@ const NEXT_SPEC_ID: &str = "next_spec_id";
 
 /// Number of the last commit.
 pub(super) fn last_sequence(connection: &Connection) -> rusqlite::Result<CommitSequence> {
-    let value: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'sequence'", [], |row| {
-        row.get(0)
-    })?;
+    let value: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'sequence'", [], |row| row.get(0))?;
     Ok(CommitSequence(value.cast_unsigned()))
 }
 
 /// Everything resident, from one snapshot.
-pub(super) fn load(
-    connection: &Connection,
-    path: &Path,
-    documents: &JobDocuments,
-) -> Result<LoadedState, StoreError> {
+pub(super) fn load(connection: &Connection, path: &Path, documents: &JobDocuments) -> Result<LoadedState, StoreError> {
     let database = |source| StoreError::database("load", path, source);
     let snapshot = connection.unchecked_transaction().map_err(database)?;
-    let rows = Rows {
-        connection: &snapshot,
-        path,
-        documents,
-    };
+    let rows = Rows { connection: &snapshot, path, documents };
     let sequence = last_sequence(&snapshot).map_err(database)?;
-    let state = StoredState {
-        jobs: rows.jobs()?,
-        steps: rows.steps()?,
-        nodes: rows.nodes()?,
-        counters: rows.counters()?,
-    };
+    let state =
+        StoredState { jobs: rows.jobs()?, steps: rows.steps()?, nodes: rows.nodes()?, counters: rows.counters()? };
     Ok(LoadedState { sequence, state })
 }
 
@@ -83,8 +69,7 @@ impl Rows<'_> {
         row: &Row<'_>,
         index: usize,
     ) -> Result<T, StoreError> {
-        row.get(index)
-            .map_err(|source| self.bad_row(table, format!("column {index}"), source))
+        row.get(index).map_err(|source| self.bad_row(table, format!("column {index}"), source))
     }
 
     pub(super) fn document<T: DeserializeOwned>(
@@ -102,12 +87,7 @@ impl Rows<'_> {
         row: String,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> StoreError {
-        StoreError::Row {
-            path: self.path.to_owned(),
-            table,
-            row,
-            source: Box::new(source),
-        }
+        StoreError::Row { path: self.path.to_owned(), table, row, source: Box::new(source) }
     }
 
     /// The job of a row `job_id, restart, spec_id, document`.
@@ -132,8 +112,7 @@ impl Rows<'_> {
         let Some(text) = text else {
             return Err(self.bad_row("spec", id.to_string(), rusqlite::Error::QueryReturnedNoRows));
         };
-        let spec: Arc<JobSpec> =
-            Arc::new(self.document("spec", || SpecId(id.cast_unsigned()).0.to_string(), &text)?);
+        let spec: Arc<JobSpec> = Arc::new(self.document("spec", || SpecId(id.cast_unsigned()).0.to_string(), &text)?);
         specs.insert(id, spec.clone());
         Ok(spec)
     }
@@ -165,17 +144,10 @@ impl Rows<'_> {
 
     /// The step of a row `job_id, restart, step, document`.
     pub(super) fn step(&self, row: &Row<'_>) -> Result<Step, StoreError> {
-        let (job_id, restart, step): (i64, i64, i64) = (
-            self.column("step", row, 0)?,
-            self.column("step", row, 1)?,
-            self.column("step", row, 2)?,
-        );
+        let (job_id, restart, step): (i64, i64, i64) =
+            (self.column("step", row, 0)?, self.column("step", row, 1)?, self.column("step", row, 2)?);
         let document: String = self.column("step", row, 3)?;
-        self.document(
-            "step",
-            || format!("{job_id} restart {restart} step {step}"),
-            &document,
-        )
+        self.document("step", || format!("{job_id} restart {restart} step {step}"), &document)
     }
 
     fn nodes(&self) -> Result<Vec<(Name, NodeRecord)>, StoreError> {

@@ -51,16 +51,9 @@ impl SqliteStore {
         let path = dir.join(DATABASE_NAME);
         let mut connection = schema::open_writer(&path)?;
         schema::migrate(&mut connection, &path)?;
-        let last =
-            load::last_sequence(&connection).map_err(|source| StoreError::database("read", &path, source))?;
+        let last = load::last_sequence(&connection).map_err(|source| StoreError::database("read", &path, source))?;
         tracing::info!(path = %path.display(), sequence = last.0, "store opened");
-        Ok(SqliteStore {
-            documents: documents()?,
-            path,
-            connection,
-            last,
-            _lock: lock,
-        })
+        Ok(SqliteStore { documents: documents()?, path, connection, last, _lock: lock })
     }
 
     /// A reader of the same file. Clones share its connections.
@@ -75,10 +68,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn commit(&mut self, sequence: CommitSequence, facts: &[Fact]) -> Result<(), StoreError> {
         if sequence <= self.last {
-            return Err(StoreError::Order {
-                attempted: sequence,
-                last: self.last,
-            });
+            return Err(StoreError::Order { attempted: sequence, last: self.last });
         }
         commit::commit(&mut self.connection, &self.path, &self.documents, sequence, facts)?;
         self.last = sequence;
@@ -91,8 +81,5 @@ impl Store for SqliteStore {
 }
 
 fn documents() -> Result<JobDocuments, StoreError> {
-    JobDocuments::new().map_err(|source| StoreError::Encode {
-        what: "the smallest specification".to_owned(),
-        source,
-    })
+    JobDocuments::new().map_err(|source| StoreError::Encode { what: "the smallest specification".to_owned(), source })
 }

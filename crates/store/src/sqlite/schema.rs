@@ -52,9 +52,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Runs the migrations that the file has not seen.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let report = embedded::migrations::runner()
-        .run(connection)
-        .map_err(|source| StoreError::schema(path, source))?;
+    let report = embedded::migrations::runner().run(connection).map_err(|source| StoreError::schema(path, source))?;
     for migration in report.applied_migrations() {
         tracing::info!(path = %path.display(), %migration, "tables brought up to date");
     }

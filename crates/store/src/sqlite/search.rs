@@ -36,12 +36,11 @@ pub(super) fn keys(filter: &HistoryFilter) -> (String, Vec<Value>) {
         search.and(&format!("partition IN {list}"));
     }
     if !filter.duplicates {
-        search.and("NOT EXISTS (SELECT 1 FROM job AS later WHERE later.job_id = job.job_id AND later.restart > job.restart)");
+        search.and(
+            "NOT EXISTS (SELECT 1 FROM job AS later WHERE later.job_id = job.job_id AND later.restart > job.restart)",
+        );
     }
-    (
-        format!("SELECT job_id, restart FROM job{}", search.condition),
-        search.parameters,
-    )
+    (format!("SELECT job_id, restart FROM job{}", search.condition), search.parameters)
 }
 
 #[derive(Default)]
@@ -52,11 +51,7 @@ struct Search {
 
 impl Search {
     fn and(&mut self, term: &str) {
-        self.condition.push_str(if self.condition.is_empty() {
-            " WHERE "
-        } else {
-            " AND "
-        });
+        self.condition.push_str(if self.condition.is_empty() { " WHERE " } else { " AND " });
         self.condition.push_str(term);
     }
 
@@ -68,9 +63,6 @@ impl Search {
     /// A list of any length as one parameter.
     fn list(&mut self, values: impl Iterator<Item = serde_json::Value>) -> String {
         let list = serde_json::Value::Array(values.collect()).to_string();
-        format!(
-            "(SELECT value FROM json_each({}))",
-            self.parameter(Value::Text(list))
-        )
+        format!("(SELECT value FROM json_each({}))", self.parameter(Value::Text(list)))
     }
 }

@@ -29,11 +29,7 @@ fn open_and_load(dir: &Path) -> Result<(), StoreError> {
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(
-        dir.path().join(DATABASE_NAME),
-        "this is no database, but it is long enough ".repeat(100),
-    )
-    .unwrap();
+    std::fs::write(dir.path().join(DATABASE_NAME), "this is no database, but it is long enough ".repeat(100)).unwrap();
     let error = open_and_load(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     assert!(advice(&error).contains("backup"));
@@ -70,20 +66,10 @@ fn a_torn_log_gives_the_last_whole_batch() {
     let (dir, torn) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut store = SqliteStore::open(dir.path()).unwrap();
     let spec = spec(1, "a");
-    store
-        .commit(
-            CommitSequence(1),
-            &[spec_fact(1, &spec), job_fact(&job(1, 1, &spec))],
-        )
-        .unwrap();
+    store.commit(CommitSequence(1), &[spec_fact(1, &spec), job_fact(&job(1, 1, &spec))]).unwrap();
     let log = format!("{DATABASE_NAME}-wal");
     let whole = std::fs::metadata(dir.path().join(&log)).unwrap().len();
-    store
-        .commit(
-            CommitSequence(2),
-            &[job_fact(&job(2, 1, &spec)), job_fact(&job(3, 1, &spec))],
-        )
-        .unwrap();
+    store.commit(CommitSequence(2), &[job_fact(&job(2, 1, &spec)), job_fact(&job(3, 1, &spec))]).unwrap();
     // As a crash of the machine leaves it: the file as it was, the log with half of the second batch.
     std::fs::copy(dir.path().join(DATABASE_NAME), torn.path().join(DATABASE_NAME)).unwrap();
     let bytes = std::fs::read(dir.path().join(&log)).unwrap();
@@ -98,32 +84,17 @@ fn a_row_that_cannot_be_read_is_named() {
     let check = |sql: &str, expected: &str| {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path());
-        rusqlite::Connection::open(dir.path().join(DATABASE_NAME))
-            .unwrap()
-            .execute_batch(sql)
-            .unwrap();
+        rusqlite::Connection::open(dir.path().join(DATABASE_NAME)).unwrap().execute_batch(sql).unwrap();
         let error = open_and_load(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Row { .. }), "{error:?}");
         assert!(advice(&error).contains(expected), "{error}");
     };
-    check(
-        "UPDATE job SET document = '{' WHERE job_id = 7",
-        "row 7 restart 0 of table job",
-    );
-    check(
-        "UPDATE job SET document = '' WHERE job_id = 7",
-        "row 7 restart 0 of table job",
-    );
-    check(
-        "UPDATE job SET document = '{\"id\":7}' WHERE job_id = 7",
-        "row 7 restart 0 of table job",
-    );
+    check("UPDATE job SET document = '{' WHERE job_id = 7", "row 7 restart 0 of table job");
+    check("UPDATE job SET document = '' WHERE job_id = 7", "row 7 restart 0 of table job");
+    check("UPDATE job SET document = '{\"id\":7}' WHERE job_id = 7", "row 7 restart 0 of table job");
     check("UPDATE spec SET document = '[]'", "row 1 of table spec");
     check("DELETE FROM spec", "row 1 of table spec");
-    check(
-        "UPDATE node SET document = '{\"health\":\"dreaming\",\"drain\":false}'",
-        "row n1 of table node",
-    );
+    check("UPDATE node SET document = '{\"health\":\"dreaming\",\"drain\":false}'", "row n1 of table node");
 }
 
 #[test]
@@ -131,10 +102,7 @@ fn tables_of_a_newer_version_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     let newer = "INSERT INTO refinery_schema_history VALUES (999, 'future', '2030-01-01T00:00:00Z', '1')";
-    rusqlite::Connection::open(dir.path().join(DATABASE_NAME))
-        .unwrap()
-        .execute_batch(newer)
-        .unwrap();
+    rusqlite::Connection::open(dir.path().join(DATABASE_NAME)).unwrap().execute_batch(newer).unwrap();
     let error = open_and_load(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Schema { .. }), "{error:?}");
     assert!(advice(&error).contains("newer version"));

@@ -30,21 +30,13 @@ pub fn job(id: u32, spec_id: u64, spec: &Arc<JobSpec>) -> Job {
         "id": id, "spec_id": spec_id, "spec": &**spec, "state": "pending", "reason": "none",
         "partition": "batch", "priority": 1, "time_limit": "unlimited", "submit_time": i64::from(id) * 1000,
     });
-    Job {
-        spec: spec.clone(),
-        ..serde_json::from_value(text).unwrap()
-    }
+    Job { spec: spec.clone(), ..serde_json::from_value(text).unwrap() }
 }
 
 /// `job` as it runs from `at` on node 0.
 pub fn running(job: &Job, at: i64) -> Job {
-    let share = NodeShare {
-        node: NodeIndex(0),
-        cpus: IndexSet::first_n(2),
-        memory: Megabytes(64),
-        gres: Vec::new(),
-        tasks: 1,
-    };
+    let share =
+        NodeShare { node: NodeIndex(0), cpus: IndexSet::first_n(2), memory: Megabytes(64), gres: Vec::new(), tasks: 1 };
     Job {
         state: JobState::Running,
         start_time: Some(Timestamp::from_seconds(at)),
@@ -57,32 +49,18 @@ pub fn running(job: &Job, at: i64) -> Job {
 
 /// `job` as it has ended at `at` in `state`.
 pub fn ended(job: &Job, state: JobState, at: i64) -> Job {
-    Job {
-        state,
-        end_time: Some(Timestamp::from_seconds(at)),
-        exit: ExitStatus::exited(1),
-        ..job.clone()
-    }
+    Job { state, end_time: Some(Timestamp::from_seconds(at)), exit: ExitStatus::exited(1), ..job.clone() }
 }
 
 /// `job` as the task `task_index` of `array_job_id`.
 pub fn task(job: &Job, array_job_id: u32, task_index: u32) -> Job {
-    Job {
-        array: Some(ArrayRole::Task {
-            array_job_id: JobId(array_job_id),
-            task_index,
-        }),
-        ..job.clone()
-    }
+    Job { array: Some(ArrayRole::Task { array_job_id: JobId(array_job_id), task_index }), ..job.clone() }
 }
 
 /// `job` as the waiting tasks `tasks` of an array.
 pub fn waiting(job: &Job, tasks: &str) -> Job {
     let tasks = TaskSet::parse(tasks, 1000).unwrap();
-    Job {
-        array: Some(ArrayRole::Waiting { tasks }),
-        ..job.clone()
-    }
+    Job { array: Some(ArrayRole::Waiting { tasks }), ..job.clone() }
 }
 
 /// `job` put back into the queue for its start number `restart`.
@@ -108,21 +86,12 @@ pub fn step(job: &Job, step: StepId, at: i64) -> Step {
 
 /// `step` as it has ended.
 pub fn step_ended(step: &Step, at: i64) -> Step {
-    Step {
-        state: JobState::Completed,
-        end_time: Some(Timestamp::from_seconds(at)),
-        ..step.clone()
-    }
+    Step { state: JobState::Completed, end_time: Some(Timestamp::from_seconds(at)), ..step.clone() }
 }
 
 /// A drained node.
 pub fn node(launch_sequence: u64) -> NodeRecord {
-    let reason = NodeReason {
-        text: "disk".into(),
-        user: "root".into(),
-        uid: 0,
-        time: Timestamp(5),
-    };
+    let reason = NodeReason { text: "disk".into(), user: "root".into(), uid: 0, time: Timestamp(5) };
     NodeRecord {
         health: NodeHealth::Up,
         drain: true,
@@ -142,10 +111,7 @@ pub fn step_fact(step: &Step) -> Fact {
 }
 
 pub fn node_fact(name: &str, record: NodeRecord) -> Fact {
-    Fact::Node {
-        name: Name::from(name),
-        record,
-    }
+    Fact::Node { name: Name::from(name), record }
 }
 
 pub fn spec_fact(id: u64, spec: &Arc<JobSpec>) -> Fact {

@@ -38,71 +38,38 @@ fn facts() -> Vec<Fact> {
         job_fact(&ended(&running(&job(5, 2, &bob), 6), JobState::Failed, 7)),
         Fact::JobForgotten(JobId(5)),
         node_fact("n1", node(17)),
-        Fact::Blob {
-            id: BlobId("hash".into()),
-            content: (*b"#!/bin/sh\nhostname\n").into(),
-        },
-        Fact::Counter {
-            name: "next_job_id",
-            value: 21,
-        },
+        Fact::Blob { id: BlobId("hash".into()), content: (*b"#!/bin/sh\nhostname\n").into() },
+        Fact::Counter { name: "next_job_id", value: 21 },
     ]
 }
 
 #[test]
 fn the_first_tables_can_still_be_read() {
     let dir = tempfile::tempdir().unwrap();
-    Connection::open(dir.path().join(DATABASE_NAME))
-        .unwrap()
-        .execute_batch(SAMPLE_V1)
-        .unwrap();
+    Connection::open(dir.path().join(DATABASE_NAME)).unwrap().execute_batch(SAMPLE_V1).unwrap();
     let mut store = SqliteStore::open(dir.path()).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!(loaded.sequence, CommitSequence(3));
     let alice = spec(1001, "sweep");
     let bob = spec(1002, "train");
     let second = running(&restarted(&running(&job(20, 2, &bob), 30), 1), 50);
-    let expected = [
-        waiting(&job(10, 1, &alice), "1-9:2"),
-        running(&task(&job(11, 1, &alice), 10, 0), 12),
-        second.clone(),
-    ];
+    let expected =
+        [waiting(&job(10, 1, &alice), "1-9:2"), running(&task(&job(11, 1, &alice), 10, 0), 12), second.clone()];
     let jobs: Vec<Job> = loaded.state.jobs.iter().map(|job| (**job).clone()).collect();
     assert_eq!(jobs, expected);
     assert_eq!(*loaded.state.steps[0], step(&second, StepId::Number(0), 51));
     assert_eq!(loaded.state.nodes, [("n1".into(), node(17))]);
-    assert_eq!(
-        loaded.state.counters,
-        [("next_job_id".to_owned(), 21), ("next_spec_id".to_owned(), 3)]
-    );
+    assert_eq!(loaded.state.counters, [("next_job_id".to_owned(), 21), ("next_spec_id".to_owned(), 3)]);
     let history = SqliteHistory::open(dir.path()).unwrap();
-    assert_eq!(
-        history.blob(&BlobId("hash".into())).unwrap().as_deref(),
-        Some(&b"#!/bin/sh\nhostname\n"[..])
-    );
+    assert_eq!(history.blob(&BlobId("hash".into())).unwrap().as_deref(), Some(&b"#!/bin/sh\nhostname\n"[..]));
     let mut rows = Vec::new();
-    let all = HistoryFilter {
-        duplicates: true,
-        ..HistoryFilter::default()
-    };
+    let all = HistoryFilter { duplicates: true, ..HistoryFilter::default() };
     let mut take = |part: Vec<HistoryRow>| {
-        rows.extend(
-            part.iter()
-                .map(|row| format!("{} {} {}", row.job.id, row.job.state, row.steps.len())),
-        );
+        rows.extend(part.iter().map(|row| format!("{} {} {}", row.job.id, row.job.state, row.steps.len())));
         ControlFlow::Continue(())
     };
     history.history(&all, &mut take).unwrap();
-    assert_eq!(
-        rows,
-        [
-            "5 FAILED 0",
-            "10 PENDING 0",
-            "11 RUNNING 0",
-            "20 REQUEUED 1",
-            "20 RUNNING 1"
-        ]
-    );
+    assert_eq!(rows, ["5 FAILED 0", "10 PENDING 0", "11 RUNNING 0", "20 REQUEUED 1", "20 RUNNING 1"]);
 }
 
 #[test]
@@ -115,9 +82,7 @@ fn write_a_sample() {
     let mut store = SqliteStore::open(dir.path()).unwrap();
     store.commit(CommitSequence(3), &facts()).unwrap();
     let text = dump(&Connection::open(dir.path().join(DATABASE_NAME)).unwrap());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/store/samples")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/samples").join(name);
     std::fs::write(path, text).unwrap();
 }
 
@@ -145,9 +110,7 @@ fn dump_rows(connection: &Connection, table: &str, text: &mut String) {
     let columns = statement.column_count();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let values: Vec<String> = (0..columns)
-            .map(|column| literal(row.get_ref(column).unwrap()))
-            .collect();
+        let values: Vec<String> = (0..columns).map(|column| literal(row.get_ref(column).unwrap())).collect();
         text.push_str(&format!("INSERT INTO {table} VALUES ({});\n", values.join(", ")));
     }
 }
@@ -158,9 +121,6 @@ fn literal(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) => format!("'{}'", String::from_utf8_lossy(text).replace('\'', "''")),
-        ValueRef::Blob(bytes) => format!(
-            "X'{}'",
-            bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>()
-        ),
+        ValueRef::Blob(bytes) => format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>()),
     }
 }

@@ -11,7 +11,11 @@ const TASKS: u32 = 5000;
 
 pub(super) fn run(_args: &[String]) -> Result<()> {
     let release = build()?;
-    figure("bare fork, exec and wait of true", format!("{:.0}/s", spawn_limit()?), "the limit of this machine, one core");
+    figure(
+        "bare fork, exec and wait of true",
+        format!("{:.0}/s", spawn_limit()?),
+        "the limit of this machine, one core",
+    );
     let cluster = Cluster::start(&release, 4, "completions")?;
     let began = Instant::now();
     let array = format!("--array=0-{}", TASKS - 1);

@@ -9,7 +9,17 @@ use anyhow::{Context, Result, ensure};
 /// Builds the release program and the load generator, and gives the directory they are in.
 pub(super) fn build() -> Result<PathBuf> {
     let built = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--package", "muster", "--package", "muster-client", "--bins", "--examples"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "muster",
+            "--package",
+            "muster-client",
+            "--bins",
+            "--examples",
+        ])
         .status()
         .context("cannot run cargo")?;
     ensure!(built.success(), "the release build failed");
@@ -67,7 +77,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let down = Command::new(&self.program).args(["dev", "down"]).arg(&self.directory).stderr(Stdio::null()).status();
+        let down =
+            Command::new(&self.program).args(["dev", "down"]).arg(&self.directory).stderr(Stdio::null()).status();
         if down.is_ok_and(|status| status.success()) {
             drop(std::fs::remove_dir_all(&self.directory));
         }
@@ -78,7 +89,12 @@ impl Drop for Cluster {
 pub(super) fn output_of(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
-    ensure!(output.status.success(), "{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{name} ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

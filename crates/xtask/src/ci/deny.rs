@@ -19,15 +19,7 @@ const PATH: &str = "deny.toml";
 /// Checks the dependencies of the workspace.
 pub(super) fn run() -> Result<()> {
     if has_cargo_subcommand("deny") {
-        return call(cargo().args([
-            "deny",
-            "--offline",
-            "--locked",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ]));
+        return call(cargo().args(["deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]));
     }
     eprintln!("ci: cargo-deny is not installed; checking licences, bans and sources here");
     let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
@@ -40,11 +32,7 @@ pub(super) fn run() -> Result<()> {
     for problem in &report.problems {
         println!("deny: {problem}");
     }
-    ensure!(
-        report.problems.is_empty(),
-        "{} dependencies break {PATH}",
-        report.problems.len()
-    );
+    ensure!(report.problems.is_empty(), "{} dependencies break {PATH}", report.problems.len());
     eprintln!("deny: {} packages, nothing to do", packages.len());
     Ok(())
 }
@@ -81,29 +69,19 @@ impl Policy {
         let document: toml::Table = text.parse()?;
         let mut policy = Policy {
             targets: strings(lookup(&document, "graph", "targets"))?,
-            licences: strings(lookup(&document, "licenses", "allow"))?
-                .into_iter()
-                .collect(),
+            licences: strings(lookup(&document, "licenses", "allow"))?.into_iter().collect(),
             ..Policy::default()
         };
         for entry in array(lookup(&document, "licenses", "exceptions"))? {
             let (name, table) = crate_entry(entry)?;
-            policy
-                .exceptions
-                .insert(name, strings(table.get("allow"))?.into_iter().collect());
+            policy.exceptions.insert(name, strings(table.get("allow"))?.into_iter().collect());
         }
         for entry in array(lookup(&document, "bans", "deny"))? {
             let (name, table) = crate_entry(entry)?;
-            let reason = table
-                .get("reason")
-                .and_then(toml::Value::as_str)
-                .unwrap_or("no reason given");
+            let reason = table.get("reason").and_then(toml::Value::as_str).unwrap_or("no reason given");
             policy.banned.insert(name, reason.to_owned());
         }
-        ensure!(
-            !policy.licences.is_empty(),
-            "[licenses] allow is empty, which would refuse every crate"
-        );
+        ensure!(!policy.licences.is_empty(), "[licenses] allow is empty, which would refuse every crate");
         Ok(policy)
     }
 }
@@ -115,27 +93,18 @@ fn lookup<'a>(document: &'a toml::Table, table: &str, key: &str) -> Option<&'a t
 fn array(value: Option<&toml::Value>) -> Result<&[toml::Value]> {
     match value {
         None => Ok(&[]),
-        Some(value) => Ok(value
-            .as_array()
-            .with_context(|| format!("{value} is not an array"))?),
+        Some(value) => Ok(value.as_array().with_context(|| format!("{value} is not an array"))?),
     }
 }
 
 fn strings(value: Option<&toml::Value>) -> Result<Vec<String>> {
-    let one = |value: &toml::Value| {
-        value
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("{value} is no string"))
-    };
+    let one = |value: &toml::Value| value.as_str().map(str::to_owned).with_context(|| format!("{value} is no string"));
     array(value)?.iter().map(one).collect()
 }
 
 /// A crate in a list of `deny.toml`: `{ crate = "name", ... }`.
 fn crate_entry(entry: &toml::Value) -> Result<(String, &toml::Table)> {
-    let table = entry
-        .as_table()
-        .with_context(|| format!("{entry} is not a table with a key `crate`"))?;
+    let table = entry.as_table().with_context(|| format!("{entry} is not a table with a key `crate`"))?;
     let name = table.get("crate").and_then(toml::Value::as_str);
     let name = name.with_context(|| format!("{entry} has no key `crate`"))?;
     if name.contains(['@', ':', '=']) {
@@ -151,24 +120,18 @@ fn packages(targets: &[String]) -> Result<Vec<Package>> {
     for target in targets {
         command.args(["--filter-platform", target]);
     }
-    let text =
-        capture(&mut command).context("the dependencies must be downloaded: run `cargo fetch --locked`")?;
+    let text = capture(&mut command).context("the dependencies must be downloaded: run `cargo fetch --locked`")?;
     parse_metadata(&text).context("cannot understand `cargo metadata`")
 }
 
 fn parse_metadata(text: &str) -> Result<Vec<Package>> {
     let metadata: Value = serde_json::from_str(text)?;
     // Without a filter `packages` names what any platform would need; `resolve` is what is used.
-    let nodes = metadata["resolve"]["nodes"]
-        .as_array()
-        .context("resolve.nodes is missing")?;
+    let nodes = metadata["resolve"]["nodes"].as_array().context("resolve.nodes is missing")?;
     let used: BTreeSet<&str> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
     let all = metadata["packages"].as_array().context("packages is missing")?;
     let mut packages = Vec::new();
-    for package in all
-        .iter()
-        .filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id)))
-    {
+    for package in all.iter().filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id))) {
         let field = |key: &str| package[key].as_str().map(str::to_owned);
         packages.push(Package {
             name: field("name").context("a package without a name")?,
@@ -194,9 +157,7 @@ fn judge(policy: &Policy, packages: &[Package]) -> Report {
         .map(|(name, versions)| format!("{name} ({})", versions.join(", ")))
         .collect();
     if !doubled.is_empty() {
-        report
-            .notes
-            .push(format!("in more than one version: {}", doubled.join("; ")));
+        report.notes.push(format!("in more than one version: {}", doubled.join("; ")));
     }
     report
 }
@@ -205,32 +166,17 @@ fn judge_package(policy: &Policy, package: &Package) -> Vec<String> {
     let shown = format!("{} {}", package.name, package.version);
     let mut problems = Vec::new();
     if let Some(reason) = policy.banned.get(&package.name) {
-        problems.push(format!(
-            "{shown} is banned: {reason}; `cargo tree --invert {}` tells who uses it",
-            package.name
-        ));
+        problems.push(format!("{shown} is banned: {reason}; `cargo tree --invert {}` tells who uses it", package.name));
     }
-    if let Some(source) = package
-        .source
-        .as_deref()
-        .filter(|source| !source.starts_with("registry+"))
-    {
-        problems.push(format!(
-            "{shown} comes from {source}; only the registry is trusted, so use a released version"
-        ));
+    if let Some(source) = package.source.as_deref().filter(|source| !source.starts_with("registry+")) {
+        problems.push(format!("{shown} comes from {source}; only the registry is trusted, so use a released version"));
     }
     let Some(licence) = &package.licence else {
-        problems.push(format!(
-            "{shown} names no licence; find another crate, or ask its authors to name one"
-        ));
+        problems.push(format!("{shown} names no licence; find another crate, or ask its authors to name one"));
         return problems;
     };
     let is_allowed = |id: &str| {
-        policy.licences.contains(id)
-            || policy
-                .exceptions
-                .get(&package.name)
-                .is_some_and(|ids| ids.contains(id))
+        policy.licences.contains(id) || policy.exceptions.get(&package.name).is_some_and(|ids| ids.contains(id))
     };
     match licence::permits(licence, is_allowed) {
         Ok(true) => {}
@@ -279,10 +225,7 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
     #[test]
     fn licences_are_held_to_the_list() {
         check(package("a", "MIT OR GPL-3.0"), &[]);
-        check(
-            package("a", "GPL-3.0"),
-            &["a 1.0.0 has the licence \"GPL-3.0\", which deny.toml does not allow"],
-        );
+        check(package("a", "GPL-3.0"), &["a 1.0.0 has the licence \"GPL-3.0\", which deny.toml does not allow"]);
         check(package("a", ""), &["names no licence"]);
         check(package("roots", "MPL-2.0"), &[]);
         check(package("a", "MPL-2.0"), &["MPL-2.0"]);
@@ -290,30 +233,15 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
 
     #[test]
     fn bans_and_sources_are_held() {
-        check(
-            package("openssl-sys", "MIT"),
-            &["is banned: one TLS library is enough"],
-        );
-        let git = Package {
-            source: Some("git+https://example.org/a".to_owned()),
-            ..package("a", "MIT")
-        };
+        check(package("openssl-sys", "MIT"), &["is banned: one TLS library is enough"]);
+        let git = Package { source: Some("git+https://example.org/a".to_owned()), ..package("a", "MIT") };
         check(git, &["only the registry is trusted"]);
-        check(
-            Package {
-                source: None,
-                ..package("ours", "Apache-2.0")
-            },
-            &[],
-        );
+        check(Package { source: None, ..package("ours", "Apache-2.0") }, &[]);
     }
 
     #[test]
     fn doubled_crates_are_noted() {
-        let newer = Package {
-            version: "2.0.0".to_owned(),
-            ..package("a", "MIT")
-        };
+        let newer = Package { version: "2.0.0".to_owned(), ..package("a", "MIT") };
         let report = judge(&Policy::parse(POLICY).unwrap(), &[package("a", "MIT"), newer]);
         assert_eq!(report.notes, ["in more than one version: a (1.0.0, 2.0.0)"]);
     }
@@ -327,11 +255,7 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
             ],
             "resolve": {"nodes": [{"id": "a"}]}
         }"#;
-        let names: Vec<_> = parse_metadata(text)
-            .unwrap()
-            .into_iter()
-            .map(|package| package.name)
-            .collect();
+        let names: Vec<_> = parse_metadata(text).unwrap().into_iter().map(|package| package.name).collect();
         assert_eq!(names, ["a"]);
     }
 
@@ -339,8 +263,6 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
     fn an_unusable_policy_is_an_error() {
         assert!(Policy::parse("[licenses]\n").is_err());
         assert!(Policy::parse("[licenses]\nallow = [1]\n").is_err());
-        assert!(
-            Policy::parse("[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = [{ crate = \"a@1\" }]\n").is_err()
-        );
+        assert!(Policy::parse("[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = [{ crate = \"a@1\" }]\n").is_err());
     }
 }

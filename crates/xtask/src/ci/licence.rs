@@ -9,15 +9,9 @@ use anyhow::{Result, bail, ensure};
 /// Whether a licence expression can be satisfied with licences that `is_allowed` accepts. A licence
 /// with an exception is asked about as one: `Apache-2.0 WITH LLVM-exception`.
 pub(super) fn permits(expression: &str, is_allowed: impl Fn(&str) -> bool) -> Result<bool> {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut parser = Parser {
-        words: &words,
-        is_allowed: &is_allowed,
-    };
+    let mut parser = Parser { words: &words, is_allowed: &is_allowed };
     let answer = parser.any()?;
     if let Some(word) = parser.words.first() {
         bail!("{word:?} was not expected");
@@ -91,17 +85,8 @@ mod tests {
 
     #[track_caller]
     fn check(expression: &str, expected: bool) {
-        let allowed = [
-            "MIT",
-            "Apache-2.0",
-            "Unicode-3.0",
-            "Apache-2.0 WITH LLVM-exception",
-        ];
-        assert_eq!(
-            permits(expression, |id| allowed.contains(&id)).unwrap(),
-            expected,
-            "{expression}"
-        );
+        let allowed = ["MIT", "Apache-2.0", "Unicode-3.0", "Apache-2.0 WITH LLVM-exception"];
+        assert_eq!(permits(expression, |id| allowed.contains(&id)).unwrap(), expected, "{expression}");
     }
 
     #[test]
@@ -120,15 +105,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for expression in [
-            "",
-            "MIT OR",
-            "OR MIT",
-            "(MIT",
-            "MIT)",
-            "MIT Apache-2.0",
-            "MIT WITH",
-        ] {
+        for expression in ["", "MIT OR", "OR MIT", "(MIT", "MIT)", "MIT Apache-2.0", "MIT WITH"] {
             assert!(permits(expression, |_| true).is_err(), "{expression:?} was taken");
         }
     }

@@ -32,7 +32,9 @@ pub(super) fn run() -> Result<()> {
         install(&missing)?;
     }
     if !has_cargo_subcommand("nextest") {
-        eprintln!("ci: cargo-nextest is missing; the tests run without time limits (cargo install --locked cargo-nextest)");
+        eprintln!(
+            "ci: cargo-nextest is missing; the tests run without time limits (cargo install --locked cargo-nextest)"
+        );
     }
     Ok(())
 }
@@ -51,6 +53,7 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn succeeds(line: &str) -> bool {
-    let status = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new("sh").args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -56,19 +56,13 @@ impl Allowances {
             let Some(measure) = Measure::ALL.into_iter().find(|measure| measure.table() == name) else {
                 bail!("there is no table [{name}]; the tables are [file-lines] and [function-lines]");
             };
-            for (path, lines) in table
-                .as_table()
-                .with_context(|| format!("{name} is not a table"))?
-            {
+            for (path, lines) in table.as_table().with_context(|| format!("{name} is not a table"))? {
                 let lines = lines.as_integer().and_then(|lines| usize::try_from(lines).ok());
                 let lines = lines.with_context(|| format!("{name}.{path:?} is not a number of lines"))?;
                 granted.insert((measure, path.clone()), lines);
             }
         }
-        Ok(Allowances {
-            granted,
-            used: BTreeSet::new(),
-        })
+        Ok(Allowances { granted, used: BTreeSet::new() })
     }
 
     /// What the table grants `path`. A caller asks only when the size is over the free limit, so
@@ -112,10 +106,7 @@ mod tests {
         let mut findings = Vec::new();
         allowances.report_unused(&mut findings);
         let messages: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            ["[function-lines] \"b.rs\" is no longer needed; remove the line"]
-        );
+        assert_eq!(messages, ["[function-lines] \"b.rs\" is no longer needed; remove the line"]);
     }
 
     #[test]

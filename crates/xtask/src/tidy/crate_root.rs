@@ -13,8 +13,7 @@ pub(super) fn check(file: &SourceFile, source: &Source<'_>, findings: &mut Vec<F
     }
     let lines = file.text.lines().count();
     if lines > LINES_MAX {
-        let message =
-            format!("{lines} lines; a crate root has at most {LINES_MAX}: move the prose to the modules");
+        let message = format!("{lines} lines; a crate root has at most {LINES_MAX}: move the prose to the modules");
         findings.push(Finding::new(&file.path, 1, message));
     }
     for (offset, item) in items(source.code()) {
@@ -68,8 +67,7 @@ fn item_length(code: &str) -> usize {
         }
         let is_use = code.starts_with("use") || code.starts_with("pub");
         // `use a::{b, c};` has braces and still ends with the semicolon.
-        let ends =
-            byte == b';' || (byte == b'}' && !(is_use && code[offset + 1..].trim_start().starts_with(';')));
+        let ends = byte == b';' || (byte == b'}' && !(is_use && code[offset + 1..].trim_start().starts_with(';')));
         if depth == 0 && ends {
             return offset + 1;
         }
@@ -95,10 +93,7 @@ mod tests {
     use super::*;
 
     fn findings(text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: "crates/a/src/lib.rs".to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: "crates/a/src/lib.rs".to_owned(), text: text.to_owned() };
         let mut findings = Vec::new();
         check(&file, &Source::parse(&file.text), &mut findings);
         findings.iter().map(Finding::to_string).collect()
@@ -124,14 +119,10 @@ use std::fmt;
 
     #[test]
     fn logic_is_found() {
-        let text =
-            "//! Why.\nmod a;\npub fn f() { g(); }\nmod inline { use x::y; }\nuse a::B;\nconst X: u8 = 1;\n";
+        let text = "//! Why.\nmod a;\npub fn f() { g(); }\nmod inline { use x::y; }\nuse a::B;\nconst X: u8 = 1;\n";
         let found = findings(text);
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(
-            found[0].starts_with("crates/a/src/lib.rs:3: `pub fn f() ...`"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("crates/a/src/lib.rs:3: `pub fn f() ...`"), "{found:?}");
         assert!(found[1].starts_with("crates/a/src/lib.rs:4: "), "{found:?}");
         assert!(found[2].starts_with("crates/a/src/lib.rs:6: "), "{found:?}");
     }

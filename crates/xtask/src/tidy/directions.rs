@@ -20,33 +20,15 @@ pub(super) struct Direction {
 
 impl Direction {
     const fn pure(name: &'static str, may_use: &'static [&'static str]) -> Self {
-        Direction {
-            name,
-            may_use,
-            must_not_use: &[],
-            pure: true,
-            decides: false,
-        }
+        Direction { name, may_use, must_not_use: &[], pure: true, decides: false }
     }
 
     const fn decides(name: &'static str, may_use: &'static [&'static str]) -> Self {
-        Direction {
-            name,
-            may_use,
-            must_not_use: &[],
-            pure: true,
-            decides: true,
-        }
+        Direction { name, may_use, must_not_use: &[], pure: true, decides: true }
     }
 
     const fn outer(name: &'static str, may_use: &'static [&'static str]) -> Self {
-        Direction {
-            name,
-            may_use,
-            must_not_use: &[],
-            pure: false,
-            decides: false,
-        }
+        Direction { name, may_use, must_not_use: &[], pure: false, decides: false }
     }
 
     const fn without(mut self, must_not_use: &'static [&'static str]) -> Self {
@@ -71,33 +53,15 @@ pub(super) const DIRECTIONS: &[Direction] = &[
     // The agent composes environments and file names as the dialects want them.
     Direction::outer("agent", &["model", "slurm", "dstack", "proto", "runtime"]),
     Direction::outer("provision", &["model"]),
-    Direction::outer(
-        "controller",
-        &[
-            "model",
-            "core",
-            "sched",
-            "slurm",
-            "dstack",
-            "proto",
-            "store",
-            "provision",
-        ],
-    ),
+    Direction::outer("controller", &["model", "core", "sched", "slurm", "dstack", "proto", "store", "provision"]),
     Direction::outer("client", &["model", "proto"]),
     // Of the runtime only the stream protocol of live steps, and the way to a supervisor of a development cluster.
     Direction::outer("cli", &["model", "slurm", "dstack", "client", "runtime"]),
     // The program: puts the above together.
-    Direction::outer(
-        "muster",
-        &["model", "slurm", "runtime", "agent", "cli", "client", "controller"],
-    ),
+    Direction::outer("muster", &["model", "slurm", "runtime", "agent", "cli", "client", "controller"]),
     // Never shipped.
     Direction::outer("sim", &["model", "core", "sched", "agent", "runtime", "testkit"]),
-    Direction::outer(
-        "testkit",
-        &["model", "core", "runtime", "proto", "store", "provision"],
-    ),
+    Direction::outer("testkit", &["model", "core", "runtime", "proto", "store", "provision"]),
     Direction::outer("xtask", &[]),
 ];
 
@@ -123,15 +87,7 @@ pub(super) const IMPURE: &[&str] = &[
     "tower",
 ];
 
-const HTTP: &[&str] = &[
-    "axum",
-    "hyper",
-    "hyper-util",
-    "reqwest",
-    "tonic",
-    "tower",
-    "tower-http",
-];
+const HTTP: &[&str] = &["axum", "hyper", "hyper-util", "reqwest", "tonic", "tower", "tower-http"];
 
 /// The line of a crate, by its directory.
 pub(super) fn of_crate(name: &str) -> Option<&'static Direction> {
@@ -151,11 +107,7 @@ mod tests {
     fn every_edge_leads_to_a_crate_in_the_table() {
         for direction in DIRECTIONS {
             for used in direction.may_use {
-                assert!(
-                    of_crate(used).is_some(),
-                    "{} may use {used}, which has no line",
-                    direction.name
-                );
+                assert!(of_crate(used).is_some(), "{} may use {used}, which has no line", direction.name);
             }
         }
     }
@@ -168,10 +120,7 @@ mod tests {
                 .iter()
                 .filter(|direction| !placed.contains(&direction.name))
                 .find(|direction| direction.may_use.iter().all(|used| placed.contains(used)));
-            placed.push(
-                next.expect("the remaining crates use each other in a circle")
-                    .name,
-            );
+            placed.push(next.expect("the remaining crates use each other in a circle").name);
         }
     }
 
@@ -179,26 +128,15 @@ mod tests {
     fn pure_crates_use_pure_crates() {
         for direction in DIRECTIONS.iter().filter(|direction| direction.pure) {
             for used in direction.may_use {
-                assert!(
-                    of_crate(used).is_some_and(|used| used.pure),
-                    "{} uses {used}",
-                    direction.name
-                );
+                assert!(of_crate(used).is_some_and(|used| used.pure), "{} uses {used}", direction.name);
             }
         }
     }
 
     #[test]
     fn nothing_shipped_uses_what_is_for_tests() {
-        for direction in DIRECTIONS
-            .iter()
-            .filter(|direction| !FOR_TESTS.contains(&direction.name))
-        {
-            assert!(
-                !direction.may_use.iter().any(|used| FOR_TESTS.contains(used)),
-                "{}",
-                direction.name
-            );
+        for direction in DIRECTIONS.iter().filter(|direction| !FOR_TESTS.contains(&direction.name)) {
+            assert!(!direction.may_use.iter().any(|used| FOR_TESTS.contains(used)), "{}", direction.name);
         }
     }
 }

@@ -14,9 +14,7 @@ pub(super) fn check(file: &SourceFile, exists: impl Fn(&str) -> bool, findings: 
             Some(resolved) => findings.push(Finding::new(
                 &file.path,
                 line,
-                format!(
-                    "the link {target:?} leads to {resolved}, which is not in the repository; correct it"
-                ),
+                format!("the link {target:?} leads to {resolved}, which is not in the repository; correct it"),
             )),
             None => findings.push(Finding::new(
                 &file.path,
@@ -31,10 +29,7 @@ pub(super) fn check(file: &SourceFile, exists: impl Fn(&str) -> bool, findings: 
 pub(super) fn is_in(files: &[SourceFile], path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let directory = format!("{path}/");
-    path.is_empty()
-        || files
-            .iter()
-            .any(|file| file.path == path || file.path.starts_with(&directory))
+    path.is_empty() || files.iter().any(|file| file.path == path || file.path.starts_with(&directory))
 }
 
 fn is_external(target: &str) -> bool {
@@ -66,9 +61,7 @@ fn targets(text: &str) -> Vec<(usize, String)> {
     let mut fence: Option<&str> = None;
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim_start();
-        let marker = ["```", "~~~"]
-            .into_iter()
-            .find(|marker| trimmed.starts_with(marker));
+        let marker = ["```", "~~~"].into_iter().find(|marker| trimmed.starts_with(marker));
         match (fence, marker) {
             (None, Some(marker)) => fence = Some(marker),
             (Some(open), Some(marker)) if open == marker => fence = None,
@@ -103,19 +96,10 @@ mod tests {
     use super::*;
 
     fn findings(path: &str, text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
         let known = [
-            SourceFile {
-                path: "docs/a.md".to_owned(),
-                text: String::new(),
-            },
-            SourceFile {
-                path: "README.md".to_owned(),
-                text: String::new(),
-            },
+            SourceFile { path: "docs/a.md".to_owned(), text: String::new() },
+            SourceFile { path: "README.md".to_owned(), text: String::new() },
         ];
         let mut findings = Vec::new();
         check(&file, |path| is_in(&known, path), &mut findings);
@@ -124,12 +108,9 @@ mod tests {
 
     #[test]
     fn links_that_lead_somewhere_pass() {
-        let text = "[a](docs/a.md) [b](docs/) [c](#here) [d](https://x/y) [e](./docs/a.md#z \"title\")\n[f]: README.md\n";
-        assert!(
-            findings("README.md", text).is_empty(),
-            "{:?}",
-            findings("README.md", text)
-        );
+        let text =
+            "[a](docs/a.md) [b](docs/) [c](#here) [d](https://x/y) [e](./docs/a.md#z \"title\")\n[f]: README.md\n";
+        assert!(findings("README.md", text).is_empty(), "{:?}", findings("README.md", text));
         assert!(findings("docs/b.md", "[a](a.md) [r](../README.md) [abs](/README.md)\n").is_empty());
     }
 

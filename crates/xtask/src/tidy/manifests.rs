@@ -19,30 +19,18 @@ enum Section {
 }
 
 pub(super) fn check(file: &SourceFile, findings: &mut Vec<Finding>) -> Result<()> {
-    let Some(name) = file
-        .path
-        .strip_prefix("crates/")
-        .and_then(|rest| rest.strip_suffix("/Cargo.toml"))
-    else {
+    let Some(name) = file.path.strip_prefix("crates/").and_then(|rest| rest.strip_suffix("/Cargo.toml")) else {
         return Ok(());
     };
     let Some(direction) = directions::of_crate(name) else {
-        let message =
-            "this crate has no line in crates/xtask/src/tidy/directions.rs; add one, with what it may use";
+        let message = "this crate has no line in crates/xtask/src/tidy/directions.rs; add one, with what it may use";
         findings.push(Finding::new(&file.path, 1, message));
         return Ok(());
     };
-    let manifest: toml::Table = file
-        .text
-        .parse()
-        .with_context(|| format!("cannot parse {}", file.path))?;
+    let manifest: toml::Table = file.text.parse().with_context(|| format!("cannot parse {}", file.path))?;
     for (section, dependency) in dependencies(&manifest) {
         if let Some(message) = judge(direction, section, &dependency) {
-            findings.push(Finding::new(
-                &file.path,
-                line_of(&file.text, &dependency),
-                message,
-            ));
+            findings.push(Finding::new(&file.path, line_of(&file.text, &dependency), message));
         }
     }
     Ok(())
@@ -71,19 +59,15 @@ fn judge(direction: &Direction, section: Section, dependency: &str) -> Option<St
             direction.name
         ));
     }
-    direction.must_not_use.contains(&dependency).then(|| {
-        format!(
-            "{} must not depend on {dependency}; that belongs further out",
-            direction.name
-        )
-    })
+    direction
+        .must_not_use
+        .contains(&dependency)
+        .then(|| format!("{} must not depend on {dependency}; that belongs further out", direction.name))
 }
 
 fn our_directory(package: &str) -> Option<&str> {
     let name = package.strip_prefix(PREFIX).unwrap_or(package);
-    directions::of_crate(name)
-        .is_some_and(|direction| is_package_name(direction, package))
-        .then_some(name)
+    directions::of_crate(name).is_some_and(|direction| is_package_name(direction, package)).then_some(name)
 }
 
 fn is_package_name(direction: &Direction, package: &str) -> bool {
@@ -96,10 +80,7 @@ fn is_package_name(direction: &Direction, package: &str) -> bool {
 /// Every dependency of a manifest by its package name, those for some targets only included.
 fn dependencies(manifest: &toml::Table) -> Vec<(Section, String)> {
     let targets = manifest.get("target").and_then(toml::Value::as_table);
-    let tables = targets
-        .into_iter()
-        .flat_map(|targets| targets.values())
-        .filter_map(toml::Value::as_table);
+    let tables = targets.into_iter().flat_map(|targets| targets.values()).filter_map(toml::Value::as_table);
     std::iter::once(manifest)
         .chain(tables)
         .flat_map(|table| {
@@ -130,10 +111,7 @@ mod tests {
     use super::*;
 
     fn findings(name: &str, text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: format!("crates/{name}/Cargo.toml"),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: format!("crates/{name}/Cargo.toml"), text: text.to_owned() };
         let mut findings = Vec::new();
         check(&file, &mut findings).unwrap();
         findings.iter().map(Finding::to_string).collect()
@@ -141,42 +119,18 @@ mod tests {
 
     #[test]
     fn edges_in_the_table_pass() {
-        assert!(
-            findings(
-                "core",
-                "[dependencies]\nmuster-model.workspace = true\nserde = \"1\"\n"
-            )
-            .is_empty()
-        );
-        assert!(
-            findings(
-                "core",
-                "[dev-dependencies]\nmuster-testkit.workspace = true\nrand = \"1\"\n"
-            )
-            .is_empty()
-        );
+        assert!(findings("core", "[dependencies]\nmuster-model.workspace = true\nserde = \"1\"\n").is_empty());
+        assert!(findings("core", "[dev-dependencies]\nmuster-testkit.workspace = true\nrand = \"1\"\n").is_empty());
         assert!(findings("muster", "[dev-dependencies]\nmuster-store.workspace = true\n").is_empty());
     }
 
     #[test]
     fn edges_outside_the_table_are_found() {
-        let found = findings(
-            "core",
-            "[dependencies]\nmuster-model.workspace = true\nmuster-sched.workspace = true\n",
-        );
+        let found = findings("core", "[dependencies]\nmuster-model.workspace = true\nmuster-sched.workspace = true\n");
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("crates/core/Cargo.toml:3: core must not depend on sched; "),
-            "{found:?}"
-        );
-        assert_eq!(
-            findings("agent", "[dependencies]\nmuster-testkit.workspace = true\n").len(),
-            1
-        );
-        assert_eq!(
-            findings("cli", "[dev-dependencies]\nmuster-store.workspace = true\n").len(),
-            1
-        );
+        assert!(found[0].starts_with("crates/core/Cargo.toml:3: core must not depend on sched; "), "{found:?}");
+        assert_eq!(findings("agent", "[dependencies]\nmuster-testkit.workspace = true\n").len(), 1);
+        assert_eq!(findings("cli", "[dev-dependencies]\nmuster-store.workspace = true\n").len(), 1);
     }
 
     #[test]
@@ -184,17 +138,12 @@ mod tests {
         let text = "[target.'cfg(unix)'.dependencies]\nt = { package = \"tokio\", version = \"1\" }\n";
         let found = findings("model", text);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("crates/model/Cargo.toml:2: the pure crate model"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("crates/model/Cargo.toml:2: the pure crate model"), "{found:?}");
     }
 
     #[test]
     fn the_store_speaks_no_http() {
-        assert!(
-            findings("store", "[dependencies]\naxum = \"1\"\n")[0].contains("store must not depend on axum")
-        );
+        assert!(findings("store", "[dependencies]\naxum = \"1\"\n")[0].contains("store must not depend on axum"));
         assert!(findings("store", "[dependencies]\nrusqlite = \"1\"\n").is_empty());
     }
 

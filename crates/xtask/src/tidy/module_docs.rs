@@ -4,14 +4,8 @@ use super::Finding;
 use crate::workspace::SourceFile;
 
 pub(super) fn check(file: &SourceFile, findings: &mut Vec<Finding>) {
-    let first = file
-        .text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    let says_something = first
-        .strip_prefix("//!")
-        .is_some_and(|rest| !rest.trim().is_empty());
+    let first = file.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let says_something = first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
     if !says_something {
         findings.push(Finding::new(
             &file.path,
@@ -27,13 +21,7 @@ mod tests {
 
     fn passes(text: &str) -> bool {
         let mut findings = Vec::new();
-        check(
-            &SourceFile {
-                path: "x.rs".to_owned(),
-                text: text.to_owned(),
-            },
-            &mut findings,
-        );
+        check(&SourceFile { path: "x.rs".to_owned(), text: text.to_owned() }, &mut findings);
         findings.is_empty()
     }
 

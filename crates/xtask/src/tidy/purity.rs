@@ -20,87 +20,31 @@ struct Impurity {
 const CLOCK: &str = "reads a clock; take the time as an argument";
 const RANDOM: &str = "draws randomness; take the number, or a seeded generator, as an argument";
 const OUTSIDE: &str = "reaches outside; return an effect and let the edge carry it out";
-const ORDER: &str =
-    "iterates in an order that differs from run to run; use BTreeMap, BTreeSet or imbl's OrdMap";
+const ORDER: &str = "iterates in an order that differs from run to run; use BTreeMap, BTreeSet or imbl's OrdMap";
 
 const IMPURITIES: &[Impurity] = &[
-    Impurity {
-        word: "Instant::now",
-        advice: CLOCK,
-    },
-    Impurity {
-        word: "SystemTime",
-        advice: CLOCK,
-    },
-    Impurity {
-        word: "Timestamp::now",
-        advice: CLOCK,
-    },
-    Impurity {
-        word: "Zoned::now",
-        advice: CLOCK,
-    },
-    Impurity {
-        word: "TimeZone::system",
-        advice: "reads the machine's time zone; take the zone as an argument",
-    },
-    Impurity {
-        word: "rand",
-        advice: RANDOM,
-    },
-    Impurity {
-        word: "fastrand",
-        advice: RANDOM,
-    },
-    Impurity {
-        word: "getrandom",
-        advice: RANDOM,
-    },
-    Impurity {
-        word: "std::env",
-        advice: "reads the process's environment; take what is needed as an argument",
-    },
-    Impurity {
-        word: "std::fs",
-        advice: OUTSIDE,
-    },
-    Impurity {
-        word: "std::net",
-        advice: OUTSIDE,
-    },
-    Impurity {
-        word: "std::os",
-        advice: OUTSIDE,
-    },
-    Impurity {
-        word: "std::process",
-        advice: OUTSIDE,
-    },
-    Impurity {
-        word: "std::thread",
-        advice: OUTSIDE,
-    },
+    Impurity { word: "Instant::now", advice: CLOCK },
+    Impurity { word: "SystemTime", advice: CLOCK },
+    Impurity { word: "Timestamp::now", advice: CLOCK },
+    Impurity { word: "Zoned::now", advice: CLOCK },
+    Impurity { word: "TimeZone::system", advice: "reads the machine's time zone; take the zone as an argument" },
+    Impurity { word: "rand", advice: RANDOM },
+    Impurity { word: "fastrand", advice: RANDOM },
+    Impurity { word: "getrandom", advice: RANDOM },
+    Impurity { word: "std::env", advice: "reads the process's environment; take what is needed as an argument" },
+    Impurity { word: "std::fs", advice: OUTSIDE },
+    Impurity { word: "std::net", advice: OUTSIDE },
+    Impurity { word: "std::os", advice: OUTSIDE },
+    Impurity { word: "std::process", advice: OUTSIDE },
+    Impurity { word: "std::thread", advice: OUTSIDE },
 ];
 
 /// Words that only matter where the order of iteration reaches a decision.
-const UNORDERED: &[Impurity] = &[
-    Impurity {
-        word: "HashMap",
-        advice: ORDER,
-    },
-    Impurity {
-        word: "HashSet",
-        advice: ORDER,
-    },
-];
+const UNORDERED: &[Impurity] =
+    &[Impurity { word: "HashMap", advice: ORDER }, Impurity { word: "HashSet", advice: ORDER }];
 
 /// Addresses are values like any other; only sockets are not.
-const HARMLESS: &[&str] = &[
-    "std::net::Ip",
-    "std::net::SocketAddr",
-    "std::net::{Ip",
-    "std::net::AddrParseError",
-];
+const HARMLESS: &[&str] = &["std::net::Ip", "std::net::SocketAddr", "std::net::{Ip", "std::net::AddrParseError"];
 
 /// The comment that explains why a match is harmless.
 const EXPLANATION: &str = "// tidy: ";
@@ -121,10 +65,7 @@ pub(super) fn check(file: &SourceFile, source: &Source<'_>, findings: &mut Vec<F
             if is_harmless || source.is_test(offset) || is_explained(source, line) {
                 continue;
             }
-            let message = format!(
-                "`{}` in the pure crate {}: {}",
-                impurity.word, direction.name, impurity.advice
-            );
+            let message = format!("`{}` in the pure crate {}: {}", impurity.word, direction.name, impurity.advice);
             findings.push(Finding::new(&file.path, line, message));
         }
     }
@@ -140,10 +81,7 @@ mod tests {
     use super::*;
 
     fn findings(path: &str, text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
         let mut findings = Vec::new();
         check(&file, &Source::parse(&file.text), &mut findings);
         findings.iter().map(Finding::to_string).collect()
@@ -160,23 +98,14 @@ mod tests {
         );
         assert!(findings("crates/agent/src/x.rs", text).is_empty());
         assert!(findings("crates/core/tests/x.rs", text).is_empty());
-        assert!(
-            findings(
-                "crates/core/src/x.rs",
-                &format!("#[cfg(test)]\nmod tests {{ {text} }}\n")
-            )
-            .is_empty()
-        );
+        assert!(findings("crates/core/src/x.rs", &format!("#[cfg(test)]\nmod tests {{ {text} }}\n")).is_empty());
         assert!(findings("crates/core/src/x.rs", "// not Instant::now\n").is_empty());
     }
 
     #[test]
     fn addresses_are_values() {
         assert!(findings("crates/slurm/src/x.rs", "use std::net::IpAddr;\n").is_empty());
-        assert_eq!(
-            findings("crates/slurm/src/x.rs", "use std::net::TcpStream;\n").len(),
-            1
-        );
+        assert_eq!(findings("crates/slurm/src/x.rs", "use std::net::TcpStream;\n").len(), 1);
     }
 
     #[test]

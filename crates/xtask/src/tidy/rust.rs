@@ -37,23 +37,11 @@ pub(super) struct Function {
 
 impl<'a> Source<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
-        let kinds = Marker {
-            bytes: text.as_bytes(),
-            kinds: Vec::with_capacity(text.len()),
-        }
-        .mark();
+        let kinds = Marker { bytes: text.as_bytes(), kinds: Vec::with_capacity(text.len()) }.mark();
         let code = mask(text, &kinds);
-        let line_starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(offset, _)| offset + 1))
-            .collect();
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(offset, _)| offset + 1)).collect();
         let tests = test_items(&code);
-        Source {
-            text,
-            kinds,
-            code,
-            line_starts,
-            tests,
-        }
+        Source { text, kinds, code, line_starts, tests }
     }
 
     /// The file with a space in place of each byte that is not code. Newlines stay.
@@ -82,20 +70,14 @@ impl<'a> Source<'a> {
 
     /// Lines outside inline test modules, which grow with the care taken and not with the design.
     pub(super) fn line_count_without_tests(&self) -> usize {
-        let in_tests: usize = self
-            .tests
-            .iter()
-            .map(|range| self.line_of(range.end - 1) - self.line_of(range.start) + 1)
-            .sum();
+        let in_tests: usize =
+            self.tests.iter().map(|range| self.line_of(range.end - 1) - self.line_of(range.start) + 1).sum();
         self.text.lines().count() - in_tests
     }
 
     /// Whether the file says that a program wrote it; such files follow the generator's taste.
     pub(super) fn is_generated(&self) -> bool {
-        self.text
-            .lines()
-            .next()
-            .is_some_and(|line| line.starts_with("//") && line.contains("@generated"))
+        self.text.lines().next().is_some_and(|line| line.starts_with("//") && line.contains("@generated"))
     }
 
     /// Every function with a body, in the order of the file; functions in functions included.
@@ -108,18 +90,12 @@ impl<'a> Source<'a> {
             if name.is_empty() {
                 continue;
             }
-            let Some(end) = item_end(&self.code, offset).filter(|&end| self.code.as_bytes()[end] == b'}')
-            else {
+            let Some(end) = item_end(&self.code, offset).filter(|&end| self.code.as_bytes()[end] == b'}') else {
                 continue;
             };
             let line = self.line_of(offset);
             let line_count = self.line_of(end) - line + 1;
-            functions.push(Function {
-                name,
-                line,
-                line_count,
-                in_test: self.is_test(offset),
-            });
+            functions.push(Function { name, line, line_count, in_test: self.is_test(offset) });
         }
         functions
     }
@@ -127,16 +103,14 @@ impl<'a> Source<'a> {
 
 /// Where `word` stands in `code` as a whole word.
 pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word)
-        .map(|(offset, _)| offset)
-        .filter(move |&offset| {
-            let before = code[..offset].chars().next_back();
-            let after = code[offset + word.len()..].chars().next();
-            // A pattern that begins or ends with punctuation, such as `todo!(`, has its own border.
-            let starts_clean = !word.starts_with(is_word) || !before.is_some_and(is_word);
-            let ends_clean = !word.ends_with(is_word) || !after.is_some_and(is_word);
-            starts_clean && ends_clean
-        })
+    code.match_indices(word).map(|(offset, _)| offset).filter(move |&offset| {
+        let before = code[..offset].chars().next_back();
+        let after = code[offset + word.len()..].chars().next();
+        // A pattern that begins or ends with punctuation, such as `todo!(`, has its own border.
+        let starts_clean = !word.starts_with(is_word) || !before.is_some_and(is_word);
+        let ends_clean = !word.ends_with(is_word) || !after.is_some_and(is_word);
+        starts_clean && ends_clean
+    })
 }
 
 fn is_word(c: char) -> bool {
@@ -147,13 +121,7 @@ fn mask(text: &str, kinds: &[Kind]) -> String {
     let masked: Vec<u8> = text
         .bytes()
         .zip(kinds)
-        .map(|(byte, &kind)| {
-            if kind == Kind::Code || byte == b'\n' {
-                byte
-            } else {
-                b' '
-            }
-        })
+        .map(|(byte, &kind)| if kind == Kind::Code || byte == b'\n' { byte } else { b' ' })
         .collect();
     // Code bytes come in whole characters, since comments and literals begin and end with ASCII.
     String::from_utf8(masked).unwrap_or_else(|_| " ".repeat(text.len()))
@@ -304,12 +272,7 @@ fn raw_string(rest: &[u8]) -> Option<usize> {
     let mut offset = hashes + 1;
     while offset < rest.len() {
         let closes = rest[offset] == b'"'
-            && rest[offset + 1..]
-                .iter()
-                .take(hashes)
-                .filter(|&&byte| byte == b'#')
-                .count()
-                == hashes;
+            && rest[offset + 1..].iter().take(hashes).filter(|&&byte| byte == b'#').count() == hashes;
         if closes {
             return Some(offset + 1 + hashes);
         }
@@ -338,10 +301,7 @@ mod tests {
 
     #[test]
     fn lifetimes_are_code() {
-        check_code(
-            "fn f<'a>(x: &'a str) { 'outer: loop {} }",
-            "fn f<'a>(x: &'a str) { 'outer: loop {} }",
-        );
+        check_code("fn f<'a>(x: &'a str) { 'outer: loop {} }", "fn f<'a>(x: &'a str) { 'outer: loop {} }");
     }
 
     #[test]
@@ -372,18 +332,11 @@ mod tests {
     }
 }
 ";
-        let found: Vec<_> = Source::parse(text)
-            .functions()
-            .into_iter()
-            .map(|f| (f.name, f.line, f.line_count, f.in_test))
-            .collect();
+        let found: Vec<_> =
+            Source::parse(text).functions().into_iter().map(|f| (f.name, f.line, f.line_count, f.in_test)).collect();
         assert_eq!(
             found,
-            [
-                ("short".to_owned(), 1, 1, false),
-                ("long".to_owned(), 4, 8, false),
-                ("tested".to_owned(), 15, 2, true)
-            ]
+            [("short".to_owned(), 1, 1, false), ("long".to_owned(), 4, 8, false), ("tested".to_owned(), 15, 2, true)]
         );
     }
 

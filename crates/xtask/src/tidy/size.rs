@@ -15,12 +15,7 @@ const FILE_LINES_FREE: usize = 700;
 /// A longer function needs an allowance, which is per file: the longest one.
 const FUNCTION_LINES_FREE: usize = 70;
 
-pub(super) fn check(
-    file: &SourceFile,
-    source: &Source<'_>,
-    allowances: &mut Allowances,
-    findings: &mut Vec<Finding>,
-) {
+pub(super) fn check(file: &SourceFile, source: &Source<'_>, allowances: &mut Allowances, findings: &mut Vec<Finding>) {
     check_file(file, source, allowances, findings);
     if !is_test_file(&file.path) {
         check_functions(file, source, allowances, findings);
@@ -29,22 +24,14 @@ pub(super) fn check(
 
 /// Whether all of a file is test code.
 pub(super) fn is_test_file(path: &str) -> bool {
-    let in_test_directory = path
-        .split('/')
-        .any(|part| matches!(part, "tests" | "benches" | "fuzz"));
+    let in_test_directory = path.split('/').any(|part| matches!(part, "tests" | "benches" | "fuzz"));
     in_test_directory || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
-fn check_file(
-    file: &SourceFile,
-    source: &Source<'_>,
-    allowances: &mut Allowances,
-    findings: &mut Vec<Finding>,
-) {
+fn check_file(file: &SourceFile, source: &Source<'_>, allowances: &mut Allowances, findings: &mut Vec<Finding>) {
     let lines = source.line_count_without_tests();
     if lines > FILE_LINES_HARD {
-        let message =
-            format!("{lines} lines; the limit is {FILE_LINES_HARD}: move a part with its own name out");
+        let message = format!("{lines} lines; the limit is {FILE_LINES_HARD}: move a part with its own name out");
         findings.push(Finding::new(&file.path, 1, message));
         return;
     }
@@ -57,16 +44,8 @@ fn check_file(
     }
 }
 
-fn check_functions(
-    file: &SourceFile,
-    source: &Source<'_>,
-    allowances: &mut Allowances,
-    findings: &mut Vec<Finding>,
-) {
-    let functions = source
-        .functions()
-        .into_iter()
-        .filter(|function| !function.in_test);
+fn check_functions(file: &SourceFile, source: &Source<'_>, allowances: &mut Allowances, findings: &mut Vec<Finding>) {
+    let functions = source.functions().into_iter().filter(|function| !function.in_test);
     let Some(longest) = functions.max_by_key(|function| function.line_count) else {
         return;
     };
@@ -74,13 +53,7 @@ fn check_functions(
         return;
     }
     let granted = allowances.take(Measure::Function, &file.path);
-    if let Some(verdict) = judge(
-        Measure::Function,
-        &file.path,
-        longest.line_count,
-        FUNCTION_LINES_FREE,
-        granted,
-    ) {
+    if let Some(verdict) = judge(Measure::Function, &file.path, longest.line_count, FUNCTION_LINES_FREE, granted) {
         findings.push(verdict.about(&longest.name).at(&file.path, longest.line));
     }
 }
@@ -116,9 +89,9 @@ fn judge(measure: Measure, path: &str, lines: usize, free: usize, granted: Optio
             "{path} has an allowance of {granted} lines but needs {lines}; write {}",
             Allowances::line(measure, path, lines)
         ))),
-        Some(granted) => Some(Verdict::Source(format!(
-            "{lines} lines; its allowance is {granted} and may only shrink: split it"
-        ))),
+        Some(granted) => {
+            Some(Verdict::Source(format!("{lines} lines; its allowance is {granted} and may only shrink: split it")))
+        }
         None => Some(Verdict::Source(format!(
             "{lines} lines; more than {free} needs an allowance: split it, or if it is one thing write {}",
             Allowances::line(measure, path, lines)
@@ -131,10 +104,7 @@ mod tests {
     use super::*;
 
     fn findings(text: &str, allowances: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: "crates/a/src/x.rs".to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: "crates/a/src/x.rs".to_owned(), text: text.to_owned() };
         let mut allowances = Allowances::parse(allowances).unwrap();
         let mut findings = Vec::new();
         check(&file, &Source::parse(&file.text), &mut allowances, &mut findings);
@@ -154,15 +124,10 @@ mod tests {
     fn longer_files_need_exactly_their_allowance() {
         let allow = |lines: usize| format!("[file-lines]\n\"crates/a/src/x.rs\" = {lines}\n");
         assert!(findings(&lines(701), &allow(701)).is_empty());
-        assert!(
-            findings(&lines(701), "")[0].contains("write `\"crates/a/src/x.rs\" = 701` under [file-lines]")
-        );
+        assert!(findings(&lines(701), "")[0].contains("write `\"crates/a/src/x.rs\" = 701` under [file-lines]"));
         assert!(findings(&lines(702), &allow(701))[0].contains("may only shrink"));
         let too_generous = &findings(&lines(701), &allow(900))[0];
-        assert!(
-            too_generous.starts_with("crates/xtask/tidy-allowances.toml:1:"),
-            "{too_generous}"
-        );
+        assert!(too_generous.starts_with("crates/xtask/tidy-allowances.toml:1:"), "{too_generous}");
         assert!(too_generous.contains("needs 701"), "{too_generous}");
     }
 
@@ -176,11 +141,7 @@ mod tests {
     fn long_functions_are_named() {
         let text = format!("fn f() {{}}\nfn long() {{\n{}}}\n", lines(70));
         let expected = "crates/a/src/x.rs:2: function long: 72 lines; more than 70 needs an allowance: ";
-        assert!(
-            findings(&text, "")[0].starts_with(expected),
-            "{:?}",
-            findings(&text, "")
-        );
+        assert!(findings(&text, "")[0].starts_with(expected), "{:?}", findings(&text, ""));
         assert!(findings(&text, "[function-lines]\n\"crates/a/src/x.rs\" = 72\n").is_empty());
     }
 

@@ -15,47 +15,20 @@ struct Word {
 }
 
 const MACROS: &[Word] = &[
-    Word {
-        parts: &["todo!", "("],
-        advice: "finish it, or return an error that says it is not supported",
-    },
-    Word {
-        parts: &["unimplemented!", "("],
-        advice: "return an error that says it is not supported",
-    },
-    Word {
-        parts: &["dbg!", "("],
-        advice: "remove it, or use tracing",
-    },
+    Word { parts: &["todo!", "("], advice: "finish it, or return an error that says it is not supported" },
+    Word { parts: &["unimplemented!", "("], advice: "return an error that says it is not supported" },
+    Word { parts: &["dbg!", "("], advice: "remove it, or use tracing" },
 ];
 
 const MIRROR: &str = "leave the registry to the client's configuration, so that a mirror can stand in";
 
 const HOSTS: &[Word] = &[
-    Word {
-        parts: &["crates", ".", "io"],
-        advice: MIRROR,
-    },
-    Word {
-        parts: &["pypi", ".", "org"],
-        advice: MIRROR,
-    },
-    Word {
-        parts: &["pythonhosted", ".", "org"],
-        advice: MIRROR,
-    },
-    Word {
-        parts: &["registry.npmjs", ".", "org"],
-        advice: MIRROR,
-    },
-    Word {
-        parts: &["rubygems", ".", "org"],
-        advice: MIRROR,
-    },
-    Word {
-        parts: &["proxy.golang", ".", "org"],
-        advice: MIRROR,
-    },
+    Word { parts: &["crates", ".", "io"], advice: MIRROR },
+    Word { parts: &["pypi", ".", "org"], advice: MIRROR },
+    Word { parts: &["pythonhosted", ".", "org"], advice: MIRROR },
+    Word { parts: &["registry.npmjs", ".", "org"], advice: MIRROR },
+    Word { parts: &["rubygems", ".", "org"], advice: MIRROR },
+    Word { parts: &["proxy.golang", ".", "org"], advice: MIRROR },
 ];
 
 pub(super) fn check(file: &SourceFile, source: Option<&Source<'_>>, findings: &mut Vec<Finding>) {
@@ -80,11 +53,7 @@ pub(super) fn check(file: &SourceFile, source: Option<&Source<'_>>, findings: &m
 }
 
 fn found(path: &str, line: usize, text: &str, advice: &str) -> Finding {
-    Finding::new(
-        path,
-        line,
-        format!("`{text}` does not belong in a commit; {advice}"),
-    )
+    Finding::new(path, line, format!("`{text}` does not belong in a commit; {advice}"))
 }
 
 #[cfg(test)]
@@ -92,10 +61,7 @@ mod tests {
     use super::*;
 
     fn findings(path: &str, text: &str) -> Vec<String> {
-        let file = SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
         let source = path.ends_with(".rs").then(|| Source::parse(&file.text));
         let mut findings = Vec::new();
         check(&file, source.as_ref(), &mut findings);

@@ -63,7 +63,10 @@ impl Shell {
         command.arg("-c").arg(line).current_dir(&self.directory).env("PATH", &self.path).env("COLUMNS", "110");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if ["SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "DSTACK_"].iter().any(|prefix| name.starts_with(prefix)) {
+            if ["SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "DSTACK_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
                 command.env_remove(name);
             }
         }

@@ -79,5 +79,6 @@ fn describe(job: &Job) -> String {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix:8} {bar:32} {pos:>2}/{len:<2} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template("{spinner} {prefix:8} {bar:32} {pos:>2}/{len:<2} {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

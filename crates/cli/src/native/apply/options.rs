@@ -108,21 +108,14 @@ pub(super) struct Options {
 impl Options {
     /// The named profile.
     pub(super) fn profile(&self) -> Option<String> {
-        let from_environment = || {
-            std::env::var("DSTACK_PROFILE")
-                .ok()
-                .filter(|name| !name.is_empty())
-        };
+        let from_environment = || std::env::var("DSTACK_PROFILE").ok().filter(|name| !name.is_empty());
         self.profile.clone().or_else(from_environment)
     }
 
     /// What these options say beside the file.
     pub(super) fn overrides(&self) -> Result<Overrides, Problems> {
-        let mut overrides = Overrides {
-            name: self.name.clone(),
-            run_args: self.run_args.clone(),
-            ..Overrides::default()
-        };
+        let mut overrides =
+            Overrides { name: self.name.clone(), run_args: self.run_args.clone(), ..Overrides::default() };
         for item in &self.env {
             let pair = Env::parse_item(item).map_err(|message| Problems::of("--env", message))?;
             overrides.env.push(pair);
@@ -137,14 +130,7 @@ impl Options {
             ("idle_duration", self.idle_duration.as_deref()),
             ("creation_policy", self.reuse.then_some("reuse")),
             ("spot_policy", self.spotness()),
-            (
-                "retry",
-                if self.no_retry {
-                    Some("false")
-                } else {
-                    self.retry.then_some("true")
-                },
-            ),
+            ("retry", if self.no_retry { Some("false") } else { self.retry.then_some("true") }),
             ("retry_duration", self.retry_duration.as_deref()),
         ];
         let several = [
@@ -185,34 +171,20 @@ mod tests {
     #[test]
     fn options_become_overrides() {
         let args = [
-            "-f", "x.yml", "-y", "-n", "train", "-e", "A=1", "-e", "B", "--gpu", "A100:2", "--fleet", "a",
-            "--fleet", "b",
+            "-f", "x.yml", "-y", "-n", "train", "-e", "A=1", "-e", "B", "--gpu", "A100:2", "--fleet", "a", "--fleet",
+            "b",
         ];
         let found = overrides(&args).unwrap();
         assert_eq!((found.name.as_deref(), found.env.len()), (Some("train"), 2));
         assert_eq!(found.resources.gpu.unwrap().to_string(), "A100:2");
         assert_eq!(found.profile.fleets.unwrap().len(), 2);
-        assert_eq!(
-            overrides(&["--", "--lr", "0.1"]).unwrap().run_args,
-            ["--lr", "0.1"]
-        );
-        assert!(
-            overrides(&["--no-retry"])
-                .unwrap()
-                .profile
-                .retry
-                .unwrap()
-                .terms()
-                .is_none()
-        );
+        assert_eq!(overrides(&["--", "--lr", "0.1"]).unwrap().run_args, ["--lr", "0.1"]);
+        assert!(overrides(&["--no-retry"]).unwrap().profile.retry.unwrap().terms().is_none());
     }
 
     #[test]
     fn wrong_words_are_named() {
-        assert_eq!(
-            overrides(&["-e", "9=1"]).unwrap_err(),
-            "--env: \"9=1\" is neither NAME=value nor NAME"
-        );
+        assert_eq!(overrides(&["-e", "9=1"]).unwrap_err(), "--env: \"9=1\" is neither NAME=value nor NAME");
         let message = "max_duration: \"soon\" is no duration such as 30s, 5m, 2h, 1d or 1w";
         assert_eq!(overrides(&["--max-duration", "soon"]).unwrap_err(), message);
         assert!(overrides(&["--spot", "--on-demand"]).is_err());

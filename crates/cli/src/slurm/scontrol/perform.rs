@@ -40,14 +40,7 @@ pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcom
         Action::Repeat => Outcome::failure("invalid keyword: !!\n", 1),
         Action::Set(_) | Action::Quit => silent(),
     };
-    if flags.quiet {
-        Outcome {
-            stderr: String::new(),
-            ..outcome
-        }
-    } else {
-        outcome
-    }
+    if flags.quiet { Outcome { stderr: String::new(), ..outcome } } else { outcome }
 }
 
 /// The complaint where `wanted` is not the cluster that answers.
@@ -99,16 +92,9 @@ async fn change(changes: Changes) -> Outcome {
 }
 
 async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {
-    let query = Query::Jobs {
-        ids: Some(vec![target.job_id]),
-        uids: None,
-        active_only: false,
-    };
+    let query = Query::Jobs { ids: Some(vec![target.job_id]), uids: None, active_only: false };
     let answers = ask_with(client, vec![query]).await?;
-    Ok(answers
-        .jobs
-        .into_iter()
-        .find(|job| muster_slurm::output::ids::matches(target, job)))
+    Ok(answers.jobs.into_iter().find(|job| muster_slurm::output::ids::matches(target, job)))
 }
 
 async fn wait_job(target: &JobTarget) -> Outcome {
@@ -120,10 +106,7 @@ async fn wait_job(target: &JobTarget) -> Outcome {
     loop {
         match find(&client, target).await {
             Ok(Some(job)) if matches!(job.state, JobState::Running | JobState::Suspended) => {
-                return Outcome::failure(
-                    format!("scontrol: Nodes are ready for job {}\n", target.job_id),
-                    0,
-                );
+                return Outcome::failure(format!("scontrol: Nodes are ready for job {}\n", target.job_id), 0);
             }
             Ok(Some(job)) if job.state == JobState::Pending => tokio::time::sleep(WAIT_INTERVAL).await,
             Ok(_) | Err(ClientError::Refused(_)) => return problem(),
@@ -163,9 +146,6 @@ async fn write_script(target: &JobTarget, name: &str, file: Option<String>) -> O
         .and_then(|mut file| file.write_all(&script));
     match written {
         Ok(()) => Outcome::success(format!("batch script for job {name} written to {path}\n")),
-        Err(error) => Outcome::failure(
-            format!("scontrol: error: failed to open file `{path}`: {error}\n"),
-            1,
-        ),
+        Err(error) => Outcome::failure(format!("scontrol: error: failed to open file `{path}`: {error}\n"), 1),
     }
 }

@@ -13,13 +13,7 @@ const INTERRUPT: u8 = 2;
 const KILL: u8 = 9;
 
 /// Passes signals on until it is aborted. With `at_once` a single Ctrl-C reaches the tasks.
-pub(super) async fn pass_on(
-    wishes: mpsc::Sender<Wish>,
-    step_name: String,
-    tasks: u32,
-    at_once: bool,
-    pty: bool,
-) {
+pub(super) async fn pass_on(wishes: mpsc::Sender<Wish>, step_name: String, tasks: u32, at_once: bool, pty: bool) {
     let kinds = [
         (SignalKind::hangup(), 1),
         (SignalKind::quit(), 3),
@@ -53,11 +47,7 @@ pub(super) async fn pass_on(
         last = Some(Instant::now());
         if !twice && !at_once {
             eprintln!("srun: interrupt (one more within 1 sec to abort)");
-            let range = if tasks == 1 {
-                "task 0".to_owned()
-            } else {
-                format!("tasks 0-{}", tasks - 1)
-            };
+            let range = if tasks == 1 { "task 0".to_owned() } else { format!("tasks 0-{}", tasks - 1) };
             eprintln!("srun: StepId={step_name} {range}: running");
             continue;
         }

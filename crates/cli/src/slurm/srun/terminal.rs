@@ -9,19 +9,10 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Rows and columns of the terminal; 24 by 80 where there is none.
 pub(super) fn size() -> (u16, u16) {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, which `size` is.
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
-    if result == 0 && size.ws_row > 0 {
-        (size.ws_row, size.ws_col)
-    } else {
-        (24, 80)
-    }
+    if result == 0 && size.ws_row > 0 { (size.ws_row, size.ws_col) } else { (24, 80) }
 }
 
 /// Why there is no terminal, if there is none.
@@ -42,10 +33,7 @@ pub(super) fn make_raw() {
 
 /// Back to what it was.
 pub(super) fn restore() {
-    let before = BEFORE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .take();
+    let before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     if let Some(before) = before {
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
     }

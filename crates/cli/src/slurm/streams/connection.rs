@@ -58,23 +58,14 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
     let (to_node, frames) = mpsc::channel(FRAMES_TO_NODE_MAX);
     drop(to_node.send(Frame::Welcome).await);
     tokio::spawn(write_all(writer, frames));
-    let connection = Connection {
-        node: hello.node.clone(),
-        ranks: hello.ranks,
-        sender: to_node,
-    };
+    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node };
     if sender.send(FromNode::Connected(connection)).await.is_err() {
         return;
     }
     let mut finished = false;
     while let Some(frame) = next(&mut reader, &mut decoder).await {
         finished = frame == Frame::Finished;
-        if finished
-            || sender
-                .send(FromNode::Frame(hello.node.clone(), frame))
-                .await
-                .is_err()
-        {
+        if finished || sender.send(FromNode::Frame(hello.node.clone(), frame)).await.is_err() {
             break;
         }
     }

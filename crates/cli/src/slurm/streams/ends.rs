@@ -77,13 +77,7 @@ mod tests {
             messages.add("n1", rank, ExitStatus::exited(2));
         }
         messages.add("n2", 2, ExitStatus::signaled(15));
-        assert_eq!(
-            messages.take_lines(),
-            [
-                "n1: tasks 0-1,3: Exited with exit code 2",
-                "n2: task 2: Terminated"
-            ]
-        );
+        assert_eq!(messages.take_lines(), ["n1: tasks 0-1,3: Exited with exit code 2", "n2: task 2: Terminated"]);
         assert!(messages.take_lines().is_empty());
     }
 }

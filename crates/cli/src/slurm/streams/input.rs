@@ -54,11 +54,7 @@ pub(super) fn open(to: InputTo, file: Option<File>) -> mpsc::Receiver<(u32, Vec<
             };
             loop {
                 let count = source.read(&mut buffer).unwrap_or(0);
-                if sender
-                    .blocking_send((to.rank(), buffer[..count].to_vec()))
-                    .is_err()
-                    || count == 0
-                {
+                if sender.blocking_send((to.rank(), buffer[..count].to_vec())).is_err() || count == 0 {
                     return;
                 }
             }

@@ -13,10 +13,7 @@ impl Labels {
     /// For ranks below `tasks`.
     pub(super) fn new(tasks: u32) -> Labels {
         let highest = tasks.saturating_sub(1).max(1);
-        Labels {
-            width: highest.ilog10() as usize + 1,
-            partial: BTreeMap::new(),
-        }
+        Labels { width: highest.ilog10() as usize + 1, partial: BTreeMap::new() }
     }
 
     /// The complete lines that `bytes` bring, labelled; the rest is kept.

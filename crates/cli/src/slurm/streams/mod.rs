@@ -116,48 +116,29 @@ impl StepEnd {
     /// The exit code of srun: the highest of the tasks; 128 and the number for a signal.
     pub(crate) fn exit_code(&self) -> u8 {
         let code = |exit: &ExitStatus| {
-            if exit.signal > 0 {
-                128_u8.saturating_add(exit.signal)
-            } else {
-                exit.code
-            }
+            if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }
         };
         let worst = self.exits.values().map(code).max().unwrap_or(0);
-        if worst == 0 && self.failure.is_some() {
-            1
-        } else {
-            worst
-        }
+        if worst == 0 && self.failure.is_some() { 1 } else { worst }
     }
 
     /// The worst end as a job records it.
     pub(crate) fn exit(&self) -> ExitStatus {
-        let worst = self
-            .exits
-            .values()
-            .fold(ExitStatus::SUCCESS, |worst, exit| worst.worse(*exit));
-        if worst.is_success() && self.failure.is_some() {
-            ExitStatus::exited(1)
-        } else {
-            worst
-        }
+        let worst = self.exits.values().fold(ExitStatus::SUCCESS, |worst, exit| worst.worse(*exit));
+        if worst.is_success() && self.failure.is_some() { ExitStatus::exited(1) } else { worst }
     }
 }
 
 impl Streams {
     /// Opens a port on `address` and makes the secret that opens it.
     pub(crate) async fn open(address: &str) -> anyhow::Result<Streams> {
-        let listener = TcpListener::bind((address, 0))
-            .await
-            .with_context(|| format!("cannot open a port on {address}"))?;
+        let listener =
+            TcpListener::bind((address, 0)).await.with_context(|| format!("cannot open a port on {address}"))?;
         let mut bytes = [0_u8; 16];
         std::fs::File::open("/dev/urandom")
             .and_then(|mut source| source.read_exact(&mut bytes))
             .context("cannot read /dev/urandom")?;
-        Ok(Streams {
-            listener,
-            cookie: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        })
+        Ok(Streams { listener, cookie: bytes.iter().map(|byte| format!("{byte:02x}")).collect() })
     }
 
     /// Where nodes have to call.
@@ -277,17 +258,11 @@ impl<'a> Stage<'a> {
                 if self.input.reaches(&node.ranks) {
                     let (rank, so_far) = (self.input.rank(), std::mem::take(&mut self.input_so_far));
                     if !so_far.is_empty() {
-                        node.send(Frame::Stdin {
-                            rank,
-                            bytes: so_far.clone(),
-                        });
+                        node.send(Frame::Stdin { rank, bytes: so_far.clone() });
                         self.input_so_far = so_far;
                     }
                     if self.input_ended {
-                        node.send(Frame::Stdin {
-                            rank,
-                            bytes: Vec::new(),
-                        });
+                        node.send(Frame::Stdin { rank, bytes: Vec::new() });
                     }
                 }
                 self.nodes.push(node);
@@ -300,9 +275,7 @@ impl<'a> Stage<'a> {
                 self.nodes_finished += 1;
                 if !finished {
                     eprintln!("srun: error: Node failure on {node}");
-                    self.end
-                        .failure
-                        .get_or_insert((0, format!("the connection of {node} broke")));
+                    self.end.failure.get_or_insert((0, format!("the connection of {node} broke")));
                 }
             }
         }
@@ -330,32 +303,17 @@ impl<'a> Stage<'a> {
 
     /// Shows what a task wrote. Words of the launcher go under the label of the first task of its node.
     fn write(&mut self, node: &str, rank: u32, bytes: &[u8], is_error: bool) -> anyhow::Result<()> {
-        let only = if is_error {
-            self.ranks_shown.stderr
-        } else {
-            self.ranks_shown.stdout
-        };
+        let only = if is_error { self.ranks_shown.stderr } else { self.ranks_shown.stdout };
         if rank != ALL_RANKS && only.is_some_and(|only| only != rank) {
             return Ok(());
         }
-        let sink = if is_error {
-            &mut self.stderr
-        } else {
-            &mut self.stdout
-        };
+        let sink = if is_error { &mut self.stderr } else { &mut self.stdout };
         let Some(labels) = &mut self.labels else {
             return sink.write(bytes);
         };
-        let first = self
-            .nodes
-            .iter()
-            .find(|known| known.node == node)
-            .and_then(|known| known.ranks.iter().min().copied());
-        let rank = if rank == ALL_RANKS {
-            first.unwrap_or(0)
-        } else {
-            rank
-        };
+        let first =
+            self.nodes.iter().find(|known| known.node == node).and_then(|known| known.ranks.iter().min().copied());
+        let rank = if rank == ALL_RANKS { first.unwrap_or(0) } else { rank };
         sink.write(&labels.label(rank, is_error, bytes))
     }
 
@@ -369,24 +327,19 @@ impl<'a> Stage<'a> {
         self.end.exits.insert(rank, exit);
         if !exit.is_success() {
             self.messages.add(node, rank, exit);
-            self.flush_messages_at
-                .get_or_insert_with(|| tokio::time::Instant::now() + END_GATHER_TIME);
+            self.flush_messages_at.get_or_insert_with(|| tokio::time::Instant::now() + END_GATHER_TIME);
             if self.kill_on_bad_exit
                 && !self.is_ended
                 && !self.is_aborted
                 && self.end.exits.len() < self.step.tasks as usize
             {
                 self.flush_messages();
-                self.say(&format!(
-                    "launch/slurm: _step_signal: Terminating StepId={}",
-                    self.step.step_name
-                ));
+                self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
                 self.end_step(TERMINATE)?;
             }
         }
         if let Some(wait) = self.wait_after_first_end {
-            self.end_step_at
-                .get_or_insert_with(|| tokio::time::Instant::now() + wait);
+            self.end_step_at.get_or_insert_with(|| tokio::time::Instant::now() + wait);
         }
         Ok(())
     }
@@ -404,23 +357,18 @@ impl<'a> Stage<'a> {
             }
             Wish::End(_) => {
                 self.abort();
-                self.force_at
-                    .get_or_insert_with(|| tokio::time::Instant::now() + FORCE_PAUSE);
+                self.force_at.get_or_insert_with(|| tokio::time::Instant::now() + FORCE_PAUSE);
             }
-            Wish::WindowSize(rows, columns) => self
-                .nodes
-                .iter_mut()
-                .for_each(|node| node.send(Frame::WindowSize { rows, columns })),
+            Wish::WindowSize(rows, columns) => {
+                self.nodes.iter_mut().for_each(|node| node.send(Frame::WindowSize { rows, columns }))
+            }
         }
         Ok(())
     }
 
     fn signal_all(&mut self, signal: u8) {
         for node in &mut self.nodes {
-            node.send(Frame::Signal {
-                rank: ALL_RANKS,
-                signal,
-            });
+            node.send(Frame::Signal { rank: ALL_RANKS, signal });
         }
     }
 
@@ -430,16 +378,10 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         self.is_ended = true;
-        let first = self
-            .nodes
-            .iter()
-            .min_by_key(|node| node.ranks.iter().min().copied());
+        let first = self.nodes.iter().min_by_key(|node| node.ranks.iter().min().copied());
         let node = first.map_or_else(String::new, |node| node.node.clone());
         let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S");
-        let line = format!(
-            "slurmstepd: error: *** STEP {} ON {node} CANCELLED AT {now} ***\n",
-            self.step.step_name
-        );
+        let line = format!("slurmstepd: error: *** STEP {} ON {node} CANCELLED AT {now} ***\n", self.step.step_name);
         self.write(&node, ALL_RANKS, line.as_bytes(), true)?;
         self.signal_all(signal);
         self.kill_at = (signal != KILL).then(|| tokio::time::Instant::now() + self.kill_wait);
@@ -451,9 +393,7 @@ impl<'a> Stage<'a> {
         if !self.is_aborted {
             self.is_aborted = true;
             let seconds = self.kill_wait.as_secs().saturating_add(AFTER_KILL_SECONDS);
-            self.say(&format!(
-                "Job step aborted: Waiting up to {seconds} seconds for job step to finish."
-            ));
+            self.say(&format!("Job step aborted: Waiting up to {seconds} seconds for job step to finish."));
         }
     }
 
@@ -462,27 +402,13 @@ impl<'a> Stage<'a> {
         if self.nodes.len() < self.step.nodes {
             self.input_so_far.extend_from_slice(bytes);
         }
-        for node in self
-            .nodes
-            .iter_mut()
-            .filter(|node| self.input.reaches(&node.ranks))
-        {
-            node.send_when_ready(Frame::Stdin {
-                rank,
-                bytes: bytes.to_vec(),
-            })
-            .await;
+        for node in self.nodes.iter_mut().filter(|node| self.input.reaches(&node.ranks)) {
+            node.send_when_ready(Frame::Stdin { rank, bytes: bytes.to_vec() }).await;
         }
     }
 
     fn next_deadline(&self) -> tokio::time::Instant {
-        let all = [
-            self.flush_messages_at,
-            self.end_step_at,
-            self.force_at,
-            self.kill_at,
-            self.give_up_at,
-        ];
+        let all = [self.flush_messages_at, self.end_step_at, self.force_at, self.kill_at, self.give_up_at];
         let far = tokio::time::Instant::now() + Duration::from_secs(3600);
         all.into_iter().flatten().min().unwrap_or(far)
     }
@@ -502,10 +428,7 @@ impl<'a> Stage<'a> {
             let seconds = self.wait_after_first_end.map_or(0, |wait| wait.as_secs());
             self.say(&format!("First task exited {seconds}s ago"));
             self.tell_tasks();
-            self.say(&format!(
-                "launch/slurm: _step_signal: Terminating StepId={}",
-                self.step.step_name
-            ));
+            self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
             self.end_step(KILL)?;
             self.abort();
         }
@@ -516,19 +439,12 @@ impl<'a> Stage<'a> {
     fn tell_tasks(&self) {
         let (mut running, mut exited) = (IndexSet::default(), IndexSet::default());
         for rank in 0..self.step.tasks {
-            if self.end.exits.contains_key(&rank) {
-                exited.insert(rank)
-            } else {
-                running.insert(rank)
-            }
+            if self.end.exits.contains_key(&rank) { exited.insert(rank) } else { running.insert(rank) }
         }
         for (ranks, state) in [(running, "running"), (exited, "exited")] {
             if !ranks.is_empty() {
                 let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
-                self.say(&format!(
-                    "StepId={} {tasks} {ranks}: {state}",
-                    self.step.step_name
-                ));
+                self.say(&format!("StepId={} {tasks} {ranks}: {state}", self.step.step_name));
             }
         }
     }
@@ -548,8 +464,7 @@ impl<'a> Stage<'a> {
     }
 
     fn gave_up(&self) -> bool {
-        self.give_up_at
-            .is_some_and(|at| at <= tokio::time::Instant::now())
+        self.give_up_at.is_some_and(|at| at <= tokio::time::Instant::now())
     }
 
     fn finish(mut self) -> anyhow::Result<StepEnd> {
@@ -561,11 +476,7 @@ impl<'a> Stage<'a> {
         self.stdout.flush()?;
         self.stderr.flush()?;
         self.flush_messages();
-        let is_killed = self
-            .end
-            .exits
-            .values()
-            .any(|exit| [KILL, TERMINATE].contains(&exit.signal));
+        let is_killed = self.end.exits.values().any(|exit| [KILL, TERMINATE].contains(&exit.signal));
         if is_killed && !self.is_aborted {
             self.say(&format!("Force Terminated StepId={}", self.step.step_name));
         }

@@ -42,10 +42,7 @@ impl Sink {
         let (written, name) = match self {
             Sink::Stdout => {
                 let mut stdout = std::io::stdout().lock();
-                (
-                    stdout.write_all(bytes).and_then(|()| stdout.flush()),
-                    "standard output",
-                )
+                (stdout.write_all(bytes).and_then(|()| stdout.flush()), "standard output")
             }
             Sink::Stderr => (std::io::stderr().lock().write_all(bytes), "standard error"),
             Sink::File(file, path) => (file.write_all(bytes), path.as_str()),

@@ -25,11 +25,7 @@ impl Units {
     pub(super) fn free(cluster: &Cluster, job_id: JobId, share: &NodeShare) -> Units {
         let mut free = Units::of(share);
         for step in cluster.steps_of(job_id).filter(|step| step.gres_given) {
-            for on in step
-                .layout
-                .iter()
-                .filter(|on| on.node == share.node && step.nodes_left.contains(&on.node))
-            {
+            for on in step.layout.iter().filter(|on| on.node == share.node && step.nodes_left.contains(&on.node)) {
                 for held in &on.gres {
                     free.0
                         .iter_mut()
@@ -47,36 +43,23 @@ impl Units {
     }
 
     fn count(&self, request: &GresRequest) -> u64 {
-        self.0
-            .iter()
-            .filter(|own| matches(own, request))
-            .map(|own| u64::from(own.units.len()))
-            .sum()
+        self.0.iter().filter(|own| matches(own, request)).map(|own| u64::from(own.units.len())).sum()
     }
 
     /// Moves `count` units that `request` names to `to`; false if there are not as many.
     fn take(&mut self, request: &GresRequest, count: u64, to: &mut Units) -> bool {
         let mut left = count;
         for own in self.0.iter_mut().filter(|own| matches(own, request)) {
-            let part: Vec<u32> = own
-                .units
-                .iter()
-                .take(usize::try_from(left).unwrap_or(usize::MAX))
-                .collect();
+            let part: Vec<u32> = own.units.iter().take(usize::try_from(left).unwrap_or(usize::MAX)).collect();
             left -= part.len() as u64;
             if part.is_empty() {
                 continue;
             }
             let at =
-                to.0.iter()
-                    .position(|share| share.name == own.name && share.kind == own.kind)
-                    .unwrap_or_else(|| {
-                        to.0.push(GresShare {
-                            units: Default::default(),
-                            ..own.clone()
-                        });
-                        to.0.len() - 1
-                    });
+                to.0.iter().position(|share| share.name == own.name && share.kind == own.kind).unwrap_or_else(|| {
+                    to.0.push(GresShare { units: Default::default(), ..own.clone() });
+                    to.0.len() - 1
+                });
             for unit in part {
                 own.units.remove(unit);
                 to.0[at].units.insert(unit);
@@ -87,21 +70,12 @@ impl Units {
 }
 
 fn matches(own: &GresShare, request: &GresRequest) -> bool {
-    own.name == request.gres.name
-        && request
-            .gres
-            .kind
-            .as_ref()
-            .is_none_or(|kind| own.kind.as_ref() == Some(kind))
+    own.name == request.gres.name && request.gres.kind.as_ref().is_none_or(|kind| own.kind.as_ref() == Some(kind))
 }
 
 /// Refuses what the job has nothing of.
 pub(super) fn check(shares: &[NodeShare], request: &StepRequest) -> Result<(), NoRoom> {
-    let has = |wish: &GresRequest| {
-        shares
-            .iter()
-            .any(|share| share.gres.iter().any(|own| matches(own, wish)))
-    };
+    let has = |wish: &GresRequest| shares.iter().any(|share| share.gres.iter().any(|own| matches(own, wish)));
     if request.gres.iter().all(has) {
         return Ok(());
     }
@@ -158,22 +132,11 @@ mod tests {
     fn units(name: &str, kind: Option<&str>, from: u32, to: u32) -> GresShare {
         let mut units = IndexSet::default();
         (from..to).for_each(|unit| units.insert(unit));
-        GresShare {
-            name: name.into(),
-            kind: kind.map(Into::into),
-            units,
-        }
+        GresShare { name: name.into(), kind: kind.map(Into::into), units }
     }
 
     fn wish(scope: GresScope, kind: Option<&str>, count: u64) -> GresRequest {
-        GresRequest {
-            scope,
-            gres: Gres {
-                name: "gpu".into(),
-                kind: kind.map(Into::into),
-                count,
-            },
-        }
+        GresRequest { scope, gres: Gres { name: "gpu".into(), kind: kind.map(Into::into), count } }
     }
 
     #[test]
@@ -182,10 +145,7 @@ mod tests {
         let mut to = Units(Vec::new());
         assert!(own.take(&wish(GresScope::Node, Some("b"), 1), 1, &mut to));
         assert!(own.take(&wish(GresScope::Node, None, 3), 3, &mut to));
-        assert_eq!(
-            to.0,
-            [units("gpu", Some("b"), 2, 4), units("gpu", Some("a"), 0, 2)]
-        );
+        assert_eq!(to.0, [units("gpu", Some("b"), 2, 4), units("gpu", Some("a"), 0, 2)]);
         assert!(!own.take(&wish(GresScope::Node, None, 1), 1, &mut to));
     }
 }

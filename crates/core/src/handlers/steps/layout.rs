@@ -41,10 +41,8 @@ pub(super) fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Re
     let allocation = job.allocation.as_ref().ok_or(RefusalCode::AlreadyDone)?;
     let shares = usable_shares(cluster, &allocation.shares, request)?;
     gres::check(&allocation.shares, request)?;
-    let ever: Vec<Room<'_>> = shares
-        .iter()
-        .map(|share| room(share, share.cpus.clone(), Units::of(share), request))
-        .collect();
+    let ever: Vec<Room<'_>> =
+        shares.iter().map(|share| room(share, share.cpus.clone(), Units::of(share), request)).collect();
     let (counts, granted) = place(&ever, request)?;
     if request.overlap {
         return Ok(assign(&ever, &counts, granted, request));
@@ -52,11 +50,7 @@ pub(super) fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Re
     let now = shares.iter().map(|share| {
         let free = free_cpus(cluster, job.id, share);
         // Without --exact a step takes whole shares, so a share that another step uses has no room.
-        let free = if request.exact || free.len() == share.cpus.len() {
-            free
-        } else {
-            IndexSet::default()
-        };
+        let free = if request.exact || free.len() == share.cpus.len() { free } else { IndexSet::default() };
         room(share, free, Units::free(cluster, job.id, share), request)
     });
     let now: Vec<Room<'_>> = now.collect();
@@ -67,35 +61,19 @@ pub(super) fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Re
 /// Tasks and units on each room; the refusal is for rooms that nobody else uses.
 fn place(rooms: &[Room<'_>], request: &StepRequest) -> Result<(Vec<u32>, Vec<Units>), NoRoom> {
     let usable = rooms.iter().filter(|room| room.tasks > 0).count();
-    let nodes_min = request
-        .nodes
-        .map_or(1, |(min, _)| min.min(request.tasks) as usize);
-    let too_few = if usable < nodes_min {
-        RefusalCode::StepTooLarge
-    } else {
-        RefusalCode::TooManyCpus
-    };
-    let counts = deal(rooms, request).ok_or_else(|| {
-        if lacks_units(rooms, request) {
-            RefusalCode::InsufficientGres
-        } else {
-            too_few
-        }
-    })?;
+    let nodes_min = request.nodes.map_or(1, |(min, _)| min.min(request.tasks) as usize);
+    let too_few = if usable < nodes_min { RefusalCode::StepTooLarge } else { RefusalCode::TooManyCpus };
+    let counts = deal(rooms, request)
+        .ok_or_else(|| if lacks_units(rooms, request) { RefusalCode::InsufficientGres } else { too_few })?;
     let granted = gres::grant(rooms, &counts, request).ok_or(RefusalCode::InsufficientGres)?;
     Ok((counts, granted))
 }
 
 /// Whether there would be room for the tasks if they needed no units.
 fn lacks_units(rooms: &[Room<'_>], request: &StepRequest) -> bool {
-    let bare = StepRequest {
-        gres: Vec::new(),
-        ..request.clone()
-    };
-    let rooms: Vec<Room<'_>> = rooms
-        .iter()
-        .map(|held| room(held.share, held.free.clone(), held.units.clone(), &bare))
-        .collect();
+    let bare = StepRequest { gres: Vec::new(), ..request.clone() };
+    let rooms: Vec<Room<'_>> =
+        rooms.iter().map(|held| room(held.share, held.free.clone(), held.units.clone(), &bare)).collect();
     !request.gres.is_empty() && deal(&rooms, &bare).is_some()
 }
 
@@ -121,10 +99,7 @@ fn usable_shares<'a>(
     if !required.is_subset(&held) || request.first_node as usize >= shares.len() {
         return Err(NoRoom::Never(RefusalCode::StepTooLarge.into()));
     }
-    let usable = shares
-        .iter()
-        .skip(request.first_node as usize)
-        .filter(|share| !excluded.contains(&share.node));
+    let usable = shares.iter().skip(request.first_node as usize).filter(|share| !excluded.contains(&share.node));
     let mut usable: Vec<&NodeShare> = usable.collect();
     // Named nodes come first; others only fill up what is missing.
     let more_wanted = request.nodes.map_or(0, |(min, _)| min as usize) > required.len();
@@ -135,37 +110,17 @@ fn usable_shares<'a>(
 }
 
 fn room<'a>(share: &'a NodeShare, free: IndexSet, units: Units, request: &StepRequest) -> Room<'a> {
-    let fit = if request.overcommit {
-        u32::MAX
-    } else {
-        free.len() / request.cpus_per_task
-    };
+    let fit = if request.overcommit { u32::MAX } else { free.len() / request.cpus_per_task };
     let fit = fit.min(gres::tasks_max(&units, request));
-    let tasks = if free.is_empty() {
-        0
-    } else {
-        fit.min(request.tasks_per_node.unwrap_or(u32::MAX))
-    };
-    Room {
-        share,
-        free,
-        units,
-        tasks,
-    }
+    let tasks = if free.is_empty() { 0 } else { fit.min(request.tasks_per_node.unwrap_or(u32::MAX)) };
+    Room { share, free, units, tasks }
 }
 
 /// CPUs of a share that no running step holds. The batch script shares with all steps.
 fn free_cpus(cluster: &Cluster, job_id: JobId, share: &NodeShare) -> IndexSet {
     let mut free = share.cpus.clone();
-    for step in cluster
-        .steps_of(job_id)
-        .filter(|step| step.step_id != StepId::Batch)
-    {
-        for on in step
-            .layout
-            .iter()
-            .filter(|on| on.node == share.node && step.nodes_left.contains(&on.node))
-        {
+    for step in cluster.steps_of(job_id).filter(|step| step.step_id != StepId::Batch) {
+        for on in step.layout.iter().filter(|on| on.node == share.node && step.nodes_left.contains(&on.node)) {
             free.remove_all(&on.cpus);
         }
     }
@@ -175,24 +130,15 @@ fn free_cpus(cluster: &Cluster, job_id: JobId, share: &NodeShare) -> IndexSet {
 /// How many tasks each room gets, or `None` when they do not all fit. Rooms beyond the nodes in use get none.
 fn deal(rooms: &[Room<'_>], request: &StepRequest) -> Option<Vec<u32>> {
     let usable: Vec<usize> = (0..rooms.len()).filter(|at| rooms[*at].tasks > 0).collect();
-    let nodes_max = request
-        .nodes
-        .map_or(usable.len(), |(_, max)| max as usize)
-        .min(request.tasks as usize)
-        .min(usable.len());
-    let nodes_min = request
-        .nodes
-        .map_or(1, |(min, _)| min.min(request.tasks) as usize);
+    let nodes_max =
+        request.nodes.map_or(usable.len(), |(_, max)| max as usize).min(request.tasks as usize).min(usable.len());
+    let nodes_min = request.nodes.map_or(1, |(min, _)| min.min(request.tasks) as usize);
     if usable.len() < nodes_min || nodes_max < nodes_min {
         return None;
     }
     // The fewest nodes that hold all tasks, but not fewer than asked for.
     let fits = |nodes: usize| {
-        usable[..nodes]
-            .iter()
-            .map(|at| u64::from(rooms[*at].tasks))
-            .sum::<u64>()
-            >= u64::from(request.tasks)
+        usable[..nodes].iter().map(|at| u64::from(rooms[*at].tasks)).sum::<u64>() >= u64::from(request.tasks)
     };
     let nodes = (nodes_min..=nodes_max).find(|nodes| fits(*nodes))?;
     let chosen = &usable[..nodes];
@@ -203,11 +149,7 @@ fn deal(rooms: &[Room<'_>], request: &StepRequest) -> Option<Vec<u32>> {
         left -= 1;
     }
     // Blocks as well are dealt round the nodes: what differs is which ranks a node gets.
-    let turn = if let Distribution::Plane(size) = request.distribution {
-        size.max(1)
-    } else {
-        1
-    };
+    let turn = if let Distribution::Plane(size) = request.distribution { size.max(1) } else { 1 };
     let mut more = if turn == 1 { 0 } else { turn - 1 };
     while left > 0 {
         for at in chosen {
@@ -224,19 +166,11 @@ fn deal(rooms: &[Room<'_>], request: &StepRequest) -> Option<Vec<u32>> {
 fn assign(rooms: &[Room<'_>], counts: &[u32], granted: Vec<Units>, request: &StepRequest) -> Vec<StepNode> {
     let mut ranks = deal_ranks(counts, request.distribution);
     let mut layout = Vec::new();
-    for ((at, room), units) in rooms
-        .iter()
-        .enumerate()
-        .zip(granted)
-        .filter(|((at, _), _)| counts[*at] > 0)
-    {
+    for ((at, room), units) in rooms.iter().enumerate().zip(granted).filter(|((at, _), _)| counts[*at] > 0) {
         let wanted = counts[at].saturating_mul(request.cpus_per_task);
         let mut cpus = IndexSet::default();
         if request.exact {
-            room.free
-                .iter()
-                .take(wanted as usize)
-                .for_each(|cpu| cpus.insert(cpu));
+            room.free.iter().take(wanted as usize).for_each(|cpu| cpus.insert(cpu));
         } else {
             cpus = room.free.clone();
         }
@@ -258,10 +192,7 @@ fn assign(rooms: &[Room<'_>], counts: &[u32], granted: Vec<Units>, request: &Ste
 }
 
 fn deal_ranks(counts: &[u32], distribution: Distribution) -> Vec<Vec<u32>> {
-    let mut ranks: Vec<Vec<u32>> = counts
-        .iter()
-        .map(|count| Vec::with_capacity(*count as usize))
-        .collect();
+    let mut ranks: Vec<Vec<u32>> = counts.iter().map(|count| Vec::with_capacity(*count as usize)).collect();
     // How many ranks a node gets before it is the next one's turn.
     let turn = match distribution {
         Distribution::Block => usize::MAX,
@@ -297,10 +228,8 @@ mod tests {
                 tasks: 0,
             })
             .collect();
-        let rooms: Vec<Room<'_>> = shares
-            .iter()
-            .map(|share| room(share, share.cpus.clone(), Units::of(share), request))
-            .collect();
+        let rooms: Vec<Room<'_>> =
+            shares.iter().map(|share| room(share, share.cpus.clone(), Units::of(share), request)).collect();
         deal(&rooms, request).map(|counts| deal_ranks(&counts, request.distribution))
     }
 
@@ -334,12 +263,7 @@ mod tests {
         };
         check(&[3, 1], 4, Distribution::Block, &[&[0, 1, 2], &[3]]);
         check(&[6, 2], 4, Distribution::Block, &[&[0, 1], &[2, 3]]);
-        check(
-            &[7, 1, 1, 1],
-            10,
-            Distribution::Block,
-            &[&[0, 1, 2, 3, 4, 5, 6], &[7], &[8], &[9]],
-        );
+        check(&[7, 1, 1, 1], 10, Distribution::Block, &[&[0, 1, 2, 3, 4, 5, 6], &[7], &[8], &[9]]);
         check(&[4, 1], 5, Distribution::Cyclic, &[&[0, 2, 3, 4], &[1]]);
         check(&[16, 16], 5, Distribution::Plane(2), &[&[0, 1, 4], &[2, 3]]);
         check(&[4, 1], 5, Distribution::Plane(2), &[&[0, 1, 3, 4], &[2]]);

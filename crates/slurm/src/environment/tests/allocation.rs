@@ -10,11 +10,7 @@ use crate::environment::{allocation_environment, combine};
 fn the_command_of_salloc() {
     let check = |title: &str, job: &muster_model::job::Job| {
         let winners = allocation_environment(job, &nodes(job), "peer", &CLIENT);
-        assert_eq!(
-            combine(&USER, &[], &Vec::new(), &winners),
-            section(include_str!("salloc.txt"), title),
-            "{title}"
-        );
+        assert_eq!(combine(&USER, &[], &Vec::new(), &winners), section(include_str!("salloc.txt"), title), "{title}");
     };
     let mut plain = job(127);
     change(&mut plain, |spec| spec.name = "interactive".into());

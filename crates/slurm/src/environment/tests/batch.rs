@@ -15,24 +15,14 @@ use crate::environment::{
 };
 use crate::grammar::export;
 
-const ROOT: LoginFacts<'static> = LoginFacts {
-    user: "root",
-    uid: 0,
-    home: "/root",
-    shell: "/bin/bash",
-};
+const ROOT: LoginFacts<'static> = LoginFacts { user: "root", uid: 0, home: "/root", shell: "/bin/bash" };
 
 /// What the script of `job` prints, submitted from a shell with the environment `user`.
 fn script(job: &Job, user: &[&str], client: &ClientFacts<'_>) -> Vec<String> {
-    let of_user = user
-        .iter()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let of_user =
+        user.iter().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned()));
     let passed = export::parse(client.export.unwrap_or("ALL")).apply(&of_user.collect());
-    let passed: Vec<String> = passed
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let passed: Vec<String> = passed.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let captured = combine(&passed, &[], &Vec::new(), &submit_environment(client, false));
     let nodes = nodes(job);
     let here = nodes[0].index.0;
@@ -41,12 +31,7 @@ fn script(job: &Job, user: &[&str], client: &ClientFacts<'_>) -> Vec<String> {
     if wants_login_environment(&captured) {
         fallbacks.extend(login_environment(&ROOT));
     }
-    combine(
-        &captured,
-        &batch_removals(&launch),
-        &fallbacks,
-        &batch_environment(&launch),
-    )
+    combine(&captured, &batch_removals(&launch), &fallbacks, &batch_environment(&launch))
 }
 
 fn check(title: &str, job: &Job, user: &[&str], client: &ClientFacts<'_>) {
@@ -77,12 +62,7 @@ fn nodes_tasks_and_cpus() {
         (spec.request.tasks, spec.request.tasks_per_node) = (4, Some(2));
     });
     check("sbatch -N2 --ntasks-per-node=2", &per_node, &USER, &CLIENT);
-    check(
-        "sbatch --exclusive",
-        &of(74, &[(0, 16, 16, 2)], |_| {}),
-        &USER,
-        &CLIENT,
-    );
+    check("sbatch --exclusive", &of(74, &[(0, 16, 16, 2)], |_| {}), &USER, &CLIENT);
     let threads = of(86, &[(0, 4, 1, 0)], |spec| {
         (spec.request.cpus_per_task, spec.request.cpus_per_task_given) = (4, true);
         rare(spec, &[("threads-per-core", "1")]);
@@ -92,12 +72,7 @@ fn nodes_tasks_and_cpus() {
         (spec.request.tasks, spec.request.tasks_given) = (3, true);
         rare(spec, &[("ntasks-per-core", "1"), ("ntasks-per-socket", "4")]);
     });
-    check(
-        "sbatch -N1-3 -n3 --ntasks-per-core=1 --ntasks-per-socket=4",
-        &sockets,
-        &USER,
-        &CLIENT,
-    );
+    check("sbatch -N1-3 -n3 --ntasks-per-core=1 --ntasks-per-socket=4", &sockets, &USER, &CLIENT);
 }
 
 #[test]
@@ -107,13 +82,9 @@ fn memory_and_gpus() {
         spec.request.memory = Some(MemoryRequest::PerCpu(Megabytes(500)));
     });
     check("sbatch -n4 --mem-per-cpu=500M", &per_cpu, &USER, &CLIENT);
-    let whole = of(70, &[(0, 1, 1, 0)], |spec| {
-        spec.request.memory = Some(MemoryRequest::PerNode(Megabytes(0)))
-    });
+    let whole = of(70, &[(0, 1, 1, 0)], |spec| spec.request.memory = Some(MemoryRequest::PerNode(Megabytes(0))));
     check("sbatch", &whole, &USER, &CLIENT);
-    let two = of(83, &[(0, 1, 1, 2)], |spec| {
-        spec.request.gres = vec![gpus(GresScope::Job, 2)]
-    });
+    let two = of(83, &[(0, 1, 1, 2)], |spec| spec.request.gres = vec![gpus(GresScope::Job, 2)]);
     check("sbatch --gpus=2", &two, &USER, &CLIENT);
     let per_task = of(84, &[(0, 4, 2, 2)], |spec| {
         (spec.request.tasks, spec.request.tasks_given) = (2, true);
@@ -121,12 +92,7 @@ fn memory_and_gpus() {
         spec.request.gres = vec![gpus(GresScope::Task, 1)];
         rare(spec, &[("cpus-per-gpu", "2")]);
     });
-    check(
-        "sbatch -n2 --gpus-per-task=1 --cpus-per-gpu=2 --mem-per-gpu=1G",
-        &per_task,
-        &USER,
-        &CLIENT,
-    );
+    check("sbatch -n2 --gpus-per-task=1 --cpus-per-gpu=2 --mem-per-gpu=1G", &per_task, &USER, &CLIENT);
     let per_node = of(85, &[(0, 1, 1, 1), (1, 1, 1, 1)], |spec| {
         spec.request.gres = vec![gpus(GresScope::Node, 1)];
         rare(spec, &[("gpus-per-node", "1")]);
@@ -138,27 +104,14 @@ fn memory_and_gpus() {
 fn other_options() {
     let options = of(87, &[(0, 1, 1, 0)], |spec| {
         spec.request.overcommit = true;
-        rare(
-            spec,
-            &[
-                ("cpu-freq", "High"),
-                ("distribution", "cyclic:block"),
-                ("profile", "task"),
-            ],
-        );
+        rare(spec, &[("cpu-freq", "High"), ("distribution", "cyclic:block"), ("profile", "task")]);
     });
     let title = "sbatch --cpu-freq=high --distribution=cyclic:block --profile=task --overcommit";
     check(title, &options, &USER, &CLIENT);
     let chosen = of(93, &[(1, 1, 1, 0), (3, 1, 1, 0)], |spec| {
         let kind = DependencyKind::Singleton;
         let state = DependencyState::Unfulfilled;
-        spec.dependencies.all = vec![Dependency {
-            kind,
-            job: None,
-            task_index: None,
-            delay_minutes: 0,
-            state,
-        }];
+        spec.dependencies.all = vec![Dependency { kind, job: None, task_index: None, delay_minutes: 0, state }];
     });
     check("sbatch -w n2,n4 -d singleton", &chosen, &USER, &CLIENT);
 }
@@ -167,23 +120,12 @@ fn other_options() {
 fn arrays_and_other_users() {
     let mut task = of(98, &[(0, 1, 1, 0)], |spec| {
         spec.name = "arr".into();
-        spec.array = TaskSet::parse("3-7:2", 1000).map(|tasks| ArraySpec {
-            tasks,
-            throttle: Some(1),
-        });
+        spec.array = TaskSet::parse("3-7:2", 1000).map(|tasks| ArraySpec { tasks, throttle: Some(1) });
     });
-    task.array = Some(ArrayRole::Task {
-        array_job_id: JobId(97),
-        task_index: 3,
-    });
+    task.array = Some(ArrayRole::Task { array_job_id: JobId(97), task_index: 3 });
     check("sbatch -J arr -a 3-7:2%1, task 3", &task, &USER, &CLIENT);
     let alices = of(102, &[(0, 1, 1, 0)], |spec| {
-        spec.identity = Identity {
-            uid: 1001,
-            gid: 1001,
-            user: "alice".into(),
-            group: "alice".into(),
-        };
+        spec.identity = Identity { uid: 1001, gid: 1001, user: "alice".into(), group: "alice".into() };
         spec.account = None;
     });
     let mut user = USER.to_vec();
@@ -200,10 +142,7 @@ fn export_fills_up_from_a_login() {
         lines
     };
     let check = |id, export, title| {
-        let client = ClientFacts {
-            export: Some(export),
-            ..CLIENT
-        };
+        let client = ClientFacts { export: Some(export), ..CLIENT };
         let got = keeps_pwd(script(&job(id), &USER, &client));
         let mut expected = keeps_pwd(section(include_str!("batch.txt"), title));
         for line in &mut expected {
@@ -216,15 +155,8 @@ fn export_fills_up_from_a_login() {
     };
     check(76, "NONE", "sbatch --export=NONE");
     check(78, "ALL,B=2", "sbatch --export=ALL,B=2");
-    let all = ClientFacts {
-        export: Some("all"),
-        ..CLIENT
-    };
-    assert_eq!(
-        submit_environment(&all, false),
-        submit_environment(&CLIENT, false),
-        "ALL is as if it were not given"
-    );
+    let all = ClientFacts { export: Some("all"), ..CLIENT };
+    assert_eq!(submit_environment(&all, false), submit_environment(&CLIENT, false), "ALL is as if it were not given");
 }
 
 /// Seen with real Slurm: these were set in the shell that called `sbatch`.
@@ -252,10 +184,7 @@ fn what_the_shell_had_of_other_jobs() {
     ];
     let got = script(&job(1290), &user, &CLIENT);
     let check = |name: &str, expected: Option<&str>| {
-        let value = got
-            .iter()
-            .filter_map(|line| line.split_once('='))
-            .find(|(known, _)| *known == name);
+        let value = got.iter().filter_map(|line| line.split_once('=')).find(|(known, _)| *known == name);
         assert_eq!(value.map(|(_, value)| value), expected, "{name}");
     };
     for (name, value) in [
@@ -280,12 +209,7 @@ fn what_the_shell_had_of_other_jobs() {
     ] {
         check(name, Some(value));
     }
-    for name in [
-        "SLURM_JOB_GPUS",
-        "CUDA_VISIBLE_DEVICES",
-        "ROCR_VISIBLE_DEVICES",
-        "SLURM_CPUS_PER_TASK",
-    ] {
+    for name in ["SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_CPUS_PER_TASK"] {
         check(name, None);
     }
 }
@@ -297,32 +221,20 @@ fn restarts_and_times() {
     again.start_time = Some(Timestamp::from_seconds(1000));
     again.end_time = Some(Timestamp::from_seconds(1600));
     let got = script(&again, &[], &CLIENT);
-    for line in [
-        "SLURM_RESTART_COUNT=1",
-        "SLURM_JOB_START_TIME=1000",
-        "SLURM_JOB_END_TIME=1600",
-    ] {
+    for line in ["SLURM_RESTART_COUNT=1", "SLURM_JOB_START_TIME=1000", "SLURM_JOB_END_TIME=1600"] {
         assert!(got.iter().any(|known| known == line), "{line}");
     }
     again.end_time = None;
-    assert!(
-        !script(&again, &[], &CLIENT)
-            .iter()
-            .any(|line| line.starts_with("SLURM_JOB_END_TIME"))
-    );
+    assert!(!script(&again, &[], &CLIENT).iter().any(|line| line.starts_with("SLURM_JOB_END_TIME")));
 }
 
 #[test]
 fn a_script_on_every_node_knows_its_place() {
-    let job = of(9, &[(0, 2, 1, 0), (2, 1, 1, 0)], |spec| {
-        spec.kind = JobKind::EveryNode
-    });
+    let job = of(9, &[(0, 2, 1, 0), (2, 1, 1, 0)], |spec| spec.kind = JobKind::EveryNode);
     let nodes = nodes(&job);
     let mut launch = launch(&job, &nodes, 2);
     let value = |list: Vec<(String, String)>, name: &str| {
-        list.into_iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value)
+        list.into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
     };
     for (name, expected) in [
         ("SLURM_NODEID", "1"),
@@ -332,11 +244,7 @@ fn a_script_on_every_node_knows_its_place() {
         ("SLURMD_NODENAME", "n3"),
         ("SLURM_JOB_NODELIST", "n[1,3]"),
     ] {
-        assert_eq!(
-            value(batch_environment(&launch), name).as_deref(),
-            Some(expected),
-            "{name}"
-        );
+        assert_eq!(value(batch_environment(&launch), name).as_deref(), Some(expected), "{name}");
     }
     // A node that is none of the job's is a mistake elsewhere; it must not stop this one.
     launch.here = NodeIndex(7);

@@ -30,13 +30,8 @@ pub(crate) const USER: [&str; 10] = [
     "TERM=xterm",
 ];
 
-pub(crate) const CLIENT: ClientFacts<'static> = ClientFacts {
-    work_dir: "/tmp/w",
-    host_name: "vm",
-    nice: 0,
-    umask: 0o022,
-    export: None,
-};
+pub(crate) const CLIENT: ClientFacts<'static> =
+    ClientFacts { work_dir: "/tmp/w", host_name: "vm", nice: 0, umask: 0o022, export: None };
 
 /// A running job with one CPU of n1.
 pub(crate) fn job(id: u32) -> Job {
@@ -82,12 +77,7 @@ pub(crate) fn job(id: u32) -> Job {
 
 fn spec() -> JobSpec {
     JobSpec {
-        identity: Identity {
-            uid: 0,
-            gid: 0,
-            user: "root".into(),
-            group: "root".into(),
-        },
+        identity: Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() },
         name: "env.sh".into(),
         kind: JobKind::Batch,
         partitions: Vec::new(),
@@ -131,25 +121,12 @@ pub(crate) fn change(job: &mut Job, with: impl FnOnce(&mut JobSpec)) {
 }
 
 pub(crate) fn rare(spec: &mut JobSpec, others: &[(&str, &str)]) {
-    let others = others
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect();
-    spec.rare = Some(Box::new(RareOptions {
-        others,
-        ..RareOptions::default()
-    }));
+    let others = others.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    spec.rare = Some(Box::new(RareOptions { others, ..RareOptions::default() }));
 }
 
 pub(crate) fn gpus(scope: GresScope, count: u64) -> GresRequest {
-    GresRequest {
-        scope,
-        gres: Gres {
-            name: "gpu".into(),
-            kind: None,
-            count,
-        },
-    }
+    GresRequest { scope, gres: Gres { name: "gpu".into(), kind: None, count } }
 }
 
 /// Node, CPUs, tasks, GPUs; the lowest of each.
@@ -161,28 +138,18 @@ pub(crate) fn allocate(job: &mut Job, shares: &[(u32, u32, u32, u32)]) {
         gres: held(gpus),
         tasks,
     };
-    job.allocation = Some(Arc::new(Allocation {
-        shares: shares.iter().map(share).collect(),
-    }));
+    job.allocation = Some(Arc::new(Allocation { shares: shares.iter().map(share).collect() }));
 }
 
 pub(crate) fn held(gpus: u32) -> Vec<GresShare> {
-    let share = GresShare {
-        name: "gpu".into(),
-        kind: None,
-        units: IndexSet::first_n(gpus),
-    };
+    let share = GresShare { name: "gpu".into(), kind: None, units: IndexSet::first_n(gpus) };
     if gpus == 0 { Vec::new() } else { vec![share] }
 }
 
 pub(crate) fn nodes(job: &Job) -> Vec<NodeFacts<'static>> {
     let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     shares
-        .map(|share| NodeFacts {
-            index: share.node,
-            name: NAMES[share.node.0 as usize],
-            address: "127.0.0.1",
-        })
+        .map(|share| NodeFacts { index: share.node, name: NAMES[share.node.0 as usize], address: "127.0.0.1" })
         .collect()
 }
 

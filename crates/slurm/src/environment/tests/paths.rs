@@ -22,18 +22,10 @@ fn files_of_scripts() {
     let plain = script(&job(7), false);
     assert_eq!(
         plain,
-        OutputPaths {
-            stdin: Stream::Null,
-            stdout: file("/tmp/w/slurm-7.out"),
-            stderr: None,
-            append: false
-        }
+        OutputPaths { stdin: Stream::Null, stdout: file("/tmp/w/slurm-7.out"), stderr: None, append: false }
     );
     let mut task = job(741);
-    task.array = Some(ArrayRole::Task {
-        array_job_id: JobId(740),
-        task_index: 3,
-    });
+    task.array = Some(ArrayRole::Task { array_job_id: JobId(740), task_index: 3 });
     assert_eq!(script(&task, false).stdout, file("/tmp/w/slurm-740_3.out"));
     let check = |with: &dyn Fn(&mut JobSpec), expected: OutputPaths| {
         let mut job = job(7);
@@ -43,11 +35,8 @@ fn files_of_scripts() {
     check(
         &|spec| {
             (spec.work_dir, spec.name) = ("/".into(), "nm".into());
-            (spec.input, spec.output, spec.error) = (
-                Some("in".into()),
-                Some("%x-%j.o".into()),
-                Some("/var/%N_%u.e".into()),
-            );
+            (spec.input, spec.output, spec.error) =
+                (Some("in".into()), Some("%x-%j.o".into()), Some("/var/%N_%u.e".into()));
         },
         OutputPaths {
             stdin: file("/in"),
@@ -58,12 +47,7 @@ fn files_of_scripts() {
     );
     check(
         &|spec| (spec.output, spec.open_mode) = (Some("/dev/null".into()), Some(OpenMode::Append)),
-        OutputPaths {
-            stdin: Stream::Null,
-            stdout: Stream::Null,
-            stderr: None,
-            append: true,
-        },
+        OutputPaths { stdin: Stream::Null, stdout: Stream::Null, stderr: None, append: true },
     );
 }
 
@@ -92,12 +76,8 @@ fn files_of_tasks() {
     };
     four.launch = Some(Arc::new(how));
     let paths = |here, rank| task_paths(&launch(&job, &nodes, here), &four, rank);
-    let expected = |stdin, name| OutputPaths {
-        stdin,
-        stdout: file(name),
-        stderr: Some(file("/e/751.2")),
-        append: true,
-    };
+    let expected =
+        |stdin, name| OutputPaths { stdin, stdout: file(name), stderr: Some(file("/e/751.2")), append: true };
     assert_eq!(paths(0, 2), Some(expected(Stream::Client, "/tmp/w/p_751-002.0")));
     assert_eq!(paths(1, 1), Some(expected(Stream::Null, "/tmp/w/p_751-001.1")));
     assert_eq!(paths(1, 2), None, "it is on another node");

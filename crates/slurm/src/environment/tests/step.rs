@@ -7,33 +7,19 @@ use muster_model::step::Step;
 use super::fixture::{CLIENT, USER, allocate, change, gpus, job, launch, nodes, step};
 use super::section;
 use crate::environment::{
-    ClientFacts, StepClientFacts, allocation_environment, batch_environment, batch_fallbacks, batch_removals,
-    combine, step_client_environment, step_client_fallbacks, step_environment, step_fallbacks, step_removals,
+    ClientFacts, StepClientFacts, allocation_environment, batch_environment, batch_fallbacks, batch_removals, combine,
+    step_client_environment, step_client_fallbacks, step_environment, step_fallbacks, step_removals,
     submit_environment, task_environment,
 };
 use crate::grammar::export;
 
 /// What `srun` sends, called in a shell with the environment `shell`.
-fn captured<S: AsRef<str>>(
-    shell: &[S],
-    client: &ClientFacts<'_>,
-    facts: &StepClientFacts<'_>,
-) -> Vec<String> {
+fn captured<S: AsRef<str>>(shell: &[S], client: &ClientFacts<'_>, facts: &StepClientFacts<'_>) -> Vec<String> {
     let of_shell = shell.iter().filter_map(|line| line.as_ref().split_once('='));
-    let of_shell = of_shell
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let of_shell = of_shell.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let passed = export::parse(client.export.unwrap_or("ALL")).apply(&of_shell);
-    let passed: Vec<String> = passed
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    combine(
-        &passed,
-        &[],
-        &step_client_fallbacks(client, facts),
-        &step_client_environment(client, facts),
-    )
+    let passed: Vec<String> = passed.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    combine(&passed, &[], &step_client_fallbacks(client, facts), &step_client_environment(client, facts))
 }
 
 /// What the task `rank` on the node `here` prints.
@@ -77,60 +63,27 @@ fn script_environment(job: &Job) -> Vec<String> {
     let nodes = nodes(job);
     let launch = launch(job, &nodes, 0);
     let sent = combine(&USER, &[], &Vec::new(), &submit_environment(&CLIENT, false));
-    combine(
-        &sent,
-        &batch_removals(&launch),
-        &batch_fallbacks(&launch),
-        &batch_environment(&launch),
-    )
+    combine(&sent, &batch_removals(&launch), &batch_fallbacks(&launch), &batch_environment(&launch))
 }
 
 #[test]
 fn steps_of_a_script() {
     let job = script_job(104);
     let shell = script_environment(&job);
-    let facts = StepClientFacts {
-        allocation: Some(&job),
-        tasks: 1,
-        nodes: 1,
-        ..StepClientFacts::default()
-    };
-    let one = step(
-        &job,
-        0,
-        39787,
-        captured(&shell, &CLIENT, &facts),
-        &[(0, &[0], 3, 1)],
-    );
+    let facts = StepClientFacts { allocation: Some(&job), tasks: 1, nodes: 1, ..StepClientFacts::default() };
+    let one = step(&job, 0, 39787, captured(&shell, &CLIENT, &facts), &[(0, &[0], 3, 1)]);
     check("in a script: srun -n1", &task(&job, &one, 0, 0));
 
-    let facts = StepClientFacts {
-        tasks: 4,
-        nodes: 2,
-        ..facts
-    };
+    let facts = StepClientFacts { tasks: 4, nodes: 2, ..facts };
     let layout: &[(u32, &[u32], u32, u32)] = &[(0, &[0, 1, 2], 3, 1), (1, &[3], 1, 1)];
     let four = step(&job, 1, 36973, captured(&shell, &CLIENT, &facts), layout);
     check("in a script: srun -N2 -n4, task 0", &task(&job, &four, 0, 0));
     check("in a script: srun -N2 -n4, task 1", &task(&job, &four, 0, 1));
     check("in a script: srun -N2 -n4, task 3", &task(&job, &four, 1, 3));
 
-    let client = ClientFacts {
-        export: Some("A=1"),
-        ..CLIENT
-    };
-    let facts = StepClientFacts {
-        tasks: 1,
-        nodes: 1,
-        ..facts
-    };
-    let exported = step(
-        &job,
-        7,
-        37289,
-        captured(&shell, &client, &facts),
-        &[(0, &[0], 3, 1)],
-    );
+    let client = ClientFacts { export: Some("A=1"), ..CLIENT };
+    let facts = StepClientFacts { tasks: 1, nodes: 1, ..facts };
+    let exported = step(&job, 7, 37289, captured(&shell, &client, &facts), &[(0, &[0], 3, 1)]);
     check("in a script: srun --export=A=1", &task(&job, &exported, 0, 0));
 }
 
@@ -144,13 +97,7 @@ fn a_step_may_have_a_name_of_its_own() {
         job_name: Some("stepname"),
         ..StepClientFacts::default()
     };
-    let named = step(
-        &job,
-        9,
-        1,
-        captured(&script_environment(&job), &CLIENT, &facts),
-        &[(0, &[0], 3, 1)],
-    );
+    let named = step(&job, 9, 1, captured(&script_environment(&job), &CLIENT, &facts), &[(0, &[0], 3, 1)]);
     assert!(task(&job, &named, 0, 0).contains(&"SLURM_JOB_NAME=stepname".to_owned()));
 }
 
@@ -162,32 +109,13 @@ fn steps_with_a_job_of_their_own() {
         job
     };
     let one = own(106);
-    let facts = StepClientFacts {
-        tasks: 1,
-        nodes: 1,
-        ..StepClientFacts::default()
-    };
-    let plain = step(
-        &one,
-        0,
-        44233,
-        captured(&USER, &CLIENT, &facts),
-        &[(0, &[0], 1, 0)],
-    );
+    let facts = StepClientFacts { tasks: 1, nodes: 1, ..StepClientFacts::default() };
+    let plain = step(&one, 0, 44233, captured(&USER, &CLIENT, &facts), &[(0, &[0], 1, 0)]);
     check("srun", &task(&one, &plain, 0, 0));
 
     let bare = own(109);
-    let client = ClientFacts {
-        export: Some("NONE"),
-        ..CLIENT
-    };
-    let exported = step(
-        &bare,
-        0,
-        37759,
-        captured(&USER, &client, &facts),
-        &[(0, &[0], 1, 0)],
-    );
+    let client = ClientFacts { export: Some("NONE"), ..CLIENT };
+    let exported = step(&bare, 0, 37759, captured(&USER, &client, &facts), &[(0, &[0], 1, 0)]);
     check("srun --export=NONE", &task(&bare, &exported, 0, 0));
 
     let mut all = own(107);
@@ -206,14 +134,8 @@ fn steps_with_a_job_of_their_own() {
     };
     let layout: &[(u32, &[u32], u32, u32)] = &[(0, &[0, 1, 2], 6, 1), (1, &[3], 2, 1)];
     let four = step(&all, 0, 34001, captured(&USER, &CLIENT, &facts), layout);
-    check(
-        "srun -N2 -n4 -c2 --mem=1G --gres=gpu:1 -l, task 1",
-        &task(&all, &four, 0, 1),
-    );
-    check(
-        "srun -N2 -n4 -c2 --mem=1G --gres=gpu:1 -l, task 3",
-        &task(&all, &four, 1, 3),
-    );
+    check("srun -N2 -n4 -c2 --mem=1G --gres=gpu:1 -l, task 1", &task(&all, &four, 0, 1));
+    check("srun -N2 -n4 -c2 --mem=1G --gres=gpu:1 -l, task 3", &task(&all, &four, 1, 3));
 }
 
 #[test]
@@ -224,26 +146,10 @@ fn steps_below_salloc() {
         spec.name = "interactive".into();
         (spec.request.tasks, spec.request.tasks_given) = (2, true);
     });
-    let shell = combine(
-        &USER,
-        &[],
-        &Vec::new(),
-        &allocation_environment(&job, &nodes(&job), "peer", &CLIENT),
-    );
-    let facts = StepClientFacts {
-        allocation: Some(&job),
-        tasks: 2,
-        nodes: 1,
-        label: true,
-        ..StepClientFacts::default()
-    };
-    let two = step(
-        &job,
-        0,
-        33917,
-        captured(&shell, &CLIENT, &facts),
-        &[(0, &[0, 1], 2, 0)],
-    );
+    let shell = combine(&USER, &[], &Vec::new(), &allocation_environment(&job, &nodes(&job), "peer", &CLIENT));
+    let facts =
+        StepClientFacts { allocation: Some(&job), tasks: 2, nodes: 1, label: true, ..StepClientFacts::default() };
+    let two = step(&job, 0, 33917, captured(&shell, &CLIENT, &facts), &[(0, &[0, 1], 2, 0)]);
     check("salloc -n2 srun -l, task 1", &task(&job, &two, 0, 1));
 }
 
@@ -252,28 +158,15 @@ fn tasks_share_or_divide_gpus() {
     let mut job = job(1);
     allocate(&mut job, &[(0, 2, 2, 2)]);
     let line = |facts: StepClientFacts<'_>, rank, name: &str| {
-        let two = step(
-            &job,
-            0,
-            1,
-            captured(&["CUDA_VISIBLE_DEVICES=5"], &CLIENT, &facts),
-            &[(0, &[0, 1], 2, 2)],
-        );
+        let two = step(&job, 0, 1, captured(&["CUDA_VISIBLE_DEVICES=5"], &CLIENT, &facts), &[(0, &[0, 1], 2, 2)]);
         let lines = task(&job, &two, 0, rank);
         lines
             .into_iter()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
             .unwrap_or_default()
     };
-    let shared = StepClientFacts {
-        tasks: 2,
-        nodes: 1,
-        ..StepClientFacts::default()
-    };
-    let divided = StepClientFacts {
-        gpus_per_task: Some(1),
-        ..shared
-    };
+    let shared = StepClientFacts { tasks: 2, nodes: 1, ..StepClientFacts::default() };
+    let divided = StepClientFacts { gpus_per_task: Some(1), ..shared };
     assert_eq!(line(shared, 1, "CUDA_VISIBLE_DEVICES"), "0,1");
     assert_eq!(line(divided, 0, "CUDA_VISIBLE_DEVICES"), "0");
     assert_eq!(line(divided, 1, "CUDA_VISIBLE_DEVICES"), "1");
@@ -282,17 +175,10 @@ fn tasks_share_or_divide_gpus() {
     assert_eq!(line(divided, 1, "SLURMD_TRES_BIND"), "gpu:per_task:1");
 
     // A step without GPUs must not see those of the shell.
-    let none = step(
-        &job,
-        0,
-        1,
-        vec!["CUDA_VISIBLE_DEVICES=5".to_owned(), "SLURM_JOB_GPUS=7".to_owned()],
-        &[(0, &[0], 1, 0)],
-    );
+    let none =
+        step(&job, 0, 1, vec!["CUDA_VISIBLE_DEVICES=5".to_owned(), "SLURM_JOB_GPUS=7".to_owned()], &[(0, &[0], 1, 0)]);
     let lines = task(&job, &none, 0, 0);
-    assert!(
-        !lines.iter().any(|line| line.starts_with("CUDA")) && lines.contains(&"SLURM_JOB_GPUS=7".to_owned())
-    );
+    assert!(!lines.iter().any(|line| line.starts_with("CUDA")) && lines.contains(&"SLURM_JOB_GPUS=7".to_owned()));
 }
 
 #[test]
@@ -335,11 +221,7 @@ fn what_the_shell_had_of_other_steps() {
         "HOSTNAME=hh",
         "SLURM_MEM_PER_CPU=3",
     ];
-    let facts = StepClientFacts {
-        tasks: 1,
-        nodes: 1,
-        ..StepClientFacts::default()
-    };
+    let facts = StepClientFacts { tasks: 1, nodes: 1, ..StepClientFacts::default() };
     let one = step(&job, 0, 1, captured(&shell, &CLIENT, &facts), &[(0, &[0], 1, 0)]);
     let lines = task(&job, &one, 0, 0);
     for line in [

@@ -41,15 +41,9 @@ impl Sacct {
                 Content::Script => "--batch-script",
                 Content::Environment => "--env-vars",
             };
-            return Some(Err(Outcome::failure(
-                format!("sacct: fatal: {option} requires a job id\n"),
-                1,
-            )));
+            return Some(Err(Outcome::failure(format!("sacct: fatal: {option} requires a job id\n"), 1)));
         }
-        let rows = answers
-            .history
-            .iter()
-            .filter(|row| filter::wanted(row, &self.options));
+        let rows = answers.history.iter().filter(|row| filter::wanted(row, &self.options));
         Some(Ok(rows.map(|row| wanted(&row.job, content)).collect()))
     }
 }
@@ -58,18 +52,10 @@ fn wanted(job: &Job, content: Content) -> Wanted {
     let id = job.id;
     let (blob, heading) = match content {
         Content::Script => (&job.spec.script, format!("Batch Script for {id}")),
-        Content::Environment => (
-            &job.spec.context,
-            format!("Environment used for {id} (must be batch to display)"),
-        ),
+        Content::Environment => (&job.spec.context, format!("Environment used for {id} (must be batch to display)")),
     };
     let batch = job.spec.script.is_some();
-    Wanted {
-        job_id: id,
-        blob: blob.clone().filter(|_| batch),
-        content,
-        heading,
-    }
+    Wanted { job_id: id, blob: blob.clone().filter(|_| batch), content, heading }
 }
 
 impl Wanted {
@@ -79,11 +65,7 @@ impl Wanted {
             (None, _) => NONE.to_owned(),
             (Some(bytes), Content::Script) => String::from_utf8_lossy(bytes).into_owned(),
             (Some(bytes), Content::Environment) => match serde_json::from_slice::<ExecutionContext>(bytes) {
-                Ok(context) => context
-                    .environment
-                    .iter()
-                    .map(|line| format!("{line}\n"))
-                    .collect(),
+                Ok(context) => context.environment.iter().map(|line| format!("{line}\n")).collect(),
                 Err(_) => NONE.to_owned(),
             },
         };
@@ -97,25 +79,15 @@ mod tests {
 
     #[test]
     fn texts_stand_below_a_heading() {
-        let wanted = |content, heading: &str| Wanted {
-            job_id: JobId(531),
-            blob: None,
-            content,
-            heading: heading.to_owned(),
-        };
+        let wanted =
+            |content, heading: &str| Wanted { job_id: JobId(531), blob: None, content, heading: heading.to_owned() };
         let line = "-".repeat(80);
         assert_eq!(
             wanted(Content::Script, "Batch Script for 531").text(Some(b"#!/bin/sh\necho hi\n")),
             format!("Batch Script for 531\n{line}\n#!/bin/sh\necho hi\n\n")
         );
         let context = br#"{"environment": ["A=1", "B=2"], "umask": 18}"#;
-        assert_eq!(
-            wanted(Content::Environment, "E").text(Some(context)),
-            format!("E\n{line}\nA=1\nB=2\n\n")
-        );
-        assert_eq!(
-            wanted(Content::Environment, "E").text(None),
-            format!("E\n{line}\nNONE\n\n")
-        );
+        assert_eq!(wanted(Content::Environment, "E").text(Some(context)), format!("E\n{line}\nA=1\nB=2\n\n"));
+        assert_eq!(wanted(Content::Environment, "E").text(None), format!("E\n{line}\nNONE\n\n"));
     }
 }

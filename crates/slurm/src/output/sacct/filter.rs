@@ -17,31 +17,17 @@ pub fn wanted(row: &HistoryRow, options: &Options) -> bool {
     let job = &row.job;
     let spec = &job.spec;
     let among = |list: &Option<Vec<String>>, value: Option<&str>| {
-        list.as_ref()
-            .is_none_or(|list| value.is_some_and(|value| list.iter().any(|entry| entry == value)))
+        list.as_ref().is_none_or(|list| value.is_some_and(|value| list.iter().any(|entry| entry == value)))
     };
-    let within = |bounds: Option<(u64, u64)>, value: u64| {
-        bounds.is_none_or(|(least, most)| value >= least && value <= most)
-    };
-    options
-        .jobs
-        .as_ref()
-        .is_none_or(|targets| targets.iter().any(|target| names(target, job)))
+    let within =
+        |bounds: Option<(u64, u64)>, value: u64| bounds.is_none_or(|(least, most)| value >= least && value <= most);
+    options.jobs.as_ref().is_none_or(|targets| targets.iter().any(|target| names(target, job)))
         && in_time(job, options)
-        && options
-            .users
-            .as_ref()
-            .is_none_or(|users| users.contains(&spec.identity.uid))
-        && options
-            .groups
-            .as_ref()
-            .is_none_or(|groups| groups.contains(&spec.identity.gid))
+        && options.users.as_ref().is_none_or(|users| users.contains(&spec.identity.uid))
+        && options.groups.as_ref().is_none_or(|groups| groups.contains(&spec.identity.gid))
         && among(&options.accounts, spec.account.as_deref())
         && among(&options.names, Some(&spec.name))
-        && options
-            .partitions
-            .as_ref()
-            .is_none_or(|list| list.iter().any(|entry| **entry == *job.partition))
+        && options.partitions.as_ref().is_none_or(|list| list.iter().any(|entry| **entry == *job.partition))
         && among(&options.qos, Some(spec.qos.as_deref().unwrap_or("normal")))
         && among(&options.constraints, spec.request.constraint.as_deref())
         && among(&options.wckeys, job_text::wckey(job))
@@ -50,9 +36,7 @@ pub fn wanted(row: &HistoryRow, options: &Options) -> bool {
         && within(options.cpu_count, u64::from(job_text::cpus(job)))
         && within(
             options.limit,
-            job.time_limit.span().map_or(u64::MAX, |span| {
-                u64::try_from(span.minutes_rounded_up()).unwrap_or(0)
-            }),
+            job.time_limit.span().map_or(u64::MAX, |span| u64::try_from(span.minutes_rounded_up()).unwrap_or(0)),
         )
 }
 
@@ -63,9 +47,7 @@ fn names(target: &muster_model::request::JobTarget, job: &Job) -> bool {
 
 fn ran_on(job: &Job, list: &str) -> bool {
     let names = muster_model::hostlist::expand(list).unwrap_or_default();
-    job.node_list
-        .as_deref()
-        .is_some_and(|nodes| touches(nodes, &names))
+    job.node_list.as_deref().is_some_and(|nodes| touches(nodes, &names))
 }
 
 /// Whether the job lies in the window, or was in one of the states within it.
@@ -77,27 +59,21 @@ fn in_time(job: &Job, options: &Options) -> bool {
         return job_text::eligible_time(job).is_some_and(|eligible| eligible <= options.until)
             && ended(job).is_none_or(|end| end >= options.since);
     };
-    states
-        .iter()
-        .any(|state| was(job, *state, options.since, options.until))
+    states.iter().any(|state| was(job, *state, options.since, options.until))
 }
 
 /// When the job ended; `None` while it waits or runs.
 fn ended(job: &Job) -> Option<Timestamp> {
-    job.end_time
-        .filter(|_| job.state.is_final() || job.requeue_pending)
+    job.end_time.filter(|_| job.state.is_final() || job.requeue_pending)
 }
 
 fn was(job: &Job, state: Shown, since: Timestamp, until: Timestamp) -> bool {
     let end = ended(job);
-    let started = job
-        .start_time
-        .filter(|_| job.state != JobState::Pending && job_text::has_started(job));
+    let started = job.start_time.filter(|_| job.state != JobState::Pending && job_text::has_started(job));
     match state {
         Shown::Base(JobState::Pending) => {
             let eligible = job_text::eligible_time(job);
-            eligible.is_some_and(|eligible| eligible <= until)
-                && started.or(end).is_none_or(|start| start >= since)
+            eligible.is_some_and(|eligible| eligible <= until) && started.or(end).is_none_or(|start| start >= since)
         }
         Shown::Base(JobState::Running) => {
             started.is_some_and(|start| start <= until) && end.is_none_or(|end| end >= since)
@@ -128,11 +104,7 @@ pub fn lines(job: Row, options: &Options) -> Vec<Row> {
     if options.allocations_only {
         return lines;
     }
-    let mut steps: Vec<_> = job
-        .steps
-        .iter()
-        .filter(|step| step.start_time.is_some())
-        .collect();
+    let mut steps: Vec<_> = job.steps.iter().filter(|step| step.start_time.is_some()).collect();
     steps.sort_by_key(|step| match step.step_id {
         StepId::Batch => (0, 0),
         StepId::Extern => (1, 0),
@@ -141,10 +113,7 @@ pub fn lines(job: Row, options: &Options) -> Vec<Row> {
     });
     for step in steps {
         if whole || mine.iter().any(|target| target.step == Some(step.step_id)) {
-            lines.push(Row {
-                step: Some(step.clone()),
-                ..job.clone()
-            });
+            lines.push(Row { step: Some(step.clone()), ..job.clone() });
         }
     }
     lines

@@ -40,32 +40,22 @@ impl Format {
         let mut columns: Vec<(&'static Field, i32)> = Vec::new();
         for token in text.split(',').filter(|token| !token.is_empty()) {
             let (name, width) = match token.split_once('%') {
-                Some((name, width)) => (
-                    name,
-                    Some(crate::grammar::numbers::leading_or_zero(width).clamp(-WIDTH_MAX, WIDTH_MAX) as i32),
-                ),
+                Some((name, width)) => {
+                    (name, Some(crate::grammar::numbers::leading_or_zero(width).clamp(-WIDTH_MAX, WIDTH_MAX) as i32))
+                }
                 None => (token, None),
             };
             if name.eq_ignore_ascii_case("all") {
-                columns.extend(
-                    fields::FIELDS
-                        .iter()
-                        .map(|field| (field, width.unwrap_or(field.width))),
-                );
+                columns.extend(fields::FIELDS.iter().map(|field| (field, width.unwrap_or(field.width))));
                 continue;
             }
             let field = fields::find(name).ok_or_else(|| name.to_owned())?;
             columns.push((field, width.unwrap_or(field.width)));
             // A column that is named twice is one and the same: the last width holds.
             if let Some(width) = width {
-                columns
-                    .iter_mut()
-                    .filter(|(known, _)| std::ptr::eq(*known, field))
-                    .for_each(|column| column.1 = width);
-            } else if let Some(known) = columns
-                .iter()
-                .find(|(known, _)| std::ptr::eq(*known, field))
-                .map(|column| column.1)
+                columns.iter_mut().filter(|(known, _)| std::ptr::eq(*known, field)).for_each(|column| column.1 = width);
+            } else if let Some(known) =
+                columns.iter().find(|(known, _)| std::ptr::eq(*known, field)).map(|column| column.1)
                 && let Some(last) = columns.last_mut()
             {
                 last.1 = known;
@@ -78,16 +68,10 @@ impl Format {
     pub fn header(&self, style: &Style) -> String {
         match style {
             Style::Table => {
-                let names: String = self
-                    .columns
-                    .iter()
-                    .map(|(field, width)| pad(truncate(field.name, abs(*width)), *width))
-                    .collect();
-                let dashes: String = self
-                    .columns
-                    .iter()
-                    .map(|(_, width)| format!("{} ", "-".repeat(abs(*width))))
-                    .collect();
+                let names: String =
+                    self.columns.iter().map(|(field, width)| pad(truncate(field.name, abs(*width)), *width)).collect();
+                let dashes: String =
+                    self.columns.iter().map(|(_, width)| format!("{} ", "-".repeat(abs(*width)))).collect();
                 format!("{names}\n{dashes}\n")
             }
             _ => self.join(style, self.columns.iter().map(|(field, _)| field.name.to_owned())),
@@ -99,9 +83,7 @@ impl Format {
         let texts = self.columns.iter().map(|(field, _)| (field.text)(row, context));
         match style {
             Style::Table => {
-                let cells = texts
-                    .zip(&self.columns)
-                    .map(|(text, (_, width))| pad(&cut(&text, abs(*width)), *width));
+                let cells = texts.zip(&self.columns).map(|(text, (_, width))| pad(&cut(&text, abs(*width)), *width));
                 cells.collect::<String>() + "\n"
             }
             _ => self.join(style, texts),
@@ -124,11 +106,7 @@ fn abs(width: i32) -> usize {
 /// `text` in a column, with the blank behind it.
 fn pad(text: &str, width: i32) -> String {
     let padding = " ".repeat(abs(width).saturating_sub(text.len()));
-    if width < 0 {
-        format!("{text}{padding} ")
-    } else {
-        format!("{padding}{text} ")
-    }
+    if width < 0 { format!("{text}{padding} ") } else { format!("{padding}{text} ") }
 }
 
 /// `text` cut to `width`, the last character then a plus sign.

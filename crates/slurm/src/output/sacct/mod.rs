@@ -34,9 +34,8 @@ impl Sacct {
     /// What to print instead.
     pub fn new(args: &[String], environment: &Environment, context: &Context) -> Result<Sacct, Outcome> {
         let options = options::read(args, environment, context)?;
-        let format = Format::read(&options.format).map_err(|name| {
-            Outcome::failure(format!("sacct: error: Invalid field requested: \"{name}\"\n"), 1)
-        })?;
+        let format = Format::read(&options.format)
+            .map_err(|name| Outcome::failure(format!("sacct: error: Invalid field requested: \"{name}\"\n"), 1))?;
         Ok(Sacct { options, format })
     }
 
@@ -45,8 +44,7 @@ impl Sacct {
         let options = &self.options;
         let named = options.jobs.as_ref();
         let names = |list: &Option<Vec<String>>| {
-            list.as_ref()
-                .map(|list| list.iter().map(|name| name.as_str().into()).collect())
+            list.as_ref().map(|list| list.iter().map(|name| name.as_str().into()).collect())
         };
         let filter = HistoryFilter {
             ids: named.map(|targets| targets.iter().map(|target| target.job_id).collect()),
@@ -75,20 +73,13 @@ impl Sacct {
             .cluster
             .as_deref()
             .is_some_and(|wanted| !wanted.split(',').any(|name| name == own || name == "all"));
-        let mut rows: Vec<_> = answers
-            .history
-            .iter()
-            .filter(|row| !elsewhere && filter::wanted(row, options))
-            .collect();
+        let mut rows: Vec<_> =
+            answers.history.iter().filter(|row| !elsewhere && filter::wanted(row, options)).collect();
         gather_arrays(&mut rows);
         if options.json {
             return Outcome::success(json::history(&rows, answers, context));
         }
-        let mut text = if options.no_header {
-            String::new()
-        } else {
-            self.format.header(&options.style)
-        };
+        let mut text = if options.no_header { String::new() } else { self.format.header(&options.style) };
         let cluster = Arc::new(answers.cluster.clone());
         for history in rows {
             let job = Row {

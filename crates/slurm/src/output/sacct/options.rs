@@ -265,33 +265,17 @@ pub fn read(args: &[String], environment: &Environment, context: &Context) -> Re
         cpu_count: None,
         limit: None,
     };
-    let mut gathered = Gathered {
-        format: environment.get("SACCT_FORMAT").cloned(),
-        ..Gathered::default()
-    };
+    let mut gathered = Gathered { format: environment.get("SACCT_FORMAT").cloned(), ..Gathered::default() };
     let parsed = getopt::parse(args, OPTIONS);
     for item in parsed.items {
         match item {
             Item::Error(complaint) => return Err(Outcome::failure(format!("sacct: {complaint}\n"), 1)),
-            Item::Option(key, value) => apply(
-                &mut options,
-                &mut gathered,
-                key,
-                value.unwrap_or_default(),
-                context,
-            )?,
+            Item::Option(key, value) => apply(&mut options, &mut gathered, key, value.unwrap_or_default(), context)?,
         }
     }
     if !parsed.rest.is_empty() {
-        let words: String = parsed
-            .rest
-            .iter()
-            .map(|word| format!("sacct: error:  {word}\n"))
-            .collect();
-        return Err(Outcome::failure(
-            format!("sacct: error: Unknown arguments:\n{words}"),
-            1,
-        ));
+        let words: String = parsed.rest.iter().map(|word| format!("sacct: error:  {word}\n")).collect();
+        return Err(Outcome::failure(format!("sacct: error: Unknown arguments:\n{words}"), 1));
     }
     settle(&mut options, gathered, context)?;
     Ok(options)
@@ -314,13 +298,7 @@ fn add<T>(all: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
 }
 
 fn list(value: &str) -> Option<Vec<String>> {
-    Some(
-        value
-            .split(',')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
 fn apply(
@@ -364,9 +342,7 @@ fn apply(
         Key::Truncate => options.truncate = true,
         Key::WcKeys => add(&mut options.wckeys, list(&value)),
         Key::WholeHetJob if !matches!(value.as_str(), "" | "yes" | "no") => {
-            return Err(complain(&format!(
-                "Invalid --whole-hetjob value \"{value}\". Valid values: [yes|no]."
-            )));
+            return Err(complain(&format!("Invalid --whole-hetjob value \"{value}\". Valid values: [yes|no].")));
         }
         Key::Help | Key::HelpFormat | Key::Usage | Key::Version => return Err(Outcome::success(answer(key))),
         Key::Completion => return Err(Outcome::failure("Slurm job completion is disabled\n", 1)),
@@ -374,16 +350,12 @@ fn apply(
         Key::BatchScript => options.content = Some(Content::Script),
         Key::EnvVars => options.content = Some(Content::Environment),
         Key::Associations | Key::Flags | Key::Reason | Key::Yaml => {
-            let name = OPTIONS
-                .iter()
-                .find(|option| option.key == key)
-                .and_then(|option| option.long)
-                .unwrap_or_default();
+            let name =
+                OPTIONS.iter().find(|option| option.key == key).and_then(|option| option.long).unwrap_or_default();
             return Err(complain(&format!("--{name} is not available here")));
         }
         // There is one cluster without heterogeneous jobs, and users are those of this host; -v has nothing to add.
-        Key::AllClusters | Key::Federation | Key::Local | Key::LocalUid | Key::Verbose | Key::WholeHetJob => {
-        }
+        Key::AllClusters | Key::Federation | Key::Local | Key::LocalUid | Key::Verbose | Key::WholeHetJob => {}
     }
     Ok(())
 }
@@ -401,20 +373,15 @@ fn answer(key: Key) -> String {
 /// Brings together what depends on several words.
 fn settle(options: &mut Options, gathered: Gathered, context: &Context) -> Result<(), Outcome> {
     options.format = gathered.format.unwrap_or_else(|| format::DEFAULT.to_owned());
-    let delimiter = gathered
-        .delimiter
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| "|".to_owned());
+    let delimiter = gathered.delimiter.filter(|text| !text.is_empty()).unwrap_or_else(|| "|".to_owned());
     options.style = match gathered.parsable {
         None => Style::Table,
         Some(true) => Style::Ended(delimiter),
         Some(false) => Style::Separated(delimiter),
     };
     let everybody = gathered.all_users || context.caller.is_operator() || options.jobs.is_some();
-    options.users = gathered
-        .users
-        .filter(|_| !gathered.all_users)
-        .or_else(|| (!everybody).then(|| vec![context.caller.uid]));
+    options.users =
+        gathered.users.filter(|_| !gathered.all_users).or_else(|| (!everybody).then(|| vec![context.caller.uid]));
     options.until = gathered.until.unwrap_or(context.now);
     let midnight = || time_text::parse_past("00:00", context.now, &context.zone).unwrap_or(context.now);
     let with_states = options.states.as_ref().is_some_and(|states| !states.is_empty());
@@ -445,21 +412,13 @@ fn settle(options: &mut Options, gathered: Gathered, context: &Context) -> Resul
 }
 
 fn time(value: &str, context: &Context) -> Result<Timestamp, Outcome> {
-    time_text::parse_past(value, context.now, &context.zone).map_err(|position| {
-        Outcome::failure(
-            format!("Invalid time specification (pos={}): {value}\n", position.0),
-            1,
-        )
-    })
+    time_text::parse_past(value, context.now, &context.zone)
+        .map_err(|position| Outcome::failure(format!("Invalid time specification (pos={}): {value}\n", position.0), 1))
 }
 
 fn numbers(value: &str, what: &str, find: impl Fn(&str) -> Option<u32>) -> Result<Vec<u32>, Outcome> {
     let read = |name: &str| find(name).ok_or_else(|| complain(&format!("Invalid {what} id: {name}")));
-    value
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(read)
-        .collect()
+    value.split(',').filter(|name| !name.is_empty()).map(read).collect()
 }
 
 /// The jobs of `-j`; `None` for no list at all, which `0` means, too.
@@ -474,27 +433,18 @@ fn jobs(value: &str) -> Result<Option<Vec<JobTarget>>, Outcome> {
         if ids::target(number).is_none() {
             return Err(fatal(&format!("Bad job/step specified: {part}")));
         }
-        let plain_index = job
-            .split_once('_')
-            .is_none_or(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit()));
+        let plain_index = job.split_once('_').is_none_or(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit()));
         match ids::target(job).filter(|_| plain_index) {
             None => return Err(fatal(&format!("Bad job array element specified: {number}"))),
-            Some(_) => targets
-                .push(ids::target(part).ok_or_else(|| fatal(&format!("Bad step specified: {number}")))?),
+            Some(_) => targets.push(ids::target(part).ok_or_else(|| fatal(&format!("Bad step specified: {number}")))?),
         }
     }
     Ok(Some(targets).filter(|targets| !targets.is_empty()))
 }
 
 fn states(value: &str) -> Result<Option<Vec<Shown>>, Outcome> {
-    let read = |word: &str| {
-        Shown::parse(word).ok_or_else(|| fatal(&format!("unrecognized job state value '{word}'")))
-    };
-    let found: Vec<Shown> = value
-        .split(',')
-        .filter(|word| !word.is_empty())
-        .map(read)
-        .collect::<Result<_, _>>()?;
+    let read = |word: &str| Shown::parse(word).ok_or_else(|| fatal(&format!("unrecognized job state value '{word}'")));
+    let found: Vec<Shown> = value.split(',').filter(|word| !word.is_empty()).map(read).collect::<Result<_, _>>()?;
     Ok(Some(found).filter(|found| !found.is_empty()))
 }
 
@@ -509,18 +459,13 @@ fn units(value: &str) -> Result<Units, Outcome> {
         );
         Outcome::failure(text, 1)
     };
-    unit.and_then(|unit| u32::try_from(unit).ok())
-        .map(Units::In)
-        .ok_or_else(unknown)
+    unit.and_then(|unit| u32::try_from(unit).ok()).map(Units::In).ok_or_else(unknown)
 }
 
 fn bounds(value: &str, what: &str) -> Result<Bounds, Outcome> {
     let number = |part: &str| {
-        part.parse::<u64>().map_err(|_| {
-            complain(&format!(
-                "Invalid numeric value \"{part}\" for requested {what} range."
-            ))
-        })
+        part.parse::<u64>()
+            .map_err(|_| complain(&format!("Invalid numeric value \"{part}\" for requested {what} range.")))
     };
     match value.split_once('-') {
         Some((least, most)) => Ok((number(least)?, number(most)?)),
@@ -529,7 +474,6 @@ fn bounds(value: &str, what: &str) -> Result<Bounds, Outcome> {
 }
 
 fn minutes(value: &str) -> Result<u64, Outcome> {
-    let seconds =
-        muster_model::time::parse_seconds(value).ok_or_else(|| fatal("Invalid time limit specification"))?;
+    let seconds = muster_model::time::parse_seconds(value).ok_or_else(|| fatal("Invalid time limit specification"))?;
     Ok(u64::try_from(seconds).unwrap_or(0).div_ceil(60))
 }

@@ -49,11 +49,7 @@ impl Row {
 
     /// The text for a job's line; steps have none.
     pub(super) fn of_job(&self, text: impl FnOnce(&Job) -> String) -> String {
-        if self.step.is_some() {
-            String::new()
-        } else {
-            text(&self.job)
-        }
+        if self.step.is_some() { String::new() } else { text(&self.job) }
     }
 
     /// The text for a step's line; jobs have none.
@@ -80,8 +76,9 @@ impl Row {
             None => None,
         };
         match self.window {
-            Some((_, until)) => Some(end.map_or(until, |end| end.min(until)))
-                .filter(|_| self.start().is_some() || end.is_some()),
+            Some((_, until)) => {
+                Some(end.map_or(until, |end| end.min(until))).filter(|_| self.start().is_some() || end.is_some())
+            }
             None => end,
         }
     }
@@ -93,21 +90,18 @@ impl Row {
 
     pub(super) fn elapsed(&self, context: &Context) -> i64 {
         let Some(start) = self.start() else { return 0 };
-        let suspended = if self.step.is_some() {
-            Span::ZERO
-        } else {
-            self.job.suspended
-        };
+        let suspended = if self.step.is_some() { Span::ZERO } else { self.job.suspended };
         Span((self.end().unwrap_or(context.now).since(start).0 - suspended.0).max(0)).seconds()
     }
 
     /// CPUs held by the job or step; asked for while it waits.
     pub(super) fn cpus(&self) -> u32 {
         let Some(step) = &self.step else {
-            return self.job.allocation.as_ref().map_or_else(
-                || job_text::cpus_requested(&self.job),
-                |allocation| allocation.cpus(),
-            );
+            return self
+                .job
+                .allocation
+                .as_ref()
+                .map_or_else(|| job_text::cpus_requested(&self.job), |allocation| allocation.cpus());
         };
         let held: u32 = step.layout.iter().map(|node| node.cpus.len()).sum();
         let of_first_node = || {
@@ -140,9 +134,7 @@ impl Row {
     pub(super) fn state(&self) -> (JobState, bool) {
         match &self.step {
             // A step that a signal ended counts as cancelled.
-            Some(step)
-                if step.exit.signal > 0 && step.state.is_final() && step.state != JobState::OutOfMemory =>
-            {
+            Some(step) if step.exit.signal > 0 && step.state.is_final() && step.state != JobState::OutOfMemory => {
                 (JobState::Cancelled, false)
             }
             Some(step) => (step.state, false),
@@ -193,24 +185,12 @@ impl Row {
 
     /// What sampling saw of a step, where it saw anything.
     pub(super) fn sampled(&self, text: impl FnOnce(&Step) -> String) -> String {
-        self.of_step(|step| {
-            if step.usage.rss_kb_max > 0 {
-                text(step)
-            } else {
-                String::new()
-            }
-        })
+        self.of_step(|step| if step.usage.rss_kb_max > 0 { text(step) } else { String::new() })
     }
 
     /// As [`Row::sampled`] where the step has a single task, so that least, greatest and mean are the same.
     pub(super) fn sampled_task(&self, text: impl FnOnce(&Step) -> String) -> String {
-        self.sampled(|step| {
-            if step.tasks == 1 {
-                text(step)
-            } else {
-                String::new()
-            }
-        })
+        self.sampled(|step| if step.tasks == 1 { text(step) } else { String::new() })
     }
 
     pub(super) fn tracked(&self) -> Vec<Name> {
@@ -225,12 +205,7 @@ impl Row {
         match (&self.step, &self.job.allocation) {
             (Some(step), _) => {
                 let memory: u64 = step.layout.iter().map(|node| node.memory.0).sum();
-                format!(
-                    "cpu={},mem={},node={}",
-                    self.cpus(),
-                    units::megabytes(memory),
-                    self.nodes()
-                )
+                format!("cpu={},mem={},node={}", self.cpus(), units::megabytes(memory), self.nodes())
             }
             (None, Some(allocation)) => Amounts::allocated(allocation, &self.tracked()).text_sorted(),
             (None, None) => String::new(),
@@ -252,10 +227,7 @@ impl Row {
 /// `amount` of KiB in the given unit: exact, or with two decimals.
 fn in_unit(amount: f64, unit: u32) -> String {
     let value = amount / 1024f64.powi(i32::try_from(unit).unwrap_or(0));
-    let letter = ["K", "M", "G", "T", "P"]
-        .get(unit as usize)
-        .copied()
-        .unwrap_or("K");
+    let letter = ["K", "M", "G", "T", "P"].get(unit as usize).copied().unwrap_or("K");
     if amount == 0.0 {
         "0".to_owned()
     } else if value.fract() == 0.0 {

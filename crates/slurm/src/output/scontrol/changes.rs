@@ -46,15 +46,9 @@ impl Changes {
                 What::Job(text)
             };
             let unreadable = || RefusalCode::InvalidJobId.text().to_owned();
-            Change {
-                what,
-                command: target.map(|target| verb.command(target)).ok_or_else(unreadable),
-            }
+            Change { what, command: target.map(|target| verb.command(target)).ok_or_else(unreadable) }
         });
-        Changes {
-            list: list.collect(),
-            trailer: verb.trailer(),
-        }
+        Changes { list: list.collect(), trailer: verb.trailer() }
     }
 
     /// What to print, given the reason of each refusal in the order of the list (`None` for what was done).
@@ -89,17 +83,11 @@ mod tests {
 
     /// What `verb` prints for jobs that the controller refuses for `reason`.
     fn check(verb: Verb, jobs: &str, reason: &str, expected: &str) {
-        let named = ids::split(jobs)
-            .into_iter()
-            .map(|text| (text.to_owned(), ids::target(text)));
+        let named = ids::split(jobs).into_iter().map(|text| (text.to_owned(), ids::target(text)));
         let changes = Changes::of_jobs(named, verb);
         let refusals: Vec<_> = changes.list.iter().map(|_| Some(reason.to_owned())).collect();
         let outcome = changes.outcome(&refusals);
-        assert_eq!(
-            (outcome.stderr.as_str(), outcome.code),
-            (expected, 1),
-            "{verb:?} {jobs}"
-        );
+        assert_eq!((outcome.stderr.as_str(), outcome.code), (expected, 1), "{verb:?} {jobs}");
     }
 
     #[test]
@@ -113,19 +101,9 @@ mod tests {
         );
         let unknown = RefusalCode::InvalidJobId.text();
         check(Verb::Hold, "57_99", unknown, "57_99: Invalid job id specified\n");
-        check(
-            Verb::Requeue,
-            "999999",
-            unknown,
-            "Invalid job id specified for job 999999\n",
-        );
+        check(Verb::Requeue, "999999", unknown, "Invalid job id specified for job 999999\n");
         let pending = "Job is pending execution";
-        check(
-            Verb::Suspend,
-            "65",
-            pending,
-            "Job is pending execution for job 65\n",
-        );
+        check(Verb::Suspend, "65", pending, "Job is pending execution for job 65\n");
     }
 
     #[test]

@@ -5,9 +5,9 @@
 
 mod changes;
 mod options;
+mod partition;
 mod record;
 mod show;
-mod partition;
 mod show_job;
 mod show_license;
 mod show_node;
@@ -91,14 +91,10 @@ enum Next {
 impl Lookup {
     /// The next action, now that the answer is known.
     pub fn resume(self, answers: &Answers, context: &Context) -> Action {
-        let own = |job: &muster_model::job::Job| {
-            context.caller.is_operator() || job.spec.identity.uid == context.caller.uid
-        };
+        let own =
+            |job: &muster_model::job::Job| context.caller.is_operator() || job.spec.identity.uid == context.caller.uid;
         let named = |name: &str| -> Vec<JobTarget> {
-            let jobs = answers
-                .jobs
-                .iter()
-                .filter(|job| *job.spec.name == *name && !job.state.is_final() && own(job));
+            let jobs = answers.jobs.iter().filter(|job| *job.spec.name == *name && !job.state.is_final() && own(job));
             jobs.map(|job| JobTarget::job(job.id)).collect()
         };
         match self.next {
@@ -121,15 +117,9 @@ impl Lookup {
             Next::UpdateNamed(name, changes) => {
                 let each = named(&name).into_iter().map(|target| Change {
                     what: What::Job(target.job_id.to_string()),
-                    command: Ok(Command::UpdateJob {
-                        target,
-                        changes: changes.clone(),
-                    }),
+                    command: Ok(Command::UpdateJob { target, changes: changes.clone() }),
                 });
-                Action::Change(Changes {
-                    list: each.collect(),
-                    trailer: None,
-                })
+                Action::Change(Changes { list: each.collect(), trailer: None })
             }
         }
     }
@@ -159,14 +149,8 @@ pub enum Verb {
 impl Verb {
     fn command(self, target: JobTarget) -> Command {
         match self {
-            Verb::Hold => Command::Hold {
-                target,
-                as_user: false,
-            },
-            Verb::UserHold => Command::Hold {
-                target,
-                as_user: true,
-            },
+            Verb::Hold => Command::Hold { target, as_user: false },
+            Verb::UserHold => Command::Hold { target, as_user: true },
             Verb::Release => Command::Release(target),
             Verb::Requeue => Command::Requeue { target, hold: false, special_exit: false },
             Verb::RequeueHold => Command::Requeue { target, hold: true, special_exit: false },
@@ -261,19 +245,10 @@ fn plain(keyword: &str, arguments: &[String], flags: Flags) -> Option<Action> {
         _ if is("help", 2) => Action::Print(Outcome::success(options::HELP)),
         _ if is("all", 2) => alone(Action::Set(Flags { all: true, ..flags })),
         _ if is("hide", 2) => alone(Action::Set(Flags { all: false, ..flags })),
-        _ if is("details", 3) => alone(Action::Set(Flags {
-            details: true,
-            ..flags
-        })),
-        _ if is("oneliner", 1) => alone(Action::Set(Flags {
-            one_line: true,
-            ..flags
-        })),
+        _ if is("details", 3) => alone(Action::Set(Flags { details: true, ..flags })),
+        _ if is("oneliner", 1) => alone(Action::Set(Flags { one_line: true, ..flags })),
         _ if is("quiet", 4) => alone(Action::Set(Flags { quiet: true, ..flags })),
-        _ if is("verbose", 4) => alone(Action::Set(Flags {
-            quiet: false,
-            ..flags
-        })),
+        _ if is("verbose", 4) => alone(Action::Set(Flags { quiet: false, ..flags })),
         _ => return None,
     })
 }
@@ -315,11 +290,7 @@ fn jobs(keyword: &str, arguments: &[String], verb: Verb) -> Action {
         && (show::is(key, "name", 4) || show::is(key, "jobname", 4))
     {
         return Action::Lookup(Box::new(Lookup {
-            query: Query::Jobs {
-                ids: None,
-                uids: None,
-                active_only: true,
-            },
+            query: Query::Jobs { ids: None, uids: None, active_only: true },
             next: Next::Named(name.to_owned(), verb),
         }));
     }
@@ -343,21 +314,16 @@ fn jobs(keyword: &str, arguments: &[String], verb: Verb) -> Action {
             .split_once('=')
             .filter(|(key, _)| show::is(key, "jobid", 3))
             .map_or(argument.as_str(), |(_, list)| list);
-        named.extend(ids::split(list).into_iter().map(|text| {
-            (
-                text.to_owned(),
-                ids::target(text).filter(|target| target.step.is_none()),
-            )
-        }));
+        named.extend(
+            ids::split(list)
+                .into_iter()
+                .map(|text| (text.to_owned(), ids::target(text).filter(|target| target.step.is_none()))),
+        );
     }
     if incomplete {
         let ids = named.iter().filter_map(|(_, target)| Some(target.as_ref()?.job_id)).collect();
         return Action::Lookup(Box::new(Lookup {
-            query: Query::Jobs {
-                ids: Some(ids),
-                uids: None,
-                active_only: false,
-            },
+            query: Query::Jobs { ids: Some(ids), uids: None, active_only: false },
             next: Next::Incomplete(named, verb),
         }));
     }
@@ -394,15 +360,8 @@ fn write(arguments: &[String]) -> Action {
         [id, file, ..] => (id, Some(file.clone())),
     };
     match ids::target(id) {
-        Some(target) => Action::WriteScript {
-            target,
-            name: id.clone(),
-            file,
-        },
-        None => Action::Print(Outcome::failure(
-            "job script retrieval failed: Invalid job id specified\n",
-            0,
-        )),
+        Some(target) => Action::WriteScript { target, name: id.clone(), file },
+        None => Action::Print(Outcome::failure("job script retrieval failed: Invalid job id specified\n", 0)),
     }
 }
 
@@ -428,12 +387,6 @@ fn error_text(arguments: &[String]) -> Action {
         Code::InvalidFeature,
         Code::InvalidGres,
     ];
-    let found = number
-        .parse()
-        .ok()
-        .and_then(|number: u32| ALL.iter().find(|code| code.number() == number));
-    Action::Print(Outcome::success(format!(
-        "{}\n",
-        found.map_or("Unknown error", |code| code.text())
-    )))
+    let found = number.parse().ok().and_then(|number: u32| ALL.iter().find(|code| code.number() == number));
+    Action::Print(Outcome::success(format!("{}\n", found.map_or("Unknown error", |code| code.text()))))
 }

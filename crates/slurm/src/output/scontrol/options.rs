@@ -91,11 +91,8 @@ Keywords (without one, lines are read from a prompt):
 /// # Errors
 /// What to print instead.
 pub fn start(args: &[String], environment: &Environment) -> Result<Start, Outcome> {
-    let mut start = Start {
-        flags: Flags::default(),
-        words: Vec::new(),
-        cluster: environment.get("SLURM_CLUSTERS").cloned(),
-    };
+    let mut start =
+        Start { flags: Flags::default(), words: Vec::new(), cluster: environment.get("SLURM_CLUSTERS").cloned() };
     start.flags.all = environment.contains_key("SCONTROL_ALL");
     start.flags.future = environment.contains_key("SCONTROL_FUTURE");
     let parsed = getopt::parse(args, OPTIONS);
@@ -119,10 +116,7 @@ pub fn start(args: &[String], environment: &Environment) -> Result<Start, Outcom
             Key::OneLine => start.flags.one_line = true,
             Key::Quiet => start.flags.quiet = true,
             Key::Uid => {
-                return Err(Outcome::failure(
-                    "scontrol: error: --uid is not supported here\n",
-                    1,
-                ));
+                return Err(Outcome::failure("scontrol: error: --uid is not supported here\n", 1));
             }
             Key::Version => return Err(Outcome::success(VERSION_LINE)),
             // There are no federations, and nothing more to tell.

@@ -20,11 +20,7 @@ pub(super) fn update(words: &[String]) -> Action {
     if changes == PartitionChanges::default() {
         return no_changes();
     }
-    one(Command::ChangePartition {
-        name,
-        changes: Box::new(changes),
-        create: false,
-    })
+    one(Command::ChangePartition { name, changes: Box::new(changes), create: false })
 }
 
 /// What the words behind `create` mean.
@@ -32,11 +28,8 @@ pub(super) fn create(words: &[String]) -> Action {
     let Some(first) = words.first() else {
         return Action::complain("too few arguments for create keyword\n");
     };
-    let names = |key: &str, least: usize| {
-        words
-            .iter()
-            .any(|word| is(word.split('=').next().unwrap_or_default(), key, least))
-    };
+    let names =
+        |key: &str, least: usize| words.iter().any(|word| is(word.split('=').next().unwrap_or_default(), key, least));
     if is(first, "reservation", 3) || names("ReservationName", 3) {
         return no_reservations("create");
     }
@@ -47,11 +40,7 @@ pub(super) fn create(words: &[String]) -> Action {
         Ok(found) => found,
         Err(action) => return action,
     };
-    let command = Command::ChangePartition {
-        name,
-        changes: Box::new(changes),
-        create: true,
-    };
+    let command = Command::ChangePartition { name, changes: Box::new(changes), create: true };
     told_as("Error creating the partition", command)
 }
 
@@ -73,10 +62,7 @@ pub(super) fn delete(words: &[String]) -> Action {
 
 fn told_as(words: &str, command: Command) -> Action {
     Action::Change(Changes {
-        list: vec![Change {
-            what: What::Named(words.to_owned()),
-            command: Ok(command),
-        }],
+        list: vec![Change { what: What::Named(words.to_owned()), command: Ok(command) }],
         trailer: None,
     })
 }
@@ -158,27 +144,18 @@ fn invalid(setting: &Setting<'_>, acceptable: &str) -> Action {
 fn time(setting: &Setting<'_>) -> Result<TimeLimit, Action> {
     TimeLimit::parse(setting.value).ok_or_else(|| {
         let word = setting.word;
-        Action::complain(&format!(
-            "scontrol: error: Invalid input {word}\nslurm_update error: No error\n"
-        ))
+        Action::complain(&format!("scontrol: error: Invalid input {word}\nslurm_update error: No error\n"))
     })
 }
 
 fn number<T: std::str::FromStr>(setting: &Setting<'_>, key: &str) -> Result<T, Action> {
     let value = setting.value;
-    let complaint = || {
-        Action::complain(&format!(
-            "scontrol: error: Invalid numeric value \"{value}\" for {key}.\n"
-        ))
-    };
+    let complaint = || Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\n"));
     value.parse().map_err(|_| complaint())
 }
 
 fn limit(setting: &Setting<'_>, key: &str) -> Result<Option<u32>, Action> {
-    if ["unlimited", "infinite"]
-        .iter()
-        .any(|word| setting.value.eq_ignore_ascii_case(word))
-    {
+    if ["unlimited", "infinite"].iter().any(|word| setting.value.eq_ignore_ascii_case(word)) {
         return Ok(None);
     }
     number(setting, key).map(Some)
@@ -199,28 +176,16 @@ fn yes(setting: &Setting<'_>) -> Result<bool, Action> {
     match () {
         () if is(setting.value, "yes", 1) => Ok(true),
         () if is(setting.value, "no", 1) => Ok(false),
-        () => Err(invalid(
-            setting,
-            &format!("{} values are YES and NO", setting.key),
-        )),
+        () => Err(invalid(setting, &format!("{} values are YES and NO", setting.key))),
     }
 }
 
 fn over_subscribe(setting: &Setting<'_>) -> Result<OverSubscribe, Action> {
     /// Jobs on one core where none are named.
     const DEFAULT_SHARE: u32 = 4;
-    let complaint = || {
-        invalid(
-            setting,
-            "OverSubscribe values are NO, EXCLUSIVE, YES:#, and FORCE:#",
-        )
-    };
+    let complaint = || invalid(setting, "OverSubscribe values are NO, EXCLUSIVE, YES:#, and FORCE:#");
     let (word, count) = setting.value.split_once(':').unwrap_or((setting.value, ""));
-    let count = if count.is_empty() {
-        DEFAULT_SHARE
-    } else {
-        count.parse().map_err(|_| complaint())?
-    };
+    let count = if count.is_empty() { DEFAULT_SHARE } else { count.parse().map_err(|_| complaint())? };
     match () {
         () if is(word, "no", 1) => Ok(OverSubscribe::No),
         () if is(word, "exclusive", 1) => Ok(OverSubscribe::Exclusive),
@@ -235,11 +200,7 @@ fn names(value: &str) -> Vec<Name> {
     if value.eq_ignore_ascii_case("all") {
         return Vec::new();
     }
-    value
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(Name::from)
-        .collect()
+    value.split(',').filter(|name| !name.is_empty()).map(Name::from).collect()
 }
 
 #[cfg(test)]
@@ -269,56 +230,28 @@ mod tests {
         let none = PartitionChanges::default;
         assert_eq!(
             changed("partitionname=p state=down"),
-            PartitionChanges {
-                state: Some(PartitionState::Down),
-                ..none()
-            }
+            PartitionChanges { state: Some(PartitionState::Down), ..none() }
         );
         assert_eq!(
             changed("partitionname=p maxtime=4:00:00"),
-            PartitionChanges {
-                time_max: Some(TimeLimit::from_minutes(240)),
-                ..none()
-            }
+            PartitionChanges { time_max: Some(TimeLimit::from_minutes(240)), ..none() }
         );
-        assert_eq!(
-            changed("partitionname=p default=yes"),
-            PartitionChanges {
-                default: Some(true),
-                ..none()
-            }
-        );
-        assert_eq!(
-            changed("partitionname=p maxnodes=unlimited"),
-            PartitionChanges {
-                nodes_max: Some(None),
-                ..none()
-            }
-        );
+        assert_eq!(changed("partitionname=p default=yes"), PartitionChanges { default: Some(true), ..none() });
+        assert_eq!(changed("partitionname=p maxnodes=unlimited"), PartitionChanges { nodes_max: Some(None), ..none() });
         assert_eq!(
             changed("partitionname=p oversubscribe=force:2"),
-            PartitionChanges {
-                over_subscribe: Some(OverSubscribe::Force(2)),
-                ..none()
-            }
+            PartitionChanges { over_subscribe: Some(OverSubscribe::Force(2)), ..none() }
         );
         assert_eq!(
             changed("partitionname=p allowgroups=ALL"),
-            PartitionChanges {
-                groups_allowed: Some(Vec::new()),
-                ..none()
-            }
+            PartitionChanges { groups_allowed: Some(Vec::new()), ..none() }
         );
     }
 
     #[test]
     fn bad_values_are_told_as_slurm_tells_them() {
-        let check =
-            |line: &str, expected: &str| assert_eq!(complaint(&update(&words(line))), expected, "{line}");
-        check(
-            "partitionname=p maxnodes=abc",
-            "scontrol: error: Invalid numeric value \"abc\" for MaxNodes.\n",
-        );
+        let check = |line: &str, expected: &str| assert_eq!(complaint(&update(&words(line))), expected, "{line}");
+        check("partitionname=p maxnodes=abc", "scontrol: error: Invalid numeric value \"abc\" for MaxNodes.\n");
         check(
             "partitionname=p maxtime=bad",
             "scontrol: error: Invalid input maxtime=bad\nslurm_update error: No error\n",
@@ -332,21 +265,10 @@ mod tests {
     #[test]
     fn what_cannot_be_made_or_deleted_is_refused() {
         assert_eq!(complaint(&create(&[])), "too few arguments for create keyword\n");
-        assert_eq!(
-            complaint(&create(&words("foo=1"))),
-            "scontrol: error: Invalid creation entity: foo=1\n"
-        );
-        assert_eq!(
-            complaint(&delete(&words("foo=1"))),
-            "Invalid deletion entity: foo=1\n"
-        );
-        let Action::Change(changes) = delete(&words("partitionname=debug")) else {
-            panic!("no change")
-        };
+        assert_eq!(complaint(&create(&words("foo=1"))), "scontrol: error: Invalid creation entity: foo=1\n");
+        assert_eq!(complaint(&delete(&words("foo=1"))), "Invalid deletion entity: foo=1\n");
+        let Action::Change(changes) = delete(&words("partitionname=debug")) else { panic!("no change") };
         let told = changes.outcome(&[Some("Partition is in use".to_owned())]);
-        assert_eq!(
-            told.stderr,
-            "delete_partition partitionname=debug: Partition is in use\n"
-        );
+        assert_eq!(told.stderr, "delete_partition partitionname=debug: Partition is in use\n");
     }
 }

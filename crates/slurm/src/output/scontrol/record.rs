@@ -9,10 +9,7 @@ pub struct Record {
 impl Record {
     /// An empty record.
     pub fn new(one_line: bool) -> Record {
-        Record {
-            one_line,
-            text: String::new(),
-        }
+        Record { one_line, text: String::new() }
     }
 
     /// What stands between two lines.

@@ -37,36 +37,17 @@ impl Show {
         match self {
             Show::Jobs(which) => {
                 let ids = which.as_ref().map(|(target, _)| vec![target.job_id]);
-                vec![
-                    Query::Jobs {
-                        ids,
-                        uids: None,
-                        active_only: false,
-                    },
-                    Query::Nodes,
-                    Query::Config,
-                ]
+                vec![Query::Jobs { ids, uids: None, active_only: false }, Query::Nodes, Query::Config]
             }
             Show::Nodes(_) | Show::Partitions(_) => vec![Query::Nodes, Query::Config],
             Show::Steps(which) => {
                 let job_id = which.as_ref().map(|(target, _)| target.job_id);
                 let ids = job_id.map(|id| vec![id]);
-                vec![
-                    Query::Jobs {
-                        ids,
-                        uids: None,
-                        active_only: false,
-                    },
-                    Query::Steps { job_id },
-                ]
+                vec![Query::Jobs { ids, uids: None, active_only: false }, Query::Steps { job_id }]
             }
             Show::Config => vec![Query::Config, Query::Ping],
             Show::Licenses(_) => {
-                let running = Query::Jobs {
-                    ids: None,
-                    uids: None,
-                    active_only: true,
-                };
+                let running = Query::Jobs { ids: None, uids: None, active_only: true };
                 vec![running, Query::Config]
             }
             Show::Aliases => vec![Query::Nodes],
@@ -88,11 +69,8 @@ impl Show {
 
     /// The text.
     pub fn render(&self, answers: &Answers, context: &Context, flags: Flags) -> Outcome {
-        let found = |(text, found): (String, bool)| Outcome {
-            stdout: text,
-            code: u8::from(!found),
-            ..Outcome::default()
-        };
+        let found =
+            |(text, found): (String, bool)| Outcome { stdout: text, code: u8::from(!found), ..Outcome::default() };
         let outcome = match self {
             Show::Jobs(which) => jobs(which.as_ref(), answers, context, flags),
             Show::Nodes(names) => {
@@ -104,82 +82,46 @@ impl Show {
                 };
                 found(printer.print(names.as_deref(), flags.future))
             }
-            Show::Partitions(name) => found(show_partition::print(
-                &answers.cluster,
-                name.as_deref(),
-                flags.one_line,
-                flags.all,
-            )),
+            Show::Partitions(name) => {
+                found(show_partition::print(&answers.cluster, name.as_deref(), flags.one_line, flags.all))
+            }
             Show::Steps(which) => steps(which.as_ref(), answers, context, flags),
             Show::Config => Outcome::success(config(answers, context)),
-            Show::Licenses(name) => {
-                Outcome::success(show_license::print(answers, name.as_deref(), flags.one_line))
-            }
+            Show::Licenses(name) => Outcome::success(show_license::print(answers, name.as_deref(), flags.one_line)),
             Show::Aliases => {
-                let names: Vec<&str> = answers
-                    .cluster
-                    .nodes
-                    .iter()
-                    .map(|node| node.name().as_ref())
-                    .collect();
+                let names: Vec<&str> = answers.cluster.nodes.iter().map(|node| node.name().as_ref()).collect();
                 Outcome::success(format!("{}\n", names.join(" ")))
             }
             Show::Ping => Outcome::success(up(answers)),
         };
-        if flags.quiet {
-            Outcome {
-                stderr: String::new(),
-                ..outcome
-            }
-        } else {
-            outcome
-        }
+        if flags.quiet { Outcome { stderr: String::new(), ..outcome } } else { outcome }
     }
 }
 
 fn invalid_id(prefix: &str) -> Outcome {
-    Outcome::failure(
-        format!("{prefix} error: {}\n", RefusalCode::InvalidJobId.text()),
-        1,
-    )
+    Outcome::failure(format!("{prefix} error: {}\n", RefusalCode::InvalidJobId.text()), 1)
 }
 
 fn up(answers: &Answers) -> String {
-    let host = answers
-        .pong
-        .as_ref()
-        .map_or("localhost", |pong| pong.host.as_ref());
+    let host = answers.pong.as_ref().map_or("localhost", |pong| pong.host.as_ref());
     format!("Slurmctld(primary) at {host} is UP\n")
 }
 
 /// What `ping` prints when nobody answers; `host` is where the controller should be.
 pub fn down(host: &str) -> Outcome {
     let banner = "*****************************************\n** RESTORE SLURMCTLD DAEMON TO SERVICE **\n*****************************************\n";
-    Outcome {
-        stdout: format!("Slurmctld(primary) at {host} is DOWN\n{banner}"),
-        stderr: String::new(),
-        code: 1,
-    }
+    Outcome { stdout: format!("Slurmctld(primary) at {host} is DOWN\n{banner}"), stderr: String::new(), code: 1 }
 }
 
 fn jobs(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Context, flags: Flags) -> Outcome {
-    let printer = JobPrinter {
-        cluster: &answers.cluster,
-        context,
-        one_line: flags.one_line,
-        details: flags.details,
-    };
+    let printer = JobPrinter { cluster: &answers.cluster, context, one_line: flags.one_line, details: flags.details };
     let mut jobs = answers.jobs.clone();
     let Some((target, name)) = which else {
         order::by_list(&mut jobs);
         if jobs.is_empty() {
             return Outcome::success("No jobs in the system\n");
         }
-        return Outcome::success(
-            jobs.iter()
-                .map(|job| printer.print(job, None))
-                .collect::<String>(),
-        );
+        return Outcome::success(jobs.iter().map(|job| printer.print(job, None)).collect::<String>());
     };
     order::by_array(&mut jobs);
     if jobs.is_empty() && target.tasks.is_none() {
@@ -188,18 +130,12 @@ fn jobs(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Contex
     let mut text = String::new();
     for job in jobs.iter().filter(|job| ids::matches(target, job)) {
         match (&target.tasks, job.task_index()) {
-            (Some(tasks), None) => tasks
-                .iter()
-                .for_each(|task| text.push_str(&printer.print(job, Some(task)))),
+            (Some(tasks), None) => tasks.iter().for_each(|task| text.push_str(&printer.print(job, Some(task)))),
             _ => text.push_str(&printer.print(job, None)),
         }
     }
     if text.is_empty() {
-        return Outcome {
-            stdout: format!("Job {name} not found\n"),
-            stderr: String::new(),
-            code: 1,
-        };
+        return Outcome { stdout: format!("Job {name} not found\n"), stderr: String::new(), code: 1 };
     }
     Outcome::success(text)
 }
@@ -208,11 +144,8 @@ fn steps(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Conte
     if which.is_some() && answers.jobs.is_empty() {
         return invalid_id("slurm_get_job_steps");
     }
-    let mut steps: Vec<_> = answers
-        .steps
-        .iter()
-        .filter(|step| step.end_time.is_none() && !step.state.is_final())
-        .collect();
+    let mut steps: Vec<_> =
+        answers.steps.iter().filter(|step| step.end_time.is_none() && !step.state.is_final()).collect();
     let rank = |id: StepId| match id {
         StepId::Batch => (0, 0),
         StepId::Extern => (1, 0),
@@ -234,16 +167,8 @@ fn steps(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Conte
     }
     match which {
         Some((target, name)) if text.is_empty() => {
-            let name = if target.step.is_none() {
-                format!("{name}.")
-            } else {
-                name.clone()
-            };
-            Outcome {
-                stdout: format!("Job step {name} not found\n"),
-                stderr: String::new(),
-                code: 1,
-            }
+            let name = if target.step.is_none() { format!("{name}.") } else { name.clone() };
+            Outcome { stdout: format!("Job step {name} not found\n"), stderr: String::new(), code: 1 }
         }
         None if text.is_empty() => Outcome::success("No job steps in the system\n"),
         _ => Outcome::success(text),
@@ -251,10 +176,7 @@ fn steps(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Conte
 }
 
 fn config(answers: &Answers, context: &Context) -> String {
-    let mut text = format!(
-        "Configuration data as of {}\n",
-        time_text::standard(context.now, &context.zone)
-    );
+    let mut text = format!("Configuration data as of {}\n", time_text::standard(context.now, &context.zone));
     let mut parameters: Vec<(&str, String)> = Vec::new();
     for (key, value) in &answers.cluster.parameters {
         parameters.extend(computed_before(key, answers, context));
@@ -308,9 +230,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
             Some("") => Action::Print(Outcome::default()),
             _ => Action::Show(Show::Nodes(id)),
         },
-        _ if is(entity, "partitions", 2) || is(entity, "partitionname", 2) => {
-            Action::Show(Show::Partitions(id))
-        }
+        _ if is(entity, "partitions", 2) || is(entity, "partitionname", 2) => Action::Show(Show::Partitions(id)),
         _ if is(entity, "steps", 2) => target("scontrol_print_step", Show::Steps),
         _ if is(entity, "config", 1) => Action::Show(Show::Config),
         _ if is(entity, "licenses", 2) => Action::Show(Show::Licenses(id)),
@@ -326,31 +246,21 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
 fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Outcome> {
     const NOT_HERE: &[(&str, usize)] = &[("assoc_mgr", 2), ("slurmd", 2)];
     /// Things that a cluster without them has none of.
-    const NONE: &[(&str, usize)] = &[
-        ("bbstat", 2),
-        ("burstbuffer", 2),
-        ("dwstat", 2),
-        ("federation", 2),
-    ];
+    const NONE: &[(&str, usize)] = &[("bbstat", 2), ("burstbuffer", 2), ("dwstat", 2), ("federation", 2)];
     Some(match id {
         _ if is(entity, "hostnames", 5) => host_names(id, environment),
         _ if is(entity, "hostlistsorted", 9) => host_list(id, true),
         _ if is(entity, "daemons", 1) => Outcome::success("slurmctld slurmd\n"),
         None if is(entity, "reservations", 1) => Outcome::success("No reservations in the system\n"),
-        Some(name) if is(entity, "reservations", 1) => Outcome {
-            stdout: format!("Reservation {name} not found\n"),
-            stderr: String::new(),
-            code: 1,
-        },
-        _ if is(entity, "topology", 1) => {
-            Outcome::failure("scontrol: error: No topology information available\n", 0)
+        Some(name) if is(entity, "reservations", 1) => {
+            Outcome { stdout: format!("Reservation {name} not found\n"), stderr: String::new(), code: 1 }
         }
+        _ if is(entity, "topology", 1) => Outcome::failure("scontrol: error: No topology information available\n", 0),
         _ if is(entity, "frontend", 2) => Outcome::success("No nodes in the system\n"),
         _ if NONE.iter().any(|(word, least)| is(entity, word, *least)) => Outcome::default(),
-        _ if NOT_HERE.iter().any(|(word, least)| is(entity, word, *least)) => Outcome::failure(
-            format!("scontrol: error: show {entity} is not supported here\n"),
-            1,
-        ),
+        _ if NOT_HERE.iter().any(|(word, least)| is(entity, word, *least)) => {
+            Outcome::failure(format!("scontrol: error: show {entity} is not supported here\n"), 1)
+        }
         _ => return None,
     })
 }
@@ -363,12 +273,8 @@ pub fn is(text: &str, word: &str, least: usize) -> bool {
 }
 
 fn host_names(list: Option<&str>, environment: &Environment) -> Outcome {
-    let from_environment = || {
-        ["SLURM_JOB_NODELIST", "SLURM_NODELIST"]
-            .iter()
-            .find_map(|name| environment.get(*name))
-            .map(String::as_str)
-    };
+    let from_environment =
+        || ["SLURM_JOB_NODELIST", "SLURM_NODELIST"].iter().find_map(|name| environment.get(*name)).map(String::as_str);
     let Some(list) = list.or_else(from_environment) else {
         return Outcome::failure("scontrol: error: host list is empty\n", 0);
     };
@@ -388,11 +294,7 @@ fn host_list(list: Option<&str>, sorted: bool) -> Outcome {
 /// The shortest host list for the names in `list`, separated by commas, blanks or line ends.
 pub fn compress(list: &str, sorted: bool) -> Outcome {
     let joined = list.trim().replace(['\n', '\t'], ",");
-    let result = if sorted {
-        hostlist::relist_sorted(&joined)
-    } else {
-        hostlist::relist(&joined)
-    };
+    let result = if sorted { hostlist::relist_sorted(&joined) } else { hostlist::relist(&joined) };
     match result {
         Ok(text) => Outcome::success(format!("{text}\n")),
         Err(error) => malformed(&error),
@@ -400,8 +302,6 @@ pub fn compress(list: &str, sorted: bool) -> Outcome {
 }
 
 fn malformed(error: &HostListError) -> Outcome {
-    let range = error.range_complaint().map_or(String::new(), |complaint| {
-        format!("scontrol: error: {complaint}\n")
-    });
+    let range = error.range_complaint().map_or(String::new(), |complaint| format!("scontrol: error: {complaint}\n"));
     Outcome::failure(format!("{range}{error}\n"), 1)
 }

@@ -53,10 +53,7 @@ impl JobPrinter<'_> {
                     None => job_text::waiting_tasks(job, self.context).unwrap_or_default(),
                 },
             };
-            first.push_str(&format!(
-                "ArrayJobId={} ArrayTaskId={index} ",
-                job_text::array_job_id(job)
-            ));
+            first.push_str(&format!("ArrayJobId={} ArrayTaskId={index} ", job_text::array_job_id(job)));
             if let Some(throttle) = job_text::throttle(job) {
                 first.push_str(&format!("ArrayTaskThrottle={throttle} "));
             }
@@ -65,25 +62,16 @@ impl JobPrinter<'_> {
         record.line(first);
         let who = &job.spec.identity;
         let label = job_text::rare(job, "mcs-label").unwrap_or("N/A");
-        record.line(format!(
-            "UserId={}({}) GroupId={}({}) MCS_label={label}",
-            who.user, who.uid, who.group, who.gid
-        ));
+        record.line(format!("UserId={}({}) GroupId={}({}) MCS_label={label}", who.user, who.uid, who.group, who.gid));
         let account = or_null(job.spec.account.as_deref());
         let qos = job.spec.qos.as_deref().unwrap_or("normal");
-        record.line(format!(
-            "Priority={} Nice={} Account={account} QOS={qos}",
-            job.priority, job.spec.nice
-        ));
+        record.line(format!("Priority={} Nice={} Account={account} QOS={qos}", job.priority, job.spec.nice));
     }
 
     fn state(&self, record: &mut Record, job: &Job) {
         let state = states::of(job).long();
         let reason = job_text::reason(job).replace(' ', "_");
-        record.line(format!(
-            "JobState={state} Reason={reason} Dependency={}",
-            job_text::dependency(&job.dependencies)
-        ));
+        record.line(format!("JobState={state} Reason={reason} Dependency={}", job_text::dependency(&job.dependencies)));
         record.line(format!(
             "Requeue={} Restarts={} BatchFlag={} Reboot={} ExitCode={}",
             u8::from(job_text::requeue(job)),
@@ -100,23 +88,11 @@ impl JobPrinter<'_> {
     fn times(&self, record: &mut Record, job: &Job) {
         let now = self.context.now;
         let run_time = format_days_hours(job_text::seconds_used(job, now));
-        let least = job
-            .spec
-            .time_limit_min
-            .map_or("N/A".to_owned(), |limit: TimeLimit| limit.to_string());
-        record.line(format!(
-            "RunTime={run_time} TimeLimit={} TimeMin={least}",
-            job.time_limit
-        ));
+        let least = job.spec.time_limit_min.map_or("N/A".to_owned(), |limit: TimeLimit| limit.to_string());
+        record.line(format!("RunTime={run_time} TimeLimit={} TimeMin={least}", job.time_limit));
         let eligible = self.time(job_text::eligible_time(job), "Unknown");
-        record.line(format!(
-            "SubmitTime={} EligibleTime={eligible}",
-            self.time(Some(job.submit_time), "Unknown")
-        ));
-        record.line(format!(
-            "AccrueTime={}",
-            self.time(job_text::accrue_time(job, now), "Unknown")
-        ));
+        record.line(format!("SubmitTime={} EligibleTime={eligible}", self.time(Some(job.submit_time), "Unknown")));
+        record.line(format!("AccrueTime={}", self.time(job_text::accrue_time(job, now), "Unknown")));
         record.line(format!(
             "StartTime={} EndTime={} Deadline={}",
             self.time(job_text::start_time(job, now), "Unknown"),
@@ -136,22 +112,13 @@ impl JobPrinter<'_> {
 
     fn place(&self, record: &mut Record, job: &Job) {
         let partition = super::super::squeue::partition_text(job);
-        record.line(format!(
-            "Partition={partition} AllocNode:Sid={}:{}",
-            job.spec.submit_host, job.spec.submit_session
-        ));
+        record
+            .line(format!("Partition={partition} AllocNode:Sid={}:{}", job.spec.submit_host, job.spec.submit_session));
         let request = &job.spec.request;
         let required = or_null(request.nodes_required.as_deref());
-        record.line(format!(
-            "ReqNodeList={required} ExcNodeList={}",
-            or_null(request.nodes_excluded.as_deref())
-        ));
+        record.line(format!("ReqNodeList={required} ExcNodeList={}", or_null(request.nodes_excluded.as_deref())));
         let mut nodes = format!("NodeList={}", job_text::nodes(job));
-        if let Some(planned) = job
-            .planned_nodes
-            .as_deref()
-            .filter(|_| job.state == JobState::Pending)
-        {
+        if let Some(planned) = job.planned_nodes.as_deref().filter(|_| job.state == JobState::Pending) {
             nodes.push_str(&format!(" SchedNodeList={planned}"));
         }
         record.line(nodes);
@@ -161,10 +128,7 @@ impl JobPrinter<'_> {
     fn resources(&self, record: &mut Record, job: &Job) {
         let request = &job.spec.request;
         let waits = job.state == JobState::Pending && !job.completing;
-        let most = request
-            .nodes_max
-            .filter(|_| waits)
-            .map_or(String::new(), |most| format!("-{most}"));
+        let most = request.nodes_max.filter(|_| waits).map_or(String::new(), |most| format!("-{most}"));
         let [sockets, cores, threads] = job_text::sockets_cores_threads(job).map(any);
         record.line(format!(
             "NumNodes={}{most} NumCPUs={} NumTasks={} CPUs/Task={} ReqB:S:C:T=0:0:{cores}:{threads}",
@@ -195,14 +159,8 @@ impl JobPrinter<'_> {
             Some(MemoryRequest::PerGpu(_)) | None => "MinMemoryNode=0".to_owned(),
         };
         let disk = units::megabytes(request.tmp_disk_min.map_or(0, |Megabytes(size)| size));
-        record.line(format!(
-            "MinCPUsNode={} {memory} MinTmpDiskNode={disk}",
-            job_text::cpus_per_node_min(job)
-        ));
-        record.line(format!(
-            "Features={} DelayBoot=00:00:00",
-            or_null(request.constraint.as_deref())
-        ));
+        record.line(format!("MinCPUsNode={} {memory} MinTmpDiskNode={disk}", job_text::cpus_per_node_min(job)));
+        record.line(format!("Features={} DelayBoot=00:00:00", or_null(request.constraint.as_deref())));
         record.optional("Reservation", job.spec.reservation.as_deref());
         record.line(format!(
             "OverSubscribe={} Contiguous={} Licenses={} Network={}",
@@ -229,11 +187,7 @@ impl JobPrinter<'_> {
                     None => totals.push((name, count)),
                 }
             }
-            totals
-                .iter()
-                .map(|(name, count)| format!("{name}:{count}"))
-                .collect::<Vec<_>>()
-                .join(",")
+            totals.iter().map(|(name, count)| format!("{name}:{count}")).collect::<Vec<_>>().join(",")
         };
         record.line(format!("JOB_GRES={}", or_null(Some(&gres(&allocation.shares)))));
         let rest_of = |share: &NodeShare| {
@@ -241,12 +195,7 @@ impl JobPrinter<'_> {
                 Some(kind) => format!("{}:{kind}:{}(IDX:{})", part.name, part.units.len(), part.units),
                 None => format!("{}:{}(IDX:{})", part.name, part.units.len(), part.units),
             });
-            format!(
-                "CPU_IDs={} Mem={} GRES={}",
-                share.cpus,
-                share.memory.0,
-                units.collect::<Vec<_>>().join(",")
-            )
+            format!("CPU_IDs={} Mem={} GRES={}", share.cpus, share.memory.0, units.collect::<Vec<_>>().join(","))
         };
         let mut groups: Vec<(Vec<String>, String)> = Vec::new();
         for share in &allocation.shares {
@@ -268,17 +217,8 @@ impl JobPrinter<'_> {
     fn execution(&self, record: &mut Record, job: &Job, task: Option<u32>) {
         record.line(format!("Command={}", job_text::command(job)));
         record.line(format!("WorkDir={}", job.spec.work_dir));
-        for (key, comment) in [
-            ("AdminComment", job_text::admin_comment(job)),
-            ("Comment", job_text::comment(job)),
-        ] {
-            record.optional(
-                key,
-                comment
-                    .filter(|text| !text.is_empty())
-                    .map(|text| format!("{text} "))
-                    .as_deref(),
-            );
+        for (key, comment) in [("AdminComment", job_text::admin_comment(job)), ("Comment", job_text::comment(job))] {
+            record.optional(key, comment.filter(|text| !text.is_empty()).map(|text| format!("{text} ")).as_deref());
         }
         if job.spec.kind != JobKind::Allocation {
             let files = job_text::files(job, task);
@@ -290,9 +230,7 @@ impl JobPrinter<'_> {
         record.line("Power=");
         record.optional(
             "CpusPerTres",
-            job_text::rare(job, "cpus-per-gpu")
-                .map(|count| format!("gres:gpu:{count}"))
-                .as_deref(),
+            job_text::rare(job, "cpus-per-gpu").map(|count| format!("gres:gpu:{count}")).as_deref(),
         );
         if let Some(MemoryRequest::PerGpu(memory)) = job.spec.request.memory {
             record.line(format!("MemPerTres=gres:gpu:{}", memory.0));
@@ -307,13 +245,8 @@ impl JobPrinter<'_> {
             record.optional(key, tres::requests(&job.spec.request.gres, scope).as_deref());
         }
         let rare = job.spec.rare.as_deref();
-        if let Some(kind) = rare
-            .and_then(|rare| rare.mail_type.as_deref())
-            .filter(|kind| *kind != "NONE")
-        {
-            let user = rare
-                .and_then(|rare| rare.mail_user.as_deref())
-                .unwrap_or(&job.spec.identity.user);
+        if let Some(kind) = rare.and_then(|rare| rare.mail_type.as_deref()).filter(|kind| *kind != "NONE") {
+            let user = rare.and_then(|rare| rare.mail_user.as_deref()).unwrap_or(&job.spec.identity.user);
             record.line(format!("MailUser={user} MailType={kind}"));
         }
     }

@@ -17,17 +17,13 @@ pub fn print(answers: &Answers, name: Option<&str>, one_line: bool) -> String {
             *used.entry(name).or_default() += count;
         }
     }
-    let wanted = totals
-        .iter()
-        .filter(|(license, _)| name.is_none_or(|name| name == **license));
+    let wanted = totals.iter().filter(|(license, _)| name.is_none_or(|name| name == **license));
     wanted
         .map(|(license, total)| {
             let used = used.get(license).copied().unwrap_or(0);
             let free = total.saturating_sub(used);
             let between = if one_line { " " } else { "\n    " };
-            format!(
-                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved=0 Remote=no\n"
-            )
+            format!("LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved=0 Remote=no\n")
         })
         .collect()
 }
@@ -59,10 +55,7 @@ mod tests {
             print(&answers, None, false),
             "LicenseName=foo\n    Total=2 Used=0 Free=2 Reserved=0 Remote=no\nLicenseName=matlab\n    Total=4 Used=0 Free=4 Reserved=0 Remote=no\n"
         );
-        assert_eq!(
-            print(&answers, Some("foo"), true),
-            "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n"
-        );
+        assert_eq!(print(&answers, Some("foo"), true), "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n");
         assert_eq!(print(&answers, Some("nosuch"), false), "");
     }
 }

@@ -32,35 +32,20 @@ impl NodePrinter<'_> {
         let partitions = self.partitions();
         let mut text = String::new();
         let record = |index: usize, node: &Node| {
-            self.record(
-                node,
-                partitions
-                    .get(&NodeIndex(index as u32))
-                    .map_or("", String::as_str),
-            )
+            self.record(node, partitions.get(&NodeIndex(index as u32)).map_or("", String::as_str))
         };
         let Some(names) = names else {
             if self.cluster.nodes.is_empty() {
                 return ("No nodes in the system\n".to_owned(), true);
             }
-            let shown = self
-                .cluster
-                .nodes
-                .iter()
-                .enumerate()
-                .filter(|(_, node)| future || node.health != NodeHealth::Future);
+            let shown =
+                self.cluster.nodes.iter().enumerate().filter(|(_, node)| future || node.health != NodeHealth::Future);
             shown.for_each(|(index, node)| text.push_str(&record(index, node)));
             return (text, true);
         };
         let mut all_found = true;
         for name in hostlist::expand(names).unwrap_or_else(|_| vec![names.to_owned()]) {
-            match self
-                .cluster
-                .nodes
-                .iter()
-                .enumerate()
-                .find(|(_, node)| **node.name() == *name)
-            {
+            match self.cluster.nodes.iter().enumerate().find(|(_, node)| **node.name() == *name) {
                 Some((index, node)) => text.push_str(&record(index, node)),
                 None => {
                     text.push_str(&format!("Node {name} not found\n"));
@@ -124,17 +109,11 @@ impl NodePrinter<'_> {
         let (name, cores) = (&config.name, hardware.cores_per_socket);
         record.line(format!("NodeName={name} {architecture}CoresPerSocket={cores} "));
         let load = match is_known(node) {
-            true => format!(
-                "{}.{:02}",
-                report.load_hundredths / 100,
-                report.load_hundredths % 100
-            ),
+            true => format!("{}.{:02}", report.load_hundredths / 100, report.load_hundredths % 100),
             false => "N/A".to_owned(),
         };
         let (used, cpus) = (node.used.cpus.len(), hardware.cpus);
-        record.line(format!(
-            "CPUAlloc={used} CPUEfctv={cpus} CPUTot={cpus} CPULoad={load}"
-        ));
+        record.line(format!("CPUAlloc={used} CPUEfctv={cpus} CPUTot={cpus} CPULoad={load}"));
         let features = match config.features.as_slice() {
             [] => NULL.to_owned(),
             features => features.join(","),
@@ -156,10 +135,7 @@ impl NodePrinter<'_> {
     fn address(&self, node: &Node) -> String {
         let config = &node.config;
         let mut address = format!("NodeAddr={} NodeHostName={} ", config.address, config.host_name);
-        let configured = self
-            .cluster
-            .parameter("SlurmdPort")
-            .and_then(|port| port.parse().ok());
+        let configured = self.cluster.parameter("SlurmdPort").and_then(|port| port.parse().ok());
         if config.port != 0 && config.port != configured.unwrap_or(6818) {
             address.push_str(&format!("Port={} ", config.port));
         }
@@ -179,10 +155,7 @@ impl NodePrinter<'_> {
             "RealMemory={} AllocMem={} FreeMem={free} Sockets={} Boards={}",
             hardware.memory.0, node.used.memory.0, hardware.sockets, hardware.boards
         ));
-        let owner = node
-            .used
-            .exclusive_user
-            .map_or("N/A".to_owned(), |uid| uid.to_string());
+        let owner = node.used.exclusive_user.map_or("N/A".to_owned(), |uid| uid.to_string());
         record.line(format!(
             "State={} ThreadsPerCore={} TmpDisk={} Weight={} Owner={owner} MCS_label=N/A",
             NodeState::of(node).complete(),
@@ -195,10 +168,7 @@ impl NodePrinter<'_> {
     fn times(&self, record: &mut Record, node: &Node) {
         let started = Some(node.report.agent_start_time);
         let boot = self.time(Some(node.report.boot_time), "None");
-        record.line(format!(
-            "BootTime={boot} SlurmdStartTime={}",
-            self.time(started, "None")
-        ));
+        record.line(format!("BootTime={boot} SlurmdStartTime={}", self.time(started, "None")));
         let busy = self.time(node.last_busy.or(started), "Unknown");
         record.line(format!("LastBusyTime={busy}"));
     }
@@ -207,25 +177,13 @@ impl NodePrinter<'_> {
         let tracked = self.cluster.tracked_gres();
         let counted = |name: &str| tracked.iter().any(|tracked| **tracked == *name);
         let hardware = &node.config.hardware;
-        let mut has = Amounts {
-            cpus: u64::from(hardware.cpus),
-            memory: hardware.memory,
-            ..Amounts::default()
-        };
+        let mut has = Amounts { cpus: u64::from(hardware.cpus), memory: hardware.memory, ..Amounts::default() };
         for gres in hardware.gres.iter().filter(|gres| counted(&gres.name)) {
             *has.gres.entry(format!("gres/{}", gres.name)).or_default() += gres.count;
         }
         record.line(format!("CfgTRES={}", has.text_of_node()));
-        let memory = if node.used.cpus.is_empty() {
-            Megabytes(0)
-        } else {
-            node.used.memory
-        };
-        let mut used = Amounts {
-            cpus: u64::from(node.used.cpus.len()),
-            memory,
-            ..Amounts::default()
-        };
+        let memory = if node.used.cpus.is_empty() { Megabytes(0) } else { node.used.memory };
+        let mut used = Amounts { cpus: u64::from(node.used.cpus.len()), memory, ..Amounts::default() };
         for share in node.used.gres.iter().filter(|share| counted(&share.name)) {
             *used.gres.entry(format!("gres/{}", share.name)).or_default() += u64::from(share.units.len());
         }

@@ -15,12 +15,8 @@ pub fn print(cluster: &Cluster, name: Option<&str>, one_line: bool, all: bool) -
         Some(name) => *partition.name == *name,
         None => all || !partition.hidden,
     };
-    let text: String = cluster
-        .partitions
-        .iter()
-        .filter(wanted)
-        .map(|partition| record(cluster, partition, one_line))
-        .collect();
+    let text: String =
+        cluster.partitions.iter().filter(wanted).map(|partition| record(cluster, partition, one_line)).collect();
     match name {
         Some(name) if text.is_empty() => (format!("Partition {name} not found\n"), false),
         None if text.is_empty() => ("No partitions in the system\n".to_owned(), true),
@@ -54,10 +50,7 @@ fn yes(value: bool) -> &'static str {
 
 /// Another key of the configuration line, or `unset`.
 fn other(partition: &Partition, key: &str, unset: &str) -> String {
-    let found = partition
-        .others
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(key));
+    let found = partition.others.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
     found.map_or(unset.to_owned(), |(_, value)| value.to_string())
 }
 
@@ -71,11 +64,7 @@ fn record(cluster: &Cluster, partition: &Partition, one_line: bool) -> String {
     record.line(format!("PartitionName={}", partition.name));
     access(&mut record, partition);
     limits(&mut record, partition);
-    let nodes = if partition.node_list.is_empty() {
-        NULL
-    } else {
-        &partition.node_list
-    };
+    let nodes = if partition.node_list.is_empty() { NULL } else { &partition.node_list };
     record.line(format!("Nodes={nodes}"));
     policy(&mut record, partition);
     let amounts = amounts(cluster, partition);
@@ -87,26 +76,16 @@ fn record(cluster: &Cluster, partition: &Partition, one_line: bool) -> String {
         other(partition, "SelectTypeParameters", "NONE")
     ));
     record.line(format!("JobDefaults={}", job_defaults(partition)));
-    let (default, most) = (
-        memory("Def", partition.memory_default),
-        memory("Max", partition.memory_max),
-    );
+    let (default, most) = (memory("Def", partition.memory_default), memory("Max", partition.memory_max));
     record.line(format!("{default} {most}"));
     record.line(format!("TRES={}", amounts.text()));
-    record.optional(
-        "TRESBillingWeights",
-        Some(&other(partition, "TRESBillingWeights", "")),
-    );
+    record.optional("TRESBillingWeights", Some(&other(partition, "TRESBillingWeights", "")));
     record.finish(false)
 }
 
 fn access(record: &mut Record, partition: &Partition) {
     let names = |list: &[Name]| {
-        if list.is_empty() {
-            "ALL".to_owned()
-        } else {
-            list.join(",")
-        }
+        if list.is_empty() { "ALL".to_owned() } else { list.join(",") }
     };
     let accounts = match other(partition, "DenyAccounts", "").as_str() {
         "" => format!("AllowAccounts={}", names(&partition.accounts_allowed)),
@@ -116,10 +95,7 @@ fn access(record: &mut Record, partition: &Partition) {
         "" => format!("AllowQos={}", other(partition, "AllowQos", "ALL")),
         denied => format!("DenyQos={denied}"),
     };
-    record.line(format!(
-        "AllowGroups={} {accounts} {qos}",
-        names(&partition.groups_allowed)
-    ));
+    record.line(format!("AllowGroups={} {accounts} {qos}", names(&partition.groups_allowed)));
     record.optional("Alternate", Some(&other(partition, "Alternate", "")));
     record.line(format!(
         "AllocNodes={} Default={} QoS={}",
@@ -132,9 +108,7 @@ fn access(record: &mut Record, partition: &Partition) {
 fn limits(record: &mut Record, partition: &Partition) {
     record.line(format!(
         "DefaultTime={} DisableRootJobs={} ExclusiveUser={} GraceTime={} Hidden={}",
-        partition
-            .time_default
-            .map_or("NONE".to_owned(), |limit| limit.to_string()),
+        partition.time_default.map_or("NONE".to_owned(), |limit| limit.to_string()),
         other_word(partition, "DisableRootJobs", "NO"),
         other_word(partition, "ExclusiveUser", "NO"),
         other(partition, "GraceTime", "0"),
@@ -169,16 +143,9 @@ fn policy(record: &mut Record, partition: &Partition) {
 
 fn job_defaults(partition: &Partition) -> String {
     let set = ["DefCpuPerGPU", "DefMemPerGPU"].map(|key| (key, other(partition, key, "")));
-    let parts: Vec<String> = set
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if parts.is_empty() {
-        NULL.to_owned()
-    } else {
-        parts.join(",")
-    }
+    let parts: Vec<String> =
+        set.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key}={value}")).collect();
+    if parts.is_empty() { NULL.to_owned() } else { parts.join(",") }
 }
 
 fn memory(prefix: &str, value: Option<MemoryDefault>) -> String {
@@ -190,16 +157,9 @@ fn memory(prefix: &str, value: Option<MemoryDefault>) -> String {
 }
 
 fn amounts(cluster: &Cluster, partition: &Partition) -> Amounts {
-    let mut amounts = Amounts {
-        nodes: partition.nodes.len() as u64,
-        ..Amounts::default()
-    };
+    let mut amounts = Amounts { nodes: partition.nodes.len() as u64, ..Amounts::default() };
     let tracked = cluster.tracked_gres();
-    for node in partition
-        .nodes
-        .iter()
-        .filter_map(|index| cluster.nodes.get(index.0 as usize))
-    {
+    for node in partition.nodes.iter().filter_map(|index| cluster.nodes.get(index.0 as usize)) {
         let hardware = &node.config.hardware;
         amounts.cpus += u64::from(hardware.cpus);
         amounts.memory = Megabytes(amounts.memory.0.saturating_add(hardware.memory.0));

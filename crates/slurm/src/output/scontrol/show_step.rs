@@ -14,18 +14,10 @@ use super::record::Record;
 pub fn print(step: &Step, job: &Job, context: &Context, one_line: bool) -> String {
     let mut record = Record::new(one_line);
     let id = format!("{}.{}", job_text::array_id(job, None, context), step.step_id);
-    let limit = step
-        .time_limit
-        .map_or("UNLIMITED".to_owned(), |limit| limit.to_string());
+    let limit = step.time_limit.map_or("UNLIMITED".to_owned(), |limit| limit.to_string());
     let start = job_text::time(step.start_time, "Unknown", context);
-    record.line(format!(
-        "StepId={id} UserId={} StartTime={start} TimeLimit={limit}",
-        job.spec.identity.uid
-    ));
-    record.line(format!(
-        "State={} Partition={} NodeList={}",
-        step.state, job.partition, step.node_list
-    ));
+    record.line(format!("StepId={id} UserId={} StartTime={start} TimeLimit={limit}", job.spec.identity.uid));
+    record.line(format!("State={} Partition={} NodeList={}", step.state, job.partition, step.node_list));
     let counted = matches!(step.step_id, StepId::Number(_));
     let amounts = Amounts {
         cpus: step.layout.iter().map(|node| u64::from(node.cpus.len())).sum(),
@@ -52,26 +44,15 @@ pub fn print(step: &Step, job: &Job, context: &Context, one_line: bool) -> Strin
         false => "",
     };
     record.line(format!("CPUFreqReq=Default{distribution}"));
-    let client = step
-        .launch
-        .as_ref()
-        .filter(|_| counted)
-        .and_then(|launch| launch.client_address.rsplit_once(':'));
-    let process = step
-        .launch
-        .as_ref()
-        .filter(|_| counted)
-        .map(|launch| &launch.client_process);
+    let client = step.launch.as_ref().filter(|_| counted).and_then(|launch| launch.client_address.rsplit_once(':'));
+    let process = step.launch.as_ref().filter(|_| counted).map(|launch| &launch.client_process);
     record.line(match (process, client) {
         (Some((host, pid)), _) if !host.is_empty() => format!("SrunHost:Pid={host}:{pid}"),
         (_, Some((host, _))) => format!("SrunHost:Pid={host}:0"),
         _ => format!("SrunHost:Pid={NULL}:0"),
     });
     if counted {
-        record.optional(
-            "TresPerNode",
-            tres::requests(&job.spec.request.gres, GresScope::Node).as_deref(),
-        );
+        record.optional("TresPerNode", tres::requests(&job.spec.request.gres, GresScope::Node).as_deref());
     }
     record.finish(false)
 }

@@ -26,17 +26,8 @@ impl<'a> Setting<'a> {
     pub fn read(word: &'a str) -> Option<Setting<'a>> {
         let (key, value) = word.split_once('=')?;
         let operator = key.chars().last().filter(|c| matches!(c, '+' | '-'));
-        let key = if operator.is_some() {
-            &key[..key.len() - 1]
-        } else {
-            key
-        };
-        Some(Setting {
-            word,
-            key,
-            operator,
-            value,
-        })
+        let key = if operator.is_some() { &key[..key.len() - 1] } else { key };
+        Some(Setting { word, key, operator, value })
     }
 
     /// Whether the key is `name` or a beginning of it of at least `least` letters.
@@ -53,10 +44,7 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
     let words = join_subject(arguments);
     let settings: Vec<Option<Setting<'_>>> = words.iter().map(|word| Setting::read(word)).collect();
     let given = |names: &[(&str, usize)]| {
-        settings
-            .iter()
-            .flatten()
-            .any(|setting| names.iter().any(|(name, least)| setting.is(name, *least)))
+        settings.iter().flatten().any(|setting| names.iter().any(|(name, least)| setting.is(name, *least)))
     };
     if given(&[("NodeName", 4)]) {
         return nodes(&words);
@@ -83,9 +71,7 @@ fn join_subject(arguments: &[String]) -> Vec<String> {
                 .iter()
                 .any(|word| subject.eq_ignore_ascii_case(word)) =>
         {
-            std::iter::once(format!("{subject}={name}"))
-                .chain(rest.iter().cloned())
-                .collect()
+            std::iter::once(format!("{subject}={name}")).chain(rest.iter().cloned()).collect()
         }
         _ => arguments.to_vec(),
     }
@@ -98,9 +84,7 @@ pub(super) fn not_a_setting(word: &str) -> Action {
 
 /// The complaint about a key that cannot be changed.
 pub(super) fn not_supported(word: &str) -> Action {
-    Action::complain(&format!(
-        "Update of this parameter is not supported: {word}\nRequest aborted\n"
-    ))
+    Action::complain(&format!("Update of this parameter is not supported: {word}\nRequest aborted\n"))
 }
 
 /// What is left when nothing is to be changed.
@@ -127,19 +111,11 @@ fn nodes(words: &[String]) -> Action {
                 }
             },
             () if setting.is("AvailableFeatures", 2) || setting.is("Features", 1) => {
-                changes.features = Some(
-                    value
-                        .split(',')
-                        .filter(|part| !part.is_empty())
-                        .map(Name::from)
-                        .collect(),
-                );
+                changes.features = Some(value.split(',').filter(|part| !part.is_empty()).map(Name::from).collect());
             }
             () if setting.is("Comment", 3) => changes.comment = Some(value.into()),
             () if setting.is("Extra", 3) => changes.extra = Some(value.into()),
-            () if setting.is("Reason", 1) => {
-                changes.reason = Some(value.into()).filter(|_| !value.is_empty())
-            }
+            () if setting.is("Reason", 1) => changes.reason = Some(value.into()).filter(|_| !value.is_empty()),
             () if setting.is("State", 1) => match node_state(value) {
                 Ok(state) => changes.state = Some(state),
                 // Slurm finds out about the node before the state.
@@ -149,32 +125,19 @@ fn nodes(words: &[String]) -> Action {
             () => return not_supported(word),
         }
     }
-    let needs_reason = matches!(
-        changes.state,
-        Some(NodeTransition::Drain | NodeTransition::Down | NodeTransition::Fail)
-    );
+    let needs_reason =
+        matches!(changes.state, Some(NodeTransition::Drain | NodeTransition::Down | NodeTransition::Fail));
     if needs_reason && changes.reason.is_none() {
-        return Action::complain(
-            "You must specify a reason when DOWNING or DRAINING a node. Request denied\n",
-        );
+        return Action::complain("You must specify a reason when DOWNING or DRAINING a node. Request denied\n");
     }
     if changes == NodeChanges::default() {
         return no_changes();
     }
-    one(Command::UpdateNodes {
-        nodes: name.into(),
-        changes,
-    })
+    one(Command::UpdateNodes { nodes: name.into(), changes })
 }
 
 pub(super) fn one(command: Command) -> Action {
-    Action::Change(Changes {
-        list: vec![Change {
-            what: What::Other,
-            command: Ok(command),
-        }],
-        trailer: None,
-    })
+    Action::Change(Changes { list: vec![Change { what: What::Other, command: Ok(command) }], trailer: None })
 }
 
 /// Reads `State=` of a node; the complaint has `{}` where the word stands.

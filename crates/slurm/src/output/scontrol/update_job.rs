@@ -25,30 +25,17 @@ impl LimitChange {
     /// The changes, now that the present limits are known.
     pub(super) fn resume(self, answers: &Answers) -> Action {
         let each = self.jobs.into_iter().map(|(text, target)| {
-            let now = answers
-                .jobs
-                .iter()
-                .find(|job| ids::matches(&target, job))
-                .map(|job| job.time_limit);
+            let now = answers.jobs.iter().find(|job| ids::matches(&target, job)).map(|job| job.time_limit);
             let time_limit = now.map(|limit| match limit {
                 TimeLimit::Limited(span) => {
                     TimeLimit::Limited(Span::from_seconds((span.seconds() + self.seconds).max(0)))
                 }
                 TimeLimit::Unlimited => TimeLimit::Unlimited,
             });
-            let changes = Box::new(JobChanges {
-                time_limit,
-                ..(*self.changes).clone()
-            });
-            Change {
-                what: What::Job(text),
-                command: Ok(Command::UpdateJob { target, changes }),
-            }
+            let changes = Box::new(JobChanges { time_limit, ..(*self.changes).clone() });
+            Change { what: What::Job(text), command: Ok(Command::UpdateJob { target, changes }) }
         });
-        Action::Change(Changes {
-            list: each.collect(),
-            trailer: None,
-        })
+        Action::Change(Changes { list: each.collect(), trailer: None })
     }
 }
 
@@ -76,15 +63,8 @@ pub(super) fn parse(words: &[String], context: &Context) -> Action {
     let mut changes = Box::new(wanted.changes);
     let Some(subject) = wanted.subject else {
         let name = wanted.name.unwrap_or_default().to_string();
-        let query = Query::Jobs {
-            ids: None,
-            uids: None,
-            active_only: true,
-        };
-        return Action::Lookup(Box::new(Lookup {
-            query,
-            next: Next::UpdateNamed(name, changes),
-        }));
+        let query = Query::Jobs { ids: None, uids: None, active_only: true };
+        return Action::Lookup(Box::new(Lookup { query, next: Next::UpdateNamed(name, changes) }));
     };
     changes.name = wanted.name;
     let nothing = *changes == JobChanges::default() && wanted.seconds.is_none() && wanted.refused.is_none();
@@ -92,10 +72,8 @@ pub(super) fn parse(words: &[String], context: &Context) -> Action {
         return no_changes();
     }
     let target = |text: &str| ids::target(text).filter(|target| target.step.is_none());
-    let jobs: Vec<(String, Option<JobTarget>)> = ids::split(&subject)
-        .into_iter()
-        .map(|text| (text.to_owned(), target(text)))
-        .collect();
+    let jobs: Vec<(String, Option<JobTarget>)> =
+        ids::split(&subject).into_iter().map(|text| (text.to_owned(), target(text))).collect();
     match wanted.seconds {
         Some(seconds) => adjust_limits(jobs, seconds, changes),
         None => Action::Change(update_each(jobs, &changes, wanted.refused)),
@@ -116,9 +94,7 @@ fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
             () if setting.is("JobId", 3) && !setting.is("JobName", 4) => {
                 wanted.subject = Some(setting.value.to_owned());
             }
-            () if setting.is("JobName", 4) || setting.is("Name", 2) => {
-                wanted.name = Some(setting.value.into())
-            }
+            () if setting.is("JobName", 4) || setting.is("Name", 2) => wanted.name = Some(setting.value.into()),
             () if setting.is("Dependency", 1) => match dependency::parse(setting.value) {
                 Ok(dependencies) => wanted.changes.dependencies = Some(dependencies),
                 Err(_) => wanted.refused = Some(RefusalCode::Dependency),
@@ -137,50 +113,23 @@ fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
 
 /// The present limits must be known first.
 fn adjust_limits(jobs: Vec<(String, Option<JobTarget>)>, seconds: i64, changes: Box<JobChanges>) -> Action {
-    let jobs: Vec<_> = jobs
-        .into_iter()
-        .filter_map(|(text, target)| Some((text, target?)))
-        .collect();
+    let jobs: Vec<_> = jobs.into_iter().filter_map(|(text, target)| Some((text, target?))).collect();
     let ids = Some(jobs.iter().map(|(_, target)| target.job_id).collect());
-    let query = Query::Jobs {
-        ids,
-        uids: None,
-        active_only: false,
-    };
-    let change = LimitChange {
-        jobs,
-        seconds,
-        changes,
-    };
-    Action::Lookup(Box::new(Lookup {
-        query,
-        next: Next::AdjustLimit(change),
-    }))
+    let query = Query::Jobs { ids, uids: None, active_only: false };
+    let change = LimitChange { jobs, seconds, changes };
+    Action::Lookup(Box::new(Lookup { query, next: Next::AdjustLimit(change) }))
 }
 
-fn update_each(
-    jobs: Vec<(String, Option<JobTarget>)>,
-    changes: &JobChanges,
-    refused: Option<RefusalCode>,
-) -> Changes {
+fn update_each(jobs: Vec<(String, Option<JobTarget>)>, changes: &JobChanges, refused: Option<RefusalCode>) -> Changes {
     let each = jobs.into_iter().map(|(text, target)| {
         let command = match (target, refused) {
             (None, _) => Err(RefusalCode::InvalidJobId),
             (_, Some(code)) => Err(code),
-            (Some(target), None) => Ok(Command::UpdateJob {
-                target,
-                changes: Box::new(changes.clone()),
-            }),
+            (Some(target), None) => Ok(Command::UpdateJob { target, changes: Box::new(changes.clone()) }),
         };
-        Change {
-            what: What::Job(text),
-            command: command.map_err(|code| code.text().to_owned()),
-        }
+        Change { what: What::Job(text), command: command.map_err(|code| code.text().to_owned()) }
     });
-    Changes {
-        list: each.collect(),
-        trailer: None,
-    }
+    Changes { list: each.collect(), trailer: None }
 }
 
 /// Puts one setting into `changes`. Gives the seconds by which a limit is to change.
@@ -230,9 +179,7 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
 fn point_in_time(value: &str, context: &Context) -> Result<Timestamp, Action> {
     time_point::parse(value, context.now, &context.zone).map_err(|position| {
         let at = position.0;
-        Action::complain(&format!(
-            "Invalid time specification (pos={at}): {value}\nNo changes specified\n"
-        ))
+        Action::complain(&format!("Invalid time specification (pos={at}): {value}\nNo changes specified\n"))
     })
 }
 
@@ -242,13 +189,8 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
     match () {
         () if setting.is("NumCPUs", 6) => {
             let least = value.split('-').next().unwrap_or_default();
-            changes.cpus = Some(
-                least
-                    .parse()
-                    .ok()
-                    .filter(|cpus| *cpus > 0)
-                    .ok_or_else(|| not_positive(value, "NumCPUs"))?,
-            );
+            changes.cpus =
+                Some(least.parse().ok().filter(|cpus| *cpus > 0).ok_or_else(|| not_positive(value, "NumCPUs"))?);
         }
         () if setting.is("OverSubscribe", 5) || setting.is("Shared", 2) => {
             changes.sharing = Some(match () {
@@ -264,14 +206,9 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
                 () => return Err(complain("Contiguous", value)),
             });
         }
-        () if setting.is("MinCPUsNode", 4) => {
-            changes.cpus_per_node_min = Some(positive(value, "MinCPUsNode")?)
-        }
+        () if setting.is("MinCPUsNode", 4) => changes.cpus_per_node_min = Some(positive(value, "MinCPUsNode")?),
         () if setting.is("MinTmpDiskNode", 5) => {
-            let size = value
-                .parse()
-                .map(Megabytes)
-                .map_err(|_| complain("MinTmpDiskNode", value))?;
+            let size = value.parse().map(Megabytes).map_err(|_| complain("MinTmpDiskNode", value))?;
             changes.tmp_disk_min = Some(size);
         }
         () => return Ok(false),
@@ -369,11 +306,7 @@ fn apply_resource(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<boo
 }
 
 fn positive(value: &str, key: &str) -> Result<u32, Action> {
-    value
-        .parse()
-        .ok()
-        .filter(|count| *count > 0)
-        .ok_or_else(|| not_positive(value, key))
+    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| not_positive(value, key))
 }
 
 fn not_positive(value: &str, key: &str) -> Action {
@@ -386,19 +319,9 @@ fn gres_requests(setting: &Setting<'_>) -> Result<Vec<GresRequest>, Action> {
     if setting.value.is_empty() {
         return Ok(Vec::new());
     }
-    let list = gres::parse_list(setting.value, None).map_err(|_| {
-        Action::complain(&format!(
-            "scontrol: error: Invalid Gres value: {}\n",
-            setting.value
-        ))
-    })?;
-    Ok(list
-        .into_iter()
-        .map(|gres| GresRequest {
-            scope: GresScope::Node,
-            gres,
-        })
-        .collect())
+    let list = gres::parse_list(setting.value, None)
+        .map_err(|_| Action::complain(&format!("scontrol: error: Invalid Gres value: {}\n", setting.value)))?;
+    Ok(list.into_iter().map(|gres| GresRequest { scope: GresScope::Node, gres }).collect())
 }
 
 #[cfg(test)]
@@ -410,137 +333,46 @@ mod tests {
     use crate::output::Environment;
 
     fn changes(line: &str) -> Vec<(String, Result<JobChanges, String>)> {
-        let caller = Identity {
-            uid: 0,
-            gid: 0,
-            user: "root".into(),
-            group: "root".into(),
-        };
-        let context = Context::new(
-            Timestamp::from_seconds(1000),
-            TimeZone::UTC,
-            &Environment::new(),
-            caller,
-        );
+        let caller = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
+        let context = Context::new(Timestamp::from_seconds(1000), TimeZone::UTC, &Environment::new(), caller);
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let Action::Change(changes) = parse(&words, &context) else {
-            panic!("{line} is no change")
-        };
-        let each = changes
-            .list
-            .into_iter()
-            .map(|change| match (change.what, change.command) {
-                (What::Job(text), Ok(Command::UpdateJob { changes, .. })) => (text, Ok(*changes)),
-                (What::Job(text), Err(reason)) => (text, Err(reason)),
-                other => panic!("{line}: {other:?}"),
-            });
+        let Action::Change(changes) = parse(&words, &context) else { panic!("{line} is no change") };
+        let each = changes.list.into_iter().map(|change| match (change.what, change.command) {
+            (What::Job(text), Ok(Command::UpdateJob { changes, .. })) => (text, Ok(*changes)),
+            (What::Job(text), Err(reason)) => (text, Err(reason)),
+            other => panic!("{line}: {other:?}"),
+        });
         each.collect()
     }
 
     #[test]
     fn settings_become_changes() {
         let check = |setting: &str, expected: JobChanges| {
-            assert_eq!(
-                changes(&format!("jobid=12 {setting}")),
-                [("12".to_owned(), Ok(expected))],
-                "{setting}"
-            );
+            assert_eq!(changes(&format!("jobid=12 {setting}")), [("12".to_owned(), Ok(expected))], "{setting}");
         };
         let none = JobChanges::default;
-        check(
-            "TimeLimit=1:00:00",
-            JobChanges {
-                time_limit: Some(TimeLimit::from_minutes(60)),
-                ..none()
-            },
-        );
-        check(
-            "starttime=now",
-            JobChanges {
-                begin: Some(Timestamp::from_seconds(1000)),
-                ..none()
-            },
-        );
-        check(
-            "jobname=nn",
-            JobChanges {
-                name: Some("nn".into()),
-                ..none()
-            },
-        );
-        check(
-            "partition=batch",
-            JobChanges {
-                partition: Some("batch".into()),
-                ..none()
-            },
-        );
-        check(
-            "priority=500",
-            JobChanges {
-                priority: Some(500),
-                ..none()
-            },
-        );
-        check(
-            "nice",
-            JobChanges {
-                nice: Some(100),
-                ..none()
-            },
-        );
-        check(
-            "nice=-10",
-            JobChanges {
-                nice: Some(-10),
-                ..none()
-            },
-        );
-        check(
-            "numnodes=1-2",
-            JobChanges {
-                nodes: Some((1, 2)),
-                ..none()
-            },
-        );
-        check(
-            "arraytaskthrottle=2",
-            JobChanges {
-                array_throttle: Some(2),
-                ..none()
-            },
-        );
-        check(
-            "requeue=0",
-            JobChanges {
-                requeue: Some(false),
-                ..none()
-            },
-        );
+        check("TimeLimit=1:00:00", JobChanges { time_limit: Some(TimeLimit::from_minutes(60)), ..none() });
+        check("starttime=now", JobChanges { begin: Some(Timestamp::from_seconds(1000)), ..none() });
+        check("jobname=nn", JobChanges { name: Some("nn".into()), ..none() });
+        check("partition=batch", JobChanges { partition: Some("batch".into()), ..none() });
+        check("priority=500", JobChanges { priority: Some(500), ..none() });
+        check("nice", JobChanges { nice: Some(100), ..none() });
+        check("nice=-10", JobChanges { nice: Some(-10), ..none() });
+        check("numnodes=1-2", JobChanges { nodes: Some((1, 2)), ..none() });
+        check("arraytaskthrottle=2", JobChanges { array_throttle: Some(2), ..none() });
+        check("requeue=0", JobChanges { requeue: Some(false), ..none() });
         let memory = Some(MemoryRequest::PerCpu(Megabytes(100)));
         check("minmemorycpu=100", JobChanges { memory, ..none() });
-        check(
-            "reqnodelist=n1",
-            JobChanges {
-                nodes_required: Some("n1".into()),
-                ..none()
-            },
-        );
+        check("reqnodelist=n1", JobChanges { nodes_required: Some("n1".into()), ..none() });
     }
 
     #[test]
     fn each_job_is_told_apart() {
         let found = changes("job=12,abc_1 comment=x");
         assert_eq!(found.len(), 2);
-        assert_eq!(
-            found[1],
-            ("abc_1".to_owned(), Err("Invalid job id specified".to_owned()))
-        );
+        assert_eq!(found[1], ("abc_1".to_owned(), Err("Invalid job id specified".to_owned())));
         let refused = changes("job=12 dependency=garbage");
-        assert_eq!(
-            refused,
-            [("12".to_owned(), Err("Job dependency problem".to_owned()))]
-        );
+        assert_eq!(refused, [("12".to_owned(), Err("Job dependency problem".to_owned()))]);
         assert_eq!(ids::target("12").map(|target| target.job_id), Some(JobId(12)));
     }
 }

@@ -37,10 +37,7 @@ impl Group {
 
     fn bounds(&self, value: impl Fn(&Node) -> u64) -> (u64, u64) {
         let least = self.nodes.iter().map(|node| value(node)).min().unwrap_or(0);
-        (
-            least,
-            self.nodes.iter().map(|node| value(node)).max().unwrap_or(0),
-        )
+        (least, self.nodes.iter().map(|node| value(node)).max().unwrap_or(0))
     }
 
     /// Nodes that work, are idle, and are neither.
@@ -75,21 +72,13 @@ impl Group {
 
 /// `16`, or `16+` when others have more.
 fn at_least((least, most): (u64, u64)) -> String {
-    if least == most {
-        least.to_string()
-    } else {
-        format!("{least}+")
-    }
+    if least == most { least.to_string() } else { format!("{least}+") }
 }
 
 /// `23670-23708`; `N/A` when no node has told yet.
 fn range(group: &Group, value: impl Fn(&Node) -> u64, print: impl Fn(u64) -> String) -> String {
-    let known: Vec<u64> = group
-        .nodes
-        .iter()
-        .filter(|node| !node.report.version.is_empty())
-        .map(|node| value(node))
-        .collect();
+    let known: Vec<u64> =
+        group.nodes.iter().filter(|node| !node.report.version.is_empty()).map(|node| value(node)).collect();
     match (known.iter().min(), known.iter().max()) {
         (Some(least), Some(most)) if least == most => print(*least),
         (Some(least), Some(most)) => format!("{}-{}", print(*least), print(*most)),
@@ -125,42 +114,26 @@ fn available(group: &Group) -> String {
 }
 
 fn name_with_star(group: &Group) -> String {
-    format!(
-        "{}{}",
-        group.partition.name,
-        if group.partition.default { "*" } else { "" }
-    )
+    format!("{}{}", group.partition.name, if group.partition.default { "*" } else { "" })
 }
 
 fn features(group: &Group) -> String {
     group.first(
         |node| {
-            if node.config.features.is_empty() {
-                job_text::NULL.to_owned()
-            } else {
-                node.config.features.join(",")
-            }
+            if node.config.features.is_empty() { job_text::NULL.to_owned() } else { node.config.features.join(",") }
         },
         String::new(),
     )
 }
 
 fn other(group: &Group, key: &str, unset: &str) -> String {
-    let found = group
-        .partition
-        .others
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(key));
+    let found = group.partition.others.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
     found.map_or(unset.to_owned(), |(_, value)| value.to_string())
 }
 
 fn reason(group: &Group) -> String {
     group.first(
-        |node| {
-            node.reason
-                .as_ref()
-                .map_or("none".to_owned(), |reason| reason.text.to_string())
-        },
+        |node| node.reason.as_ref().map_or("none".to_owned(), |reason| reason.text.to_string()),
         "none".to_owned(),
     )
 }
@@ -168,25 +141,13 @@ fn reason(group: &Group) -> String {
 fn reason_user(group: &Group, with_number: bool) -> String {
     let user = |node: &Node| {
         let reason = node.reason.as_ref()?;
-        Some(if with_number {
-            format!("{}({})", reason.user, reason.uid)
-        } else {
-            reason.user.to_string()
-        })
+        Some(if with_number { format!("{}({})", reason.user, reason.uid) } else { reason.user.to_string() })
     };
-    group
-        .nodes
-        .first()
-        .and_then(|node| user(node))
-        .unwrap_or_else(|| "Unknown".to_owned())
+    group.nodes.first().and_then(|node| user(node)).unwrap_or_else(|| "Unknown".to_owned())
 }
 
 fn reason_time(group: &Group, context: &Context) -> String {
-    let time = group
-        .nodes
-        .first()
-        .and_then(|node| node.reason.as_ref())
-        .map(|reason| reason.time);
+    let time = group.nodes.first().and_then(|node| node.reason.as_ref()).map(|reason| reason.time);
     job_text::time(time, "Unknown", context)
 }
 
@@ -213,90 +174,48 @@ pub static FIELDS: &[Field<Group>] = &[
     // The partition.
     field('a', &["available"], "AVAIL", |group, _| available(group)),
     field('B', &["maxcpuspernode"], "MAX_CPUS_PER_NODE", |group, _| {
-        group
-            .partition
-            .cpus_per_node_max
-            .map_or("UNLIMITED".to_owned(), |count| count.to_string())
+        group.partition.cpus_per_node_max.map_or("UNLIMITED".to_owned(), |count| count.to_string())
     }),
-    field('g', &["groups"], "GROUPS", |group, _| {
-        match group.partition.groups_allowed.as_slice() {
-            [] => "all".to_owned(),
-            groups => groups.join(","),
-        }
+    field('g', &["groups"], "GROUPS", |group, _| match group.partition.groups_allowed.as_slice() {
+        [] => "all".to_owned(),
+        groups => groups.join(","),
     }),
-    field('h', &["oversubscribe"], "OVERSUBSCRIBE", |group, _| {
-        over_subscribe_word(group.partition.over_subscribe)
-    }),
-    field('I', &["priorityjobfactor"], "PRIO_JOB_FACTOR", |group, _| {
-        group.partition.priority_job_factor.to_string()
-    }),
-    field('l', &["time"], "TIMELIMIT", |group, _| {
-        limit(Some(group.partition.time_max))
-    }),
-    field('L', &["defaulttime"], "DEFAULTTIME", |group, _| {
-        limit(group.partition.time_default)
-    }),
-    field('M', &["preemptmode"], "PREEMPT_MODE", |group, _| {
-        other(group, "PreemptMode", "OFF").to_ascii_uppercase()
-    }),
-    field('p', &["prioritytier"], "PRIO_TIER", |group, _| {
-        group.partition.priority_tier.to_string()
-    }),
+    field('h', &["oversubscribe"], "OVERSUBSCRIBE", |group, _| over_subscribe_word(group.partition.over_subscribe)),
+    field('I', &["priorityjobfactor"], "PRIO_JOB_FACTOR", |group, _| group.partition.priority_job_factor.to_string()),
+    field('l', &["time"], "TIMELIMIT", |group, _| limit(Some(group.partition.time_max))),
+    field('L', &["defaulttime"], "DEFAULTTIME", |group, _| limit(group.partition.time_default)),
+    field('M', &["preemptmode"], "PREEMPT_MODE", |group, _| other(group, "PreemptMode", "OFF").to_ascii_uppercase()),
+    field('p', &["prioritytier"], "PRIO_TIER", |group, _| group.partition.priority_tier.to_string()),
     star_field('P', &["partition"], "PARTITION", |group, _| name_with_star(group)),
-    field('r', &["root"], "ROOT", |group, _| {
-        if group.partition.root_only { "yes" } else { "no" }.to_owned()
-    }),
-    field('R', &["partitionname"], "PARTITION", |group, _| {
-        group.partition.name.to_string()
-    }),
+    field('r', &["root"], "ROOT", |group, _| if group.partition.root_only { "yes" } else { "no" }.to_owned()),
+    field('R', &["partitionname"], "PARTITION", |group, _| group.partition.name.to_string()),
     field('s', &["size"], "JOB_SIZE", |group, _| job_size(group)),
-    field('S', &["allocnodes"], "ALLOCNODES", |group, _| {
-        other(group, "AllocNodes", "all")
-    }),
+    field('S', &["allocnodes"], "ALLOCNODES", |group, _| other(group, "AllocNodes", "all")),
     // The nodes, one by one.
-    whole_field('N', &["nodelist"], "NODELIST", |group, _| {
-        list(group, |node| node.name())
-    }),
-    field('n', &["nodehost"], "HOSTNAMES", |group, _| {
-        unique(group, |node| &node.config.host_name)
-    }),
-    field('o', &["nodeaddr"], "NODE_ADDR", |group, _| {
-        unique(group, |node| &node.config.address)
-    }),
-    field('b', &["features_act"], "ACTIVE_FEATURES", |group, _| {
-        features(group)
-    }),
+    whole_field('N', &["nodelist"], "NODELIST", |group, _| list(group, |node| node.name())),
+    field('n', &["nodehost"], "HOSTNAMES", |group, _| unique(group, |node| &node.config.host_name)),
+    field('o', &["nodeaddr"], "NODE_ADDR", |group, _| unique(group, |node| &node.config.address)),
+    field('b', &["features_act"], "ACTIVE_FEATURES", |group, _| features(group)),
     field('f', &["features"], "AVAIL_FEATURES", |group, _| features(group)),
     field('G', &["gres"], "GRES", |group, _| {
         group.first(|node| tres::node_gres(&node.config.hardware.gres), String::new())
     }),
     field('\0', &["gresused"], "GRES_USED", |group, _| {
-        group.first(
-            |node| tres::node_gres_used(&node.config.hardware.gres, &node.used.gres, false),
-            String::new(),
-        )
+        group.first(|node| tres::node_gres_used(&node.config.hardware.gres, &node.used.gres, false), String::new())
     }),
     field('E', &["reason"], "REASON", |group, _| reason(group)),
     field('H', &["timestamp"], "TIMESTAMP", reason_time),
     field('u', &["user"], "USER", |group, _| reason_user(group, false)),
     field('U', &["userlong"], "USER", |group, _| reason_user(group, true)),
-    field('t', &["statecompact"], "STATE", |group, _| {
-        state(group, NodeState::compact)
-    }),
-    field('T', &["statelong"], "STATE", |group, _| {
-        state(group, NodeState::long)
-    }),
+    field('t', &["statecompact"], "STATE", |group, _| state(group, NodeState::compact)),
+    field('T', &["statelong"], "STATE", |group, _| state(group, NodeState::long)),
     field('\0', &["statecomplete"], "STATECOMPLETE", |group, _| {
         state(group, |state| state.complete().to_ascii_lowercase())
     }),
     field('v', &["version"], "VERSION", |group, _| {
         group.first(
             |node| {
-                if node.report.version.is_empty() {
-                    "N/A".to_owned()
-                } else {
-                    super::super::VERSION.to_owned()
-                }
+                if node.report.version.is_empty() { "N/A".to_owned() } else { super::super::VERSION.to_owned() }
             },
             String::new(),
         )
@@ -308,11 +227,7 @@ pub static FIELDS: &[Field<Group>] = &[
         group
             .first(
                 |node| {
-                    if node.config.port == 0 {
-                        6818
-                    } else {
-                        node.config.port
-                    }
+                    if node.config.port == 0 { 6818 } else { node.config.port }
                 },
                 0,
             )
@@ -331,29 +246,15 @@ pub static FIELDS: &[Field<Group>] = &[
         let [used, idle, other] = group.cpus();
         format!("{used}/{idle}/{other}/{}", used + idle + other)
     }),
-    field('c', &["cpus"], "CPUS", |group, _| {
-        at_least(group.bounds(|node| u64::from(node.config.hardware.cpus)))
-    }),
-    field('d', &["disk"], "TMP_DISK", |group, _| {
-        at_least(group.bounds(|node| node.config.hardware.tmp_disk.0))
-    }),
+    field('c', &["cpus"], "CPUS", |group, _| at_least(group.bounds(|node| u64::from(node.config.hardware.cpus)))),
+    field('d', &["disk"], "TMP_DISK", |group, _| at_least(group.bounds(|node| node.config.hardware.tmp_disk.0))),
     field('D', &["nodes"], "NODES", |group, _| group.nodes.len().to_string()),
     field('e', &["freemem"], "FREE_MEM", |group, _| {
-        range(
-            group,
-            |node| node.report.memory_free.0,
-            |amount| amount.to_string(),
-        )
+        range(group, |node| node.report.memory_free.0, |amount| amount.to_string())
     }),
-    field('m', &["memory"], "MEMORY", |group, _| {
-        at_least(group.bounds(|node| node.config.hardware.memory.0))
-    }),
-    field('O', &["cpusload"], "CPU_LOAD", |group, _| {
-        range(group, |node| u64::from(node.report.load_hundredths), load)
-    }),
-    field('w', &["weight"], "WEIGHT", |group, _| {
-        at_least(group.bounds(|node| u64::from(node.config.weight)))
-    }),
+    field('m', &["memory"], "MEMORY", |group, _| at_least(group.bounds(|node| node.config.hardware.memory.0))),
+    field('O', &["cpusload"], "CPU_LOAD", |group, _| range(group, |node| u64::from(node.report.load_hundredths), load)),
+    field('w', &["weight"], "WEIGHT", |group, _| at_least(group.bounds(|node| u64::from(node.config.weight)))),
     field('X', &["sockets"], "SOCKETS", |group, _| {
         at_least(group.bounds(|node| u64::from(node.config.hardware.sockets)))
     }),
@@ -369,9 +270,7 @@ pub static FIELDS: &[Field<Group>] = &[
         let threads = at_least(group.bounds(|node| u64::from(node.config.hardware.threads_per_core)));
         format!("{sockets}:{cores}:{threads}")
     }),
-    field('\0', &["allocmem"], "ALLOCMEM", |group, _| {
-        group.first(|node| node.used.memory.0, 0).to_string()
-    }),
+    field('\0', &["allocmem"], "ALLOCMEM", |group, _| group.first(|node| node.used.memory.0, 0).to_string()),
 ];
 
 /// Letters of columns about the partition.
@@ -381,14 +280,7 @@ const OF_NODE: &str = "nobfGEHuUtT";
 /// Letters of columns that they must have in common with `-e`; otherwise the least is shown.
 const OF_NODE_EXACTLY: &str = "cdemOwXYZzv";
 /// Names of columns without a letter that they must have in common.
-const NAMES_OF_NODE: &[&str] = &[
-    "gresused",
-    "statecomplete",
-    "comment",
-    "extra",
-    "port",
-    "allocmem",
-];
+const NAMES_OF_NODE: &[&str] = &["gresused", "statecomplete", "comment", "extra", "port", "allocmem"];
 
 /// Whether the column is about the partition.
 pub fn is_of_partition(field: &Field<Group>) -> bool {
@@ -398,8 +290,6 @@ pub fn is_of_partition(field: &Field<Group>) -> bool {
 /// Whether what is on one line must have the same text here.
 pub fn is_distinct(field: &Field<Group>, exact: bool) -> bool {
     is_of_partition(field)
-        || field
-            .letter
-            .is_some_and(|letter| OF_NODE.contains(letter) || (exact && OF_NODE_EXACTLY.contains(letter)))
+        || field.letter.is_some_and(|letter| OF_NODE.contains(letter) || (exact && OF_NODE_EXACTLY.contains(letter)))
         || field.names.iter().any(|name| NAMES_OF_NODE.contains(name))
 }

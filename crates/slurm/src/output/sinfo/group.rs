@@ -16,10 +16,7 @@ use super::options::Options;
 
 /// The lines of the table, in the order of partitions and nodes.
 pub fn groups(cluster: &Cluster, options: &Options, format: &Format<Group>, context: &Context) -> Vec<Group> {
-    let wanted_nodes = options
-        .nodes
-        .as_ref()
-        .map(|list| hostlist::expand(list).unwrap_or_default());
+    let wanted_nodes = options.nodes.as_ref().map(|list| hostlist::expand(list).unwrap_or_default());
     let shows_partition = format.shows(is_of_partition);
     let mut groups: Vec<Group> = Vec::new();
     let mut members: Vec<BTreeSet<NodeIndex>> = Vec::new();
@@ -37,36 +34,21 @@ pub fn groups(cluster: &Cluster, options: &Options, format: &Format<Group>, cont
                 continue;
             }
             any = true;
-            let single = Group {
-                partition: partition.clone(),
-                partition_index: index,
-                nodes: vec![node.clone()],
-            };
-            let place = *places
-                .entry(key(&single, options, format, context))
-                .or_insert_with(|| {
-                    groups.push(Group {
-                        nodes: Vec::new(),
-                        ..single.clone()
-                    });
-                    members.push(BTreeSet::new());
-                    groups.len() - 1
-                });
+            let single = Group { partition: partition.clone(), partition_index: index, nodes: vec![node.clone()] };
+            let place = *places.entry(key(&single, options, format, context)).or_insert_with(|| {
+                groups.push(Group { nodes: Vec::new(), ..single.clone() });
+                members.push(BTreeSet::new());
+                groups.len() - 1
+            });
             // What is shown together counts a node of two partitions once.
-            if members
-                .get_mut(place)
-                .is_some_and(|members| members.insert(*node_index))
+            if members.get_mut(place).is_some_and(|members| members.insert(*node_index))
                 && let Some(group) = groups.get_mut(place)
             {
                 group.nodes.push(node.clone());
             }
         }
         if !any && shows_partition && !options.node_centric && !options.reasons {
-            groups.push(Group {
-                partition: partition.clone(),
-                partition_index: index,
-                nodes: Vec::new(),
-            });
+            groups.push(Group { partition: partition.clone(), partition_index: index, nodes: Vec::new() });
             members.push(BTreeSet::new());
         }
     }
@@ -82,13 +64,10 @@ fn partition_wanted(partition: &Partition, options: &Options) -> bool {
 
 fn node_wanted(node: &Node, options: &Options, names: Option<&[String]>) -> bool {
     let state = NodeState::of(node);
-    let in_state = options
-        .states
-        .as_ref()
-        .is_none_or(|(asked, all_needed)| match all_needed {
-            true => asked.iter().all(|asked| asked.matches(state)),
-            false => asked.iter().any(|asked| asked.matches(state)),
-        });
+    let in_state = options.states.as_ref().is_none_or(|(asked, all_needed)| match all_needed {
+        true => asked.iter().all(|asked| asked.matches(state)),
+        false => asked.iter().any(|asked| asked.matches(state)),
+    });
     in_state
         && names.is_none_or(|names| names.iter().any(|name| **name == **node.name()))
         && (!options.dead || state.is_silent())
@@ -102,9 +81,7 @@ fn key(single: &Group, options: &Options, format: &Format<Group>, context: &Cont
         .pieces
         .iter()
         .filter_map(|piece| match piece {
-            Piece::Column { field, .. } if is_distinct(field, options.exact) => {
-                Some((field.text)(single, context))
-            }
+            Piece::Column { field, .. } if is_distinct(field, options.exact) => Some((field.text)(single, context)),
             _ => None,
         })
         .collect();
@@ -122,12 +99,8 @@ pub fn sort(groups: &mut [Group], letters: &str, context: &Context) {
         if matches!(letter, ',' | '#' | '-' | '+') {
             continue;
         }
-        let before: Vec<char> = letters[..at]
-            .iter()
-            .rev()
-            .take_while(|c| matches!(c, '#' | '-' | '+'))
-            .copied()
-            .collect();
+        let before: Vec<char> =
+            letters[..at].iter().rev().take_while(|c| matches!(c, '#' | '-' | '+')).copied().collect();
         let reversed = before.contains(&'-');
         groups.sort_by(|a, b| {
             let order = compare(*letter, before.contains(&'#'), a, b, context);
@@ -143,42 +116,17 @@ fn compare(letter: char, by_configuration: bool, a: &Group, b: &Group, context: 
         't' | 'T' => number(|group| group.state().map_or(0, |state| u64::from(state.number()))),
         'N' | 'n' => natural(a).cmp(&natural(b)),
         'A' | 'F' => a.counts().cmp(&b.counts()),
-        'c' => number(|group| {
-            group
-                .nodes
-                .first()
-                .map_or(0, |node| u64::from(node.config.hardware.cpus))
-        }),
-        'd' => number(|group| {
-            group
-                .nodes
-                .first()
-                .map_or(0, |node| node.config.hardware.tmp_disk.0)
-        }),
+        'c' => number(|group| group.nodes.first().map_or(0, |node| u64::from(node.config.hardware.cpus))),
+        'd' => number(|group| group.nodes.first().map_or(0, |node| node.config.hardware.tmp_disk.0)),
         'D' => number(|group| group.nodes.len() as u64),
         'e' => number(|group| group.nodes.first().map_or(0, |node| node.report.memory_free.0)),
         'l' => a.partition.time_max.cmp(&b.partition.time_max),
         'L' => a.partition.time_default.cmp(&b.partition.time_default),
-        'm' => number(|group| {
-            group
-                .nodes
-                .first()
-                .map_or(0, |node| node.config.hardware.memory.0)
-        }),
-        'O' => number(|group| {
-            group
-                .nodes
-                .first()
-                .map_or(0, |node| u64::from(node.report.load_hundredths))
-        }),
+        'm' => number(|group| group.nodes.first().map_or(0, |node| node.config.hardware.memory.0)),
+        'O' => number(|group| group.nodes.first().map_or(0, |node| u64::from(node.report.load_hundredths))),
         'p' => number(|group| u64::from(group.partition.priority_tier)),
         's' => (a.partition.nodes_max.unwrap_or(u32::MAX)).cmp(&b.partition.nodes_max.unwrap_or(u32::MAX)),
-        'w' => number(|group| {
-            group
-                .nodes
-                .first()
-                .map_or(0, |node| u64::from(node.config.weight))
-        }),
+        'w' => number(|group| group.nodes.first().map_or(0, |node| u64::from(node.config.weight))),
         letter => match FIELDS.iter().find(|field| field.letter == Some(letter)) {
             Some(field) => (field.text)(a, context).cmp(&(field.text)(b, context)),
             None => Ordering::Equal,
@@ -190,8 +138,5 @@ fn compare(letter: char, by_configuration: bool, a: &Group, b: &Group, context: 
 fn natural(group: &Group) -> (String, u64) {
     let name = group.nodes.first().map_or("", |node| node.name());
     let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    (
-        prefix.to_owned(),
-        name[prefix.len()..].parse().unwrap_or(u64::MAX),
-    )
+    (prefix.to_owned(), name[prefix.len()..].parse().unwrap_or(u64::MAX))
 }

@@ -53,9 +53,7 @@ impl Sinfo {
             outcome.stdout.push_str(&format!("CLUSTER: {own}\n"));
         }
         if options.json {
-            outcome
-                .stdout
-                .push_str(&json::nodes_and_partitions(answers, context));
+            outcome.stdout.push_str(&json::nodes_and_partitions(answers, context));
             return outcome;
         }
         if options.reservations {
@@ -63,9 +61,7 @@ impl Sinfo {
             return outcome;
         }
         if !options.no_header && (options.long || options.iterate.is_some()) {
-            outcome
-                .stdout
-                .push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
+            outcome.stdout.push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
         }
         let format = self.format(&answers.cluster);
         for word in &format.invalid {
@@ -95,19 +91,10 @@ impl Sinfo {
         }
         /// Narrowest columns for names of partitions and nodes.
         const NAME_WIDTH_MIN: usize = 9;
-        let partition = cluster
-            .partitions
-            .iter()
-            .map(|partition| partition.name.len() + usize::from(partition.default))
-            .max();
+        let partition =
+            cluster.partitions.iter().map(|partition| partition.name.len() + usize::from(partition.default)).max();
         let partition = partition.unwrap_or(0).max(NAME_WIDTH_MIN);
-        let node = cluster
-            .nodes
-            .iter()
-            .map(|node| node.name().len())
-            .max()
-            .unwrap_or(0)
-            .max(NAME_WIDTH_MIN);
+        let node = cluster.nodes.iter().map(|node| node.name().len()).max().unwrap_or(0).max(NAME_WIDTH_MIN);
         let format = match () {
             () if options.summary => format!("%{partition}P %.5a %.10l %.16F %N"),
             () if options.node_centric && options.long => {

@@ -203,11 +203,7 @@ fn complain(text: &str) -> Outcome {
 }
 
 fn list(value: &str) -> Vec<String> {
-    value
-        .split(',')
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
+    value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn apply(options: &mut Options, key: Key, value: String) -> Result<(), Outcome> {
@@ -228,9 +224,8 @@ fn apply(options: &mut Options, key: Key, value: String) -> Result<(), Outcome> 
         Key::Help => return Err(Outcome::success(HELP)),
         Key::Iterate => {
             let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
-            options.iterate = Some(
-                seconds.ok_or_else(|| complain(&format!("Error: invalid entry for --iterate={value}")))?,
-            );
+            options.iterate =
+                Some(seconds.ok_or_else(|| complain(&format!("Error: invalid entry for --iterate={value}")))?);
         }
         Key::Json => options.json = true,
         Key::Long => options.long = true,
@@ -259,10 +254,7 @@ fn states(value: &str) -> Result<(Vec<Asked>, bool), Outcome> {
     }
     let read = |word: &str| {
         Asked::parse(word).ok_or_else(|| {
-            complain(&format!(
-                "Bad state string: \"{word}\"\nsinfo: error: valid states: {}",
-                Asked::all_words()
-            ))
+            complain(&format!("Bad state string: \"{word}\"\nsinfo: error: valid states: {}", Asked::all_words()))
         })
     };
     let words = value.split([',', '&']).filter(|word| !word.is_empty());

@@ -14,27 +14,14 @@ use super::job_fields::{JobRow, partition_text};
 use super::options::{Options, States};
 
 /// The lines that `options` want of `job`: none, one, or one for each waiting task or partition.
-pub fn rows(
-    job: &Arc<Job>,
-    cluster: &Arc<Cluster>,
-    options: &Options,
-    nodes: Option<&[String]>,
-) -> Vec<JobRow> {
+pub fn rows(job: &Arc<Job>, cluster: &Arc<Cluster>, options: &Options, nodes: Option<&[String]>) -> Vec<JobRow> {
     if !wanted(job, options, nodes) {
         return Vec::new();
     }
-    let row = |task: Option<u32>| JobRow {
-        job: job.clone(),
-        task,
-        partition: None,
-        cluster: cluster.clone(),
-    };
+    let row = |task: Option<u32>| JobRow { job: job.clone(), task, partition: None, cluster: cluster.clone() };
     let rows = match &job.array {
         Some(ArrayRole::Waiting { tasks }) => match (&options.jobs, options.array) {
-            (Some(targets), array) => waiting_rows(job, tasks, targets, array)
-                .into_iter()
-                .map(row)
-                .collect(),
+            (Some(targets), array) => waiting_rows(job, tasks, targets, array).into_iter().map(row).collect(),
             (None, true) => tasks.iter().map(|index| row(Some(index))).collect(),
             (None, false) => vec![row(None)],
         },
@@ -44,10 +31,7 @@ pub fn rows(
         return rows;
     }
     let each = |row: JobRow| {
-        job.spec.partitions.iter().map(move |name| JobRow {
-            partition: Some(name.clone()),
-            ..row.clone()
-        })
+        job.spec.partitions.iter().map(move |name| JobRow { partition: Some(name.clone()), ..row.clone() })
     };
     rows.into_iter().flat_map(each).collect()
 }
@@ -59,15 +43,9 @@ fn waiting_rows(
     targets: &[JobTarget],
     array: bool,
 ) -> Vec<Option<u32>> {
-    let whole = targets
-        .iter()
-        .any(|target| target.job_id == job.id && target.tasks.is_none());
+    let whole = targets.iter().any(|target| target.job_id == job.id && target.tasks.is_none());
     if whole {
-        return if array {
-            tasks.iter().map(Some).collect()
-        } else {
-            vec![None]
-        };
+        return if array { tasks.iter().map(Some).collect() } else { vec![None] };
     }
     let named: BTreeSet<u32> = targets
         .iter()
@@ -83,41 +61,26 @@ fn waiting_rows(
 pub fn wanted(job: &Job, options: &Options, nodes: Option<&[String]>) -> bool {
     let spec = &job.spec;
     let among = |list: &Option<Vec<String>>, value: &str| {
-        list.as_ref()
-            .is_none_or(|list| list.iter().any(|entry| entry == value))
+        list.as_ref().is_none_or(|list| list.iter().any(|entry| entry == value))
     };
     state_wanted(job, options)
+        && options.jobs.as_ref().is_none_or(|targets| targets.iter().any(|target| ids::matches(target, job)))
+        && options.users.as_ref().is_none_or(|users| users.contains(&spec.identity.uid))
         && options
-            .jobs
+            .partitions
             .as_ref()
-            .is_none_or(|targets| targets.iter().any(|target| ids::matches(target, job)))
-        && options
-            .users
-            .as_ref()
-            .is_none_or(|users| users.contains(&spec.identity.uid))
-        && options.partitions.as_ref().is_none_or(|list| {
-            partition_text(job)
-                .split(',')
-                .any(|name| list.iter().any(|entry| entry == name))
-        })
+            .is_none_or(|list| partition_text(job).split(',').any(|name| list.iter().any(|entry| entry == name)))
         && among(&options.names, &spec.name)
         && among(&options.accounts, spec.account.as_deref().unwrap_or_default())
         && among(&options.qos, spec.qos.as_deref().unwrap_or("normal"))
-        && options
-            .licenses
-            .as_ref()
-            .is_none_or(|list| licenses(job).any(|name| list.iter().any(|entry| entry == name)))
-        && options
-            .reservation
-            .as_ref()
-            .is_none_or(|name| spec.reservation.as_deref() == Some(name.as_str()))
+        && options.licenses.as_ref().is_none_or(|list| licenses(job).any(|name| list.iter().any(|entry| entry == name)))
+        && options.reservation.as_ref().is_none_or(|name| spec.reservation.as_deref() == Some(name.as_str()))
         && nodes.is_none_or(|names| touches(&job_text::nodes(job), names))
 }
 
 fn licenses(job: &Job) -> impl Iterator<Item = &str> {
     let all = job.spec.request.licenses.as_deref().unwrap_or_default();
-    all.split([',', '|'])
-        .filter_map(|license| license.split(':').next())
+    all.split([',', '|']).filter_map(|license| license.split(':').next())
 }
 
 fn state_wanted(job: &Job, options: &Options) -> bool {

@@ -48,11 +48,7 @@ impl Squeue {
             Some(targets) if !steps => Some(targets.iter().map(|target| target.job_id).collect()),
             _ => None,
         };
-        let mut queries = vec![Query::Jobs {
-            ids,
-            uids: options.users.clone().filter(|_| !steps),
-            active_only,
-        }];
+        let mut queries = vec![Query::Jobs { ids, uids: options.users.clone().filter(|_| !steps), active_only }];
         if steps {
             queries.push(Query::Steps { job_id: None });
         }
@@ -72,13 +68,11 @@ impl Squeue {
     fn needs(&self) -> (bool, bool, bool) {
         let shows = |letters_wanted: &[char], names_wanted: &[&str]| match &self.options.columns {
             Columns::Default => false,
-            _ if self.options.steps.is_some() => self
-                .step_format()
-                .shows(|field| field.names.iter().any(|name| names_wanted.contains(name))),
+            _ if self.options.steps.is_some() => {
+                self.step_format().shows(|field| field.names.iter().any(|name| names_wanted.contains(name)))
+            }
             _ => self.job_format().shows(|field| {
-                field
-                    .letter
-                    .is_some_and(|letter| letters_wanted.contains(&letter))
+                field.letter.is_some_and(|letter| letters_wanted.contains(&letter))
                     || field.names.iter().any(|name| names_wanted.contains(name))
             }),
         };
@@ -99,15 +93,9 @@ impl Squeue {
     pub fn render(&self, answers: &Answers, context: &Context) -> Outcome {
         let options = &self.options;
         if options.steps.is_none() && answers.jobs.is_empty() && self.single_job().is_some() {
-            return Outcome::failure(
-                format!("slurm_load_jobs error: {}\n", RefusalCode::InvalidJobId.text()),
-                1,
-            );
+            return Outcome::failure(format!("slurm_load_jobs error: {}\n", RefusalCode::InvalidJobId.text()), 1);
         }
-        let mut outcome = Outcome {
-            stderr: options.warnings.clone(),
-            ..Outcome::default()
-        };
+        let mut outcome = Outcome { stderr: options.warnings.clone(), ..Outcome::default() };
         if let Some(wanted) = &options.cluster {
             let own = answers.cluster.name.as_deref().unwrap_or_default();
             if wanted != own && wanted != "all" {
@@ -124,18 +112,14 @@ impl Squeue {
             Err(outcome) => return outcome,
         };
         if !options.no_header && (options.long || options.iterate.is_some()) {
-            outcome
-                .stdout
-                .push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
+            outcome.stdout.push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
         }
         let failed = match &options.steps {
             None => self.render_jobs(answers, nodes.as_deref(), context, &mut outcome),
             Some(_) => self.render_steps(answers, nodes.as_deref(), context, &mut outcome),
         };
         if let Err(letter) = failed {
-            outcome
-                .stderr
-                .push_str(&format!("squeue: error: Invalid sort specification: {letter}\n"));
+            outcome.stderr.push_str(&format!("squeue: error: Invalid sort specification: {letter}\n"));
             outcome.code = 1;
         }
         outcome
@@ -146,10 +130,7 @@ impl Squeue {
             return Ok(None);
         };
         let names = hostlist::expand(list).map_err(|_| complain(&format!("Invalid node name {list}")))?;
-        match names
-            .iter()
-            .find(|name| !cluster.nodes.iter().any(|node| **node.name() == ***name))
-        {
+        match names.iter().find(|name| !cluster.nodes.iter().any(|node| **node.name() == ***name)) {
             Some(unknown) => Err(complain(&format!("Invalid node name {unknown}"))),
             None => Ok(Some(names)),
         }
@@ -197,15 +178,9 @@ impl Squeue {
         }
         let jobs = sort::by_start(jobs, context);
         let cluster = Arc::new(answers.cluster.clone());
-        let mut rows: Vec<JobRow> = jobs
-            .iter()
-            .flat_map(|job| filter::rows(job, &cluster, &self.options, nodes))
-            .collect();
-        let default = if self.options.start {
-            sort::START
-        } else {
-            sort::DEFAULT
-        };
+        let mut rows: Vec<JobRow> =
+            jobs.iter().flat_map(|job| filter::rows(job, &cluster, &self.options, nodes)).collect();
+        let default = if self.options.start { sort::START } else { sort::DEFAULT };
         let keys = sort::keys(self.options.sort.as_deref().unwrap_or(default), sort::is_job_key)?;
         sort::jobs(&mut rows, &keys, context);
         for row in &rows {
@@ -227,10 +202,7 @@ impl Squeue {
             outcome.stdout.push_str(&format.header());
         }
         // States are conditions on jobs; running and waiting steps are shown whatever they are.
-        let conditions = Options {
-            states: Some(States::All),
-            ..self.options.clone()
-        };
+        let conditions = Options { states: Some(States::All), ..self.options.clone() };
         let mut rows = Vec::new();
         for step in &answers.steps {
             let Some(job) = answers.jobs.iter().find(|job| job.id == step.job_id) else {
@@ -248,17 +220,10 @@ impl Squeue {
                 && filter::wanted(job, &conditions, None)
             {
                 let cluster_name = answers.cluster.name.clone();
-                rows.push(StepRow {
-                    step: step.clone(),
-                    job: job.clone(),
-                    cluster_name,
-                });
+                rows.push(StepRow { step: step.clone(), job: job.clone(), cluster_name });
             }
         }
-        let keys = sort::keys(
-            self.options.sort.as_deref().unwrap_or(sort::STEPS),
-            sort::is_step_key,
-        )?;
+        let keys = sort::keys(self.options.sort.as_deref().unwrap_or(sort::STEPS), sort::is_step_key)?;
         sort::steps(&mut rows, &keys, context);
         for row in &rows {
             outcome.stdout.push_str(&format.row(row, context));
@@ -273,8 +238,6 @@ fn complain(text: &str) -> Outcome {
 
 fn complain_of_format(invalid: &[String], of: &str, outcome: &mut Outcome) {
     for word in invalid {
-        outcome.stderr.push_str(&format!(
-            "squeue: error: Invalid {of} format specification: {word}\n"
-        ));
+        outcome.stderr.push_str(&format!("squeue: error: Invalid {of} format specification: {word}\n"));
     }
 }

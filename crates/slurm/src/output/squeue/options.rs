@@ -280,7 +280,8 @@ pub fn read(args: &[String], environment: &Environment, context: &Context) -> Re
         });
     }
     if options.long && format_given.0 {
-        let text = "squeue: fatal: Options -o(--format) and -l(--long) are mutually exclusive. Please remove one and retry.\n";
+        let text =
+            "squeue: fatal: Options -o(--format) and -l(--long) are mutually exclusive. Please remove one and retry.\n";
         return Err(Outcome::failure(text, 1));
     }
     if options.long && !format_given.1 {
@@ -293,11 +294,7 @@ fn complain(text: &str) -> Outcome {
     Outcome::failure(format!("squeue: error: {text}\n"), 1)
 }
 
-fn read_environment(
-    options: &mut Options,
-    environment: &Environment,
-    context: &Context,
-) -> Result<(), Outcome> {
+fn read_environment(options: &mut Options, environment: &Environment, context: &Context) -> Result<(), Outcome> {
     const VARIABLES: &[(&str, Key)] = &[
         ("SQUEUE_ACCOUNT", Key::Account),
         ("SQUEUE_ALL", Key::All),
@@ -323,13 +320,7 @@ fn read_environment(
 }
 
 fn list(value: &str) -> Option<Vec<String>> {
-    Some(
-        value
-            .split(',')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
 fn apply(options: &mut Options, key: Key, value: String, context: &Context) -> Result<(), Outcome> {
@@ -367,13 +358,7 @@ fn apply(options: &mut Options, key: Key, value: String, context: &Context) -> R
         Key::User => read_users(options, &value, context),
         // A single cluster without hidden partitions for some shows the same with and without these; amounts are
         // never converted further than they can be shown exactly; there is nothing more to tell with -v.
-        Key::All
-        | Key::Hide
-        | Key::Federation
-        | Key::Local
-        | Key::Sibling
-        | Key::NoConvert
-        | Key::Verbose => {}
+        Key::All | Key::Hide | Key::Federation | Key::Local | Key::Sibling | Key::NoConvert | Key::Verbose => {}
     }
     Ok(())
 }
@@ -387,14 +372,9 @@ fn targets(value: &str) -> Result<Vec<JobTarget>, Outcome> {
         // A step stands for its job, and an index that cannot be read for no task at all.
         let job = part.split_once('.').map_or(part, |(job, _)| job);
         let whole = || {
-            ids::target(job.split_once('_')?.0).map(|target| JobTarget {
-                tasks: Some(TaskSet::default()),
-                ..target
-            })
+            ids::target(job.split_once('_')?.0).map(|target| JobTarget { tasks: Some(TaskSet::default()), ..target })
         };
-        ids::target(job)
-            .or_else(whole)
-            .ok_or_else(|| complain(&format!("Invalid job id: {part}")))
+        ids::target(job).or_else(whole).ok_or_else(|| complain(&format!("Invalid job id: {part}")))
     };
     ids::split(value).into_iter().map(read).collect()
 }
@@ -403,11 +383,7 @@ fn step_targets(value: &str) -> Result<Vec<JobTarget>, Outcome> {
     let read = |part: &str| match ids::target(part) {
         Some(target) if target.step.is_some() => Ok(target),
         // A step that cannot be read is none.
-        None if part.contains('.') => Ok(JobTarget {
-            job_id: JobId(0),
-            tasks: None,
-            step: Some(StepId::Extern),
-        }),
+        None if part.contains('.') => Ok(JobTarget { job_id: JobId(0), tasks: None, step: Some(StepId::Extern) }),
         _ => Err(complain(&format!("Invalid job_step id: {part}.??"))),
     };
     ids::split(value).into_iter().map(read).collect()
@@ -424,11 +400,7 @@ fn parse_states(value: &str) -> Result<Option<States>, Outcome> {
             Outcome::failure(text, 1)
         })
     };
-    let found = value
-        .split(',')
-        .filter(|word| !word.is_empty())
-        .map(read)
-        .collect::<Result<_, _>>()?;
+    let found = value.split(',').filter(|word| !word.is_empty()).map(read).collect::<Result<_, _>>()?;
     Ok(Some(States::Some(found)))
 }
 
@@ -437,9 +409,7 @@ fn read_users(options: &mut Options, value: &str, context: &Context) {
     for name in value.split(',').filter(|name| !name.is_empty()) {
         match context.user(name) {
             Some(uid) => users.push(uid),
-            None => options
-                .warnings
-                .push_str(&format!("squeue: error: Invalid user: {name}\n\n")),
+            None => options.warnings.push_str(&format!("squeue: error: Invalid user: {name}\n\n")),
         }
     }
     options.users = Some(users);

@@ -41,17 +41,12 @@ pub fn keys(sort: &str, known: impl Fn(char) -> bool) -> Result<Vec<(char, bool)
 
 /// Whether jobs can be ordered by `letter`.
 pub fn is_job_key(letter: char) -> bool {
-    letter != 's'
-        && job_fields::FIELDS
-            .iter()
-            .any(|field| field.letter == Some(letter))
+    letter != 's' && job_fields::FIELDS.iter().any(|field| field.letter == Some(letter))
 }
 
 /// Whether steps can be ordered by `letter`.
 pub fn is_step_key(letter: char) -> bool {
-    step_fields::FIELDS
-        .iter()
-        .any(|field| field.letter == Some(letter))
+    step_fields::FIELDS.iter().any(|field| field.letter == Some(letter))
 }
 
 /// Puts `jobs`, which are in the order of Slurm's list, into the order that shows where the keys of a table are
@@ -70,9 +65,8 @@ pub fn jobs(rows: &mut Vec<JobRow>, keys: &[(char, bool)], context: &Context) {
         if *letter == 'S' && !reversed {
             // Those without a start come last, and turn round.
             let start = |row: &JobRow| job_text::start_time(&row.job, context.now);
-            let (mut known, unknown): (Vec<_>, Vec<_>) = std::mem::take(rows)
-                .into_iter()
-                .partition(|row| start(row).is_some());
+            let (mut known, unknown): (Vec<_>, Vec<_>) =
+                std::mem::take(rows).into_iter().partition(|row| start(row).is_some());
             known.sort_by_key(|row| start(row));
             rows.extend(known);
             rows.extend(unknown.into_iter().rev());
@@ -122,10 +116,7 @@ fn compare_jobs(letter: char, a: &JobRow, b: &JobRow, context: &Context) -> Orde
 /// By array, then by task, what waits last.
 fn id(row: &JobRow) -> (u32, u32) {
     let waiting = if row.job.array.is_some() { u32::MAX } else { 0 };
-    (
-        job_text::array_job_id(&row.job).0,
-        row.job.task_index().or(row.task).unwrap_or(waiting),
-    )
+    (job_text::array_job_id(&row.job).0, row.job.task_index().or(row.task).unwrap_or(waiting))
 }
 
 fn left(row: &JobRow, context: &Context) -> i64 {

@@ -54,50 +54,26 @@ pub const DEFAULT: &str = "%.15i %.8j %.9P %.8u %.9M %N";
 /// All columns.
 pub static FIELDS: &[Field<StepRow>] = &[
     field('i', &["stepid"], "STEPID", |row, context| {
-        format!(
-            "{}.{}",
-            job_text::array_id(&row.job, None, context),
-            row.step.step_id
-        )
+        format!("{}.{}", job_text::array_id(&row.job, None, context), row.step.step_id)
     }),
     field('A', &["numtasks"], "TASKS", |row, _| row.step.tasks.to_string()),
     field('b', &["tres-per-node"], "TRES_PER_JOB", null),
     field('j', &["stepname"], "NAME", |row, _| row.step.name.to_string()),
-    whole_field('l', &["timelimit"], "TIME_LIMIT", |row, _| {
-        match row.step.time_limit {
-            Some(TimeLimit::Limited(span)) => format_short(span.seconds()),
-            Some(TimeLimit::Unlimited) | None => "UNLIMITED".to_owned(),
-        }
+    whole_field('l', &["timelimit"], "TIME_LIMIT", |row, _| match row.step.time_limit {
+        Some(TimeLimit::Limited(span)) => format_short(span.seconds()),
+        Some(TimeLimit::Unlimited) | None => "UNLIMITED".to_owned(),
     }),
-    whole_field('M', &["timeused"], "TIME", |row, context| {
-        format_short(row.seconds_used(context))
-    }),
-    whole_field('N', &["nodes"], "NODELIST", |row, _| {
-        row.step.node_list.to_string()
-    }),
-    field('P', &["partition"], "PARTITION", |row, _| {
-        row.job.partition.to_string()
-    }),
-    field('S', &["starttime"], "START_TIME", |row, context| {
-        job_text::time(row.step.start_time, "N/A", context)
-    }),
-    field('u', &["username"], "USER", |row, _| {
-        row.job.spec.identity.user.to_string()
-    }),
-    field('U', &["userid"], "UID", |row, _| {
-        row.job.spec.identity.uid.to_string()
-    }),
-    field('\0', &["arrayjobid"], "ARRAY_JOB_ID", |row, _| {
-        row.job.array_job_id().map_or(0, |id| id.0).to_string()
-    }),
+    whole_field('M', &["timeused"], "TIME", |row, context| format_short(row.seconds_used(context))),
+    whole_field('N', &["nodes"], "NODELIST", |row, _| row.step.node_list.to_string()),
+    field('P', &["partition"], "PARTITION", |row, _| row.job.partition.to_string()),
+    field('S', &["starttime"], "START_TIME", |row, context| job_text::time(row.step.start_time, "N/A", context)),
+    field('u', &["username"], "USER", |row, _| row.job.spec.identity.user.to_string()),
+    field('U', &["userid"], "UID", |row, _| row.job.spec.identity.uid.to_string()),
+    field('\0', &["arrayjobid"], "ARRAY_JOB_ID", |row, _| row.job.array_job_id().map_or(0, |id| id.0).to_string()),
     field('\0', &["arraytaskid"], "ARRAY_TASK_ID", |row, _| {
-        row.job
-            .task_index()
-            .map_or("N/A".to_owned(), |index| index.to_string())
+        row.job.task_index().map_or("N/A".to_owned(), |index| index.to_string())
     }),
-    field('\0', &["cluster"], "CLUSTER", |row, _| {
-        row.cluster_name.as_deref().unwrap_or(NULL).to_owned()
-    }),
+    field('\0', &["cluster"], "CLUSTER", |row, _| row.cluster_name.as_deref().unwrap_or(NULL).to_owned()),
     field('\0', &["container"], "CONTAINER", null),
     field('\0', &["cpufreq"], "CPU_FREQ", |row, _| match row.step.step_id {
         StepId::Number(_) => "Unknown-Unknown:Unknown".to_owned(),

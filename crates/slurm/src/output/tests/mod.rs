@@ -49,20 +49,12 @@ fn documents_of_jobs_have_the_shape_that_clients_read() {
     let row: Vec<_> = scene.history.iter().filter(|row| row.job.id.0 == 533).collect();
     let answers = super::Answers::default();
     let environment = super::Environment::new();
-    let context = super::Context::new(
-        scenes::at("08:30:00"),
-        jiff::tz::TimeZone::UTC,
-        &environment,
-        scenes::root(),
-    );
+    let context = super::Context::new(scenes::at("08:30:00"), jiff::tz::TimeZone::UTC, &environment, scenes::root());
     let text = super::json::history(&row, &answers, &context);
     let document: serde_json::Value = serde_json::from_str(&text).expect("a document");
     let job = &document["jobs"][0];
     assert_eq!(document["errors"], serde_json::json!([]));
-    assert_eq!(
-        (&job["job_id"], &job["state"]["current"]),
-        (&serde_json::json!(533), &serde_json::json!("FAILED"))
-    );
+    assert_eq!((&job["job_id"], &job["state"]["current"]), (&serde_json::json!(533), &serde_json::json!("FAILED")));
     assert_eq!(job["exit_code"]["signal"]["signal_id"], serde_json::json!(9));
     assert_eq!(job["steps"][0]["step"]["id"], serde_json::json!("batch"));
 }
@@ -71,19 +63,11 @@ fn documents_of_jobs_have_the_shape_that_clients_read() {
 fn conditions_of_scancel_choose_records() {
     let scene = scenes::scene("busy");
     let environment = super::Environment::new();
-    let context = super::Context::new(
-        scenes::at("08:00:00"),
-        jiff::tz::TimeZone::UTC,
-        &environment,
-        scenes::root(),
-    );
+    let context = super::Context::new(scenes::at("08:00:00"), jiff::tz::TimeZone::UTC, &environment, scenes::root());
     let check = |line: &str, expected: &str| {
         let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let scancel = super::scancel::Scancel::new(&args, &environment, &context).expect("a good line");
-        let answers = super::Answers {
-            jobs: scene.jobs.clone(),
-            ..super::Answers::default()
-        };
+        let answers = super::Answers { jobs: scene.jobs.clone(), ..super::Answers::default() };
         let kills = scancel.kills(&answers, &context);
         let names = kills.iter().map(|kill| match &kill.request.target {
             target if target.tasks.is_some() => {
@@ -103,15 +87,9 @@ fn conditions_of_scancel_choose_records() {
 #[test]
 fn long_lists_of_tasks_are_cut() {
     let environment = super::Environment::from([("SLURM_BITSTR_LEN".to_owned(), "20".to_owned())]);
-    let context = super::Context::new(
-        scenes::at("08:00:00"),
-        jiff::tz::TimeZone::UTC,
-        &environment,
-        scenes::root(),
-    );
-    let job = scenes::job(9, "long", "07:00:00", |job, spec| {
-        scenes::waiting(job, spec, "1,3,5,7,9,11,13,15,17", Some(2))
-    });
+    let context = super::Context::new(scenes::at("08:00:00"), jiff::tz::TimeZone::UTC, &environment, scenes::root());
+    let job =
+        scenes::job(9, "long", "07:00:00", |job, spec| scenes::waiting(job, spec, "1,3,5,7,9,11,13,15,17", Some(2)));
     let shown = super::job_text::array_id(&job, None, &context);
     assert_eq!(shown, "9_[1,3,5,7,9,11,13,...%2]");
 }

@@ -18,11 +18,8 @@ use crate::output::{Answers, Context, Environment, Outcome};
 pub fn replay(transcript: &str) {
     let mut current: Option<(Scene, Timestamp)> = None;
     let (mut differences, mut count) = (Vec::new(), 0);
-    for block in transcript
-        .split_inclusive('\n')
-        .collect::<String>()
-        .split("\n$ ")
-        .flat_map(|block| block.split("\n@ "))
+    for block in
+        transcript.split_inclusive('\n').collect::<String>().split("\n$ ").flat_map(|block| block.split("\n@ "))
     {
         let block = block.trim_start_matches("@ ").trim_start_matches("$ ");
         let Some((first, rest)) = block.split_once('\n') else {
@@ -50,31 +47,21 @@ pub fn replay(transcript: &str) {
         }
     }
     assert!(count > 5, "a transcript has entries");
-    assert!(
-        differences.is_empty(),
-        "{} of {count} differ:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} of {count} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
 /// The lines that one has and the other lacks, by their place.
 fn difference(expected: &Outcome, found: &Outcome) -> String {
     let mut text = String::new();
-    for (expected, found) in [
-        (&expected.stdout, &found.stdout),
-        (&expected.stderr, &found.stderr),
-    ] {
+    for (expected, found) in [(&expected.stdout, &found.stdout), (&expected.stderr, &found.stderr)] {
         let (mut left, mut right) = (expected.lines(), found.lines());
         loop {
             match (left.next(), right.next()) {
                 (None, None) => break,
                 (left, right) if left == right => {}
-                (left, right) => text.push_str(&format!(
-                    "- {}\n+ {}\n",
-                    left.unwrap_or("(nothing)"),
-                    right.unwrap_or("(nothing)")
-                )),
+                (left, right) => {
+                    text.push_str(&format!("- {}\n+ {}\n", left.unwrap_or("(nothing)"), right.unwrap_or("(nothing)")))
+                }
             }
         }
         if text.is_empty() && expected != found {
@@ -102,21 +89,13 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
     while let Some((name, value)) = words
         .first()
         .and_then(|word| word.split_once('='))
-        .filter(|(name, _)| {
-            name.chars()
-                .all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
-        })
+        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
     {
         environment.insert(name.to_owned(), value.to_owned());
         words.remove(0);
     }
     let number = if user == "alice" { 1001 } else { 0 };
-    let caller = Identity {
-        uid: number,
-        gid: number,
-        user: user.into(),
-        group: user.into(),
-    };
+    let caller = Identity { uid: number, gid: number, user: user.into(), group: user.into() };
     let mut context = Context::new(now, jiff::tz::TimeZone::UTC, &environment, caller);
     context.user_number = |name| match name {
         "root" | "0" => Some(0),
@@ -128,24 +107,21 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
     let program = words.remove(0);
     let ask = |queries: Vec<Query>| Answers::gather(queries.iter().flat_map(|query| answer(scene, query)));
     let result = match program.as_str() {
-        "squeue" => Squeue::new(&words, &environment, &context)
-            .map(|squeue| squeue.render(&ask(squeue.queries()), &context)),
-        "sinfo" => {
-            Sinfo::new(&words, &environment).map(|sinfo| sinfo.render(&ask(sinfo.queries()), &context))
+        "squeue" => {
+            Squeue::new(&words, &environment, &context).map(|squeue| squeue.render(&ask(squeue.queries()), &context))
         }
-        "sacct" => Sacct::new(&words, &environment, &context)
-            .map(|sacct| sacct.render(&ask(sacct.queries()), &context)),
+        "sinfo" => Sinfo::new(&words, &environment).map(|sinfo| sinfo.render(&ask(sinfo.queries()), &context)),
+        "sacct" => {
+            Sacct::new(&words, &environment, &context).map(|sacct| sacct.render(&ask(sacct.queries()), &context))
+        }
         "scancel" => Scancel::new(&words, &environment, &context).map(|_| Outcome::default()),
         "scontrol" => scontrol::start(&words, &environment).map(|start| {
             match scontrol::parse(&start.words, start.flags, &environment, &context) {
                 Action::Print(outcome) => outcome,
                 Action::Show(show) => show.render(&ask(show.queries()), &context, start.flags),
                 Action::Change(changes) => {
-                    let refusals: Vec<_> = changes
-                        .list
-                        .iter()
-                        .map(|change| change.command.as_ref().err().cloned())
-                        .collect();
+                    let refusals: Vec<_> =
+                        changes.list.iter().map(|change| change.command.as_ref().err().cloned()).collect();
                     changes.outcome(&refusals)
                 }
                 Action::Set(_) | Action::Quit => Outcome::default(),
@@ -160,25 +136,16 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
 /// What a controller would answer.
 fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
     match query {
-        Query::Jobs {
-            ids,
-            uids,
-            active_only,
-        } => {
+        Query::Jobs { ids, uids, active_only } => {
             let wanted = |job: &&Arc<muster_model::job::Job>| {
-                ids.as_ref().is_none_or(|ids| {
-                    ids.contains(&job.id) || job.array_job_id().is_some_and(|id| ids.contains(&id))
-                }) && uids
-                    .as_ref()
-                    .is_none_or(|uids| uids.contains(&job.spec.identity.uid))
+                ids.as_ref()
+                    .is_none_or(|ids| ids.contains(&job.id) || job.array_job_id().is_some_and(|id| ids.contains(&id)))
+                    && uids.as_ref().is_none_or(|uids| uids.contains(&job.spec.identity.uid))
                     && !(*active_only && job.state.is_final() && !job.completing)
             };
             vec![Reply::Jobs(scene.jobs.iter().filter(wanted).cloned().collect())]
         }
-        Query::Nodes => vec![Reply::Nodes {
-            nodes: scene.nodes.clone(),
-            partitions: scene.partitions.clone(),
-        }],
+        Query::Nodes => vec![Reply::Nodes { nodes: scene.nodes.clone(), partitions: scene.partitions.clone() }],
         Query::Partitions => vec![Reply::Partitions(scene.partitions.clone())],
         Query::Steps { job_id } => {
             let wanted = |step: &&Arc<muster_model::step::Step>| job_id.is_none_or(|id| step.job_id == id);
@@ -193,9 +160,7 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
                     ids.contains(&row.job.id) || row.job.array_job_id().is_some_and(|id| ids.contains(&id))
                 })
             };
-            vec![Reply::History(
-                scene.history.iter().filter(wanted).cloned().collect(),
-            )]
+            vec![Reply::History(scene.history.iter().filter(wanted).cloned().collect())]
         }
     }
 }

@@ -14,13 +14,7 @@ use super::scene_nodes;
 use super::scenes::{Scene, alice, at, end, gpu, hold, job, run, share, step, task, waiting};
 
 fn dependency(kind: DependencyKind, id: u32, state: DependencyState) -> Dependency {
-    Dependency {
-        kind,
-        job: Some(JobId(id)),
-        task_index: None,
-        delay_minutes: 0,
-        state,
-    }
+    Dependency { kind, job: Some(JobId(id)), task_index: None, delay_minutes: 0, state }
 }
 
 fn waits(job: &mut Job, reason: Reason) {
@@ -28,29 +22,16 @@ fn waits(job: &mut Job, reason: Reason) {
 }
 
 fn gpus(spec: &mut JobSpec, count: u64) {
-    spec.request.gres = vec![GresRequest {
-        scope: GresScope::Node,
-        gres: gpu(count),
-    }];
+    spec.request.gres = vec![GresRequest { scope: GresScope::Node, gres: gpu(count) }];
 }
 
 /// The cluster. Without `completing_step`, the script of the completing job has gone.
 pub fn busy(completing_step: bool) -> Scene {
     let mut scene = scene_nodes::mixed();
-    scene.jobs = [
-        started(),
-        started_later(),
-        waiting_for_others(),
-        waiting_for_other_things(),
-        held(),
-        special(),
-    ]
-    .concat();
-    scene.steps = steps()
-        .into_iter()
-        .filter(|step| completing_step || step.job_id != JobId(29))
-        .map(Arc::new)
-        .collect();
+    scene.jobs =
+        [started(), started_later(), waiting_for_others(), waiting_for_other_things(), held(), special()].concat();
+    scene.steps =
+        steps().into_iter().filter(|step| completing_step || step.job_id != JobId(29)).map(Arc::new).collect();
     scene
 }
 
@@ -60,14 +41,7 @@ fn batch(job: u32, start: &str, place: NodeShare) -> Step {
 
 fn steps() -> Vec<Step> {
     vec![
-        step(
-            4,
-            StepId::Number(0),
-            "sleep",
-            "07:53:27",
-            4,
-            vec![share(3, &[0, 1, 2], &[]), share(4, &[0], &[])],
-        ),
+        step(4, StepId::Number(0), "sleep", "07:53:27", 4, vec![share(3, &[0, 1, 2], &[]), share(4, &[0], &[])]),
         batch(4, "07:53:27", share(3, &[0, 1, 2], &[])),
         batch(5, "07:53:27", share(3, &[5], &[])),
         batch(1, "07:53:27", share(3, &[6], &[])),
@@ -82,9 +56,7 @@ fn steps() -> Vec<Step> {
 
 fn started() -> Vec<Arc<Job>> {
     vec![
-        job(1, "running", "07:53:26", |job, _| {
-            run(job, "07:53:27", vec![share(3, &[6], &[])])
-        }),
+        job(1, "running", "07:53:26", |job, _| run(job, "07:53:27", vec![share(3, &[6], &[])])),
         job(2, "arr", "07:53:26", |job, spec| {
             waiting(job, spec, "2-3", Some(2));
             waits(job, Reason::JobArrayTaskLimit);
@@ -103,18 +75,11 @@ fn started() -> Vec<Arc<Job>> {
             (spec.request.nodes_min, spec.request.nodes_max, spec.request.tasks) = (2, Some(2), 4);
             spec.request.memory = Some(MemoryRequest::PerCpu(Megabytes(100)));
             spec.request.nodes_required = Some("n[3-4]".into());
-            spec.rare = Some(Box::new(RareOptions {
-                comment: Some("a comment".into()),
-                ..RareOptions::default()
-            }));
+            spec.rare = Some(Box::new(RareOptions { comment: Some("a comment".into()), ..RareOptions::default() }));
             job.time_limit = TimeLimit::from_minutes(26 * 60 + 4);
             job.partition = "batch".into();
             job.priority = 11281;
-            run(
-                job,
-                "07:53:27",
-                vec![share(3, &[0, 1, 2], &[]), share(4, &[0], &[])],
-            );
+            run(job, "07:53:27", vec![share(3, &[0, 1, 2], &[]), share(4, &[0], &[])]);
         }),
         job(5, "a very long job name", "07:53:26", |job, spec| {
             spec.identity = alice();
@@ -160,13 +125,7 @@ fn started_later() -> Vec<Arc<Job>> {
 }
 
 /// A job that waits for `reason`.
-fn pending(
-    id: u32,
-    name: &str,
-    submit: &str,
-    reason: Reason,
-    change: impl FnOnce(&mut Job, &mut JobSpec),
-) -> Arc<Job> {
+fn pending(id: u32, name: &str, submit: &str, reason: Reason, change: impl FnOnce(&mut Job, &mut JobSpec)) -> Arc<Job> {
     job(id, name, submit, |job, spec| {
         waits(job, reason);
         change(job, spec);
@@ -187,16 +146,10 @@ fn waiting_for_others() -> Vec<Arc<Job>> {
             job.priority = 11000;
             job.start_time = Some(at("22 09:57:27"));
         }),
-        pending(12, "begin", "07:53:28", Reason::BeginTime, |job, _| {
-            job.begin_time = Some(at("10:53:28"))
-        }),
+        pending(12, "begin", "07:53:28", Reason::BeginTime, |job, _| job.begin_time = Some(at("10:53:28"))),
         pending(13, "depend", "07:53:28", Reason::Dependency, |job, _| {
             job.eligible_time = None;
-            job.dependencies.all = vec![dependency(
-                DependencyKind::AfterOk,
-                1,
-                DependencyState::Unfulfilled,
-            )];
+            job.dependencies.all = vec![dependency(DependencyKind::AfterOk, 1, DependencyState::Unfulfilled)];
         }),
         pending(14, "depend2", "07:53:28", Reason::Dependency, |job, _| {
             job.eligible_time = None;
@@ -210,39 +163,22 @@ fn waiting_for_others() -> Vec<Arc<Job>> {
 
 fn waiting_for_other_things() -> Vec<Arc<Job>> {
     vec![
-        pending(
-            16,
-            "never",
-            "07:53:29",
-            Reason::DependencyNeverSatisfied,
-            |job, _| {
-                job.eligible_time = None;
-                let all = vec![dependency(DependencyKind::AfterOk, 15, DependencyState::Failed)];
-                job.dependencies = Dependencies {
-                    all,
-                    any_is_enough: false,
-                };
-            },
-        ),
-        pending(
-            17,
-            "parttime",
-            "07:53:29",
-            Reason::PartitionTimeLimit,
-            |job, _| {
-                job.time_limit = TimeLimit::from_minutes(300);
-                job.priority = 10233;
-            },
-        ),
+        pending(16, "never", "07:53:29", Reason::DependencyNeverSatisfied, |job, _| {
+            job.eligible_time = None;
+            let all = vec![dependency(DependencyKind::AfterOk, 15, DependencyState::Failed)];
+            job.dependencies = Dependencies { all, any_is_enough: false };
+        }),
+        pending(17, "parttime", "07:53:29", Reason::PartitionTimeLimit, |job, _| {
+            job.time_limit = TimeLimit::from_minutes(300);
+            job.priority = 10233;
+        }),
         pending(18, "partnode", "07:53:29", Reason::PartitionDown, |job, spec| {
             (spec.request.nodes_min, spec.request.nodes_max, spec.request.tasks) = (2, Some(2), 2);
             job.time_limit = TimeLimit::from_minutes(480);
             job.partition = "small".into();
             job.priority = 10990;
         }),
-        pending(20, "lic", "07:54:16", Reason::Priority, |_, spec| {
-            spec.request.licenses = Some("matlab:1,foo".into())
-        }),
+        pending(20, "lic", "07:54:16", Reason::Priority, |_, spec| spec.request.licenses = Some("matlab:1,foo".into())),
         pending(21, "gpuwait", "07:54:16", Reason::Priority, |job, spec| {
             spec.request.nodes_required = Some("n2".into());
             gpus(spec, 2);
@@ -253,9 +189,7 @@ fn waiting_for_other_things() -> Vec<Arc<Job>> {
             job.time_limit = TimeLimit::from_minutes(480);
             job.partition = "small".into();
         }),
-        pending(28, "inresv", "07:54:16", Reason::Reservation, |_, spec| {
-            spec.reservation = Some("resv1".into())
-        }),
+        pending(28, "inresv", "07:54:16", Reason::Reservation, |_, spec| spec.reservation = Some("resv1".into())),
     ]
 }
 
@@ -289,12 +223,7 @@ fn special() -> Vec<Arc<Job>> {
         }),
         job(26, "sockets", "07:54:16", |job, spec| {
             let request = &mut spec.request;
-            (
-                request.nodes_min,
-                request.nodes_max,
-                request.tasks,
-                request.cpus_per_task,
-            ) = (2, Some(3), 4, 3);
+            (request.nodes_min, request.nodes_max, request.tasks, request.cpus_per_task) = (2, Some(3), 4, 3);
             request.tasks_per_node = Some(2);
             request.memory = Some(MemoryRequest::PerNode(Megabytes(2500)));
             request.tmp_disk_min = Some(Megabytes(10));
@@ -302,10 +231,7 @@ fn special() -> Vec<Arc<Job>> {
             request.contiguous = true;
             spec.nice = 7;
             let others = vec![("extra-node-info".into(), "1:2:1".into())];
-            spec.rare = Some(Box::new(RareOptions {
-                others,
-                ..RareOptions::default()
-            }));
+            spec.rare = Some(Box::new(RareOptions { others, ..RareOptions::default() }));
             hold(job, Hold::User);
         }),
     ]

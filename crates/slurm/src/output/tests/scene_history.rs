@@ -29,11 +29,7 @@ fn done(
     step.end_time = Some(at(end));
     step.state = state;
     step.exit = exit;
-    step.usage = Usage {
-        user_cpu_us,
-        system_cpu_us,
-        rss_kb_max,
-    };
+    step.usage = Usage { user_cpu_us, system_cpu_us, rss_kb_max };
     step
 }
 
@@ -64,19 +60,9 @@ fn simple(
         end(job, time, ended.0, ended.1);
         change(job, spec);
     });
-    let node = job
-        .batch_host
-        .as_deref()
-        .map_or(1, |host| if host == "n2" { 2 } else { 1 });
-    let step_state = if ended.1.signal > 0 {
-        JobState::Cancelled
-    } else {
-        ended.0
-    };
-    row(
-        job,
-        vec![done(batch(id, start, one(node)), time, step_state, ended.1, used)],
-    )
+    let node = job.batch_host.as_deref().map_or(1, |host| if host == "n2" { 2 } else { 1 });
+    let step_state = if ended.1.signal > 0 { JobState::Cancelled } else { ended.0 };
+    row(job, vec![done(batch(id, start, one(node)), time, step_state, ended.1, used)])
 }
 
 /// The scene, in the order of the transcripts.
@@ -94,13 +80,7 @@ fn ended() -> Vec<HistoryRow> {
     });
     let signaled = ExitStatus::signaled(15);
     let timeout_steps = vec![
-        done(
-            batch(530, START, one(1)),
-            "08:25:12",
-            JobState::Cancelled,
-            signaled,
-            (0, 1100, 10_560),
-        ),
+        done(batch(530, START, one(1)), "08:25:12", JobState::Cancelled, signaled, (0, 1100, 10_560)),
         done(
             step(530, StepId::Number(0), "sleep", START, 1, one(1)),
             "08:25:12",
@@ -111,38 +91,11 @@ fn ended() -> Vec<HistoryRow> {
     ];
     vec![
         row(timeout, timeout_steps),
-        simple(
-            531,
-            "good",
-            START,
-            START,
-            (JobState::Completed, ExitStatus::SUCCESS),
-            (0, 1000, 0),
-            |_, spec| {
-                spec.rare = Some(Box::new(RareOptions {
-                    comment: Some("my comment".into()),
-                    ..RareOptions::default()
-                }));
-            },
-        ),
-        simple(
-            532,
-            "bad",
-            START,
-            START,
-            (JobState::Failed, ExitStatus::exited(7)),
-            (1000, 0, 0),
-            |_, _| {},
-        ),
-        simple(
-            533,
-            "sig",
-            START,
-            START,
-            (JobState::Failed, ExitStatus::signaled(9)),
-            (1000, 0, 0),
-            |_, _| {},
-        ),
+        simple(531, "good", START, START, (JobState::Completed, ExitStatus::SUCCESS), (0, 1000, 0), |_, spec| {
+            spec.rare = Some(Box::new(RareOptions { comment: Some("my comment".into()), ..RareOptions::default() }));
+        }),
+        simple(532, "bad", START, START, (JobState::Failed, ExitStatus::exited(7)), (1000, 0, 0), |_, _| {}),
+        simple(533, "sig", START, START, (JobState::Failed, ExitStatus::signaled(9)), (1000, 0, 0), |_, _| {}),
         several_steps(),
     ]
 }
@@ -157,18 +110,9 @@ fn several_steps() -> HistoryRow {
         run(job, START, vec![share(1, &[0, 1, 2], &[]), share(2, &[0], &[])]);
         end(job, START, JobState::Completed, ExitStatus::SUCCESS);
     });
-    let (first, both) = (
-        || vec![share(1, &[0, 1, 2], &[])],
-        || vec![share(1, &[0, 1, 2], &[]), share(2, &[0], &[])],
-    );
+    let (first, both) = (|| vec![share(1, &[0, 1, 2], &[])], || vec![share(1, &[0, 1, 2], &[]), share(2, &[0], &[])]);
     let steps_steps = vec![
-        done(
-            batch(534, START, first()),
-            START,
-            JobState::Completed,
-            ExitStatus::SUCCESS,
-            (11_535, 16_487, 0),
-        ),
+        done(batch(534, START, first()), START, JobState::Completed, ExitStatus::SUCCESS, (11_535, 16_487, 0)),
         done(
             step(534, StepId::Number(0), "true", START, 4, both()),
             START,
@@ -202,13 +146,7 @@ fn cancelled() -> Vec<HistoryRow> {
     });
     let signaled = ExitStatus::signaled(15);
     let canc_steps = vec![
-        done(
-            batch(535, START, one(1)),
-            "08:23:47",
-            JobState::Cancelled,
-            signaled,
-            (0, 1200, 0),
-        ),
+        done(batch(535, START, one(1)), "08:23:47", JobState::Cancelled, signaled, (0, 1200, 0)),
         done(
             step(535, StepId::Number(0), "sleep", START, 1, one(1)),
             "08:23:47",
@@ -226,19 +164,11 @@ fn cancelled() -> Vec<HistoryRow> {
     vec![
         row(canc, canc_steps),
         row(pending, Vec::new()),
-        simple(
-            537,
-            "cancbob",
-            START,
-            "08:23:47",
-            (JobState::Cancelled, signaled),
-            (0, 1000, 0),
-            |job, spec| {
-                spec.identity = alice();
-                spec.account = None;
-                job.cancelled_by = Some(0);
-            },
-        ),
+        simple(537, "cancbob", START, "08:23:47", (JobState::Cancelled, signaled), (0, 1000, 0), |job, spec| {
+            spec.identity = alice();
+            spec.account = None;
+            job.cancelled_by = Some(0);
+        }),
     ]
 }
 
@@ -253,10 +183,7 @@ fn waiting_and_running() -> Vec<HistoryRow> {
         spec.request.cpus_per_task = 2;
         run(job, START, two());
     });
-    let running_steps = vec![
-        batch(542, START, two()),
-        step(542, StepId::Number(0), "sleep", START, 1, two()),
-    ];
+    let running_steps = vec![batch(542, START, two()), step(542, StepId::Number(0), "sleep", START, 1, two())];
     let direct = job(543, "direct", SUBMIT, |job, spec| {
         spec.kind = JobKind::Allocation;
         run(job, START, one(1));
@@ -269,11 +196,7 @@ fn waiting_and_running() -> Vec<HistoryRow> {
         ExitStatus::SUCCESS,
         (0, 2000, 0),
     );
-    vec![
-        row(pend, Vec::new()),
-        row(running, running_steps),
-        row(direct, vec![direct_step]),
-    ]
+    vec![row(pend, Vec::new()), row(running, running_steps), row(direct, vec![direct_step])]
 }
 
 fn array() -> Vec<HistoryRow> {
@@ -324,27 +247,11 @@ fn rest() -> Vec<HistoryRow> {
     vec![
         row(held, Vec::new()),
         row(alloc, vec![alloc_step]),
-        simple(
-            547,
-            "oom",
-            START,
-            START,
-            (JobState::Completed, ExitStatus::SUCCESS),
-            (0, 0, 0),
-            |_, _| {},
-        ),
-        simple(
-            548,
-            "alices",
-            START,
-            START,
-            (JobState::Completed, ExitStatus::SUCCESS),
-            (0, 0, 0),
-            |_, spec| {
-                spec.identity = alice();
-                spec.account = None;
-            },
-        ),
+        simple(547, "oom", START, START, (JobState::Completed, ExitStatus::SUCCESS), (0, 0, 0), |_, _| {}),
+        simple(548, "alices", START, START, (JobState::Completed, ExitStatus::SUCCESS), (0, 0, 0), |_, spec| {
+            spec.identity = alice();
+            spec.account = None;
+        }),
         simple(
             539,
             "requeued",

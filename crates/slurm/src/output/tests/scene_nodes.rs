@@ -14,11 +14,7 @@ fn scene(nodes: Vec<Node>, small_is_down: bool) -> Scene {
     if small_is_down {
         Arc::make_mut(&mut partitions[2]).state = PartitionState::Down;
     }
-    Scene {
-        nodes: nodes.into_iter().map(Arc::new).collect(),
-        partitions,
-        ..Scene::default()
-    }
+    Scene { nodes: nodes.into_iter().map(Arc::new).collect(), partitions, ..Scene::default() }
 }
 
 fn using(number: u32, cpus: u32) -> Node {
@@ -30,12 +26,7 @@ fn using(number: u32, cpus: u32) -> Node {
 
 fn draining(mut node: Node, reason: &str, time: &str) -> Node {
     node.drain = true;
-    node.reason = Some(NodeReason {
-        text: reason.into(),
-        user: Name::from("root"),
-        uid: 0,
-        time: at(time),
-    });
+    node.reason = Some(NodeReason { text: reason.into(), user: Name::from("root"), uid: 0, time: at(time) });
     node
 }
 

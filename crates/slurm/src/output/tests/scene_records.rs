@@ -42,10 +42,7 @@ fn scripted() -> Arc<Job> {
         job.time_limit = TimeLimit::from_minutes(30);
         spec.command = Some("/tmp/w/job.sh".into());
         spec.arguments = vec!["600".into()];
-        spec.rare = Some(Box::new(RareOptions {
-            comment: Some("from script".into()),
-            ..RareOptions::default()
-        }));
+        spec.rare = Some(Box::new(RareOptions { comment: Some("from script".into()), ..RareOptions::default() }));
         run(job, "08:01:08", vec![share(1, &[7], &[])]);
     })
 }
@@ -53,23 +50,11 @@ fn scripted() -> Arc<Job> {
 fn steps() -> Arc<Job> {
     job(52, "steps", "08:01:07", |job, spec| {
         let request = &mut spec.request;
-        (
-            request.nodes_min,
-            request.nodes_max,
-            request.tasks,
-            request.cpus_per_task,
-        ) = (2, Some(2), 4, 2);
+        (request.nodes_min, request.nodes_max, request.tasks, request.cpus_per_task) = (2, Some(2), 4, 2);
         request.memory = Some(MemoryRequest::PerNode(Megabytes(1024)));
-        request.gres = vec![GresRequest {
-            scope: GresScope::Node,
-            gres: gpu(1),
-        }];
+        request.gres = vec![GresRequest { scope: GresScope::Node, gres: gpu(1) }];
         job.priority = 10412;
-        run(
-            job,
-            "08:01:08",
-            vec![share(1, &[0, 1, 2, 3, 4, 5], &[0]), share(2, &[0, 1], &[0])],
-        );
+        run(job, "08:01:08", vec![share(1, &[0, 1, 2, 3, 4, 5], &[0]), share(2, &[0, 1], &[0])]);
     })
 }
 
@@ -104,10 +89,7 @@ fn tasks() -> Vec<Arc<Job>> {
     vec![
         job(60, "crash", "08:01:09", |job, spec| {
             job.time_limit = TimeLimit::from_minutes(5);
-            spec.request.gres = vec![GresRequest {
-                scope: GresScope::Job,
-                gres: gpu(2),
-            }];
+            spec.request.gres = vec![GresRequest { scope: GresScope::Job, gres: gpu(2) }];
         }),
         job(70, "other", "08:01:09", |job, spec| {
             task(job, spec, 69, 1, "1-2", None);
@@ -119,18 +101,10 @@ fn tasks() -> Vec<Arc<Job>> {
 fn full() -> Arc<Job> {
     job(58, "full", "08:01:09", |job, spec| {
         let request = &mut spec.request;
-        (
-            request.nodes_min,
-            request.nodes_max,
-            request.tasks,
-            request.cpus_per_task,
-        ) = (2, Some(2), 8, 2);
+        (request.nodes_min, request.nodes_max, request.tasks, request.cpus_per_task) = (2, Some(2), 8, 2);
         request.tasks_per_node = Some(4);
         request.memory = Some(MemoryRequest::PerCpu(Megabytes(500)));
-        request.gres = vec![GresRequest {
-            scope: GresScope::Node,
-            gres: gpu(1),
-        }];
+        request.gres = vec![GresRequest { scope: GresScope::Node, gres: gpu(1) }];
         request.tmp_disk_min = Some(Megabytes(5 << 10));
         request.constraint = Some("fast&ssd".into());
         request.nodes_required = Some("n[1-2]".into());
@@ -144,20 +118,12 @@ fn full() -> Arc<Job> {
         spec.deadline = Some(Timestamp::from_seconds(1_801_440_000));
         spec.work_dir = "/tmp".into();
         spec.error = Some("err-%j".into());
-        let others = [
-            ("reboot", ""),
-            ("switches", "1@00:05:00"),
-            ("extra-node-info", "1:8:1"),
-            ("profile", "Task"),
-        ];
+        let others = [("reboot", ""), ("switches", "1@00:05:00"), ("extra-node-info", "1:8:1"), ("profile", "Task")];
         spec.rare = Some(Box::new(RareOptions {
             comment: Some("a comment".into()),
             mail_type: Some("INVALID_DEPEND,BEGIN,END,FAIL,REQUEUE,STAGE_OUT".into()),
             mail_user: Some("a@b.c".into()),
-            others: others
-                .iter()
-                .map(|(key, value)| (Name::from(*key), Name::from(*value)))
-                .collect(),
+            others: others.iter().map(|(key, value)| (Name::from(*key), Name::from(*value))).collect(),
             ..RareOptions::default()
         }));
         hold(job, Hold::User);
@@ -195,24 +161,10 @@ fn job_steps() -> Vec<Arc<muster_model::step::Step>> {
         4,
         vec![share(1, &[0, 1, 2, 3, 4, 5], &[0]), share(2, &[0, 1], &[0])],
     );
-    let mut second = step(
-        52,
-        StepId::Number(1),
-        "sleep",
-        "08:01:08",
-        1,
-        vec![share(1, &[0, 1, 2, 3, 4, 5], &[0])],
-    );
+    let mut second = step(52, StepId::Number(1), "sleep", "08:01:08", 1, vec![share(1, &[0, 1, 2, 3, 4, 5], &[0])]);
     first.launch = Some(launch.clone());
     second.launch = Some(launch);
-    let batch = step(
-        52,
-        StepId::Batch,
-        "batch",
-        "08:01:08",
-        1,
-        vec![share(1, &[0, 1, 2, 3, 4, 5], &[0])],
-    );
+    let batch = step(52, StepId::Batch, "batch", "08:01:08", 1, vec![share(1, &[0, 1, 2, 3, 4, 5], &[0])]);
     vec![Arc::new(first), Arc::new(second), Arc::new(batch)]
 }
 
@@ -236,10 +188,5 @@ fn nodes(scene: &mut Scene) {
     n1.used.gres = share(1, &[0], &[0]).gres;
     let n4 = Arc::make_mut(&mut scene.nodes[3]);
     n4.drain = true;
-    n4.reason = Some(NodeReason {
-        text: "bad disk".into(),
-        user: "root".into(),
-        uid: 0,
-        time: at("08:01:11"),
-    });
+    n4.reason = Some(NodeReason { text: "bad disk".into(), user: "root".into(), uid: 0, time: at("08:01:11") });
 }

@@ -62,35 +62,18 @@ pub fn at(time: &str) -> Timestamp {
     /// 2026-11-01T00:00:00Z.
     const MONTH: i64 = 1_793_491_200;
     let (day, clock) = time.split_once(' ').unwrap_or(("21", time));
-    let parts: Vec<i64> = clock
-        .split(':')
-        .map(|part| part.parse().expect("a number"))
-        .collect();
+    let parts: Vec<i64> = clock.split(':').map(|part| part.parse().expect("a number")).collect();
     Timestamp::from_seconds(
-        MONTH
-            + (day.parse::<i64>().expect("a day") - 1) * 86_400
-            + parts[0] * 3600
-            + parts[1] * 60
-            + parts[2],
+        MONTH + (day.parse::<i64>().expect("a day") - 1) * 86_400 + parts[0] * 3600 + parts[1] * 60 + parts[2],
     )
 }
 
 pub fn root() -> Identity {
-    Identity {
-        uid: 0,
-        gid: 0,
-        user: "root".into(),
-        group: "root".into(),
-    }
+    Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() }
 }
 
 pub fn alice() -> Identity {
-    Identity {
-        uid: 1001,
-        gid: 1001,
-        user: "alice".into(),
-        group: "alice".into(),
-    }
+    Identity { uid: 1001, gid: 1001, user: "alice".into(), group: "alice".into() }
 }
 
 /// A pending batch job of root, as `sbatch --wrap` makes it. `change` adds what is special.
@@ -131,30 +114,14 @@ pub fn share(node: u32, cpus: &[u32], gpus: &[u32]) -> NodeShare {
         members.iter().for_each(|member| set.insert(*member));
         set
     };
-    let gres = if gpus.is_empty() {
-        Vec::new()
-    } else {
-        vec![GresShare {
-            name: "gpu".into(),
-            kind: None,
-            units: set(gpus),
-        }]
-    };
-    NodeShare {
-        node: NodeIndex(node - 1),
-        cpus: set(cpus),
-        memory: Megabytes(0),
-        gres,
-        tasks: 1,
-    }
+    let gres =
+        if gpus.is_empty() { Vec::new() } else { vec![GresShare { name: "gpu".into(), kind: None, units: set(gpus) }] };
+    NodeShare { node: NodeIndex(node - 1), cpus: set(cpus), memory: Megabytes(0), gres, tasks: 1 }
 }
 
 /// Makes `job` run since `start` on what `shares` give.
 pub fn run(job: &mut Job, start: &str, shares: Vec<NodeShare>) {
-    let names: Vec<String> = shares
-        .iter()
-        .map(|share| format!("n{}", share.node.0 + 1))
-        .collect();
+    let names: Vec<String> = shares.iter().map(|share| format!("n{}", share.node.0 + 1)).collect();
     job.state = JobState::Running;
     job.reason = Reason::None;
     job.start_time = Some(at(start));
@@ -183,59 +150,33 @@ pub fn hold(job: &mut Job, by: Hold) {
     job.hold = Some(by);
     job.priority = 0;
     job.eligible_time = None;
-    job.reason = if by == Hold::User {
-        Reason::JobHeldUser
-    } else {
-        Reason::JobHeldAdmin
-    };
+    job.reason = if by == Hold::User { Reason::JobHeldUser } else { Reason::JobHeldAdmin };
 }
 
 /// Makes `job` one task of an array.
 pub fn task(job: &mut Job, spec: &mut JobSpec, array: u32, index: u32, all: &str, throttle: Option<u32>) {
     spec.array = Some(array_spec(all, throttle));
-    job.array = Some(ArrayRole::Task {
-        array_job_id: JobId(array),
-        task_index: index,
-    });
+    job.array = Some(ArrayRole::Task { array_job_id: JobId(array), task_index: index });
 }
 
 /// Makes `job` the record of the waiting tasks of an array.
 pub fn waiting(job: &mut Job, spec: &mut JobSpec, tasks: &str, throttle: Option<u32>) {
     spec.array = Some(array_spec(tasks, throttle));
-    job.array = Some(ArrayRole::Waiting {
-        tasks: TaskSet::parse(tasks, 10_000).expect("tasks"),
-    });
+    job.array = Some(ArrayRole::Waiting { tasks: TaskSet::parse(tasks, 10_000).expect("tasks") });
 }
 
 fn array_spec(tasks: &str, throttle: Option<u32>) -> ArraySpec {
-    ArraySpec {
-        tasks: TaskSet::parse(tasks, 10_000).expect("tasks"),
-        throttle,
-    }
+    ArraySpec { tasks: TaskSet::parse(tasks, 10_000).expect("tasks"), throttle }
 }
 
 /// `count` units of `gpu`.
 pub fn gpu(count: u64) -> Gres {
-    Gres {
-        name: "gpu".into(),
-        kind: None,
-        count,
-    }
+    Gres { name: "gpu".into(), kind: None, count }
 }
 
 /// A step that runs since `start` with `tasks` tasks on the given nodes and CPUs of each.
-pub fn step(
-    job_id: u32,
-    step_id: StepId,
-    name: &str,
-    start: &str,
-    tasks: u32,
-    layout: Vec<NodeShare>,
-) -> Step {
-    let names: Vec<String> = layout
-        .iter()
-        .map(|share| format!("n{}", share.node.0 + 1))
-        .collect();
+pub fn step(job_id: u32, step_id: StepId, name: &str, start: &str, tasks: u32, layout: Vec<NodeShare>) -> Step {
+    let names: Vec<String> = layout.iter().map(|share| format!("n{}", share.node.0 + 1)).collect();
     let layout: Vec<_> = layout
         .iter()
         .map(|share| json!({ "node": share.node, "ranks": [0], "cpus": share.cpus, "gres": share.gres }))
@@ -260,11 +201,7 @@ pub fn document<T: serde::de::DeserializeOwned>(document: serde_json::Value) -> 
 
 /// Node `nN` of the four, idle and registered.
 pub fn node(number: u32) -> Node {
-    let features: Vec<Name> = if number <= 2 {
-        vec!["fast".into(), "ssd".into()]
-    } else {
-        vec!["slow".into()]
-    };
+    let features: Vec<Name> = if number <= 2 { vec!["fast".into(), "ssd".into()] } else { vec!["slow".into()] };
     let config: NodeConfig = document(json!({
         "name": format!("n{number}"),
         "host_name": "vm",

@@ -15,15 +15,8 @@ fn sbatch(line: &str, expected: &str) {
             let request = &plan.spec.request;
             let max = request.nodes_max.map_or(String::new(), |max| format!("-{max}"));
             let given = if request.tasks_given { "" } else { "?" };
-            let list = request
-                .nodes_required
-                .as_deref()
-                .map_or(String::new(), |list| format!(" w={list}"));
-            let gres: String = request
-                .gres
-                .iter()
-                .map(|item| format!(" {:?}={}", item.scope, item.gres))
-                .collect();
+            let list = request.nodes_required.as_deref().map_or(String::new(), |list| format!(" w={list}"));
+            let gres: String = request.gres.iter().map(|item| format!(" {:?}={}", item.scope, item.gres)).collect();
             let (nodes, tasks, cpus) = (request.nodes_min, request.tasks, request.cpus_per_task);
             format!("{}N{nodes}{max} n{tasks}{given} c{cpus}{list}{gres}", plan.stderr)
         }
@@ -63,40 +56,22 @@ fn counts_follow_from_each_other() {
     sbatch("-N1-3 -n3 ok.sh", "N1-3 n3 c1");
     sbatch("-N 0 ok.sh", "N1 n1? c1");
     sbatch("-n8 --ntasks-per-node=2 -N2 ok.sh", "N2-2 n8 c1");
-    sbatch(
-        "-n4 -N8 ok.sh",
-        "sbatch: Warning: can't run 4 processes on 8 nodes, setting nnodes to 4\nN4-4 n4 c1",
-    );
+    sbatch("-n4 -N8 ok.sh", "sbatch: Warning: can't run 4 processes on 8 nodes, setting nnodes to 4\nN4-4 n4 c1");
     sbatch("-n4 -N2-8 ok.sh", "N2-4 n4 c1");
-    sbatch(
-        "-n1 -N2-3 ok.sh",
-        "sbatch: Warning: can't run 1 processes on 2 nodes, setting nnodes to 1\nN1-1 n1 c1",
-    );
+    sbatch("-n1 -N2-3 ok.sh", "sbatch: Warning: can't run 1 processes on 2 nodes, setting nnodes to 1\nN1-1 n1 c1");
     sbatch("-w n1,n2 ok.sh", "N2 n2? c1 w=n[1-2]");
     sbatch("-w n1 -N2 ok.sh", "N2-2 n2? c1 w=n1");
     sbatch("-w n[1-3] -N2-3 ok.sh", "N3-3 n3? c1 w=n[1-3]");
-    sbatch(
-        "-w n[1-4] -N2 ok.sh",
-        "sbatch: error: invalid number of nodes (-N 4-2)\nexit 1",
-    );
+    sbatch("-w n[1-4] -N2 ok.sh", "sbatch: error: invalid number of nodes (-N 4-2)\nexit 1");
     sbatch(
         "-w n[1-2] -n1 ok.sh",
         "sbatch: Warning: can't run 1 processes on 2 nodes, setting nnodes to 1\nN1 n1 c1 w=n1",
     );
     sbatch("--gpus=2 --ntasks-per-gpu=2 ok.sh", "N1 n4 c1 Job=gpu:2");
-    sbatch(
-        "--gpus-per-node=2 --ntasks-per-gpu=1 -N2 ok.sh",
-        "N2-2 n4 c1 Node=gpu:2",
-    );
+    sbatch("--gpus-per-node=2 --ntasks-per-gpu=1 -N2 ok.sh", "N2-2 n4 c1 Node=gpu:2");
     sbatch("-n5 --ntasks-per-gpu=1 ok.sh", "N1 n5 c1 Job=gpu:5");
-    sbatch(
-        "--gpus-per-task=1 --gpus=2 ok.sh",
-        "N1 n2 c1 Job=gpu:2 Task=gpu:1",
-    );
-    sbatch(
-        "-n2 --gpus-per-task=1 --cpus-per-gpu=2 ok.sh",
-        "N1 n2 c2 Task=gpu:1",
-    );
+    sbatch("--gpus-per-task=1 --gpus=2 ok.sh", "N1 n2 c1 Job=gpu:2 Task=gpu:1");
+    sbatch("-n2 --gpus-per-task=1 --cpus-per-gpu=2 ok.sh", "N1 n2 c2 Task=gpu:1");
     sbatch("--gres=gpu:0 ok.sh", "N1 n1? c1");
     sbatch("--gres=gpu:a100:2 ok.sh", "N1 n1? c1 Node=gpu:a100:2");
 }
@@ -111,34 +86,19 @@ fn contradictions() {
         "--gpus-per-task=1 ok.sh",
         "Failed to validate job spec. --gpus-per-task used without either --gpus or -n/--ntasks is not allowed.",
     );
-    gres(
-        "--gpus-per-socket=1 ok.sh",
-        "--gpus-per-socket option requires --sockets-per-node specification",
-    );
-    gres(
-        "-c2 --cpus-per-gpu=2 --gpus=1 ok.sh",
-        "--cpus-per-gpu is mutually exclusive with --cpus-per-task",
-    );
-    gres(
-        "--mem-per-gpu=1G ok.sh",
-        "Requested mem_per_tres=gres:gpu:1024 but did not request any GPU.",
-    );
+    gres("--gpus-per-socket=1 ok.sh", "--gpus-per-socket option requires --sockets-per-node specification");
+    gres("-c2 --cpus-per-gpu=2 --gpus=1 ok.sh", "--cpus-per-gpu is mutually exclusive with --cpus-per-task");
+    gres("--mem-per-gpu=1G ok.sh", "Requested mem_per_tres=gres:gpu:1024 but did not request any GPU.");
     sbatch(
         "--mem=1G --mem-per-cpu=1G ok.sh",
         "sbatch: fatal: --mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.\nexit 1",
     );
-    sbatch(
-        "-v -Q ok.sh",
-        "sbatch: error: don't specify both --verbose (-v) and --quiet (-Q)\nexit 1",
-    );
+    sbatch("-v -Q ok.sh", "sbatch: error: don't specify both --verbose (-v) and --quiet (-Q)\nexit 1");
     sbatch(
         "-m arbitrary ok.sh",
         "sbatch: error: With Arbitrary distribution you need to specify a nodelist or hostfile with the -w option\nexit 1",
     );
-    sbatch(
-        "--export-file=/nosuch ok.sh",
-        "sbatch: error: Could not open user environment file /nosuch\nexit 1",
-    );
+    sbatch("--export-file=/nosuch ok.sh", "sbatch: error: Could not open user environment file /nosuch\nexit 1");
 }
 
 #[test]
@@ -146,32 +106,17 @@ fn what_the_controller_would_refuse() {
     let refused = |text: &str| format!("sbatch: error: Batch job submission failed: {text}\nexit 1");
     sbatch("-w n[1 ok.sh", &refused("Invalid node name specified"));
     sbatch("-d garbage ok.sh", &refused("Job dependency problem"));
-    sbatch(
-        "-d expand:9 ok.sh",
-        &refused("Requested operation not supported on this system"),
-    );
-    sbatch(
-        "--array=0-1001 ok.sh",
-        &refused("Invalid job array specification"),
-    );
-    sbatch(
-        "--gres= ok.sh",
-        &refused("Invalid Trackable RESource (TRES) specification"),
-    );
-    sbatch(
-        "--deadline=now-1hour ok.sh",
-        &refused("Requested time limit is invalid (missing or exceeds some limit)"),
-    );
+    sbatch("-d expand:9 ok.sh", &refused("Requested operation not supported on this system"));
+    sbatch("--array=0-1001 ok.sh", &refused("Invalid job array specification"));
+    sbatch("--gres= ok.sh", &refused("Invalid Trackable RESource (TRES) specification"));
+    sbatch("--deadline=now-1hour ok.sh", &refused("Requested time limit is invalid (missing or exceeds some limit)"));
     sbatch(
         "--time-min=2:00:00 -t 60 ok.sh",
         &refused("Invalid time-min specification (exceeds job's time or other limits)"),
     );
     sbatch(
         "-p _ ok.sh",
-        &format!(
-            "sbatch: error: invalid partition specified: (null)\n{}",
-            refused("Invalid partition name specified")
-        ),
+        &format!("sbatch: error: invalid partition specified: (null)\n{}", refused("Invalid partition name specified")),
     );
     sbatch(
         "-p _ --test-only ok.sh",
@@ -181,34 +126,21 @@ fn what_the_controller_would_refuse() {
 
 #[test]
 fn finding_the_script() {
-    sbatch(
-        "nosuch.sh",
-        "sbatch: error: Unable to open file nosuch.sh\nexit 1",
-    );
-    sbatch(
-        "/nosuch/x.sh",
-        "sbatch: error: Unable to open file /nosuch/x.sh\nexit 1",
-    );
+    sbatch("nosuch.sh", "sbatch: error: Unable to open file nosuch.sh\nexit 1");
+    sbatch("/nosuch/x.sh", "sbatch: error: Unable to open file /nosuch/x.sh\nexit 1");
     sbatch("_", "sbatch: error: Unable to open file \nexit 1");
     sbatch("-", "sbatch: error: Unable to open file -\nexit 1");
-    sbatch(
-        "unread.sh",
-        "sbatch: error: Unable to open file /tmp/w/unread.sh\nexit 1",
-    );
+    sbatch("unread.sh", "sbatch: error: Unable to open file /tmp/w/unread.sh\nexit 1");
     sbatch("dir", "sbatch: error: Batch script is empty!\nexit 1");
     sbatch("", "sbatch: error: Batch script is empty!\nexit 1");
-    sbatch(
-        "--wrap x ok.sh",
-        "sbatch: error: Script arguments not permitted with --wrap option\nexit 1",
-    );
+    sbatch("--wrap x ok.sh", "sbatch: error: Script arguments not permitted with --wrap option\nexit 1");
     sbatch("inpath.sh", "N1 n1? c1");
 }
 
 #[test]
 fn checking_the_script() {
     let check = |script: &str, expected: &str| {
-        let found =
-            sbatch_plan("", "s.sh", script).map_or_else(|exit| end(&exit), |plan| plan.spec.name.to_string());
+        let found = sbatch_plan("", "s.sh", script).map_or_else(|exit| end(&exit), |plan| plan.spec.name.to_string());
         assert_eq!(found, expected, "{:?}", script.get(..40));
     };
     let not_a_script = "sbatch: error: This does not look like a batch script.  The first\n\
@@ -228,23 +160,14 @@ fn checking_the_script() {
     );
     check("#!/bin/sh", "s.sh");
     check("#!/bin/sh\n#SBATCH --job-name='two words'\n", "two words");
-    check(
-        "#!/bin/sh\n#SBATCH -J a stray\n",
-        "sbatch: error: Invalid directive found in batch script: stray\nexit 255",
-    );
+    check("#!/bin/sh\n#SBATCH -J a stray\n", "sbatch: error: Invalid directive found in batch script: stray\nexit 255");
     check(
         "#!/bin/sh\n#SBATCH --nosuch\n",
         "sbatch: unrecognized option '--nosuch'\nTry \"sbatch --help\" for more information\nexit 255",
     );
-    check(
-        "#!/bin/sh\n#SBATCH -t bad\n",
-        "sbatch: error: Invalid --time specification\nexit 255",
-    );
+    check("#!/bin/sh\n#SBATCH -t bad\n", "sbatch: error: Invalid --time specification\nexit 255");
     check("#!/bin/sh\n#SBATCH --help --wrap=x -v\n", "s.sh");
-    check(
-        "#!/bin/sh\n#SBATCH hetjob\n",
-        "sbatch: error: heterogeneous jobs are not supported yet\nexit 1",
-    );
+    check("#!/bin/sh\n#SBATCH hetjob\n", "sbatch: error: heterogeneous jobs are not supported yet\nexit 1");
     check(
         &format!("#!/bin/sh\n{}", "#".repeat(5 << 20)),
         "sbatch: error: Batch job submission failed: Pathname of a file, directory or other parameter too long\nexit 1",
@@ -254,10 +177,7 @@ fn checking_the_script() {
 #[test]
 fn the_script_of_wrap() {
     let plan = sbatch_plan("", "--wrap hostname~-f", "").unwrap();
-    assert_eq!(
-        plan.script,
-        b"#!/bin/sh\n# This script was created by sbatch --wrap.\n\nhostname -f\n"
-    );
+    assert_eq!(plan.script, b"#!/bin/sh\n# This script was created by sbatch --wrap.\n\nhostname -f\n");
     assert_eq!((&*plan.spec.name, plan.spec.command.as_deref()), ("wrap", None));
 }
 
@@ -266,65 +186,36 @@ fn command_line_beats_environment_beats_script() {
     let check = |environment: &str, line: &str, expected: &str| {
         let script = "#!/bin/bash\n#SBATCH -J script -t 5 --mem=1G\n";
         let plan = sbatch_plan(environment, line, script).unwrap();
-        let limit = plan
-            .spec
-            .time_limit
-            .map_or(String::new(), |limit| limit.to_string());
+        let limit = plan.spec.time_limit.map_or(String::new(), |limit| limit.to_string());
         let found = format!("{} {limit} {:?}", plan.spec.name, plan.spec.request.memory);
-        assert_eq!(
-            found,
-            format!("{expected} Some(PerNode(Megabytes(1024)))"),
-            "{environment} {line}"
-        );
+        assert_eq!(found, format!("{expected} Some(PerNode(Megabytes(1024)))"), "{environment} {line}");
     };
     check("", "s.sh", "script 00:05:00");
     check("SBATCH_JOB_NAME=env SBATCH_TIMELIMIT=7", "s.sh", "env 00:07:00");
     check("SBATCH_JOB_NAME=env", "-J cl s.sh", "cl 00:05:00");
     check("SBATCH_MEM_PER_CPU=1G SLURM_NTASKS=5", "s.sh", "script 00:05:00");
     let plan = sbatch_plan("", "--parsable", "#!/bin/bash\n#SBATCH -J in\n").unwrap();
-    assert_eq!(
-        (
-            &*plan.spec.name,
-            plan.spec.command.as_deref(),
-            plan.answer(JobId(5)).as_str()
-        ),
-        ("in", None, "5\n")
-    );
+    assert_eq!((&*plan.spec.name, plan.spec.command.as_deref(), plan.answer(JobId(5)).as_str()), ("in", None, "5\n"));
 }
 
 #[test]
 fn what_the_job_carries() {
-    let line =
-        "--parsable -H -D rel -o out/%x.txt -t 90 -p a,b --uid=alice --comment=c~d -b now+1hour ok.sh x y~z";
+    let line = "--parsable -H -D rel -o out/%x.txt -t 90 -p a,b --uid=alice --comment=c~d -b now+1hour ok.sh x y~z";
     let plan = sbatch_plan("", line, "").unwrap();
     let spec = &plan.spec;
     let places = (&*spec.identity.user, &*spec.work_dir, spec.output.as_deref());
     assert_eq!(places, ("alice", "/tmp/w/rel", Some("out/%x.txt")));
     let kind = (spec.partitions.len(), spec.hold, spec.command.as_deref());
     assert_eq!(kind, (2, true, Some("/tmp/w/ok.sh")));
-    assert_eq!(
-        spec.arguments.iter().map(|word| &**word).collect::<Vec<_>>(),
-        ["x", "y z"]
-    );
-    assert_eq!(
-        spec.rare.as_ref().and_then(|rare| rare.comment.as_deref()),
-        Some("c d")
-    );
+    assert_eq!(spec.arguments.iter().map(|word| &**word).collect::<Vec<_>>(), ["x", "y z"]);
+    assert_eq!(spec.rare.as_ref().and_then(|rare| rare.comment.as_deref()), Some("c d"));
     assert_eq!(spec.begin, Some(Timestamp::from_seconds(1_795_252_262)));
-    assert!(
-        spec.submit_line
-            .as_deref()
-            .unwrap()
-            .starts_with("sbatch --parsable -H -D rel")
-    );
+    assert!(spec.submit_line.as_deref().unwrap().starts_with("sbatch --parsable -H -D rel"));
     assert_eq!(plan.context.limits, [(0, u64::MAX), (7, 1024)]);
     let plan = |line: &str| sbatch_plan("", line, "").unwrap();
     assert_eq!(plan("--propagate=NOFILE ok.sh").context.limits, [(7, 1024)]);
     assert_eq!(plan("-b now-1hour ok.sh").spec.begin, None);
-    assert_eq!(
-        plan("-M all ok.sh").answer(JobId(7)),
-        "Submitted batch job 7 on cluster peer\n"
-    );
+    assert_eq!(plan("-M all ok.sh").answer(JobId(7)), "Submitted batch job 7 on cluster peer\n");
     assert_eq!(plan("-Q ok.sh").answer(JobId(7)), "");
 }
 
@@ -337,22 +228,13 @@ fn environment_of_a_batch_job() {
         assert_eq!(shown.join(" "), expected, "{line}");
     };
     check("ok.sh", "A=outer MYVAR=mine PATH=/usr/bin:/tools");
-    check(
-        "--export=NONE ok.sh",
-        "SLURM_EXPORT_ENV=NONE SLURM_GET_USER_ENV=1",
-    );
-    check(
-        "--export=A=1 ok.sh",
-        "A=1 SLURM_EXPORT_ENV=A=1 SLURM_GET_USER_ENV=1",
-    );
+    check("--export=NONE ok.sh", "SLURM_EXPORT_ENV=NONE SLURM_GET_USER_ENV=1");
+    check("--export=A=1 ok.sh", "A=1 SLURM_EXPORT_ENV=A=1 SLURM_GET_USER_ENV=1");
     check(
         "--export=ALL,B=2 ok.sh",
         "A=outer B=2 MYVAR=mine PATH=/usr/bin:/tools SLURM_EXPORT_ENV=ALL,B=2 SLURM_GET_USER_ENV=1",
     );
-    check(
-        "--export-file=3 --export=FROM ok.sh",
-        "FROM=descriptor SLURM_EXPORT_ENV=FROM SLURM_GET_USER_ENV=1",
-    );
+    check("--export-file=3 --export=FROM ok.sh", "FROM=descriptor SLURM_EXPORT_ENV=FROM SLURM_GET_USER_ENV=1");
     check(
         "--gpus=2 -O -m cyclic:block --ntasks-per-core=1 --export=NIL ok.sh",
         "SLURM_DISTRIBUTION=cyclic:block SLURM_EXPORT_ENV=NIL SLURM_GET_USER_ENV=1 SLURM_GPUS=2 \
@@ -363,10 +245,7 @@ fn environment_of_a_batch_job() {
 #[test]
 fn notices() {
     let told = |line: &str, script: &str| sbatch_plan("", line, script).unwrap().stderr;
-    assert_eq!(
-        told("--reboot ok.sh", ""),
-        "sbatch: warning: --reboot is accepted but not yet acted upon\n"
-    );
+    assert_eq!(told("--reboot ok.sh", ""), "sbatch: warning: --reboot is accepted but not yet acted upon\n");
     assert_eq!(told("-Q --reboot ok.sh", ""), "");
     assert_eq!(
         told("s.sh", "#!/bin/sh\n#PBS -N x -Q x\n#SLURM -J y\n"),
@@ -402,10 +281,7 @@ fn refusals_of_the_controller() {
          sbatch: error: Batch job submission failed: Invalid partition name specified\nexit 1",
     );
     check(
-        Refusal::new(
-            RefusalCode::NodeConfigUnavailable,
-            "CPU count per node can not be satisfied",
-        ),
+        Refusal::new(RefusalCode::NodeConfigUnavailable, "CPU count per node can not be satisfied"),
         "sbatch: error: CPU count per node can not be satisfied\n\
          sbatch: error: Batch job submission failed: Requested node configuration is not available\nexit 1",
     );
@@ -413,8 +289,5 @@ fn refusals_of_the_controller() {
         RefusalCode::InvalidFeature.into(),
         "sbatch: error: Batch job submission failed: Invalid feature specification\nexit 1",
     );
-    assert_eq!(
-        plan.refused(&RefusalCode::InvalidFeature.into(), Some("9")).code,
-        9
-    );
+    assert_eq!(plan.refused(&RefusalCode::InvalidFeature.into(), Some("9")).code, 9);
 }

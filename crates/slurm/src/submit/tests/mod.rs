@@ -19,9 +19,7 @@ struct TestHost {
 
 impl Host for TestHost {
     fn user_id(&self, name: &str) -> Option<u32> {
-        (name == "root")
-            .then_some(0)
-            .or((name == "alice").then_some(1001))
+        (name == "root").then_some(0).or((name == "alice").then_some(1001))
     }
 
     fn group_id(&self, name: &str) -> Option<u32> {
@@ -54,28 +52,12 @@ impl Host for TestHost {
 }
 
 /// Runs `with` in surroundings with this environment and these files (`ok.sh` is always there).
-fn around<T>(
-    environment: &str,
-    files: &[(&str, &str)],
-    input: &str,
-    with: impl FnOnce(&Surroundings<'_>) -> T,
-) -> T {
-    let base = [
-        ("/tmp/w/ok.sh", "#!/bin/sh\necho hi\n"),
-        ("/tools/inpath.sh", "#!/bin/sh\n"),
-    ];
-    let files = base
-        .iter()
-        .chain(files)
-        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
-        .collect();
-    let host = TestHost {
-        files,
-        input: input.as_bytes().to_vec(),
-    };
+fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    let base = [("/tmp/w/ok.sh", "#!/bin/sh\necho hi\n"), ("/tools/inpath.sh", "#!/bin/sh\n")];
+    let files = base.iter().chain(files).map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+    let host = TestHost { files, input: input.as_bytes().to_vec() };
     let pairs = environment.split(' ').filter_map(|pair| pair.split_once('='));
-    let mut environment: BTreeMap<String, String> =
-        pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let mut environment: BTreeMap<String, String> = pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     environment.insert("PATH".to_owned(), "/usr/bin:/tools".to_owned());
     let types: [Name; 1] = ["gpu".into()];
     with(&Surroundings {
@@ -89,12 +71,7 @@ fn around<T>(
             host: &host,
         },
         environment: &environment,
-        identity: Identity {
-            uid: 0,
-            gid: 0,
-            user: "root".into(),
-            group: "root".into(),
-        },
+        identity: Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() },
         host_name: "vm",
         session: 17,
         umask: 0o022,
@@ -107,22 +84,13 @@ fn around<T>(
 fn words(line: &str) -> Vec<String> {
     // `_` stands for an empty word and `~` for a blank within one.
     let word = |word: &str| {
-        if word == "_" {
-            String::new()
-        } else {
-            word.replace('~', " ")
-        }
+        if word == "_" { String::new() } else { word.replace('~', " ") }
     };
-    line.split(' ')
-        .filter(|word| !word.is_empty())
-        .map(word)
-        .collect()
+    line.split(' ').filter(|word| !word.is_empty()).map(word).collect()
 }
 
 fn sbatch_plan(environment: &str, line: &str, script: &str) -> Result<sbatch::SbatchPlan, CliExit> {
-    around(environment, &[("/tmp/w/s.sh", script)], script, |around| {
-        sbatch::plan(&words(line), around)
-    })
+    around(environment, &[("/tmp/w/s.sh", script)], script, |around| sbatch::plan(&words(line), around))
 }
 
 fn end(exit: &CliExit) -> String {

@@ -103,7 +103,7 @@ impl Cluster {
         let unfinished = |job: &Job| u32::from(Cluster::is_unfinished_task(job));
         info.active = info.active + active(new) - old.map_or(0, active);
         info.unfinished = info.unfinished + unfinished(new) - old.map_or(0, unfinished);
-        if task(new) && new.state.is_final() && new.state != JobState::Completed {
+        if task(new) && new.state.is_final() && !new.completing && new.state != JobState::Completed {
             info.any_failed = true;
         }
         if let Some(throttle) = info.throttle {

@@ -257,9 +257,7 @@ fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
         if job.state != JobState::Pending {
             continue;
         }
-        for on in
-            job.dependencies.all.iter().filter(|on| on.state == DependencyState::Unfulfilled)
-        {
+        for on in job.dependencies.all.iter().filter(|on| on.state == DependencyState::Unfulfilled) {
             let listed = match on.job {
                 Some(target) => {
                     let exists = cluster.jobs.contains_key(&target) || cluster.arrays.contains_key(&target);

@@ -51,7 +51,8 @@ impl World {
 
     fn new_asker(&mut self, job_id: JobId, uid: u32, kind: Kind, steps_left: u32) -> u64 {
         let number = self.askers.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.askers.insert(number, Asker { job_id, uid, kind, steps_left, waiting: None, cookies: 0, last_said: self.now });
+        self.askers
+            .insert(number, Asker { job_id, uid, kind, steps_left, waiting: None, cookies: 0, last_said: self.now });
         let pause = self.random.span(0, 5_000);
         self.after(pause, Happening::AskerActs(number));
         number

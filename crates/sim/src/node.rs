@@ -166,9 +166,11 @@ impl World {
         let Some(node) = self.agent_stops_listening(id) else {
             return;
         };
+        let now = self.now;
         let this = self.node(node);
         if this.connection == Some(id) {
             this.connection = None;
+            this.away_since = now;
             let life = this.life;
             let pause = self.random.span(100, 3_000);
             self.after(pause, Happening::AgentConnects { node, life });

@@ -44,7 +44,8 @@ impl World {
     pub(crate) fn watch(&mut self) {
         self.after(WATCH_INTERVAL, Happening::Watch);
         let Some(view) = self.controller.cluster().map(Cluster::read_view) else { return };
-        let problem = self.kept_too_long(&view).or_else(|| self.outlives_its_client(&view)).or_else(|| self.stays_stopped(&view));
+        let problem =
+            self.kept_too_long(&view).or_else(|| self.outlives_its_client(&view)).or_else(|| self.stays_stopped(&view));
         if let Some(problem) = problem {
             self.fail(problem);
         }
@@ -79,7 +80,10 @@ impl World {
         let mut stopped = BTreeMap::new();
         for node in self.nodes.iter().filter(|node| node.connection.is_some()) {
             for (key, _) in node.supervisor.running.iter().filter(|(_, process)| process.is_stopped()) {
-                let runs = view.jobs.get(&key.job_id).is_some_and(|job| job.state == JobState::Running && job.restart == key.restart);
+                let runs = view
+                    .jobs
+                    .get(&key.job_id)
+                    .is_some_and(|job| job.state == JobState::Running && job.restart == key.restart);
                 if runs {
                     let before = self.patience.stopped.get(&(node.index, *key)).copied().unwrap_or(0);
                     stopped.insert((node.index, *key), before + 1);

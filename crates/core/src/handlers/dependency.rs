@@ -144,8 +144,18 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
     }
 }
 
-/// Whether a dependency that counts as open is decided, whatever the time.
+/// Whether a dependency on something in memory that counts as open is decided, whatever the time.
 pub(crate) fn is_decided(cluster: &Cluster, job: &Job, dependency: &Dependency) -> bool {
+    let is_known = |target: &JobId| cluster.jobs.contains_key(target) || cluster.arrays.contains_key(target);
+    let is_task_known =
+        |target: JobId, index| cluster.array_tasks.get(&target).is_some_and(|tasks| tasks.contains_key(&index));
+    match (dependency.job, dependency.task_index.or(job.task_index())) {
+        (Some(target), Some(index)) if cluster.arrays.contains_key(&target) && !is_task_known(target, index) => {
+            return false;
+        }
+        (Some(target), _) if !is_known(&target) => return false,
+        _ => {}
+    }
     matches!(judge(cluster, Timestamp(i64::MIN), job, dependency), Verdict::Satisfied | Verdict::Never)
 }
 

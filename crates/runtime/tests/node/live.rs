@@ -29,6 +29,7 @@ struct Transcript {
     ends: BTreeMap<u32, String>,
     failed: Option<String>,
     finished: bool,
+    ending: bool,
 }
 
 impl Client {
@@ -100,6 +101,7 @@ impl Connection {
                 Frame::Failed { message, .. } => seen.failed = Some(message),
                 Frame::Finished => seen.finished = true,
                 Frame::Started { pid, .. } => assert!(pid > 1),
+                Frame::Ending => seen.ending = true,
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -289,6 +291,7 @@ fn cancelling_says_so_on_the_error_stream() {
     let request = muster_runtime::protocol::Request::Terminate { key: key(1), kill_wait_ms: 600_000, message };
     node.send(request);
     let seen = connection.read_all();
+    assert!(seen.ending, "the client was not told that somebody else ends the step");
     assert_eq!(seen.err(ALL_RANKS), "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED ***\n");
     assert_eq!(seen.ends.values().collect::<Vec<_>>(), ["0:15", "0:15"]);
     node.wait_end(key(1));

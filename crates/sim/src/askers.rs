@@ -68,7 +68,8 @@ impl World {
 
     fn tell(&mut self, number: u64, event: Event) {
         let at = self.arrival(number);
-        self.at(at, Happening::ClientEvent(event));
+        let life = self.controller.life();
+        self.at(at, Happening::ClientEvent { life, event });
     }
 
     pub(crate) fn asker_acts(&mut self, number: u64) {
@@ -180,11 +181,15 @@ impl World {
     pub(crate) fn askers_notice_start(&mut self) {
         for number in self.askers.keys().copied().collect::<Vec<_>>() {
             let delay = self.client_delay();
-            self.after(delay, Happening::AskerReturns(number));
+            let life = self.controller.life();
+            self.after(delay, Happening::AskerReturns { life, asker: number });
         }
     }
 
-    pub(crate) fn asker_returns(&mut self, number: u64) {
+    pub(crate) fn asker_returns(&mut self, life: u64, number: u64) {
+        if !self.controller.is_alive(life) {
+            return;
+        }
         let again = self.random.chance(700);
         let Some(asker) = self.askers.get_mut(&number) else {
             return;

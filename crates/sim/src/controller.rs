@@ -60,7 +60,11 @@ impl Controller {
         !self.commit_planned && !self.release_planned && !self.planner_busy
     }
 
-    fn is_alive(&self, life: u64) -> bool {
+    pub(crate) fn life(&self) -> u64 {
+        self.life
+    }
+
+    pub(crate) fn is_alive(&self, life: u64) -> bool {
         self.cluster.is_some() && self.life == life
     }
 }
@@ -298,13 +302,16 @@ impl World {
         }
     }
 
-    pub(crate) fn request_arrives(&mut self, request: RequestId, uid: u32, command: Box<Command>) {
+    pub(crate) fn request_arrives(&mut self, life: u64, request: RequestId, uid: u32, command: Box<Command>) {
         let identity: Identity = scenario::identity(uid);
-        self.controller_step(Event::Command { request, identity, command });
+        self.client_event(life, Event::Command { request, identity, command });
     }
 
-    pub(crate) fn client_event(&mut self, event: Event) {
-        self.controller_step(event);
+    /// What a client said to an earlier controller is lost with its connection.
+    pub(crate) fn client_event(&mut self, life: u64, event: Event) {
+        if self.controller.is_alive(life) {
+            self.controller_step(event);
+        }
     }
 
     /// How long until a client notices that the controller is back.

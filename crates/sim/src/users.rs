@@ -58,7 +58,8 @@ impl World {
         let request = RequestId(self.users.next_request);
         if self.controller.is_running() {
             self.users.waiting.insert(request, about);
-            self.at(at, Happening::Request { request, uid, command: Box::new(command) });
+            let life = self.controller.life();
+            self.at(at, Happening::Request { life, request, uid, command: Box::new(command) });
         }
         request
     }
@@ -110,13 +111,13 @@ impl World {
         }
         let uid = if self.random.chance(500) { 0 } else { uid };
         let target = self.some_target()?;
-        let command = match self.random.below(12) {
+        let command = match self.random.below(13) {
             0..3 => Command::Cancel(self.cancel(target)),
             3 => Command::Hold { target, as_user: self.random.chance(500) },
             4..6 => Command::Release(target),
             6..8 => Command::Requeue { target, hold: self.random.chance(200), special_exit: false },
-            8 => return Some((0, Command::Suspend(target))),
-            9 => return Some((0, Command::Resume(target))),
+            8 => return Some((0, Command::Suspend(self.running_target().unwrap_or(target)))),
+            9..11 => return Some((0, Command::Resume(self.running_target().unwrap_or(target)))),
             _ => Command::UpdateJob { target, changes: Box::new(self.job_changes()) },
         };
         Some((uid, command))
@@ -132,6 +133,14 @@ impl World {
             TaskSet::parse(&format!("{first}-{last}"), 100).unwrap_or_default()
         });
         Some(JobTarget { job_id, tasks, step: None })
+    }
+
+    /// A job that runs or is stopped.
+    fn running_target(&mut self) -> Option<JobTarget> {
+        let view = self.controller.cluster().map(Cluster::read_view)?;
+        let runs = |state| matches!(state, JobState::Running | JobState::Suspended);
+        let running: Vec<JobId> = view.jobs.values().filter(|job| runs(job.state)).map(|job| job.id).collect();
+        self.random.pick(&running).map(|job_id| JobTarget::job(*job_id))
     }
 
     fn cancel(&mut self, mut target: JobTarget) -> Cancel {

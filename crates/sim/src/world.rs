@@ -55,9 +55,9 @@ pub(crate) enum Happening {
     /// A machine can be reached again.
     MachineReachable { node: NodeIndex },
     /// A user's request reaches the controller.
-    Request { request: RequestId, uid: u32, command: Box<Command> },
+    Request { life: u64, request: RequestId, uid: u32, command: Box<Command> },
     /// Something else that a client tells the controller.
-    ClientEvent(Event),
+    ClientEvent { life: u64, event: Event },
     /// The scheduler has finished a pass.
     Planned { life: u64, plan: Plan },
     /// The controller writes what has come together to the disk.
@@ -73,7 +73,7 @@ pub(crate) enum Happening {
     /// A client that makes steps does something.
     AskerActs(u64),
     /// A client that makes steps notices that the controller is back.
-    AskerReturns(u64),
+    AskerReturns { life: u64, asker: u64 },
     /// Something may happen to a machine.
     Misfortune,
     /// Has everything happened that must happen within a time?
@@ -194,8 +194,8 @@ impl World {
             Happening::Heartbeat { node, life, connection } => self.heartbeat(node, life, connection),
             Happening::ProcessEnds { node, process } => self.process_ends(node, process),
             Happening::MachineReachable { node } => self.machine_reachable(node),
-            Happening::Request { request, uid, command } => self.request_arrives(request, uid, command),
-            Happening::ClientEvent(event) => self.client_event(event),
+            Happening::Request { life, request, uid, command } => self.request_arrives(life, request, uid, command),
+            Happening::ClientEvent { life, event } => self.client_event(life, event),
             Happening::Planned { life, plan } => self.planned(life, plan),
             Happening::Commit { life } => self.commit(life),
             Happening::Release { life } => self.release(life),
@@ -203,7 +203,7 @@ impl World {
             Happening::ControllerStarts => self.controller_starts(),
             Happening::UserActs => self.user_acts(),
             Happening::AskerActs(asker) => self.asker_acts(asker),
-            Happening::AskerReturns(asker) => self.asker_returns(asker),
+            Happening::AskerReturns { life, asker } => self.asker_returns(life, asker),
             Happening::Misfortune => self.misfortune(),
             Happening::Watch => self.watch(),
             Happening::Repair => self.repair(),

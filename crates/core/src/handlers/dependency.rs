@@ -154,6 +154,8 @@ pub(crate) fn is_decided(cluster: &Cluster, job: &Job, dependency: &Dependency) 
             return false;
         }
         (Some(target), _) if !is_known(&target) => return false,
+        // A timer looks again when the delay is over.
+        _ if dependency.delay_minutes > 0 => return false,
         _ => {}
     }
     matches!(judge(cluster, Timestamp(i64::MIN), job, dependency), Verdict::Satisfied | Verdict::Never)

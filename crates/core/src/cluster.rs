@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
+use muster_model::accounting::AccountingPolicy;
 use muster_model::config::ClusterConfig;
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
@@ -11,6 +12,7 @@ use muster_model::job::{ArrayRole, Job, JobSpec};
 use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::reservation::Reservation;
 use muster_model::step::{Step, StepLaunch, StepRequest};
 use muster_model::time::{Span, Timestamp};
 
@@ -64,6 +66,10 @@ pub struct Cluster {
     pub(crate) holders_away: BTreeMap<JobId, Timestamp>,
     /// How many connections the others have.
     pub(crate) holders_present: BTreeMap<JobId, u32>,
+    /// Accounts, users, associations, QOS.
+    pub(crate) accounting: AccountingPolicy,
+    /// Reservations by name.
+    pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -124,6 +130,8 @@ impl Cluster {
             waiting_steps: BTreeMap::new(),
             holders_away: BTreeMap::new(),
             holders_present: BTreeMap::new(),
+            accounting: AccountingPolicy::default(),
+            reservations: OrdMap::new(),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,
@@ -167,6 +175,8 @@ impl Cluster {
             queue: self.queue.clone(),
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
+            accounting: self.accounting.clone(),
+            reservations: self.reservations.clone(),
         }
     }
 

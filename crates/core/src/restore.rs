@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::config::ClusterConfig;
+use muster_model::document::Document;
 use muster_model::fact::{NodeRecord, StoredState};
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex};
@@ -34,6 +35,9 @@ impl Cluster {
         }
         for (name, record) in stored.nodes {
             cluster.restore_node(&name, record);
+        }
+        for document in stored.documents {
+            cluster.restore_document(document);
         }
         cluster.await_agents(now);
         let moves: BTreeMap<JobId, Moves> =
@@ -81,6 +85,19 @@ impl Cluster {
         node.launch_sequence = record.launch_sequence;
         node.comment = record.comment;
         node.extra = record.extra;
+    }
+
+    fn restore_document(&mut self, document: Document) {
+        match document {
+            Document::Account(row) => drop(self.accounting.accounts.insert(row.name.clone(), row)),
+            Document::User(row) => drop(self.accounting.users.insert(row.name.clone(), row)),
+            Document::Qos(row) => drop(self.accounting.qos.insert(row.name.clone(), row)),
+            Document::Association(row) => {
+                self.accounting.association_index.insert(row.key.clone(), row.id);
+                self.accounting.associations.insert(row.id, row);
+            }
+            Document::Reservation(row) => drop(self.reservations.insert(row.name.clone(), row)),
+        }
     }
 
     /// An agent that does not call within `SlurmdTimeout` is given up, as one that went silent.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
+use muster_model::accounting::AccountingPolicy;
 use muster_model::config::ClusterConfig;
-use muster_model::ids::{JobId, StepId};
+use muster_model::ids::{JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
@@ -35,6 +37,10 @@ pub struct ReadView {
     pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,
     /// For arrays with a throttle: how many more tasks may start.
     pub array_slots: OrdMap<JobId, u32>,
+    /// Accounts, users, associations, QOS.
+    pub accounting: AccountingPolicy,
+    /// Reservations by name.
+    pub reservations: OrdMap<Name, Arc<Reservation>>,
 }
 
 impl ReadView {
@@ -48,6 +54,8 @@ impl ReadView {
             queue: self.queue.clone(),
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
+            accounting: self.accounting.clone(),
+            reservations: self.reservations.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::{Document, DocumentKind};
 use crate::ids::{BlobId, JobId, Name, SpecId};
 use crate::job::{Job, JobSpec};
 use crate::node::{Node, NodeHealth, NodeReason};
@@ -26,6 +27,15 @@ pub enum Fact {
         name: Name,
         /// The row.
         record: NodeRecord,
+    },
+    /// A row of a small table.
+    Document(Document),
+    /// That row of a small table is gone.
+    DocumentGone {
+        /// Which table.
+        kind: DocumentKind,
+        /// Which row.
+        name: Name,
     },
     /// A counter of the cluster, such as the next job number.
     Counter {
@@ -89,4 +99,6 @@ pub struct StoredState {
     pub nodes: Vec<(Name, NodeRecord)>,
     /// Counters by name.
     pub counters: Vec<(String, u64)>,
+    /// Rows of small tables, by kind and name.
+    pub documents: Vec<Document>,
 }

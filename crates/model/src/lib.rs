@@ -3,9 +3,11 @@
 //! Pure data and pure functions. Nothing here reads a clock, draws a random number or does I/O, and no other crate
 //! of the project is known here.
 
+pub mod accounting;
 pub mod array;
 pub mod config;
 pub mod dependency;
+pub mod document;
 pub mod fact;
 pub mod hostlist;
 pub mod ids;
@@ -13,7 +15,9 @@ pub mod job;
 pub mod node;
 pub mod partition;
 pub mod planning;
+pub mod preemption;
 pub mod request;
+pub mod reservation;
 pub mod resources;
 pub mod state;
 pub mod step;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::AccountingPolicy;
 use crate::config::ClusterConfig;
 use crate::ids::{JobId, Name, NodeIndex, RestartCount};
 use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, Megabytes};
 use crate::state::Reason;
 use crate::time::Timestamp;
@@ -47,6 +49,10 @@ pub struct PlanView {
     pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,
     /// For arrays with a throttle: how many more tasks may start.
     pub array_slots: OrdMap<JobId, u32>,
+    /// Accounts, users, associations, QOS.
+    pub accounting: AccountingPolicy,
+    /// Reservations by name.
+    pub reservations: OrdMap<Name, Arc<Reservation>>,
 }
 
 /// What the scheduler proposes after one pass.

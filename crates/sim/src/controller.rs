@@ -176,6 +176,11 @@ impl World {
                     self.note(format!("node {name} {:?}{drain} {}", record.health, record.launch_sequence));
                 }
                 Fact::JobForgotten(id) => self.note(format!("job {id} forgotten")),
+                Fact::Document(document) => {
+                    let (kind, name) = document.key();
+                    self.note(format!("{} {name} written", kind.as_str()));
+                }
+                Fact::DocumentGone { kind, name } => self.note(format!("{} {name} gone", kind.as_str())),
                 Fact::Spec(..) | Fact::Counter { .. } | Fact::Blob { .. } => {}
             }
         }

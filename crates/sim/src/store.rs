@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use muster_model::document::{Document, DocumentKind};
 use muster_model::fact::{Fact, NodeRecord, StoredState};
 use muster_model::ids::{JobId, Name, RestartCount, StepId};
 use muster_model::job::Job;
@@ -16,6 +17,7 @@ pub(crate) struct Store {
     steps: BTreeMap<(JobId, RestartCount, StepId), Arc<Step>>,
     nodes: BTreeMap<Name, NodeRecord>,
     counters: BTreeMap<String, u64>,
+    documents: BTreeMap<(DocumentKind, Name), Document>,
     next_spec_id: u64,
 }
 
@@ -39,6 +41,8 @@ impl Store {
                 Fact::Step(step) => drop(self.steps.insert((step.job_id, step.restart, step.step_id), step.clone())),
                 Fact::Node { name, record } => drop(self.nodes.insert(name.clone(), record.clone())),
                 Fact::Counter { name, value } => drop(self.counters.insert((*name).to_owned(), *value)),
+                Fact::Document(document) => drop(self.documents.insert(document.key(), document.clone())),
+                Fact::DocumentGone { kind, name } => drop(self.documents.remove(&(*kind, name.clone()))),
                 Fact::Blob { .. } => {}
             }
         }
@@ -66,6 +70,7 @@ impl Store {
             steps: steps.map(written_and_read).collect::<Result<_, _>>()?,
             nodes: self.nodes.iter().map(|(name, record)| (name.clone(), record.clone())).collect(),
             counters,
+            documents: self.documents.values().cloned().collect(),
         })
     }
 

@@ -147,6 +147,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         queue: OrdMap::new(),
         running: OrdMap::new(),
         array_slots: OrdMap::new(),
+        accounting: Default::default(),
+        reservations: OrdMap::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use muster_model::document::{Document, DocumentKind};
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{BlobId, CommitSequence, JobId, Name, SpecId, StepId};
 use muster_model::job::{Job, JobSpec};
@@ -46,6 +47,7 @@ enum Key<'a> {
     Step(JobId, u32, StepId),
     Node(&'a Name),
     Counter(&'static str),
+    Document(DocumentKind, Name),
     Blob(&'a BlobId),
 }
 
@@ -60,6 +62,11 @@ fn last_of_each_key(facts: &[Fact]) -> Vec<bool> {
             Fact::Step(step) => seen.insert(Key::Step(step.job_id, step.restart.0, step.step_id)),
             Fact::Node { name, .. } => seen.insert(Key::Node(name)),
             Fact::Counter { name, .. } => seen.insert(Key::Counter(name)),
+            Fact::Document(document) => {
+                let (kind, name) = document.key();
+                seen.insert(Key::Document(kind, name))
+            }
+            Fact::DocumentGone { kind, name } => seen.insert(Key::Document(*kind, name.clone())),
             Fact::Blob { id, .. } => seen.insert(Key::Blob(id)),
             Fact::Spec(..) | Fact::JobForgotten(_) => true,
         })
@@ -84,6 +91,11 @@ impl Batch<'_> {
             Fact::Step(step) => self.step(step),
             Fact::Node { name, record } => self.node(name, record),
             Fact::Counter { name, value } => self.counter(name, *value),
+            Fact::Document(document) => {
+                let (kind, name) = document.key();
+                self.document(kind, &name, Some(document))
+            }
+            Fact::DocumentGone { kind, name } => self.document(*kind, name, None),
             Fact::Blob { id, content } => self.blob(id, content),
         }
     }
@@ -185,6 +197,14 @@ impl Batch<'_> {
             ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, document = excluded.document";
         let document = to_json(record, || format!("node {name}"))?;
         self.execute("write a node", PUT, params![&**name, self.sequence, document]).map(|_| ())
+    }
+
+    fn document(&self, kind: DocumentKind, name: &Name, document: Option<&Document>) -> Result<(), StoreError> {
+        const PUT: &str = "
+            INSERT INTO document (kind, name, sequence, body) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT (kind, name) DO UPDATE SET sequence = excluded.sequence, body = excluded.body";
+        let body = document.map(|row| to_json(row, || format!("{} {name}", kind.as_str()))).transpose()?;
+        self.execute("write a document", PUT, params![kind.as_str(), &**name, self.sequence, body]).map(|_| ())
     }
 
     fn counter(&self, name: &str, value: u64) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use muster_model::document::Document;
 use muster_model::fact::{NodeRecord, StoredState};
 use muster_model::ids::{CommitSequence, Name, SpecId};
 use muster_model::job::{Job, JobSpec};
@@ -30,8 +31,13 @@ pub(super) fn load(connection: &Connection, path: &Path, documents: &JobDocument
     let snapshot = connection.unchecked_transaction().map_err(database)?;
     let rows = Rows { connection: &snapshot, path, documents };
     let sequence = last_sequence(&snapshot).map_err(database)?;
-    let state =
-        StoredState { jobs: rows.jobs()?, steps: rows.steps()?, nodes: rows.nodes()?, counters: rows.counters()? };
+    let state = StoredState {
+        jobs: rows.jobs()?,
+        steps: rows.steps()?,
+        nodes: rows.nodes()?,
+        counters: rows.counters()?,
+        documents: rows.documents()?,
+    };
     Ok(LoadedState { sequence, state })
 }
 
@@ -160,6 +166,18 @@ impl Rows<'_> {
             Ok(())
         })?;
         Ok(nodes)
+    }
+
+    fn documents(&self) -> Result<Vec<Document>, StoreError> {
+        const ALL: &str = "SELECT kind, name, body FROM document WHERE body IS NOT NULL ORDER BY kind, name";
+        let mut documents = Vec::new();
+        self.each(ALL, [], |row| {
+            let (kind, name): (String, String) = (self.column("document", row, 0)?, self.column("document", row, 1)?);
+            let body: String = self.column("document", row, 2)?;
+            documents.push(self.document("document", || format!("{kind} {name}"), &body)?);
+            Ok(())
+        })?;
+        Ok(documents)
     }
 
     fn counters(&self) -> Result<Vec<(String, u64)>, StoreError> {

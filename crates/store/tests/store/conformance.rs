@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use muster_model::document::DocumentKind;
 use muster_model::fact::Fact;
 use muster_model::ids::{BlobId, CommitSequence, JobId, StepId};
 use muster_model::job::Job;
@@ -125,6 +126,10 @@ fn the_last_of_several_facts_counts(backend: &dyn Backend) {
         job_fact(&last),
         node_fact("n", node(2)),
         Fact::Counter { name: "c", value: 2 },
+        qos_fact("normal", 1),
+        qos_fact("gone", 2),
+        qos_fact("normal", 3),
+        Fact::DocumentGone { kind: DocumentKind::Qos, name: "gone".into() },
         job_fact(&job(6, 1, &spec)),
         Fact::JobForgotten(JobId(6)),
     ];
@@ -133,6 +138,7 @@ fn the_last_of_several_facts_counts(backend: &dyn Backend) {
     assert_eq!(loaded_jobs(&loaded), [&last]);
     assert_eq!(loaded.state.nodes, [("n".into(), node(2))]);
     assert_eq!(loaded.state.counters.first(), Some(&("c".to_owned(), 2)));
+    assert_eq!(loaded.state.documents.iter().cloned().map(Fact::Document).collect::<Vec<_>>(), [qos_fact("normal", 3)]);
     assert_eq!(found(&*history, &HistoryFilter::default()), "5 6");
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use muster_model::accounting::Qos;
 use muster_model::array::TaskSet;
+use muster_model::document::Document;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
@@ -112,6 +114,10 @@ pub fn step_fact(step: &Step) -> Fact {
 
 pub fn node_fact(name: &str, record: NodeRecord) -> Fact {
     Fact::Node { name: Name::from(name), record }
+}
+
+pub fn qos_fact(name: &str, priority: u32) -> Fact {
+    Fact::Document(Document::Qos(Arc::new(Qos { name: name.into(), priority, ..Qos::default() })))
 }
 
 pub fn spec_fact(id: u64, spec: &Arc<JobSpec>) -> Fact {

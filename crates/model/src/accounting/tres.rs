@@ -1,0 +1,43 @@
+//! Amounts of trackable resources, by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Name;
+
+/// Amounts by the name of the resource as Slurm writes it: `cpu`, `mem` (MiB), `node`, `billing`, `energy`, `gres/gpu`,
+/// `gres/gpu:h100`, `license/matlab`. A resource that is not there is not limited, or zero, as the place of use says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TresAmounts(pub BTreeMap<Name, u64>);
+
+impl TresAmounts {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The amount of `name`, if it is named.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
+    }
+
+    /// Adds to the amount of `name`.
+    pub fn add(&mut self, name: &Name, amount: u64) {
+        let entry = self.0.entry(name.clone()).or_insert(0);
+        *entry = entry.saturating_add(amount);
+    }
+}
+
+/// Prints `cpu=4,mem=1000,gres/gpu=2`.
+impl fmt::Display for TresAmounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (name, amount)) in self.0.iter().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            write!(f, "{comma}{name}={amount}")?;
+        }
+        Ok(())
+    }
+}

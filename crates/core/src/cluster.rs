@@ -46,6 +46,8 @@ pub struct Cluster {
     pub(crate) array_slots: OrdMap<JobId, u32>,
     /// Jobs on each node, for the day it fails.
     pub(crate) node_jobs: BTreeMap<NodeIndex, BTreeSet<JobId>>,
+    /// Numbers of the connections of agents.
+    pub(crate) sessions: BTreeMap<NodeIndex, u64>,
     /// Leftovers of jobs that hold nothing any more, on nodes whose agents are connected. Such a node takes no jobs until
     /// they are gone: their CPUs were given back while it was lost.
     pub(crate) leftovers: BTreeMap<NodeIndex, BTreeSet<(JobId, RestartCount)>>,
@@ -121,6 +123,7 @@ impl Cluster {
             array_tasks: OrdMap::new(),
             array_slots: OrdMap::new(),
             node_jobs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             dependents: BTreeMap::new(),
             named: BTreeSet::new(),

@@ -52,6 +52,8 @@ pub struct UnitKey {
 pub enum AgentReport {
     /// It connected, or connected anew.
     Connected {
+        /// Number of the connection; a later one of the same node has a greater number.
+        session: u64,
         /// Hardware as detected; `None` when the configuration declares it.
         hardware: Option<Hardware>,
         /// The machine.
@@ -61,8 +63,11 @@ pub enum AgentReport {
         /// Units that run, or ended and were not acknowledged.
         units: Vec<UnitKey>,
     },
-    /// Its connection broke.
-    Disconnected,
+    /// Its connection broke. Told by another thread than the next connection, hence maybe after it.
+    Disconnected {
+        /// Which connection.
+        session: u64,
+    },
     /// Sign of life.
     Heartbeat(NodeReport),
     /// A unit ended. Repeated until acknowledged.

@@ -34,7 +34,7 @@ pub(crate) struct Controller {
     /// Effects whose facts are on the disk.
     committed: VecDeque<Effect>,
     release_planned: bool,
-    sessions: BTreeMap<NodeIndex, ConnectionId>,
+    pub(crate) sessions: BTreeMap<NodeIndex, ConnectionId>,
     planner: Planner,
     planner_busy: bool,
     plan_wanted: bool,
@@ -303,7 +303,15 @@ impl World {
         if self.controller.sessions.get(&node) == Some(&id) {
             self.controller.sessions.remove(&node);
             self.note(format!("the controller misses node {}", node.0));
-            self.controller_step(Event::Agent(node, AgentReport::Disconnected));
+            let (life, delay) = (self.controller.life, self.random.span(0, 200));
+            self.after(delay, Happening::NodeMissed { life, node, session: id });
+        }
+    }
+
+    /// The core is told, maybe after the agent has called again: the two are told by different threads.
+    pub(crate) fn node_missed(&mut self, life: u64, node: NodeIndex, session: ConnectionId) {
+        if self.controller.is_alive(life) {
+            self.controller_step(Event::Agent(node, AgentReport::Disconnected { session: session.0 }));
         }
     }
 

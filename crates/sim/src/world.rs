@@ -38,6 +38,8 @@ pub(crate) enum Happening {
     ToAgent(ConnectionId, ToAgent),
     /// The controller notices that a connection is gone.
     ControllerHangsUp(ConnectionId),
+    /// The core is told of it, maybe after the agent has called again.
+    NodeMissed { life: u64, node: NodeIndex, session: ConnectionId },
     /// An agent notices it.
     AgentHangsUp(ConnectionId),
     /// An agent tries to connect.
@@ -186,6 +188,7 @@ impl World {
             Happening::ToController(connection, message) => self.controller_receives(connection, message),
             Happening::ToAgent(connection, message) => self.agent_receives(connection, message),
             Happening::ControllerHangsUp(connection) => self.controller_hangs_up(connection),
+            Happening::NodeMissed { life, node, session } => self.node_missed(life, node, session),
             Happening::AgentHangsUp(connection) => self.agent_hangs_up(connection),
             Happening::AgentConnects { node, life } => self.agent_connects(node, life),
             Happening::AgentActs { node, life } => self.agent_acts(node, life),

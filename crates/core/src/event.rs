@@ -32,6 +32,8 @@ pub enum Event {
     Agent(NodeIndex, AgentReport),
     /// The scheduler proposes something.
     Plan(Plan),
+    /// The scheduler wants to look at the present state.
+    PlanWanted,
     /// Time has passed; see [`Cluster::next_timer`](crate::Cluster::next_timer).
     Tick,
 }

@@ -84,6 +84,7 @@ impl Stage {
             restart: job.restart,
             task_index: None,
             partition: "main".into(),
+            time_limit: None,
             shares: vec![share],
         };
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));

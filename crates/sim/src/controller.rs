@@ -216,7 +216,14 @@ impl World {
             return;
         };
         let view = cluster.plan_view(self.now);
-        let plan = self.controller.planner.plan(&view, &Budget::default());
+        // Mostly a look at what has changed, as on a large cluster, and one at everything some time after.
+        let is_full = self.random.chance(300);
+        let planner = &mut self.controller.planner;
+        let plan = if is_full {
+            planner.plan(&view, &Budget::default())
+        } else {
+            planner.plan_changes(&view, &Budget::default())
+        };
         self.controller.plan_wanted = false;
         self.controller.planner_busy = true;
         let (life, takes) = (self.controller.life, self.random.span(1, 50));
@@ -235,6 +242,10 @@ impl World {
             let task = start.task_index.map(|index| format!("_{index}")).unwrap_or_default();
             self.note(format!("plan: start {}{task} in {} on {}", start.job_id, start.partition, on.join(", ")));
         }
+        if plan.is_partial {
+            let pause = self.random.span(100, 2_000);
+            self.after(pause, Happening::PlanWanted { life });
+        }
         let began = self.running_jobs();
         self.controller_step(Event::Plan(plan));
         if !self.controller.is_alive(life) {
@@ -244,6 +255,12 @@ impl World {
         self.controller.plans_in_vain = if in_vain { self.controller.plans_in_vain + 1 } else { 0 };
         if self.controller.plans_in_vain > PLANS_IN_VAIN_MAX {
             self.fail("the scheduler goes on proposing starts that the core does not accept");
+        }
+    }
+
+    pub(crate) fn want_plan(&mut self, life: u64) {
+        if self.controller.is_alive(life) {
+            self.controller_step(Event::PlanWanted);
         }
     }
 

@@ -1,0 +1,178 @@
+//! `cargo xtask compare slurm`: the same queue before real Slurm and before Muster, decision by decision.
+//!
+//! Both get the same slurm.conf and the same submissions while all nodes are drained. Then the nodes are resumed, and when
+//! nothing moves any more, who started, where, and why the others wait is compared: a checkpoint. Jobs end when they are
+//! told to, so no time has to be hit. After each checkpoint what differs is cancelled on both sides, so that one difference
+//! does not make others, half of the rest is ended, and the next checkpoint is awaited.
+//!
+//! Differences that are wanted, or cannot be helped, stand in `known.rs` with their reason; any other is ours to fix and
+//! makes the command fail.
+
+mod known;
+mod observe;
+mod side;
+mod submissions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use known::Difference;
+use observe::{Key, Row, Snapshot};
+use side::Side;
+
+/// Most checkpoints: enough for the queue to drain, and an end when it does not.
+const CHECKPOINTS_MAX: usize = 12;
+
+/// The program that starts a real Slurm: `slurm-up DIR NODES`, with `slurm-down` beside it.
+const SLURM_UP: &str = "MUSTER_PEER_SLURM_UP";
+
+/// Compares with the peer named by the first argument.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let slurm_up = match words.as_slice() {
+        ["slurm"] => std::env::var_os(SLURM_UP).map(PathBuf::from),
+        ["slurm", "--slurm-up", path] => Some(PathBuf::from(path)),
+        _ => bail!("usage: cargo xtask compare slurm [--slurm-up FILE]"),
+    };
+    let Some(slurm_up) = slurm_up.filter(|path| path.exists()) else {
+        eprintln!("skipped: no program that starts a real Slurm; name one with --slurm-up or {SLURM_UP}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let slurm = Side::slurm(&slurm_up)?;
+    let muster = Side::muster(&slurm.conf())?;
+    let differences = compare(&[&slurm, &muster])?;
+    Ok(if report(&differences) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for side in sides {
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
+    }
+    submit(sides, &mut differences)?;
+    for side in sides {
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=RESUME"])?;
+    }
+    let mut known_running: BTreeSet<Key> = BTreeSet::new();
+    for checkpoint in 1..=CHECKPOINTS_MAX {
+        let [theirs, ours] = observe::settled(sides)?;
+        let found = compare_snapshots(checkpoint, &theirs, &ours, &known_running);
+        let differing: BTreeSet<Key> = found
+            .iter()
+            .filter(|difference| difference.class != "reason")
+            .map(|difference| difference.job.clone())
+            .collect();
+        differences.extend(found);
+        for (side, snapshot) in sides.iter().zip([&theirs, &ours]) {
+            let ids = differing.iter().filter_map(|job| snapshot.get(job)).map(|row| row.id.clone());
+            side.cancel(ids.collect())?;
+        }
+        let running: Vec<&Key> = theirs
+            .iter()
+            .filter(|(job, row)| row.is_running() && !differing.contains(*job))
+            .map(|(job, _)| job)
+            .collect();
+        eprintln!(
+            "checkpoint {checkpoint}: {} run on both, {} wait in Slurm, {} in Muster, {} set aside",
+            running.len(),
+            theirs.values().filter(|row| !row.is_running()).count(),
+            ours.values().filter(|row| !row.is_running()).count(),
+            differing.len()
+        );
+        if running.is_empty() && differing.is_empty() {
+            break;
+        }
+        // Every second one, so that the rest holds parts of nodes.
+        let ending: BTreeSet<Key> = running.iter().step_by(2).map(|job| (*job).clone()).collect();
+        known_running = running.into_iter().filter(|job| !ending.contains(*job)).cloned().collect();
+        for side in sides {
+            side.end(&ending)?;
+        }
+    }
+    Ok(differences)
+}
+
+/// Submits everything to both, and compares what they say.
+fn submit(sides: &[&Side; 2], differences: &mut Vec<Difference>) -> Result<()> {
+    let mut numbers: [BTreeMap<String, String>; 2] = Default::default();
+    let submissions = submissions::all();
+    for submission in &submissions {
+        let mut answers = Vec::new();
+        for (side, numbers) in sides.iter().zip(&mut numbers) {
+            let answer = side.submit(&submission.name, &submission.arguments_with(numbers))?;
+            if let Some(number) = answer.trim().strip_prefix("Submitted batch job ") {
+                numbers.insert(submission.name.clone(), number.to_owned());
+            }
+            answers.push(answer.trim().to_owned());
+        }
+        if answers[0] != answers[1] {
+            differences.push(Difference {
+                checkpoint: 0,
+                class: "submit",
+                job: submission.name.clone(),
+                theirs: answers.remove(0),
+                ours: answers.remove(0),
+            });
+        }
+    }
+    ensure!(!numbers[0].is_empty(), "real Slurm took none of the jobs");
+    eprintln!("{} submissions, taken: {} by Slurm, {} by Muster", submissions.len(), numbers[0].len(), numbers[1].len());
+    Ok(())
+}
+
+fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, known: &BTreeSet<Key>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let jobs: BTreeSet<&Key> = theirs.keys().chain(ours.keys()).collect();
+    for job in jobs.into_iter().filter(|job| !known.contains(*job)) {
+        let (their, our) = (theirs.get(job), ours.get(job));
+        let mut add = |class, show: fn(&Row) -> String| {
+            let text = |row: Option<&Row>| row.map_or_else(|| "not in the queue".to_owned(), show);
+            let (theirs, ours) = (text(their), text(our));
+            found.push(Difference { checkpoint, class, job: job.clone(), theirs, ours });
+        };
+        match (their, our) {
+            (Some(their), Some(our)) if their.is_running() && our.is_running() => {
+                if their.nodes != our.nodes {
+                    add("nodes", |row| row.nodes.clone());
+                }
+            }
+            (Some(their), Some(our)) if !their.is_running() && !our.is_running() => {
+                if their.reason != our.reason {
+                    add("reason", |row| row.reason.clone());
+                }
+            }
+            _ => add("start", Row::text),
+        }
+    }
+    found
+}
+
+/// Prints all differences; whether each is known.
+fn report(differences: &[Difference]) -> bool {
+    let mut groups: BTreeMap<(&str, Option<&str>), Vec<&Difference>> = BTreeMap::new();
+    for difference in differences {
+        groups.entry((difference.class, known::why(difference))).or_default().push(difference);
+    }
+    let mut unknown = 0;
+    for ((class, why), group) in &groups {
+        println!("\n{class}: {} differences; {}", group.len(), why.unwrap_or("OURS TO FIX"));
+        for difference in group {
+            println!("  {difference}");
+        }
+        if why.is_none() {
+            unknown += group.len();
+        }
+    }
+    println!("\n{} differences, {unknown} of them ours to fix", differences.len());
+    unknown == 0
+}
+
+/// The text of a finished command, or what went wrong.
+fn text_of(output: std::process::Output, what: &str) -> Result<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what} ended with {}: {}", output.status, stderr.trim());
+    String::from_utf8(output.stdout).with_context(|| format!("{what} printed what is no text"))
+}

@@ -24,7 +24,10 @@ use observe::{Key, Row, Snapshot};
 use side::Side;
 
 /// Most checkpoints: enough for the queue to drain, and an end when it does not.
-const CHECKPOINTS_MAX: usize = 12;
+const CHECKPOINTS_MAX: usize = 30;
+
+/// A job that holds everything while the others come, so that they wait for what jobs usually wait for.
+const BLOCKER: &str = "blocker";
 
 /// The program that starts a real Slurm: `slurm-up DIR NODES`, with `slurm-down` beside it.
 const SLURM_UP: &str = "MUSTER_PEER_SLURM_UP";
@@ -50,10 +53,18 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
     let mut differences = Vec::new();
     for side in sides {
-        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
+        let options = ["-N4", "--exclusive", "-p", "batch", "-t", "60"].map(str::to_owned);
+        side.submit(BLOCKER, &options)?;
+        observe::wait_until(side, |queue| queue.get(BLOCKER).is_some_and(Row::is_running))?;
     }
     submit(sides, &mut differences)?;
+    // The nodes of the blocker become free one after the other, and are offered all at once.
     for side in sides {
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
+        side.end(&BTreeSet::from([BLOCKER.to_owned()]))?;
+    }
+    for side in sides {
+        observe::wait_until(side, |queue| !queue.contains_key(BLOCKER))?;
         side.call("scontrol", &["update", "NodeName=n[1-4]", "State=RESUME"])?;
     }
     let mut known_running: BTreeSet<Key> = BTreeSet::new();
@@ -62,7 +73,7 @@ fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
         let found = compare_snapshots(checkpoint, &theirs, &ours, &known_running);
         let differing: BTreeSet<Key> = found
             .iter()
-            .filter(|difference| difference.class != "reason")
+            .filter(|difference| !difference.is_reason())
             .map(|difference| difference.job.clone())
             .collect();
         differences.extend(found);
@@ -103,15 +114,24 @@ fn submit(sides: &[&Side; 2], differences: &mut Vec<Difference>) -> Result<()> {
         let mut answers = Vec::new();
         for (side, numbers) in sides.iter().zip(&mut numbers) {
             let answer = side.submit(&submission.name, &submission.arguments_with(numbers))?;
-            if let Some(number) = answer.trim().strip_prefix("Submitted batch job ") {
-                numbers.insert(submission.name.clone(), number.to_owned());
+            match answer.trim().strip_prefix("Submitted batch job ") {
+                Some(number) => {
+                    numbers.insert(submission.name.clone(), number.to_owned());
+                    answers.push("taken".to_owned());
+                }
+                None => answers.push(answer.trim().to_owned()),
             }
-            answers.push(answer.trim().to_owned());
         }
         if answers[0] != answers[1] {
+            // Who has it alone gives it up, so that the queues stay alike.
+            for (side, numbers) in sides.iter().zip(&mut numbers) {
+                side.cancel(numbers.remove(&submission.name).into_iter().collect())?;
+            }
             differences.push(Difference {
                 checkpoint: 0,
                 class: "submit",
+                follows: false,
+                options: submission.options(),
                 job: submission.name.clone(),
                 theirs: answers.remove(0),
                 ours: answers.remove(0),
@@ -119,10 +139,17 @@ fn submit(sides: &[&Side; 2], differences: &mut Vec<Difference>) -> Result<()> {
         }
     }
     ensure!(!numbers[0].is_empty(), "real Slurm took none of the jobs");
-    eprintln!("{} submissions, taken: {} by Slurm, {} by Muster", submissions.len(), numbers[0].len(), numbers[1].len());
+    eprintln!(
+        "{} submissions, taken: {} by Slurm, {} by Muster",
+        submissions.len(),
+        numbers[0].len(),
+        numbers[1].len()
+    );
     Ok(())
 }
 
+/// All differences of a checkpoint, in the order of the queue. The first start or place that differs is the last that says
+/// something by itself: it changes what is left for those after it.
 fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, known: &BTreeSet<Key>) -> Vec<Difference> {
     let mut found = Vec::new();
     let jobs: BTreeSet<&Key> = theirs.keys().chain(ours.keys()).collect();
@@ -131,7 +158,8 @@ fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, know
         let mut add = |class, show: fn(&Row) -> String| {
             let text = |row: Option<&Row>| row.map_or_else(|| "not in the queue".to_owned(), show);
             let (theirs, ours) = (text(their), text(our));
-            found.push(Difference { checkpoint, class, job: job.clone(), theirs, ours });
+            let (job, options) = (job.clone(), submissions::of(job));
+            found.push(Difference { checkpoint, class, follows: false, job, options, theirs, ours });
         };
         match (their, our) {
             (Some(their), Some(our)) if their.is_running() && our.is_running() => {
@@ -147,26 +175,31 @@ fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, know
             _ => add("start", Row::text),
         }
     }
+    found.sort_by_key(|difference| submissions::rank(&difference.job));
+    let later = found.iter_mut().skip_while(|difference| difference.is_reason()).skip(1);
+    later.for_each(|difference| difference.follows = true);
     found
 }
 
 /// Prints all differences; whether each is known.
 fn report(differences: &[Difference]) -> bool {
     let mut groups: BTreeMap<(&str, Option<&str>), Vec<&Difference>> = BTreeMap::new();
-    for difference in differences {
+    let (following, own): (Vec<&Difference>, Vec<&Difference>) =
+        differences.iter().partition(|difference| difference.follows);
+    for difference in &own {
         groups.entry((difference.class, known::why(difference))).or_default().push(difference);
     }
+    println!("{} differences that may follow from one before them in the queue:", following.len());
+    following.iter().for_each(|difference| println!("  {difference}"));
     let mut unknown = 0;
     for ((class, why), group) in &groups {
         println!("\n{class}: {} differences; {}", group.len(), why.unwrap_or("OURS TO FIX"));
-        for difference in group {
-            println!("  {difference}");
-        }
+        group.iter().for_each(|difference| println!("  {difference}"));
         if why.is_none() {
             unknown += group.len();
         }
     }
-    println!("\n{} differences, {unknown} of them ours to fix", differences.len());
+    println!("\n{} differences by themselves, {unknown} of them ours to fix", own.len());
     unknown == 0
 }
 

@@ -8,14 +8,26 @@ pub(super) struct Difference {
     pub(super) checkpoint: usize,
     /// `submit`, `start`, `nodes` or `reason`.
     pub(super) class: &'static str,
+    /// Whether it comes after a start or place that differs, and may be a consequence of it.
+    pub(super) follows: bool,
     pub(super) job: String,
+    /// How the job was submitted.
+    pub(super) options: String,
     pub(super) theirs: String,
     pub(super) ours: String,
 }
 
+impl Difference {
+    /// Whether both sides did the same and only say different things.
+    pub(super) fn is_reason(&self) -> bool {
+        self.class == "reason"
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: Slurm {:?}, Muster {:?}", self.checkpoint, self.job, self.theirs, self.ours)
+        let Difference { checkpoint, job, options, theirs, ours, .. } = self;
+        write!(f, "at {checkpoint} {job} ({options}): Slurm {theirs:?}, Muster {ours:?}")
     }
 }
 
@@ -25,7 +37,21 @@ struct Known {
     why: &'static str,
 }
 
-const KNOWN: &[Known] = &[];
+const KNOWN: &[Known] = &[
+    Known {
+        is: |difference| difference.is_reason() && difference.theirs == "Priority" && difference.ours == "Licenses",
+        why: "Slurm does not look at licences of a job behind a blocked one; that it would have to wait for them even as the first tells its user more",
+    },
+    Known {
+        is: |difference| {
+            difference.is_reason()
+                && difference.theirs == "Dependency"
+                && difference.ours == "DependencyNeverSatisfied"
+                && difference.options.contains("afterok:")
+        },
+        why: "afterok of an array can never be satisfied once one task has failed; Slurm only says so when all tasks have ended",
+    },
+];
 
 /// Why a difference is right; `None` where it is ours to fix.
 pub(super) fn why(difference: &Difference) -> Option<&'static str> {

@@ -33,7 +33,7 @@ impl Row {
 pub(super) type Snapshot = BTreeMap<Key, Row>;
 
 /// For so long nothing may change: several rounds of Slurm's two schedulers.
-const QUIET: Duration = Duration::from_secs(6);
+const QUIET: Duration = Duration::from_secs(7);
 /// When it has not settled by then, something is wrong.
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(500);
@@ -56,6 +56,16 @@ pub(super) fn settled(sides: &[&Side; 2]) -> Result<[Snapshot; 2]> {
         ensure!(begun.elapsed() < PATIENCE, "the queues have not settled within {} s", PATIENCE.as_secs());
         last = next;
     }
+}
+
+/// Waits until a queue looks as wanted.
+pub(super) fn wait_until(side: &Side, wanted: impl Fn(&Snapshot) -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !wanted(&side.queue()?) {
+        ensure!(begun.elapsed() < PATIENCE, "the queue has not become as wanted within {} s", PATIENCE.as_secs());
+        std::thread::park_timeout(POLL / 4);
+    }
+    Ok(())
 }
 
 fn is_ending(row: &Row) -> bool {

@@ -19,7 +19,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("SelectTypeParameters", "CR_Core_Memory"),
     (
         "SchedulerParameters",
-        "bf_interval=1,bf_continue,sched_interval=1,sched_min_interval=0,batch_sched_delay=0,default_queue_depth=10000,bf_max_job_test=10000",
+        "bf_interval=2,bf_continue,sched_interval=2,sched_min_interval=0,batch_sched_delay=0,default_queue_depth=10000,bf_max_job_test=10000",
     ),
     ("PriorityWeightAge", "0"),
     ("PriorityWeightFairshare", "0"),
@@ -93,7 +93,8 @@ impl Side {
             directory: directory.clone(),
         };
         let log = std::fs::File::create(directory.join("up.log"))?;
-        let up = Command::new(&program).args(["dev", "up"]).arg(&directory).arg("--conf").arg(conf).stderr(log).status();
+        let up =
+            Command::new(&program).args(["dev", "up"]).arg(&directory).arg("--conf").arg(conf).stderr(log).status();
         ensure!(up?.success(), "the cluster did not start; see {}/up.log", directory.display());
         Ok(side)
     }

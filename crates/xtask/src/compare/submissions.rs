@@ -11,6 +11,11 @@ pub(super) struct Submission {
 }
 
 impl Submission {
+    /// The options as one text.
+    pub(super) fn options(&self) -> String {
+        self.arguments.join(" ")
+    }
+
     /// The options, with the numbers that earlier jobs got; a job that was refused has the number 0.
     pub(super) fn arguments_with(&self, numbers: &BTreeMap<String, String>) -> Vec<String> {
         let replaced = |argument: &String| {
@@ -40,6 +45,22 @@ pub(super) fn all() -> Vec<Submission> {
         .collect()
 }
 
+/// Options of the job, or array task, with this name.
+pub(super) fn of(job: &str) -> String {
+    let name = job.split('_').next().unwrap_or(job);
+    let found = all().into_iter().find(|submission| submission.name == name);
+    found.map_or_else(String::new, |submission| submission.options())
+}
+
+/// The place of a job in the queue: tier of its best partition, nice, number, and index within an array.
+pub(super) fn rank(job: &str) -> (u8, u32, String, u32) {
+    let options = of(job);
+    let (name, index) = job.split_once('_').unwrap_or((job, "0"));
+    let nice = options.split_whitespace().find_map(|word| word.strip_prefix("--nice=")?.parse().ok());
+    let below_tier = u8::from(!options.contains("high"));
+    (below_tier, nice.unwrap_or(0), name.to_owned(), index.parse().unwrap_or(0))
+}
+
 /// Options of the job with this number. Every twentieth is of the same kind.
 fn options(number: usize, numbers: &mut Numbers) -> String {
     let minutes = [5, 10, 15, 20, 30, 45, 55][numbers.below(7)];
@@ -51,11 +72,16 @@ fn options(number: usize, numbers: &mut Numbers) -> String {
         0 => format!("--array=0-{}%2 -n{tasks} {plain}", 2 + numbers.below(4)),
         1 => format!("-N{} --ntasks-per-node=4 -t {minutes}", 2 + numbers.below(3)),
         2 => format!("-d afterok:{earlier} -n{tasks} {plain}"),
-        3 => format!("-C {} -n{tasks} -t {minutes}", ["fast", "slow", "disk", "fast&disk", "fast|slow"][numbers.below(5)]),
+        3 => format!(
+            "-C {} -n{tasks} -t {minutes}",
+            ["fast", "slow", "disk", "fast&disk", "fast|slow"][numbers.below(5)]
+        ),
         4 => format!("--mem={} -n1 {plain}", [2000, 8000, 24_000, 48_000, 64_000][numbers.below(5)]),
         5 => format!("--gres=gpu:{} -n2 -t {minutes}", 1 + numbers.below(2)),
         6 => format!("--exclusive -N{} -t {minutes}", 1 + numbers.below(2)),
-        7 => ["--begin=now+1day -n1", "-d singleton -n1", "-H -n1", "-d afterany:1 -n1"][numbers.below(4)].to_owned(),
+        7 => {
+            ["--begin=now+1day -n1", "-d singleton -n1", "-H -n1", "--begin=now+2days -n1"][numbers.below(4)].to_owned()
+        }
         8 => format!("--nice={} -n{tasks} {plain}", 10 + numbers.below(200)),
         9 => format!("-L matlab:{} -n1 {plain}", 1 + numbers.below(3)),
         10 => format!("-w n{} -n{tasks} -t {minutes}", 1 + numbers.below(4)),

@@ -4,14 +4,18 @@
 
 use std::time::Instant;
 
+use muster_model::time::Span;
 use muster_replay::{
-    Figures, Machine, Policy, Product, Synthetic, Unit, Workload, make_synthetic, parse_swf, reference,
+    Figures, Machine, Passes, Policy, Product, Synthetic, Unit, Workload, make_synthetic, parse_swf, reference,
 };
-use muster_sched::Budget;
 
+/// Jobs for all but FCFS.
+const SOME: u32 = 10_000;
 /// Processors and nodes of the machine for speed.
 const CPUS: u32 = 4096;
 const NODES: u32 = 64;
+/// Passes over changes, and over everything once in ten minutes.
+const CHANGES: Passes = Passes::Changes { full_every: Span::from_minutes(10) };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = |jobs| Synthetic { jobs, cpus: CPUS, load_percent: 85, users: 100, seed: 1 };
@@ -21,19 +25,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let began = Instant::now();
     reference::run(Policy::Fcfs, &demands, CPUS, &mut |_| {});
     speed("fcfs, 2,000,000 jobs", demands.len(), began, "goal 1,000,000/s");
-    let some = make_synthetic(&wanted(50_000));
+    let some = make_synthetic(&wanted(SOME));
     for policy in [Policy::Easy, Policy::SjfEasy, Policy::Conservative] {
         // tidy: a program of its own, not part of the crate
         let began = Instant::now();
         reference::run(policy, &some.demands(Unit::Processors), CPUS, &mut |_| {});
-        speed(&format!("{policy}, 50,000 jobs"), some.jobs.len(), began, "");
+        speed(&format!("{policy}, {SOME} jobs"), some.jobs.len(), began, "");
     }
-    for nodes in [1, NODES] {
+    for (nodes, passes, name) in [(1, Passes::Full, "full"), (NODES, Passes::Full, "full"), (NODES, CHANGES, "partial")]
+    {
         let machine = Machine::of_size(nodes, CPUS, false)?;
         // tidy: a program of its own, not part of the crate
         let began = Instant::now();
-        let product = Product::replay(&some, &machine, &Budget::default(), &mut |_| {});
-        let what = format!("muster, 50,000 jobs, {nodes} nodes, {} passes", product.passes);
+        let product = Product::replay(&some, &machine, passes, &mut |_| {});
+        let what = format!("muster, {SOME} jobs, {nodes} nodes, {} {name} passes", product.passes);
         speed(&what, some.jobs.len(), began, "goal 16,667/s");
     }
     match std::env::args().nth(1) {
@@ -60,7 +65,7 @@ fn quality(workload: &Workload) -> Result<(), Box<dyn std::error::Error>> {
                 Some(schedule) => schedule,
                 None => {
                     let machine = Machine::of_size(*nodes, cpus, false)?;
-                    Product::replay(workload, &machine, &Budget::default(), &mut |_| {}).schedule
+                    Product::replay(workload, &machine, Passes::Full, &mut |_| {}).schedule
                 }
             };
             let figures = Figures::of(workload, &schedule, cpus);

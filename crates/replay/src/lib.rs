@@ -40,10 +40,8 @@ mod workload;
 pub use figures::{Figures, UserFigures};
 pub use history::from_history;
 pub use machine::{Machine, MachineError};
-/// Limits of a pass: what the controller gives its planner.
-pub use muster_sched::Budget;
 pub use plot::{Plotted, svg};
-pub use product::{Product, Stuck};
+pub use product::{Passes, Product, Stuck};
 pub use report::{csv, json};
 pub use schedule::{Policy, Schedule};
 pub use swf::{SwfError, parse as parse_swf};

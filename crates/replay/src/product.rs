@@ -1,8 +1,8 @@
 //! The planner of this product in virtual time, over a view kept as the controller keeps it.
 //!
 //! A pass is made at each moment at which something changed, and only then. What the plan says is carried out as the core
-//! does it: starts take exactly the processors, memory and devices that the plan gives them, and what it says of jobs that
-//! wait is kept in their rows, so that the next pass sees what it would see in production.
+//! does it: starts take exactly the processors, memory and devices that the plan gives them, so that the next pass sees
+//! what it would see in production.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,7 +12,7 @@ use imbl::OrdMap;
 use muster_model::ids::{Identity, JobId, Name};
 use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::partition::Partition;
-use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, QueueKey};
+use muster_model::planning::{Outlook, Plan, PlanView, PlannedShare, PlannedStart, QueueKey};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -51,16 +51,21 @@ pub struct Product {
 
 impl Product {
     /// Replays `workload` on `machine`; `progress` is told how many jobs have ended.
-    pub fn replay(workload: &Workload, machine: &Machine, budget: &Budget, progress: &mut dyn FnMut(usize)) -> Product {
+    pub fn replay(workload: &Workload, machine: &Machine, passes: Passes, progress: &mut dyn FnMut(usize)) -> Product {
+        let budget = Budget::of(&machine.config);
         let mut replay = Replay::new(workload, machine);
         let mut planner = Planner::new();
         let mut product = Product::default();
         let mut arrivals = workload.jobs.iter().enumerate().peekable();
         let mut ended = 0;
+        let mut full_due = Timestamp(i64::MIN);
+        let mut was_partial = false;
         loop {
             let next_arrival = arrivals.peek().map(|(_, job)| job.submit);
             let next_end = replay.ends.peek().map(|Reverse((end, _))| *end);
-            let Some(now) = next_arrival.into_iter().chain(next_end).min() else {
+            // A pass over everything is made in the end even if nothing happens.
+            let next_full = (was_partial && !replay.view.queue.is_empty()).then_some(full_due);
+            let Some(now) = next_arrival.into_iter().chain(next_end).chain(next_full).min() else {
                 break;
             };
             replay.view.now = now;
@@ -70,8 +75,15 @@ impl Product {
             }
             progress(ended);
             loop {
-                let plan = planner.plan(&replay.view, budget);
+                let plan = match passes {
+                    Passes::Changes { .. } if now < full_due => planner.plan_changes(&replay.view, &budget),
+                    _ => planner.plan(&replay.view, &budget),
+                };
                 product.passes += 1;
+                was_partial = plan.is_partial;
+                if !was_partial {
+                    full_due = now + passes.full_every();
+                }
                 let more = plan.exhausted && !plan.starts.is_empty();
                 replay.carry_out(plan);
                 if !more {
@@ -85,7 +97,31 @@ impl Product {
     }
 }
 
+/// Which passes the planner makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Passes {
+    /// Over the whole queue each time, as the controller makes them while they cost little.
+    #[default]
+    Full,
+    /// Over what has changed, as the controller makes them in between where the others cost much.
+    Changes {
+        /// When so much time has gone by since the last one, the next pass is over the whole queue.
+        full_every: Span,
+    },
+}
+
+impl Passes {
+    fn full_every(self) -> Span {
+        match self {
+            Passes::Full => Span::ZERO,
+            Passes::Changes { full_every } => full_every,
+        }
+    }
+}
+
 struct Replay<'a> {
+    /// What the last pass said of the jobs that wait.
+    outlook: Outlook,
     workload: &'a Workload,
     view: PlanView,
     /// Keys of waiting jobs, by their number.
@@ -104,6 +140,7 @@ impl<'a> Replay<'a> {
         let default = config.partitions.iter().find(|partition| partition.default).or(config.partitions.first());
         Replay {
             workload,
+            outlook: Outlook::default(),
             keys: BTreeMap::new(),
             ends: BinaryHeap::new(),
             running_keys: BTreeMap::new(),
@@ -199,17 +236,7 @@ impl<'a> Replay<'a> {
         for start in plan.starts {
             self.start(start);
         }
-        for wait in plan.waits {
-            let Some(job) = self.keys.get(&wait.job_id).and_then(|key| self.view.queue.get_mut(key)) else {
-                continue;
-            };
-            let job = Arc::make_mut(job);
-            job.reason = wait.reason;
-            job.reason_detail = wait.detail;
-            job.start_time = wait.expected_start;
-            job.planned_nodes = wait.expected_nodes;
-            job.last_evaluated = Some(self.view.now);
-        }
+        self.outlook = plan.outlook;
     }
 
     fn start(&mut self, start: PlannedStart) {
@@ -228,7 +255,7 @@ impl<'a> Replay<'a> {
             }
         });
         let row = Arc::make_mut(&mut job);
-        row.time_limit = limit.unwrap_or(row.time_limit);
+        row.time_limit = start.time_limit.or(limit).unwrap_or(row.time_limit);
         row.partition = start.partition;
         row.state = JobState::Running;
         row.reason = Reason::None;
@@ -265,8 +292,9 @@ impl<'a> Replay<'a> {
         let mut by_reason: BTreeMap<Reason, Stuck> = BTreeMap::new();
         for job in self.view.queue.values() {
             let number = self.workload.jobs[(job.id.0 - FIRST_ID) as usize].number;
-            let stuck = Stuck { reason: job.reason, count: 0, first: number };
-            by_reason.entry(job.reason).or_insert(stuck).count += 1;
+            let reason = self.outlook.get(job.id).map_or(job.reason, |wait| wait.reason);
+            let stuck = Stuck { reason, count: 0, first: number };
+            by_reason.entry(reason).or_insert(stuck).count += 1;
         }
         by_reason.into_values().collect()
     }

@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::{ArgGroup, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use muster_replay::reference::{self, Note};
-use muster_replay::{Budget, Figures, Machine, Plotted, Policy, Product, Schedule, Stuck, Workload};
+use muster_replay::{Figures, Machine, Passes, Plotted, Policy, Product, Schedule, Stuck, Workload};
 
 use super::arguments::{main, parse};
 use super::terminal::{put, say};
@@ -182,7 +182,7 @@ fn replay(policy: Policy, name: String, workload: &Workload, machine: &Machine) 
         Some(schedule) => schedule,
         None => {
             let mut set = |ended: usize| bar.set_position(u64::try_from(ended).unwrap_or(u64::MAX));
-            let product = Product::replay(workload, machine, &Budget::default(), &mut set);
+            let product = Product::replay(workload, machine, Passes::Full, &mut set);
             bar.suspend(|| report_stuck(&name, &product.stuck));
             product.schedule
         }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use muster_replay::{Figures, Machine, Policy, Product, Workload, parse_swf, reference};
-use muster_sched::Budget;
+use muster_replay::{Figures, Machine, Passes, Policy, Product, Workload, parse_swf, reference};
 
 /// Where `cargo xtask bench replay` puts the real trace, and the first step of CI where the network is there. It is not
 /// ours to distribute.
@@ -18,7 +17,7 @@ fn starts(policy: Policy, workload: &Workload, cpus: u32) -> Vec<i64> {
     let schedule = match policy {
         Policy::Muster => {
             let machine = Machine::of_size(1, cpus, false).unwrap();
-            Product::replay(workload, &machine, &Budget::default(), &mut |_| {}).schedule
+            Product::replay(workload, &machine, Passes::Full, &mut |_| {}).schedule
         }
         policy => reference::run(policy, &workload.demands(Default::default()), cpus, &mut |_| {}).unwrap(),
     };

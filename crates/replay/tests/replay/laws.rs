@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use muster_model::time::{Span, Timestamp};
 use muster_replay::reference::{self, Note};
 use muster_replay::{
-    Demand, Machine, Policy, Product, Schedule, Submission, Synthetic, Unit, Workload, make_synthetic,
+    Demand, Machine, Passes, Policy, Product, Schedule, Submission, Synthetic, Unit, Workload, make_synthetic,
 };
-use muster_sched::Budget;
 use proptest::prelude::*;
 
 const REFERENCES: [Policy; 4] = [Policy::Fcfs, Policy::Easy, Policy::Conservative, Policy::SjfEasy];
@@ -79,8 +78,11 @@ fn check_promises(notes: &[Note]) {
 }
 
 fn product(workload: &Workload, machine: &Machine) -> Product {
-    Product::replay(workload, machine, &Budget::default(), &mut |_| {})
+    Product::replay(workload, machine, Passes::Full, &mut |_| {})
 }
+
+/// Passes over changes for most of a small workload.
+const CHANGES: Passes = Passes::Changes { full_every: Span::from_seconds(30) };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
@@ -123,6 +125,8 @@ proptest! {
             let machine = Machine::of_size(nodes, cpus, false).expect("a small machine");
             let product = product(&workload, &machine);
             prop_assert!(product.stuck.is_empty(), "{:?}", product.stuck);
+            check_schedule(&workload.demands(Unit::Processors), &product.schedule, cpus);
+            let product = Product::replay(&workload, &machine, CHANGES, &mut |_| {});
             check_schedule(&workload.demands(Unit::Processors), &product.schedule, cpus);
         }
     }

@@ -26,6 +26,20 @@ enum Place {
 /// Keys of the file that decide what a replay does. Others are read and checked, and change nothing.
 const WITH_EFFECT: &[&str] = &["SchedulerType", "SelectType", "SelectTypeParameters", "GresTypes"];
 
+/// Keys of `SchedulerParameters` that do.
+const SCHEDULING: &[&str] = &[
+    "bf_window",
+    "bf_max_job_test",
+    "bf_max_job_part",
+    "bf_max_job_user",
+    "bf_max_job_array_resv",
+    "bf_job_part_count_reserve",
+    "bf_min_age_reserve",
+    "bf_min_prio_reserve",
+    "bf_max_job_start",
+    "sched_max_job_start",
+];
+
 /// Reads `KEY=VALUE`. A key in lower case is one of `SchedulerParameters`, one with a dot that of a partition.
 pub(super) fn read(text: &str) -> Result<Setting, String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -70,7 +84,7 @@ pub(super) fn without_effect(settings: &[Setting]) -> Vec<&str> {
     let counts = |setting: &Setting| match setting.place {
         Place::Partition(_) => true,
         Place::File => WITH_EFFECT.iter().any(|key| key.eq_ignore_ascii_case(&setting.key)),
-        Place::SchedulerParameters => false,
+        Place::SchedulerParameters => SCHEDULING.contains(&setting.key.as_str()),
     };
     settings.iter().filter(|setting| !counts(setting)).map(|setting| setting.key.as_str()).collect()
 }
@@ -138,7 +152,8 @@ mod tests {
 
     #[test]
     fn what_makes_no_difference_is_named() {
-        let settings = ["KillWait=5", "a.MaxTime=1", "bf_window=5", "schedulerType=x"].map(|text| read(text).unwrap());
-        assert_eq!(without_effect(&settings), ["KillWait", "bf_window"]);
+        let settings =
+            ["KillWait=5", "a.MaxTime=1", "bf_window=5", "schedulerType=x", "defer"].map(|text| read(text).unwrap());
+        assert_eq!(without_effect(&settings), ["KillWait", "defer"]);
     }
 }

@@ -67,10 +67,12 @@ pub(crate) fn fetch() -> Result<PathBuf> {
 
 /// Downloads a file of a package from the index that pip is configured with.
 const FETCH: &str = r#"
-import re, subprocess, sys, urllib.parse, urllib.request
+import os, re, subprocess, sys, urllib.parse, urllib.request
+from pip._internal.models.index import PyPI
 package, name, target = sys.argv[1:]
 configured = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True)
-index = (configured.stdout.strip() or "https://pypi.org/simple").rstrip("/") + "/" + package + "/"
+index = os.environ.get("PIP_INDEX_URL") or configured.stdout.strip() or PyPI.simple_url
+index = index.rstrip("/") + "/" + package + "/"
 page = urllib.request.urlopen(index, timeout=30).read().decode()
 links = [link for link in re.findall(r'href="([^"]+)"', page) if name in link]
 if not links:

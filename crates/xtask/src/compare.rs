@@ -58,15 +58,7 @@ fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
         observe::wait_until(side, |queue| queue.get(BLOCKER).is_some_and(Row::is_running))?;
     }
     submit(sides, &mut differences)?;
-    // The nodes of the blocker become free one after the other, and are offered all at once.
-    for side in sides {
-        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
-        side.end(&BTreeSet::from([BLOCKER.to_owned()]))?;
-    }
-    for side in sides {
-        observe::wait_until(side, |queue| !queue.contains_key(BLOCKER))?;
-        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=RESUME"])?;
-    }
+    end_at_once(sides, &BTreeSet::from([BLOCKER.to_owned()]), [Vec::new(), Vec::new()])?;
     let mut known_running: BTreeSet<Key> = BTreeSet::new();
     for checkpoint in 1..=CHECKPOINTS_MAX {
         let [theirs, ours] = observe::settled(sides)?;
@@ -77,10 +69,10 @@ fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
             .map(|difference| difference.job.clone())
             .collect();
         differences.extend(found);
-        for (side, snapshot) in sides.iter().zip([&theirs, &ours]) {
-            let ids = differing.iter().filter_map(|job| snapshot.get(job)).map(|row| row.id.clone());
-            side.cancel(ids.collect())?;
-        }
+        let ids = |snapshot: &Snapshot| -> Vec<String> {
+            differing.iter().filter_map(|job| snapshot.get(job)).map(|row| row.id.clone()).collect()
+        };
+        let cancelled = [ids(&theirs), ids(&ours)];
         let running: Vec<&Key> = theirs
             .iter()
             .filter(|(job, row)| row.is_running() && !differing.contains(*job))
@@ -99,11 +91,25 @@ fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
         // Every second one, so that the rest holds parts of nodes.
         let ending: BTreeSet<Key> = running.iter().step_by(2).map(|job| (*job).clone()).collect();
         known_running = running.into_iter().filter(|job| !ending.contains(*job)).cloned().collect();
-        for side in sides {
-            side.end(&ending)?;
-        }
+        let gone: BTreeSet<Key> = ending.into_iter().chain(differing).collect();
+        end_at_once(sides, &gone, cancelled)?;
     }
     Ok(differences)
+}
+
+/// Ends jobs on both sides, those with these numbers by cancelling them. What they held becomes free bit by bit, and is
+/// offered all at once, so that it does not matter who looks first.
+fn end_at_once(sides: &[&Side; 2], jobs: &BTreeSet<Key>, cancelled: [Vec<String>; 2]) -> Result<()> {
+    for (side, ids) in sides.iter().zip(cancelled) {
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
+        side.cancel(ids)?;
+        side.end(jobs)?;
+    }
+    for side in sides {
+        observe::wait_until(side, |queue| jobs.iter().all(|job| !queue.contains_key(job)))?;
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=RESUME"])?;
+    }
+    Ok(())
 }
 
 /// Submits everything to both, and compares what they say.

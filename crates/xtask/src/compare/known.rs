@@ -43,6 +43,10 @@ const KNOWN: &[Known] = &[
         why: "Slurm does not look at licences of a job behind a blocked one; that it would have to wait for them even as the first tells its user more",
     },
     Known {
+        is: |difference| difference.is_reason() && difference.theirs.starts_with("ReqNodeNotAvail"),
+        why: "Slurm goes on saying that nodes are drained, as they are between checkpoints, until it looks at the job again",
+    },
+    Known {
         is: |difference| {
             difference.is_reason()
                 && difference.theirs == "Dependency"

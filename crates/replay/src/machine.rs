@@ -166,6 +166,8 @@ fn partition(nodes: u32) -> Partition {
         cpus_per_node_max: None,
         priority_tier: 1,
         priority_job_factor: 1,
+        grace_time: Default::default(),
+        preempt_mode: Default::default(),
         over_subscribe: OverSubscribe::No,
         memory_default: None,
         memory_max: None,

@@ -47,6 +47,8 @@ pub struct Product {
     pub stuck: Vec<Stuck>,
     /// Passes of the planner.
     pub passes: u64,
+    /// Preemptions that the planner proposed. They are not carried out: the victims run to their end.
+    pub evictions: usize,
 }
 
 impl Product {
@@ -80,6 +82,7 @@ impl Product {
                     _ => planner.plan(&replay.view, &budget),
                 };
                 product.passes += 1;
+                product.evictions += plan.evictions.len();
                 was_partial = plan.is_partial;
                 if !was_partial {
                     full_due = now + passes.full_every();
@@ -360,5 +363,6 @@ fn waiting_job(id: JobId, submission: &Submission, spec: Arc<JobSpec>, partition
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        eviction: None,
     }
 }

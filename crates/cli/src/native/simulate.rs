@@ -184,6 +184,9 @@ fn replay(policy: Policy, name: String, workload: &Workload, machine: &Machine) 
             let mut set = |ended: usize| bar.set_position(u64::try_from(ended).unwrap_or(u64::MAX));
             let product = Product::replay(workload, machine, Passes::Full, &mut set);
             bar.suspend(|| report_stuck(&name, &product.stuck));
+            if product.evictions > 0 {
+                bar.suspend(|| eprintln!("{name}: preemption is not replayed: victims run to their end"));
+            }
             product.schedule
         }
     };

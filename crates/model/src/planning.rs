@@ -79,6 +79,9 @@ pub struct PlannedStart {
     pub task_index: Option<u32>,
     /// The partition.
     pub partition: Name,
+    /// The reservation in which it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
     /// What it gets on each node, ascending by node.
     pub shares: Vec<PlannedShare>,
 }

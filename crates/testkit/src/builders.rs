@@ -56,6 +56,8 @@ pub fn node(config: NodeConfig) -> Node {
         launch_sequence: 0,
         comment: None,
         extra: None,
+        reserved: false,
+        maintenance: false,
     }
 }
 
@@ -132,6 +134,8 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         spec: Arc::new(spec),
     }

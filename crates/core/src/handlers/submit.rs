@@ -11,7 +11,7 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency};
+use super::{authorisation, dependency, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -31,6 +31,7 @@ pub(super) fn submit(
     }
     let partition = choose_partition(cluster, identity, &spec)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    reservations::access::may_ask(cluster, now, &spec, &partition.name)?;
     check_array(cluster, &spec)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
@@ -75,6 +76,8 @@ pub(super) fn submit(
         dependencies,
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         spec,
     };

@@ -1,10 +1,11 @@
 //! When a job that is not in the queue would start (`--test-only`).
 
 use muster_model::ids::NodeIndex;
+use muster_model::job::JobSpec;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, Timestamp};
 
 use crate::ask::Ask;
 use crate::choose::Choice;
@@ -13,6 +14,7 @@ use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
 use crate::people::People;
+use crate::reservation::{Open, Reservations};
 use crate::share::{self, UnitsTaken};
 use crate::supply::{Company, Supply};
 
@@ -21,18 +23,49 @@ pub(crate) fn in_service(view: &PlanView) -> NodeSet {
     (0..).zip(&view.nodes).filter(|(_, node)| node.is_schedulable()).map(|(index, _)| index).collect()
 }
 
-/// The earliest start of `ask` beside the running jobs; `None` when the nodes in service do not suffice.
-pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, uid: u32) -> Option<Expectation> {
-    let usable = in_service(view);
+/// The earliest start of `ask` of a job with `spec` that may run for `duration`, beside the running jobs and as far as
+/// reservations leave room; `None` when the nodes in service do not suffice.
+pub(crate) fn earliest(
+    fleet: &Fleet,
+    view: &PlanView,
+    ask: &Ask,
+    spec: &JobSpec,
+    duration: Span,
+) -> Option<Expectation> {
+    let reservations = Reservations::of(fleet, view);
+    let entries = reservations.entries(spec, &fleet.partition(ask.partition).name);
+    let found = entries.into_iter().filter_map(|entry| {
+        let moments = reservations.moments(entry, view.now, duration);
+        (0..moments.len()).find_map(|at| {
+            let open = reservations.open(spec, entry, ask.whole_node, moments[at], moments[at] + duration)?;
+            earliest_while(fleet, view, ask, spec, (&reservations, &open), (moments[at], moments.get(at + 1).copied()))
+        })
+    });
+    found.reduce(|best, other| if other.start < best.start { other } else { best })
+}
+
+/// As [`earliest`] within one stretch of time, while `open` is open.
+fn earliest_while(
+    fleet: &Fleet,
+    view: &PlanView,
+    ask: &Ask,
+    spec: &JobSpec,
+    (reservations, open): (&Reservations<'_>, &Open),
+    (from, before): (Timestamp, Option<Timestamp>),
+) -> Option<Expectation> {
+    let uid = spec.identity.uid;
+    let usable = open.narrow(&in_service(view));
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
     let mut scratch = Vec::new();
     let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
         let company = if time <= view.now { Company::Now(&people, uid) } else { Company::Later(&people, uid) };
-        Supply { fleet, free, usable: &usable, planned: None, company }.place(ask, scratch)
+        let reserved = Some((reservations, open, time));
+        Supply { fleet, free, usable: &usable, planned: None, company, reserved }.place(ask, scratch)
     };
     let mut future = Future::build(fleet, view, &free, &[]);
-    let (start, free) = future.earliest(&free, |free, _, time| supply(free, time, &mut scratch).is_some())?;
+    let fits = |free: &Free, _: Option<&Future>, time: Timestamp| supply(free, time, &mut scratch).is_some();
+    let (start, free) = future.earliest_between(&free, from, before, fits)?;
     let choices = supply(&free, start, &mut scratch)?;
     let shares = shares(fleet, view, ask, &choices, &free, start <= view.now)?;
     Some(Expectation {

@@ -14,7 +14,7 @@ use crate::nodeset::NodeSet;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
 /// between TERM and KILL.
-const OVERDUE: Span = Span::from_seconds(30);
+pub(crate) const OVERDUE: Span = Span::from_seconds(30);
 
 /// Most times tried for one planned start once the first possible one is taken by earlier plans.
 const TRIES_MAX: usize = 16;
@@ -46,7 +46,6 @@ struct NodePlan {
 /// The future as it looks in one pass.
 #[derive(Debug)]
 pub(crate) struct Future {
-    now: Timestamp,
     releases: Vec<Release>,
     by_node: Vec<Vec<u32>>,
     /// Releases by time; stale while `is_sorted` is false, as is the next.
@@ -65,7 +64,6 @@ impl Future {
     /// what they leave.
     pub(crate) fn build(fleet: &Fleet, view: &PlanView, free: &Free, started: &[Release]) -> Future {
         let mut future = Future {
-            now: view.now,
             releases: Vec::new(),
             by_node: vec![Vec::new(); fleet.node_count()],
             order: Vec::new(),
@@ -180,23 +178,30 @@ impl Future {
         self.plans[node as usize] = Some(plan);
     }
 
-    /// The earliest time at which `fits` says yes, and what is then free beside the running jobs.
+    /// The earliest time at `from` or later and before `before` at which `fits` says yes, and what is then free beside the
+    /// running jobs. Within that stretch nothing but what jobs give back may change the answer.
     ///
     /// `fits` is asked about a time with what is free then, and with or without regard to what is planned. Jobs only
     /// give back, so without plans the answers turn from no to yes once, and the turn is searched for. From there on
     /// only the ends of planned starts are tried, few of them: a later time than the very first is still
     /// a valid plan.
-    pub(crate) fn earliest(
+    pub(crate) fn earliest_between(
         &mut self,
         free: &Free,
+        from: Timestamp,
+        before: Option<Timestamp>,
         mut fits: impl FnMut(&Free, Option<&Future>, Timestamp) -> bool,
     ) -> Option<(Timestamp, Free)> {
         self.sort();
         let future: &Future = self;
-        let mut cursor = Cursor { future, free: free.clone(), passed: 0 };
-        let last = future.group_ends.len();
+        let mut cursor = Cursor { future, free: free.clone(), passed: 0, not_before: from };
+        let groups_until = |holds: &dyn Fn(Timestamp) -> bool| {
+            future.group_ends.partition_point(|end| holds(future.time_of(end - 1)))
+        };
+        let first_group = groups_until(&|time| time <= from);
+        let last = before.map_or(future.group_ends.len(), |before| groups_until(&|time| time < before)).max(first_group);
         // Most jobs start soon: the bound is sought in steps that double, then the turn between the last two.
-        let (mut low, mut high) = (0, 0);
+        let (mut low, mut high) = (first_group, first_group);
         loop {
             cursor.pass_groups(high);
             if fits(&cursor.free, None, cursor.time()) {
@@ -206,7 +211,7 @@ impl Future {
                 return None;
             }
             low = high + 1;
-            high = (2 * high + 1).min(last);
+            high = (first_group + 2 * (high - first_group) + 1).min(last);
         }
         while low < high {
             let middle = low + (high - low) / 2;
@@ -219,7 +224,8 @@ impl Future {
         }
         cursor.pass_groups(high);
         let first = cursor.time();
-        for time in std::iter::once(first).chain(future.times_after(first)) {
+        let later = future.times_after(first).filter(|time| before.is_none_or(|before| *time < before));
+        for time in std::iter::once(first).chain(later) {
             cursor.pass_until(time);
             if fits(&cursor.free, Some(future), time) {
                 return Some((time, cursor.free));
@@ -258,6 +264,7 @@ struct Cursor<'a> {
     future: &'a Future,
     free: Free,
     passed: usize,
+    not_before: Timestamp,
 }
 
 impl Cursor<'_> {
@@ -287,8 +294,8 @@ impl Cursor<'_> {
 
     fn time(&self) -> Timestamp {
         match self.passed {
-            0 => self.future.now,
-            passed => self.future.time_of(passed - 1),
+            0 => self.not_before,
+            passed => self.future.time_of(passed - 1).max(self.not_before),
         }
     }
 }

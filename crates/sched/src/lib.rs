@@ -27,9 +27,10 @@
 //! | which nodes | `choose` |
 //! | what exactly each node gives | `share` |
 //! | what happens later | `future` |
+//! | what reservations leave to a job, and when | `reservation` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
 //!
-//! Preemption, reservations, topology and sockets are not part of this crate yet.
+//! Preemption, topology and sockets are not part of this crate yet.
 
 mod ask;
 mod budget;
@@ -48,6 +49,7 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod reservation;
 mod share;
 mod supply;
 

@@ -1,6 +1,6 @@
 //! One walk over the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::array::TaskSet;
@@ -20,10 +20,11 @@ use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Release};
-use crate::licenses::{self, Licenses};
+use crate::licenses::{self, Holdings};
 use crate::nodeset::NodeSet;
 use crate::people::People;
-use crate::planner::{self, AskId, Tables};
+use crate::reservation::{Entry, Open, Reservations};
+use crate::planner::{AskId, Tables};
 use crate::share::{self, UnitsTaken};
 use crate::supply::{Company, Supply};
 
@@ -32,7 +33,7 @@ const NODES_WITHHELD: &str =
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions";
 
 /// A job without limit is expected to take so long (Slurm's year).
-const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
+pub(crate) const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
 
 /// The state of one pass.
 pub(crate) struct Pass<'a> {
@@ -48,7 +49,10 @@ pub(crate) struct Pass<'a> {
     usable: NodeSet,
     /// Made when first needed.
     people: Option<People>,
-    licenses: Option<Licenses>,
+    licenses: Option<Holdings>,
+    reservations: Reservations<'a>,
+    /// Reservations in which a job waits for resources.
+    reservations_blocked: BTreeSet<Entry>,
     future: Option<Future>,
     units: UnitsTaken,
     /// Releases of jobs started before `future` was made.
@@ -56,7 +60,7 @@ pub(crate) struct Pass<'a> {
     /// By number of the ask, for all users alike.
     standings: Vec<Standing>,
     /// For jobs whose outcome depends on the user.
-    standings_of_users: BTreeMap<(AskId, u32), Standing>,
+    standings_of_users: BTreeMap<(AskId, u32, u64), Standing>,
     partitions: Vec<PartitionStanding>,
     /// Nodes of partitions with a blocked job.
     contended: NodeSet,
@@ -97,11 +101,45 @@ impl From<Reason> for Wait {
 
 /// The outcome of a job in one partition.
 enum Trial {
-    Started(Vec<PlannedShare>),
+    /// In that reservation.
+    Started(Vec<PlannedShare>, Entry),
     /// For a reason other than lack of resources.
     Waits(Wait),
     /// Resources are lacking.
-    Lacks,
+    Lacks(Lack),
+}
+
+/// What stands between a job and its resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// Other jobs.
+    Busy,
+    /// Other jobs in its reservation.
+    BusyInside(Entry),
+    /// Reservations: what they leave open would not hold it even if nothing ran there.
+    Reserved { maintenance: bool },
+    /// Its own reservation, which has not begun.
+    TooEarly,
+    /// Licences in use or reserved.
+    Unlicensed,
+}
+
+impl Lack {
+    /// The reason it gives, unless that is the usual one of jobs that wait for others.
+    fn wait(self) -> Option<Wait> {
+        let because = |reason, detail: &str| Some(Wait { reason, detail: Some(detail.into()), expected: None });
+        match self {
+            Lack::Busy | Lack::BusyInside(_) => None,
+            Lack::Reserved { maintenance: true } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, Reserved for maintenance")
+            }
+            Lack::Reserved { maintenance: false } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, May be reserved for other job")
+            }
+            Lack::TooEarly => Some(Reason::Reservation.into()),
+            Lack::Unlicensed => Some(Reason::Licenses.into()),
+        }
+    }
 }
 
 /// What a job takes of some nodes.
@@ -113,6 +151,7 @@ struct Case<'j> {
     id: AskId,
     verdict: Arc<Verdict>,
     duration: Span,
+    lack: Lack,
 }
 
 impl<'a> Pass<'a> {
@@ -126,6 +165,8 @@ impl<'a> Pass<'a> {
             in_service,
             people: None,
             licenses: None,
+            reservations: Reservations::of(&tables.fleet, view),
+            reservations_blocked: BTreeSet::new(),
             future: None,
             units: UnitsTaken::default(),
             started: Vec::new(),
@@ -201,7 +242,7 @@ impl<'a> Pass<'a> {
         for id in asks.iter() {
             let verdict = self.tables.verdict(*id).clone();
             match self.try_in(job, *id, &verdict) {
-                (partition, Trial::Started(shares)) => {
+                (partition, Trial::Started(shares, entry)) => {
                     if let Some(array) = job.array_job_id() {
                         *self.tasks_started.entry(array).or_default() += 1;
                     }
@@ -210,13 +251,14 @@ impl<'a> Pass<'a> {
                         restart: job.restart,
                         task_index,
                         partition: self.tables.fleet.partition(partition).name.clone(),
+                        reservation: self.reservations.get(entry).map(|inside| inside.name.clone()),
                         shares,
                     });
                     return Ok(());
                 }
-                (partition, Trial::Lacks) => {
+                (partition, Trial::Lacks(lack)) => {
                     let duration = self.duration(job, partition);
-                    lacking.push(Case { job, id: *id, verdict, duration });
+                    lacking.push(Case { job, id: *id, verdict, duration, lack });
                 }
                 (_, Trial::Waits(wait)) => {
                     // What may pass is told rather than what never will.
@@ -267,31 +309,80 @@ impl<'a> Pass<'a> {
         if self.limit(job, partition) > self.tables.fleet.partition(partition).time_max {
             return waits(Reason::PartitionTimeLimit);
         }
-        if planner::names_reservation(&job.spec) {
-            return waits(Reason::Reservation);
-        }
-        if !ask.licenses.is_empty() && !licenses::suffice(self.licenses_free(), &ask.licenses) {
-            return waits(Reason::Licenses);
-        }
         let duration = self.duration(job, partition);
-        let is_shut = !self.view.config.backfill && self.partitions[partition as usize].is_blocked;
-        if is_shut || self.is_known_blocked(job, id, ask, duration) {
-            return (partition, self.lack(ask));
-        }
-        match self.place_now(job, ask, duration) {
-            Some(shares) => (partition, Trial::Started(shares)),
-            None => {
-                self.note_blocked(job, id, ask, duration);
-                (partition, self.lack(ask))
+        let entries = self.reservations.entries(&job.spec, &self.tables.fleet.partition(partition).name);
+        let mut lack = None;
+        for entry in entries {
+            match self.try_entry(job, id, ask, duration, entry) {
+                Ok(shares) => return (partition, Trial::Started(shares, entry)),
+                Err(found) => lack = Some(found),
             }
+        }
+        match lack {
+            // It names reservations that are gone or not for it.
+            None => waits(Reason::Reservation),
+            Some(lack) => (partition, self.lack(ask, lack)),
         }
     }
 
+    /// Tries to start `job` in one reservation, or in none.
+    fn try_entry(
+        &mut self,
+        job: &Job,
+        id: AskId,
+        ask: &Ask,
+        duration: Span,
+        entry: Entry,
+    ) -> Result<Vec<PlannedShare>, Lack> {
+        let now = self.view.now;
+        let open = self.reservations.open(&job.spec, entry, ask.whole_node, now, now + duration).ok_or(Lack::TooEarly)?;
+        if !ask.licenses.is_empty() && !self.has_licenses(ask, &open, now) {
+            return Err(Lack::Unlicensed);
+        }
+        let is_shut = !self.view.config.backfill && self.partitions[ask.partition as usize].is_blocked;
+        if !is_shut && !self.is_known_blocked(job, id, ask, duration, entry) {
+            match self.place_now(job, ask, duration, entry, &open) {
+                Some(shares) => return Ok(shares),
+                None => self.note_blocked(job, id, ask, duration, entry, &open),
+            }
+        }
+        if open.closes && !self.fits_empty_in(ask, &open) {
+            let maintenance = open.maintains(&self.tables.fleet.partition_nodes[ask.partition as usize]);
+            return Err(Lack::Reserved { maintenance });
+        }
+        Err(if entry.is_some() { Lack::BusyInside(entry) } else { Lack::Busy })
+    }
+
+    /// Whether what is open would hold the job if nothing ran there.
+    fn fits_empty_in(&mut self, ask: &Ask, open: &Open) -> bool {
+        let nodes = open.narrow(&self.in_service);
+        let free = Free::everything(&self.tables.fleet);
+        let supply = Supply {
+            fleet: &self.tables.fleet,
+            free: &free,
+            usable: &nodes,
+            planned: None,
+            company: Company::Anybody,
+            reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
+        };
+        supply.place(ask, &mut self.scratch).is_some()
+    }
+
+    /// Whether the licences are free at `time` that reservations leave.
+    fn has_licenses(&mut self, ask: &Ask, open: &Open, time: Timestamp) -> bool {
+        let view = self.view;
+        let holdings = self.licenses.get_or_insert_with(|| Holdings::of(view));
+        let mut free = holdings.free_at(&self.tables.fleet.licenses, time);
+        let withheld = self.reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
+        licenses::take(&mut free, &withheld);
+        licenses::suffice(&free, &ask.licenses)
+    }
+
     /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
-    fn lack(&self, ask: &Ask) -> Trial {
+    fn lack(&self, ask: &Ask, lack: Lack) -> Trial {
         let missing: Vec<u32> = ask.required.iter().copied().filter(|node| !self.in_service.contains(*node)).collect();
-        if missing.is_empty() {
-            return Trial::Lacks;
+        if missing.is_empty() || lack == Lack::Unlicensed || lack == Lack::TooEarly {
+            return Trial::Lacks(lack);
         }
         let names = self.node_list(missing.into_iter());
         Trial::Waits(Wait {
@@ -305,14 +396,11 @@ impl<'a> Pass<'a> {
         hostlist::compress(nodes.map(|node| &self.tables.fleet.node(node).name))
     }
 
-    fn licenses_free(&mut self) -> &Licenses {
-        let totals = &self.tables.fleet.licenses;
-        let view = self.view;
-        self.licenses.get_or_insert_with(|| licenses::free(totals, view))
-    }
-
-    fn standing_key(&mut self, job: &Job, id: AskId, ask: &Ask) -> Option<(AskId, u32)> {
-        self.know_people().user_matters(ask).then_some((id, job.spec.identity.uid))
+    fn standing_key(&mut self, job: &Job, id: AskId, ask: &Ask, entry: Entry) -> Option<(AskId, u32, u64)> {
+        let class = self.reservations.class(&job.spec, entry);
+        let user_matters = self.know_people().user_matters(ask);
+        let uid = if user_matters { job.spec.identity.uid } else { 0 };
+        (user_matters || class != 0).then_some((id, uid, class))
     }
 
     fn know_people(&mut self) -> &People {
@@ -320,19 +408,18 @@ impl<'a> Pass<'a> {
         self.people.get_or_insert_with(|| People::of(fleet, view))
     }
 
-    fn is_known_blocked(&mut self, job: &Job, id: AskId, ask: &Ask, duration: Span) -> bool {
+    fn is_known_blocked(&mut self, job: &Job, id: AskId, ask: &Ask, duration: Span, entry: Entry) -> bool {
         let blocks = |standing: &Standing| standing.blocked_from.is_some_and(|from| duration >= from);
-        if self.standings.get(id as usize).is_some_and(blocks) {
-            return true;
-        }
-        match self.standing_key(job, id, ask) {
-            Some(key) => self.standings_of_users.get(&key).is_some_and(blocks),
-            None => false,
+        match self.standing_key(job, id, ask, entry) {
+            Some(key) if self.standings_of_users.get(&key).is_some_and(blocks) => true,
+            // What holds for those in no reservation says nothing about one.
+            Some((_, _, class)) if class != 0 => false,
+            _ => self.standings.get(id as usize).is_some_and(blocks),
         }
     }
 
-    fn standing(&mut self, job: &Job, id: AskId, ask: &Ask) -> &mut Standing {
-        if let Some(key) = self.standing_key(job, id, ask) {
+    fn standing(&mut self, job: &Job, id: AskId, ask: &Ask, entry: Entry) -> &mut Standing {
+        if let Some(key) = self.standing_key(job, id, ask, entry) {
             return self.standings_of_users.entry(key).or_default();
         }
         if self.standings.len() <= id as usize {
@@ -342,50 +429,76 @@ impl<'a> Pass<'a> {
     }
 
     /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
-    fn note_blocked(&mut self, job: &Job, id: AskId, ask: &Ask, duration: Span) {
+    fn note_blocked(&mut self, job: &Job, id: AskId, ask: &Ask, duration: Span, entry: Entry, open: &Open) {
         let has_plans = self.future.as_ref().is_some_and(Future::has_plans);
-        let fits_without_plans = has_plans && self.choose_now(job, ask, None).is_some();
-        let from = if fits_without_plans { duration } else { Span::ZERO };
-        let standing = self.standing(job, id, ask);
+        // A shorter run may be over before a reservation begins.
+        let may_be_shorter = open.closes || has_plans && self.choose_now(job, ask, None, open).is_some();
+        let from = if may_be_shorter { duration } else { Span::ZERO };
+        let standing = self.standing(job, id, ask, entry);
         standing.blocked_from = Some(standing.blocked_from.map_or(from, |before| before.min(from)));
     }
 
     /// Nodes on which the job fits now, with regard to planned starts when it runs for `duration`.
-    fn choose_now(&mut self, job: &Job, ask: &Ask, duration: Option<Span>) -> Option<Vec<Choice>> {
+    fn choose_now(&mut self, job: &Job, ask: &Ask, duration: Option<Span>, open: &Open) -> Option<Vec<Choice>> {
         self.know_people();
+        let narrowed;
+        let usable = if open.is_everything() {
+            &self.usable
+        } else {
+            narrowed = open.narrow(&self.usable);
+            &narrowed
+        };
         let people = self.people.as_ref()?;
         let now = self.view.now;
         let planned = self.future.as_ref().filter(|future| future.has_plans());
         let supply = Supply {
             fleet: &self.tables.fleet,
             free: &self.free,
-            usable: &self.usable,
+            usable,
+            reserved: Some((&self.reservations, open, now)),
             planned: duration.and_then(|duration| planned.map(|future| (future, now, now + duration))),
             company: Company::Now(people, job.spec.identity.uid),
         };
         supply.place(ask, &mut self.scratch)
     }
 
-    fn place_now(&mut self, job: &Job, ask: &Ask, duration: Span) -> Option<Vec<PlannedShare>> {
-        let choices = self.choose_now(job, ask, Some(duration))?;
+    fn place_now(
+        &mut self,
+        job: &Job,
+        ask: &Ask,
+        duration: Span,
+        entry: Entry,
+        open: &Open,
+    ) -> Option<Vec<PlannedShare>> {
+        let choices = self.choose_now(job, ask, Some(duration), open)?;
         let until = self.view.now + duration;
-        let parts = self.parts(ask, &choices, self.view.now, until, &self.free)?;
+        let parts = self.parts(ask, &choices, self.view.now, until, &self.free, open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
         let tasks = share::task_counts(ask, &choices, &cpus);
         let mut shares = Vec::with_capacity(parts.len());
         for ((node, amounts), tasks) in parts.iter().zip(tasks) {
-            let units =
-                self.units.choose(&self.tables.fleet, *node, &self.view.nodes[*node as usize], &amounts.columns)?;
+            let seen = self.reservations.seen(open, *node, &self.view.nodes[*node as usize]);
+            let from = seen.as_ref().unwrap_or(&self.view.nodes[*node as usize]);
+            let units = self.units.choose(&self.tables.fleet, *node, from, &amounts.columns)?;
             shares.push(share::planned(*node, amounts, units, tasks));
         }
-        self.take(job, ask, until, parts);
+        self.take(job, ask, until, parts, entry);
         Some(shares)
     }
 
     /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.
-    fn parts(&self, ask: &Ask, choices: &[Choice], from: Timestamp, until: Timestamp, free: &Free) -> Option<Parts> {
+    fn parts(
+        &self,
+        ask: &Ask,
+        choices: &[Choice],
+        from: Timestamp,
+        until: Timestamp,
+        free: &Free,
+        open: &Open,
+    ) -> Option<Parts> {
         let part = |choice: &Choice| {
-            let available = self.available(choice.node, free, from, until);
+            let mut available = self.available(choice.node, free, from, until);
+            self.reservations.lower(open, choice.node, from, &mut available);
             Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
         };
         choices.iter().map(part).collect()
@@ -400,13 +513,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Books a start.
-    fn take(&mut self, job: &Job, ask: &Ask, until: Timestamp, parts: Parts) {
-        if !ask.licenses.is_empty() {
-            let mut licenses = std::mem::take(&mut self.licenses).unwrap_or_default();
-            licenses::take(&mut licenses, &ask.licenses);
-            self.licenses = Some(licenses);
+    fn take(&mut self, job: &Job, ask: &Ask, until: Timestamp, parts: Parts, entry: Entry) {
+        if let Some(licenses) = self.licenses.as_mut().filter(|_| !ask.licenses.is_empty()) {
+            licenses.add(until, self.reservations.get(entry).map(|inside| inside.name.clone()), &ask.licenses);
         }
         for (node, amounts) in parts {
+            self.reservations.take(entry, node, &amounts, until);
             self.free.take(node, &amounts);
             if self.free.cpus[node as usize] == 0 {
                 self.usable.remove(node);
@@ -425,10 +537,17 @@ impl<'a> Pass<'a> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and a planned start if the
     /// budget allows.
     fn block(&mut self, cases: &[Case<'_>]) -> Wait {
-        let mut wait = Wait::from(Reason::Priority);
+        let mut wait = cases.iter().find_map(|case| case.lack.wait()).unwrap_or(Reason::Priority.into());
         for case in cases {
             let partition = self.tables.partition_of(case.id);
-            if !self.partitions[partition as usize].is_blocked {
+            if let Lack::BusyInside(entry) = case.lack {
+                // It keeps nobody waiting but those who want the same reservation.
+                if self.reservations_blocked.insert(entry) {
+                    wait = Reason::Resources.into();
+                }
+                continue;
+            }
+            if case.lack == Lack::Busy && !self.partitions[partition as usize].is_blocked {
                 let detail = self.withheld(case);
                 self.partitions[partition as usize].is_blocked = true;
                 let nodes = &self.tables.fleet.partition_nodes[partition as usize];
@@ -467,11 +586,11 @@ impl<'a> Pass<'a> {
         if ask.eligible.is_within(&self.in_service) {
             return false;
         }
-        if let Some(known) = self.standing(case.job, case.id, ask).out_of_service {
+        if let Some(known) = self.standing(case.job, case.id, ask, None).out_of_service {
             return known;
         }
         let fits = feasible::fits_empty(&self.tables.fleet, ask, &self.in_service, &mut self.scratch);
-        self.standing(case.job, case.id, ask).out_of_service = Some(!fits);
+        self.standing(case.job, case.id, ask, None).out_of_service = Some(!fits);
         !fits
     }
 
@@ -506,7 +625,8 @@ impl<'a> Pass<'a> {
             return Some((start, None));
         }
         let nodes = self.node_list(parts.iter().map(|(node, _)| *node));
-        if let Some(future) = &mut self.future {
+        // Nodes are not kept idle for a job that waits for a licence.
+        if let Some(future) = self.future.as_mut().filter(|_| case.lack != Lack::Unlicensed) {
             future.hold(start, start + case.duration, &parts, &self.free);
         }
         Some((start, Some(nodes.into())))
@@ -514,22 +634,66 @@ impl<'a> Pass<'a> {
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node.
     fn earliest(&mut self, case: &Case<'_>, ask: &Ask) -> Option<(Timestamp, Parts)> {
+        let entries = self.reservations.entries(&case.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let found = entries.into_iter().filter_map(|entry| self.earliest_in(case, ask, entry));
+        // The first entry wins a tie.
+        found.reduce(|best, other| if other.0 < best.0 { other } else { best })
+    }
+
+    /// As [`Pass::earliest`], in one reservation or in none: stretch by stretch, within which the same nodes are open.
+    fn earliest_in(&mut self, case: &Case<'_>, ask: &Ask, entry: Entry) -> Option<(Timestamp, Parts)> {
+        let moments = self.reservations.moments(entry, self.view.now, case.duration);
+        for (at, from) in moments.iter().enumerate() {
+            let until = *from + case.duration;
+            let Some(open) = self.reservations.open(&case.job.spec, entry, ask.whole_node, *from, until) else {
+                continue;
+            };
+            if let Some(found) = self.earliest_while(case, ask, &open, *from, moments.get(at + 1).copied()) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The earliest start at `from` or later and before `before`, while `open` is open.
+    fn earliest_while(
+        &mut self,
+        case: &Case<'_>,
+        ask: &Ask,
+        open: &Open,
+        from: Timestamp,
+        before: Option<Timestamp>,
+    ) -> Option<(Timestamp, Parts)> {
         self.know_people();
+        let usable = open.narrow(&self.in_service);
         let fleet: &Fleet = &self.tables.fleet;
         let people = self.people.as_ref()?;
-        let (now, uid, in_service) = (self.view.now, case.job.spec.identity.uid, &self.in_service);
+        let (now, uid) = (self.view.now, case.job.spec.identity.uid);
         let (view, free, started) = (self.view, &self.free, &self.started);
         let future = self.future.get_or_insert_with(|| Future::build(fleet, view, free, started));
+        let holdings: &Holdings = self.licenses.get_or_insert_with(|| Holdings::of(view));
+        let reservations = &self.reservations;
         let scratch = &mut self.scratch;
+        let is_licensed = |time: Timestamp| {
+            ask.licenses.is_empty() || {
+                let mut free = holdings.free_at(&fleet.licenses, time);
+                let withheld = reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
+                licenses::take(&mut free, &withheld);
+                licenses::suffice(&free, &ask.licenses)
+            }
+        };
         let mut place = |free: &Free, planned: Option<&Future>, time: Timestamp| {
             let company = if time <= now { Company::Now(people, uid) } else { Company::Later(people, uid) };
             let planned = planned.map(|future| (future, time, time + case.duration));
-            Supply { fleet, free, usable: in_service, planned, company }.place(ask, scratch)
+            let reserved = Some((reservations, open, time));
+            Supply { fleet, free, usable: &usable, planned, company, reserved }.place(ask, scratch)
         };
-        let (start, free_then) = future.earliest(free, |free, planned, time| place(free, planned, time).is_some())?;
+        let (start, free_then) = future.earliest_between(free, from, before, |free, planned, time| {
+            is_licensed(time) && place(free, planned, time).is_some()
+        })?;
         let choices = place(&free_then, self.future.as_ref(), start)?;
         let until = start + case.duration;
-        let mut parts = self.parts(ask, &choices, start, until, &free_then)?;
+        let mut parts = self.parts(ask, &choices, start, until, &free_then, open)?;
         if ask.exclusive_user {
             // Nobody else may come in beside it.
             for (node, amounts) in &mut parts {

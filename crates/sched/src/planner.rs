@@ -9,17 +9,21 @@ use std::sync::Arc;
 
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobSpec};
+use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, Plan, PlanView};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
+use muster_model::time::Span;
 
 use crate::budget::Budget;
 use crate::choose::Candidate;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
-use crate::pass::Pass;
-use crate::{expect, licenses};
+use crate::licenses::{self, Holdings};
+use crate::pass::{self, Pass};
+use crate::reservation::{self, Reservations};
+use crate::expect;
 
 /// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
 const ASKS_MAX: usize = 200_000;
@@ -64,15 +68,17 @@ impl Planner {
     fn judge(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
         let tables = self.tables_for(view);
         let partitions = partitions_of(&tables.fleet, spec)?;
-        if names_reservation(spec) {
-            return Err(RefusalCode::InvalidReservation.into());
-        }
+        reservation::check(view, spec, &tables.fleet.partition(partitions[0]).name)?;
+        let reservations = Reservations::of(&tables.fleet, view);
         let mut first_refusal = None;
         for partition in partitions {
             let ask = tables.ask(&spec.request, partition);
             match &**tables.verdict(ask) {
                 Verdict::Never(refusal) => {
                     first_refusal.get_or_insert_with(|| refusal.clone());
+                }
+                Verdict::Possible(ask) if !reservations.could_hold(&tables.fleet, ask, spec) => {
+                    first_refusal.get_or_insert(RefusalCode::NodeConfigUnavailable.into());
                 }
                 Verdict::Possible(_) | Verdict::Waits(_) => return Ok(()),
             }
@@ -100,11 +106,14 @@ impl Planner {
         if asks.is_empty() {
             return Err(RefusalCode::NodeConfigUnavailable.into());
         }
-        let free_licenses = licenses::free(&tables.fleet.licenses, view);
+        let free_licenses = Holdings::of(view).free_at(&tables.fleet.licenses, view.now);
         if !licenses::suffice(&free_licenses, &asks[0].licenses) {
             return Err(Refusal::new(RefusalCode::NodesBusy, "licenses are in use"));
         }
-        let earliest = asks.iter().filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
+        let earliest = asks.iter().filter_map(|ask| {
+            let duration = duration_in(tables.fleet.partition(ask.partition), spec);
+            expect::earliest(&tables.fleet, view, ask, spec, duration)
+        });
         // The first partition wins a tie.
         let best = earliest.reduce(|best, other| if other.start < best.start { other } else { best });
         best.ok_or_else(|| RefusalCode::NodesBusy.into())
@@ -118,9 +127,10 @@ impl Planner {
     }
 }
 
-/// Whether `spec` asks for a reservation; none are known here.
-pub(crate) fn names_reservation(spec: &JobSpec) -> bool {
-    spec.reservation.as_deref().is_some_and(|name| !name.is_empty())
+/// How long a job with `spec` may run in `partition`.
+fn duration_in(partition: &Partition, spec: &JobSpec) -> Span {
+    let limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    limit.span().unwrap_or(pass::UNLIMITED)
 }
 
 /// Indices of the partitions that `spec` names, or of the default one.

@@ -10,6 +10,7 @@ use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
 use muster_model::partition::{OverSubscribe, Partition, PartitionState};
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::reservation::Reservation;
 use muster_model::resources::{Allocation, Megabytes, NodeShare, ResourceRequest};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -185,4 +186,35 @@ pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Tim
     job.end_time = Some(end);
     job.allocation = Some(Arc::new(Allocation { shares }));
     view.running.insert((end, job.id), Arc::new(job));
+}
+
+/// A reservation of nothing, now and for an hour, that everybody may use.
+pub fn reservation(name: &str) -> Reservation {
+    Reservation {
+        name: name.into(),
+        number: 0,
+        changed: NOW,
+        start: NOW,
+        end: NOW + Span::from_minutes(60),
+        anchor: None,
+        float: None,
+        flags: Vec::new(),
+        nodes: Vec::new(),
+        node_list: None,
+        nodes_wanted: None,
+        cores_wanted: Vec::new(),
+        tres: Default::default(),
+        partition: None,
+        features: None,
+        users: Default::default(),
+        groups: Default::default(),
+        accounts: Default::default(),
+        qos: Default::default(),
+        partitions: Default::default(),
+        purge_after: None,
+        start_delay_max: None,
+        comment: None,
+        creator_uid: 0,
+        idle_since: None,
+    }
 }

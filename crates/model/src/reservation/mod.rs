@@ -27,6 +27,7 @@ pub enum ReservationFlag {
     AllNodes,
     AnyNodes,
     Daily,
+    FirstCores,
     Flex,
     ForceStart,
     Hourly,

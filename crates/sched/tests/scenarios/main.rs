@@ -5,3 +5,4 @@ mod feasible;
 mod placement;
 mod properties;
 mod queue;
+mod reservations;

@@ -24,8 +24,7 @@ pub(in crate::handlers) fn may_ask(
     for name in claim::names_of(spec) {
         let found = cluster.reservations.get(name);
         let found = found.filter(|found| found.window(now).1 > now || found.recurrence().is_some());
-        let unknown = || Refusal::new(RefusalCode::InvalidReservation, format!("no reservation {name}"));
-        if !found.ok_or_else(unknown)?.admits(&Applicant::of(spec, partition)) {
+        if !found.ok_or(RefusalCode::InvalidReservation)?.admits(&Applicant::of(spec, partition)) {
             return Err(RefusalCode::ReservationAccessDenied.into());
         }
     }

@@ -20,7 +20,14 @@ pub(super) fn is_allowed(reservation: &Reservation) -> bool {
 
 /// Whether another reservation keeps something of `node` that `wanted` would keep too, while `reservation` lasts.
 pub(super) fn is_taken(cluster: &Cluster, now: Timestamp, reservation: &Reservation, wanted: &ReservedNode) -> bool {
-    others(cluster, now, reservation, wanted.node).any(|other| share_something(&other, wanted))
+    others(cluster, now, reservation, wanted.node).any(|(other, _)| share_something(&other, wanted))
+}
+
+/// As [`is_taken`], but for reservations that were themselves made over others: those are no obstacle to one that names
+/// its nodes.
+pub(super) fn is_refused(cluster: &Cluster, now: Timestamp, reservation: &Reservation, wanted: &ReservedNode) -> bool {
+    let mut others = others(cluster, now, reservation, wanted.node);
+    others.any(|(other, of)| !is_allowed(of) && share_something(&other, wanted))
 }
 
 /// What others keep of `node` while `reservation` lasts.
@@ -29,11 +36,11 @@ pub(super) fn others<'a>(
     now: Timestamp,
     reservation: &'a Reservation,
     node: muster_model::ids::NodeIndex,
-) -> impl Iterator<Item = ReservedNode> + 'a {
+) -> impl Iterator<Item = (ReservedNode, &'a Reservation)> + 'a {
     let others = cluster.reservations.values().filter(move |other| other.name != reservation.name);
     others.filter_map(move |other| {
         let kept = other.on(node)?;
-        meet(cluster, now, reservation, other).then(|| kept.clone())
+        meet(cluster, now, reservation, other).then(|| (kept.clone(), &**other))
     })
 }
 

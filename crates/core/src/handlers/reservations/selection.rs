@@ -254,8 +254,8 @@ impl Chooser<'_> {
     /// Refuses where somebody else has reserved the nodes, or jobs hold them.
     fn check_free(&self, reservation: &Reservation) -> Result<(), Refusal> {
         if !overlap::is_allowed(reservation) {
-            let taken = |node: &&ReservedNode| overlap::is_taken(self.cluster, self.now, reservation, node);
-            if reservation.nodes.iter().any(|node| taken(&node)) {
+            let refused = |node: &ReservedNode| overlap::is_refused(self.cluster, self.now, reservation, node);
+            if reservation.nodes.iter().any(refused) {
                 return Err(RefusalCode::ReservationOverlap.into());
             }
         }
@@ -275,7 +275,7 @@ impl Chooser<'_> {
         let per_core = cpus_per_core(hardware);
         let mut closed = IndexSet::default();
         if !overlap::is_allowed(reservation) {
-            for other in overlap::others(self.cluster, self.now, reservation, index) {
+            for (other, _) in overlap::others(self.cluster, self.now, reservation, index) {
                 closed.add_all(&other.cpus.unwrap_or_else(|| IndexSet::first_n(hardware.cpus)));
             }
         }
@@ -362,7 +362,7 @@ impl Chooser<'_> {
         let Some(node) = self.node(index) else { return Vec::new() };
         let (name, kind) = gres_name(tres);
         let mut closed = IndexSet::default();
-        for other in overlap::others(self.cluster, self.now, reservation, index) {
+        for (other, _) in overlap::others(self.cluster, self.now, reservation, index) {
             let mine = other.gres.iter().filter(|gres| *gres.name == *name);
             mine.for_each(|gres| closed.add_all(&gres.units));
             if other.cpus.is_none() {

@@ -178,6 +178,10 @@ fn set_source(cluster: &Cluster, reservation: &mut Reservation, changes: &Reserv
         reservation.partition = Some(name.clone()).filter(|name| !name.is_empty());
     }
     if let Some(features) = &changes.features {
+        if reservation.has(ReservationFlag::SpecNodes) {
+            // Its nodes were named; there is nothing to choose by.
+            return Err(RefusalCode::NotSupported.into());
+        }
         selection::Features::read(cluster, features)?;
         reservation.features = Some(features.clone()).filter(|features| !features.is_empty());
     }

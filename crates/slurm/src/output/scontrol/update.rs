@@ -49,14 +49,14 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
     if given(&[("NodeName", 4)]) {
         return nodes(&words);
     }
+    if given(&[("ReservationName", 3)]) && !given(&[("JobId", 3), ("JobName", 4)]) {
+        return reservation::update(&words, context);
+    }
     if given(&[("PartitionName", 9), ("Partition", 9)]) && !given(&[("JobId", 3), ("JobName", 4)]) {
         return partition::update(&words);
     }
     if given(&[("JobId", 3), ("JobName", 4)]) {
         return update_job::parse(&words, context);
-    }
-    if given(&[("ReservationName", 3)]) {
-        return reservation::update(&words, context);
     }
     if given(&[("SlurmctldDebug", 3), ("StepId", 4)]) {
         return Action::complain("slurm_update error: Requested operation not supported on this system\n");

@@ -40,6 +40,7 @@ fn play_on(stage: &mut Stage, script: &str) {
                 let state = told.split_whitespace().find_map(|word| word.strip_prefix("State="));
                 assert_eq!(state, Some(expected), "{told}");
             }
+            "none" => assert_eq!(stage.run("scontrol show res").0, "No reservations in the system\n"),
             other => panic!("unknown word {other}"),
         }
     }
@@ -64,9 +65,9 @@ fn jobs_of_a_reservation_that_ends_are_ended_or_held() {
          @ 08:04:59
          = 1 R n3 in a; 2 PD (Resources) in a; 3 R n4 in b; 4 PD (Resources) in b
          @ 08:05:00
-         = 1 TO (TimeLimit) in a; 2 RD (Reservation a was deleted); 3 TO (TimeLimit) in b; 4 R n4
+         = 1 TO (TimeLimit) in a; 2 RD (Reservation a was deleted); 3 TO (TimeLimit) in b; 4 R n1
          $ scontrol release 2
-         = 1 TO (TimeLimit) in a; 2 R n3; 3 TO (TimeLimit) in b; 4 R n4
+         = 1 TO (TimeLimit) in a; 2 R n2; 3 TO (TimeLimit) in b; 4 R n1
          job resv=a => Requested reservation is invalid",
     );
 }
@@ -122,7 +123,7 @@ fn idle_ones_are_purged() {
          @ 08:18:00
          res ReservationName=q
          @ 08:35:00
-         res ReservationName=",
+         none",
     );
 }
 

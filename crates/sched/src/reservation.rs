@@ -6,9 +6,9 @@
 //! open. Within the stretches between [`Reservations::moments`] that answer is the same for every start, so an engine can
 //! look for a later start stretch by stretch.
 //!
-//! Of a node that is reserved in part, the part (the *pool*) is kept as numbers of CPUs and units. The core gives those in a
-//! reservation nothing but the pool and the others nothing of it, so amounts are enough here: what the others may not have
-//! is what of the pool is not in use.
+//! Of a node that is reserved in part, the core gives those in the reservation nothing but that part and the others nothing
+//! of it. What jobs hold is known CPU by CPU; of those that start in the pass only amounts are, and which part they take
+//! them from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use muster_model::resources::{GresShare, IndexSet};
 use muster_model::time::{Span, Timestamp};
 
 use crate::ask::Ask;
-use crate::fleet::{Fleet, UNITS_MAX};
-use crate::free::{self, Amounts, Free};
+use crate::fleet::{Fleet, GresSlot, UNITS_MAX};
+use crate::free::{Amounts, Free};
 use crate::future::OVERDUE;
 use crate::licenses::Licenses;
 use crate::nodeset::NodeSet;
@@ -39,20 +39,53 @@ const MOMENTS_MAX: usize = 64;
 /// One way for a job to be placed: within that reservation, or in none.
 pub(crate) type Entry = Option<u32>;
 
-/// Part of a node that a reservation keeps.
-#[derive(Debug)]
-struct Pool {
-    total: Amounts,
-    /// What jobs hold of it, until when.
-    uses: Vec<(Timestamp, Amounts)>,
+/// A node that is reserved in part.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Reservations that keep a part of it.
+    parts: Vec<u32>,
+    /// What running jobs hold of it, until when.
+    held: Vec<(Timestamp, IndexSet, Vec<GresShare>)>,
+    /// What jobs of reservations take that start in this pass. The core chooses which CPUs of their part.
+    started: Vec<(Timestamp, u32, Amounts)>,
 }
 
-impl Pool {
-    /// What nobody uses at `time`.
-    fn unused(&self, time: Timestamp) -> Amounts {
-        let mut left = self.total.clone();
-        self.uses.iter().filter(|(end, _)| *end > time).for_each(|(_, used)| left.subtract(used));
-        left
+/// CPUs and units of one node.
+#[derive(Debug, Default, Clone)]
+struct Part {
+    cpus: IndexSet,
+    gres: Vec<GresShare>,
+}
+
+impl Part {
+    fn add(&mut self, kept: &ReservedNode) {
+        if let Some(cpus) = &kept.cpus {
+            self.cpus.add_all(cpus);
+        }
+        for units in &kept.gres {
+            match self.gres.iter_mut().find(|have| have.name == units.name && have.kind == units.kind) {
+                Some(have) => have.units.add_all(&units.units),
+                None => self.gres.push(units.clone()),
+            }
+        }
+    }
+
+    fn remove(&mut self, cpus: &IndexSet, gres: &[GresShare]) {
+        self.cpus.remove_all(cpus);
+        for have in &mut self.gres {
+            gres.iter().filter(|held| held.name == have.name).for_each(|held| have.units.remove_all(&held.units));
+        }
+    }
+
+    fn amounts(&self, slots: &[GresSlot], width: usize) -> Amounts {
+        let mut columns = vec![0; width];
+        for units in &self.gres {
+            let slot = slots.iter().position(|slot| slot.name == units.name && slot.kind == units.kind);
+            if let Some(column) = slot.and_then(|slot| columns.get_mut(slot)) {
+                *column += units.units.len();
+            }
+        }
+        Amounts { cpus: self.cpus.len(), memory: 0, columns }
     }
 }
 
@@ -61,9 +94,12 @@ impl Pool {
 pub(crate) struct Reservations<'v> {
     view: &'v PlanView,
     list: Vec<&'v Arc<Reservation>>,
-    /// By position in `list` and node.
-    pools: BTreeMap<(u32, u32), Pool>,
+    /// Of the fleet: its generic resources, columns and nodes.
+    slots: Vec<GresSlot>,
+    width: usize,
     node_count: usize,
+    /// Nodes that are reserved in part.
+    shared: BTreeMap<u32, Shared>,
 }
 
 /// What is open to one entry during one window.
@@ -108,37 +144,25 @@ impl<'v> Reservations<'v> {
     /// Reads `view`.
     pub(crate) fn of(fleet: &Fleet, view: &'v PlanView) -> Reservations<'v> {
         let list: Vec<&Arc<Reservation>> = view.reservations.values().collect();
-        let mut reservations =
-            Reservations { view, list, pools: BTreeMap::new(), node_count: fleet.node_count() };
-        for (at, reservation) in (0..).zip(&reservations.list) {
-            for kept in reservation.nodes.iter().filter(|kept| (kept.node.0 as usize) < fleet.node_count()) {
-                if let Some(cpus) = &kept.cpus {
-                    let total = amounts(fleet, cpus, &kept.gres);
-                    reservations.pools.insert((at, kept.node.0), Pool { total, uses: Vec::new() });
+        let mut shared: BTreeMap<u32, Shared> = BTreeMap::new();
+        for (at, reservation) in (0..).zip(&list) {
+            let parts = reservation.nodes.iter().filter(|kept| kept.cpus.is_some());
+            for kept in parts.filter(|kept| (kept.node.0 as usize) < fleet.node_count()) {
+                shared.entry(kept.node.0).or_default().parts.push(at);
+            }
+        }
+        if !shared.is_empty() {
+            for ((end, _), job) in &view.running {
+                let end = if *end > view.now { *end } else { view.now + OVERDUE };
+                for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+                    if let Some(node) = shared.get_mut(&share.node.0) {
+                        node.held.push((end, share.cpus.clone(), share.gres.clone()));
+                    }
                 }
             }
         }
-        reservations.read_uses(fleet);
-        reservations
-    }
-
-    fn read_uses(&mut self, fleet: &Fleet) {
-        if self.pools.is_empty() {
-            return;
-        }
-        for ((end, _), job) in &self.view.running {
-            let end = if *end > self.view.now { *end } else { self.view.now + OVERDUE };
-            for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-                for (at, reservation) in (0..).zip(&self.list) {
-                    let (Some(pool), Some(kept)) =
-                        (self.pools.get_mut(&(at, share.node.0)), reservation.on(share.node))
-                    else {
-                        continue;
-                    };
-                    pool.uses.push((end, common(fleet, kept, &share.cpus, &share.gres)));
-                }
-            }
-        }
+        let (slots, width, node_count) = (fleet.gres_slots.clone(), fleet.width, fleet.node_count());
+        Reservations { view, list, slots, width, node_count, shared }
     }
 
     /// Whether there are none.
@@ -236,25 +260,53 @@ impl<'v> Reservations<'v> {
     #[inline]
     pub(crate) fn is_partial(&self, open: &Open, node: u32) -> bool {
         open.withheld.contains_key(&node)
-            || open.confined.is_some_and(|own| self.pools.contains_key(&(own, node)))
+            || open.confined.is_some_and(|own| self.shared.get(&node).is_some_and(|node| node.parts.contains(&own)))
+    }
+
+    /// What `at` keeps of `node`.
+    fn kept(&self, at: u32, node: u32) -> Option<&'v ReservedNode> {
+        self.list.get(at as usize)?.on(NodeIndex(node))
     }
 
     /// Takes out of `left`, which is free on `node` at `time`, what is not open.
     pub(crate) fn lower(&self, open: &Open, node: u32, time: Timestamp, left: &mut Amounts) {
-        for at in open.withheld.get(&node).into_iter().flatten() {
-            if let Some(pool) = self.pools.get(&(*at, node)) {
-                left.subtract(&pool.unused(time));
-            }
+        if !self.is_partial(open, node) {
+            return;
         }
-        if let Some(pool) = open.confined.and_then(|own| self.pools.get(&(own, node))) {
-            let unused = pool.unused(time);
-            if pool.total.cpus > 0 {
-                left.cpus = left.cpus.min(unused.cpus);
-            }
-            for ((ours, pool), total) in left.columns.iter_mut().zip(&unused.columns).zip(&pool.total.columns) {
-                if *total > 0 {
-                    *ours = (*ours).min(*pool);
-                }
+        let Some(shared) = self.shared.get(&node) else { return };
+        let withheld: &[u32] = open.withheld.get(&node).map_or(&[], Vec::as_slice);
+        let mut part = Part::default();
+        withheld.iter().filter_map(|at| self.kept(*at, node)).for_each(|kept| part.add(kept));
+        // One that keeps the whole node confines its jobs to it, and no further.
+        let own = open.confined.and_then(|own| Some((own, self.kept(own, node)?)));
+        let own = own.filter(|(_, kept)| kept.cpus.is_some());
+        let total = own.map(|(_, own)| {
+            let mut mine = Part::default();
+            mine.add(own);
+            let total = mine.amounts(&self.slots, self.width);
+            mine.remove(&part.cpus, &part.gres);
+            part = mine;
+            total
+        });
+        for (_, cpus, gres) in shared.held.iter().filter(|(end, ..)| *end > time) {
+            part.remove(cpus, gres);
+        }
+        let mut amounts = part.amounts(&self.slots, self.width);
+        let counts = |at: u32| own.map_or(withheld.contains(&at), |(own, _)| own == at);
+        for (_, _, taken) in shared.started.iter().filter(|(end, at, _)| *end > time && counts(*at)) {
+            amounts.subtract(taken);
+        }
+        let Some(total) = total else {
+            left.subtract(&amounts);
+            return;
+        };
+        // A kind of thing of which the reservation keeps nothing is open to its jobs as to anybody.
+        if total.cpus > 0 {
+            left.cpus = left.cpus.min(amounts.cpus);
+        }
+        for ((left, mine), total) in left.columns.iter_mut().zip(&amounts.columns).zip(&total.columns) {
+            if *total > 0 {
+                *left = (*left).min(*mine);
             }
         }
     }
@@ -285,14 +337,8 @@ impl<'v> Reservations<'v> {
 
     /// A job starts in `entry` and holds `taken` of `node` until `until`.
     pub(crate) fn take(&mut self, entry: Entry, node: u32, taken: &Amounts, until: Timestamp) {
-        if let Some(pool) = entry.and_then(|at| self.pools.get_mut(&(at, node))) {
-            let mut within = Amounts { columns: taken.columns.clone(), ..pool.total.clone() };
-            within.cpus = taken.cpus.min(pool.total.cpus);
-            within.memory = 0;
-            for (ours, total) in within.columns.iter_mut().zip(&pool.total.columns) {
-                *ours = (*ours).min(*total);
-            }
-            pool.uses.push((until, within));
+        if let (Some(at), Some(shared)) = (entry, self.shared.get_mut(&node)) {
+            shared.started.push((until, at, taken.clone()));
         }
     }
 
@@ -373,25 +419,4 @@ pub(crate) fn check(view: &PlanView, spec: &JobSpec, partition: &str) -> Result<
         }
     }
     Ok(())
-}
-
-fn amounts(fleet: &Fleet, cpus: &IndexSet, gres: &[GresShare]) -> Amounts {
-    Amounts { cpus: cpus.len(), memory: 0, columns: free::columns(fleet, gres, None) }
-}
-
-/// What of a share lies in the part of the node that is kept.
-fn common(fleet: &Fleet, kept: &ReservedNode, cpus: &IndexSet, gres: &[GresShare]) -> Amounts {
-    let both = |a: &IndexSet, b: &IndexSet| {
-        let mut both = IndexSet::default();
-        a.iter().filter(|index| b.contains(*index)).for_each(|index| both.insert(index));
-        both
-    };
-    let cpus = kept.cpus.as_ref().map_or_else(IndexSet::default, |kept| both(kept, cpus));
-    let units = kept.gres.iter().flat_map(|kept| {
-        gres.iter()
-            .filter(|held| held.name == kept.name)
-            .map(|held| GresShare { units: both(&kept.units, &held.units), ..kept.clone() })
-    });
-    let units: Vec<GresShare> = units.collect();
-    amounts(fleet, &cpus, &units)
 }

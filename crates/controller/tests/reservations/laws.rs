@@ -79,7 +79,7 @@ fn pending_for_reservations(stage: &Stage) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nobody_without_rights_is_on_reserved_nodes(seed in any::<u64>()) {

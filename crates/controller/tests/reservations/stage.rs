@@ -108,7 +108,13 @@ impl Stage {
                 events.push(Event::Plan(plan));
             }
         }
-        panic!("no end of events");
+        let plan = self.planner.plan(&self.cluster.plan_view(self.now), &Budget::default());
+        let context_free = muster_testkit::show::plan(&self.cluster.plan_view(self.now), &plan);
+        panic!(
+            "the core refuses what the scheduler proposes:\n{context_free}{}{}",
+            self.jobs(),
+            self.run("scontrol -o show reservation").0
+        );
     }
 
     /// Lets time pass, timer by timer.

@@ -11,7 +11,7 @@ use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
 use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
 use muster_model::partition::Partition;
-use muster_model::planning::{PlanView, QueueKey};
+use muster_model::planning::{Outlook, PlanView, QueueKey};
 use muster_model::reservation::Reservation;
 use muster_model::step::{Step, StepLaunch, StepRequest};
 use muster_model::time::{Span, Timestamp};
@@ -46,6 +46,8 @@ pub struct Cluster {
     pub(crate) array_slots: OrdMap<JobId, u32>,
     /// Jobs on each node, for the day it fails.
     pub(crate) node_jobs: BTreeMap<NodeIndex, BTreeSet<JobId>>,
+    /// Numbers of the connections of agents.
+    pub(crate) sessions: BTreeMap<NodeIndex, u64>,
     /// Leftovers of jobs that hold nothing any more, on nodes whose agents are connected. Such a node takes no jobs until
     /// they are gone: their CPUs were given back while it was lost.
     pub(crate) leftovers: BTreeMap<NodeIndex, BTreeSet<(JobId, RestartCount)>>,
@@ -77,6 +79,8 @@ pub struct Cluster {
     /// Something happened that reservations care for; they are looked at before the event is over.
     pub(crate) reservations_touched: bool,
     pub(crate) next_reservation: u64,
+    /// What the last plan said of the jobs that wait. Not stored: it can be planned again.
+    pub(crate) outlook: Outlook,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -128,6 +132,7 @@ impl Cluster {
             array_tasks: OrdMap::new(),
             array_slots: OrdMap::new(),
             node_jobs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             dependents: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -143,6 +148,7 @@ impl Cluster {
             reserved_nodes: BTreeMap::new(),
             reservations_touched: false,
             next_reservation: 1,
+            outlook: Outlook::default(),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,
@@ -163,6 +169,7 @@ impl Cluster {
             Event::HolderGone(job_id) => handlers::holder::gone(self, now, job_id),
             Event::Agent(node, report) => handlers::agent::report(self, now, node, report, out),
             Event::Plan(plan) => handlers::plan::apply(self, now, plan, out),
+            Event::PlanWanted => out.plan_needed = true,
             Event::Tick => handlers::tick::fire_due(self, now, out),
         }
         handlers::reservations::life::tend(self, now, out);
@@ -187,6 +194,7 @@ impl Cluster {
             queue: self.queue.clone(),
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
+            outlook: self.outlook.clone(),
             accounting: self.accounting.clone(),
             reservations: self.reservations.clone(),
         }

@@ -5,18 +5,18 @@ use muster_model::job::JobSpec;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
-use muster_model::time::{Span, Timestamp};
+use muster_model::time::Span;
 
 use crate::ask::Ask;
 use crate::choose::Choice;
 use crate::fleet::Fleet;
 use crate::free::Free;
-use crate::future::Future;
+use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
 use crate::reservation::{Open, Reservations};
+use crate::search::{self, Place, Wanted};
 use crate::share::{self, UnitsTaken};
-use crate::supply::{Company, Supply};
 
 /// The nodes that take jobs.
 pub(crate) fn in_service(view: &PlanView) -> NodeSet {
@@ -33,41 +33,42 @@ pub(crate) fn earliest(
     duration: Span,
 ) -> Option<Expectation> {
     let reservations = Reservations::of(fleet, view);
-    let entries = reservations.entries(spec, &fleet.partition(ask.partition).name);
-    let found = entries.into_iter().filter_map(|entry| {
-        let moments = reservations.moments(entry, view.now, duration);
+    let ways = reservations.ways(spec, &fleet.partition(ask.partition).name);
+    let found = ways.into_iter().filter_map(|inside| {
+        let moments = reservations.moments(inside, view.now, duration);
         (0..moments.len()).find_map(|at| {
-            let open = reservations.open(spec, entry, ask.whole_node, moments[at], moments[at] + duration)?;
-            earliest_while(fleet, view, ask, spec, (&reservations, &open), (moments[at], moments.get(at + 1).copied()))
+            let open = reservations.open(spec, inside, ask.whole_node, moments[at], moments[at] + duration)?;
+            let wanted = Wanted {
+                ask,
+                duration,
+                rank: Rank::LAST,
+                uid: spec.identity.uid,
+                not_before: moments[at],
+                before: moments.get(at + 1).copied(),
+                is_licensed: None,
+            };
+            earliest_while(fleet, view, wanted, (&reservations, &open))
         })
     });
     found.reduce(|best, other| if other.start < best.start { other } else { best })
 }
 
-/// As [`earliest`] within one stretch of time, while `open` is open.
+/// As [`earliest`] within one stretch of time, while the same is open.
 fn earliest_while(
     fleet: &Fleet,
     view: &PlanView,
-    ask: &Ask,
-    spec: &JobSpec,
-    (reservations, open): (&Reservations<'_>, &Open),
-    (from, before): (Timestamp, Option<Timestamp>),
+    wanted: Wanted<'_>,
+    open: (&Reservations<'_>, &Open),
 ) -> Option<Expectation> {
-    let uid = spec.identity.uid;
-    let usable = open.narrow(&in_service(view));
+    let ask = wanted.ask;
+    let usable = open.1.narrow(&in_service(view));
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
-    let mut scratch = Vec::new();
-    let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
-        let company = if time <= view.now { Company::Now(&people, uid) } else { Company::Later(&people, uid) };
-        let reserved = Some((reservations, open, time));
-        Supply { fleet, free, usable: &usable, planned: None, company, reserved }.place(ask, scratch)
-    };
-    let mut future = Future::build(fleet, view, &free, &[]);
-    let fits = |free: &Free, _: Option<&Future>, time: Timestamp| supply(free, time, &mut scratch).is_some();
-    let (start, free) = future.earliest_between(&free, from, before, fits)?;
-    let choices = supply(&free, start, &mut scratch)?;
-    let shares = shares(fleet, view, ask, &choices, &free, start <= view.now)?;
+    let mut future = Future::build(fleet, view, &free);
+    let place = Place { fleet, people: &people, usable: &usable, now: view.now, open };
+    let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
+    let start = found.start;
+    let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
     Some(Expectation {
         start,
         allocation: Allocation { shares },

@@ -68,6 +68,13 @@ impl Holdings {
         free
     }
 
+    /// Whether `wanted` is free of `totals` at `time`, beside what is `withheld`.
+    pub(crate) fn suffice(&self, totals: &Licenses, withheld: &Licenses, wanted: &Licenses, time: Timestamp) -> bool {
+        let mut free = self.free_at(totals, time);
+        take(&mut free, withheld);
+        suffice(&free, wanted)
+    }
+
     /// What jobs in `reservation` hold at `time`.
     pub(crate) fn used_in(&self, reservation: &Name, time: Timestamp) -> Licenses {
         let mut used = Licenses::new();

@@ -1,7 +1,7 @@
 //! What reservations leave to a job, and when that changes.
 //!
 //! Rules about single reservations are in [`muster_model::reservation::claim`]; here they become sets of nodes and amounts.
-//! A job may have several [`Entry`]s: one for each reservation that it names, or one for each that draws it in
+//! A job may have several [`Inside`]s: one for each reservation that it names, or one for each that draws it in
 //! (`MAGNETIC`) and one for no reservation at all. For an entry and a window of time, [`Reservations::open`] tells what is
 //! open. Within the stretches between [`Reservations::moments`] that answer is the same for every start, so an engine can
 //! look for a later start stretch by stretch.
@@ -37,7 +37,7 @@ const OCCURRENCES_MAX: usize = 8;
 const MOMENTS_MAX: usize = 64;
 
 /// One way for a job to be placed: within that reservation, or in none.
-pub(crate) type Entry = Option<u32>;
+pub(crate) type Inside = Option<u32>;
 
 /// A node that is reserved in part.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ pub(crate) struct Reservations<'v> {
     shared: BTreeMap<u32, Shared>,
 }
 
-/// What is open to one entry during one window.
+/// What is open to a job during one window.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Open {
     /// Nodes that may be used; `None` for all.
@@ -127,6 +127,11 @@ impl Open {
             nodes.intersect(open);
         }
         nodes
+    }
+
+    /// Whether `node` may be used, in part at least.
+    pub(crate) fn admits(&self, node: u32) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
     }
 
     /// Whether nothing is closed.
@@ -170,14 +175,14 @@ impl<'v> Reservations<'v> {
         self.list.is_empty()
     }
 
-    /// The reservation of an entry.
-    pub(crate) fn get(&self, entry: Entry) -> Option<&'v Reservation> {
-        self.list.get(entry? as usize).map(|row| &***row)
+    /// That reservation.
+    pub(crate) fn get(&self, inside: Inside) -> Option<&'v Reservation> {
+        self.list.get(inside? as usize).map(|row| &***row)
     }
 
     /// The ways for `job` to be placed in `partition`, in the order in which to try them; none where it may not use what it
     /// names.
-    pub(crate) fn entries(&self, spec: &JobSpec, partition: &str) -> Vec<Entry> {
+    pub(crate) fn ways(&self, spec: &JobSpec, partition: &str) -> Vec<Inside> {
         let admits = |row: &Reservation| row.admits(&Applicant::of(spec, partition));
         let mut names = names_of(spec).peekable();
         if names.peek().is_some() {
@@ -194,11 +199,11 @@ impl<'v> Reservations<'v> {
         magnetic.chain(std::iter::once(None)).collect()
     }
 
-    /// A number that is the same for jobs to which reservations mean the same in this entry; 0 for most.
-    pub(crate) fn class(&self, spec: &JobSpec, entry: Entry) -> u64 {
+    /// A number that is the same for jobs to which reservations mean the same inside `inside`; 0 for most.
+    pub(crate) fn class(&self, spec: &JobSpec, inside: Inside) -> u64 {
         let early = spec.early_signal.filter(|early| early.reservation && !self.is_empty());
         let leaves = early.map_or(0, |early| early.before_end.seconds().clamp(0, 0xFFFF) as u64 + 1);
-        leaves << 32 | entry.map_or(0, |at| u64::from(at) + 1)
+        leaves << 32 | inside.map_or(0, |at| u64::from(at) + 1)
     }
 
     fn setting(&self) -> Setting<'v> {
@@ -206,12 +211,12 @@ impl<'v> Reservations<'v> {
         Setting { now: self.view.now, zone: &config.zone, over_run: config.reservation_over_run }
     }
 
-    /// What is open to `job` in `entry` if it ran from `start` until `until`; `None` when it could not start at that time.
+    /// What is open to a job with `spec` inside `inside` if it ran from `start` until `until`; `None` when it could not start at that time.
     /// A job that wants whole nodes gets none that is reserved in part.
     pub(crate) fn open(
         &self,
         spec: &JobSpec,
-        entry: Entry,
+        inside: Inside,
         whole_node: bool,
         start: Timestamp,
         until: Timestamp,
@@ -220,7 +225,7 @@ impl<'v> Reservations<'v> {
         if self.is_empty() {
             return Some(open);
         }
-        let own = self.get(entry);
+        let own = self.get(inside);
         let (claim, setting) = (Claim::of(spec, own), self.setting());
         if !claim.may_start(&setting, start) {
             return None;
@@ -228,7 +233,7 @@ impl<'v> Reservations<'v> {
         let until = claim.leaves_by(&setting, start, until);
         let mut closed = NodeSet::empty(self.node_count);
         for (at, other) in (0..).zip(&self.list) {
-            if entry == Some(at) || other.met_by(setting.zone, setting.now, start, until).is_none() {
+            if inside == Some(at) || other.met_by(setting.zone, setting.now, start, until).is_none() {
                 continue;
             }
             open.licenses_of.push(at);
@@ -247,7 +252,7 @@ impl<'v> Reservations<'v> {
         if let Some(own) = own.filter(|_| claim.is_confined()) {
             let mut nodes: NodeSet = own.nodes.iter().map(|kept| kept.node.0).collect();
             nodes.subtract(&closed);
-            (open.nodes, open.confined) = (Some(nodes), entry);
+            (open.nodes, open.confined) = (Some(nodes), inside);
         } else if open.closes {
             let mut nodes: NodeSet = (0..self.node_count as u32).collect();
             nodes.subtract(&closed);
@@ -312,7 +317,7 @@ impl<'v> Reservations<'v> {
     }
 
     /// The times at and after `from` at which what is open to a run of `duration` may change; the first is `from`.
-    pub(crate) fn moments(&self, entry: Entry, from: Timestamp, duration: Span) -> Vec<Timestamp> {
+    pub(crate) fn moments(&self, inside: Inside, from: Timestamp, duration: Span) -> Vec<Timestamp> {
         let mut moments = vec![from];
         let setting = self.setting();
         for (at, row) in (0..).zip(&self.list) {
@@ -321,7 +326,7 @@ impl<'v> Reservations<'v> {
                 // From the next instant on, a run would reach into it.
                 moments.push(start - duration + Span(1));
                 moments.push(end);
-                if entry == Some(at) {
+                if inside == Some(at) {
                     moments.push(start);
                 }
                 let Some(next) = row.occurrence_after(setting.zone, end) else { break };
@@ -335,9 +340,9 @@ impl<'v> Reservations<'v> {
         moments
     }
 
-    /// A job starts in `entry` and holds `taken` of `node` until `until`.
-    pub(crate) fn take(&mut self, entry: Entry, node: u32, taken: &Amounts, until: Timestamp) {
-        if let (Some(at), Some(shared)) = (entry, self.shared.get_mut(&node)) {
+    /// A job starts inside `inside` and holds `taken` of `node` until `until`.
+    pub(crate) fn take(&mut self, inside: Inside, node: u32, taken: &Amounts, until: Timestamp) {
+        if let (Some(at), Some(shared)) = (inside, self.shared.get_mut(&node)) {
             shared.started.push((until, at, taken.clone()));
         }
     }

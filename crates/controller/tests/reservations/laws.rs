@@ -75,7 +75,8 @@ fn nobody_intrudes(stage: &Stage) {
 fn pending_for_reservations(stage: &Stage) -> Vec<u32> {
     let view = stage.cluster.read_view();
     let waits = |reason: Reason| matches!(reason, Reason::ReqNodeNotAvail | Reason::Reservation);
-    view.jobs.values().filter(|job| job.state == JobState::Pending && waits(job.reason)).map(|job| job.id.0).collect()
+    let told = view.jobs.values().map(|job| view.outlook.told(job));
+    told.filter(|job| job.state == JobState::Pending && waits(job.reason)).map(|job| job.id.0).collect()
 }
 
 proptest! {
@@ -110,7 +111,7 @@ proptest! {
         }
         prop_assert_eq!(pending_for_reservations(&stage), vec![1, 2, 3]);
         let expected: Vec<Option<Timestamp>> =
-            stage.cluster.read_view().jobs.values().map(|job| job.start_time).collect();
+            stage.cluster.read_view().jobs.keys().map(|id| stage.cluster.read_view().job(*id)?.start_time).collect();
         let end = at("08:00:00") + Span::from_minutes(i64::from(start) + 600);
         prop_assert_eq!(expected, vec![Some(end); 3]);
         prop_assert_eq!(stage.run("scontrol delete reservation=r").1, 0);

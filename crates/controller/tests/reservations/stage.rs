@@ -81,7 +81,13 @@ impl Stage {
 
     fn connect(&mut self, node: NodeIndex) {
         let report = NodeReport::default();
-        let connected = AgentReport::Connected { hardware: None, report, launch_sequence_seen: 0, units: Vec::new() };
+        let connected = AgentReport::Connected {
+            session: 1,
+            hardware: None,
+            report,
+            launch_sequence_seen: 0,
+            units: Vec::new(),
+        };
         self.step(Event::Agent(node, connected));
     }
 
@@ -104,7 +110,12 @@ impl Stage {
                 }
             }
             if out.plan_needed && events.is_empty() {
-                let plan = self.planner.plan(&self.cluster.plan_view(self.now), &Budget::default());
+                // As the controller does: first over what has changed, then over everything.
+                let view = self.cluster.plan_view(self.now);
+                let mut plan = self.planner.plan_changes(&view, &Budget::default());
+                if plan.is_partial && plan.starts.is_empty() {
+                    plan = self.planner.plan(&view, &Budget::default());
+                }
                 events.push(Event::Plan(plan));
             }
         }
@@ -154,7 +165,7 @@ impl Stage {
         let view = self.cluster.read_view();
         Answers::gather(queries.into_iter().map(|query| match query {
             Query::Reservations => Reply::Reservations(view.reservations.values().cloned().collect()),
-            Query::Jobs { .. } => Reply::Jobs(view.jobs.values().cloned().collect()),
+            Query::Jobs { .. } => Reply::Jobs(view.jobs.values().map(|job| view.outlook.told(job)).collect()),
             Query::Config => Reply::Config(view.config.shown.clone()),
             Query::Nodes => Reply::Nodes {
                 nodes: view.nodes.iter().cloned().collect(),
@@ -259,6 +270,6 @@ impl Stage {
             let inside = job.reservation_shown().map_or(String::new(), |name| format!(" in {name}"));
             format!("{} {} {place}{inside}\n", job.id, muster_slurm::output::states::of(job).compact())
         };
-        view.jobs.values().map(line).collect()
+        view.jobs.values().map(|job| line(&view.outlook.told(job))).collect()
     }
 }

@@ -1,0 +1,383 @@
+//! Starting a job now.
+
+use muster_model::hostlist;
+use muster_model::partition::PartitionState;
+use muster_model::planning::{PlannedShare, PlannedStart};
+use muster_model::state::Reason;
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+use super::{Case, Entry, Parts, Pass, Wait};
+use crate::ask::Ask;
+use crate::choose::Choice;
+use crate::feasible::Verdict;
+use crate::free::{Amounts, Free};
+use crate::future::Rank;
+use crate::licenses::Holdings;
+use crate::people::People;
+use crate::reservation::{Inside, Open};
+use crate::share;
+use crate::supply::{Company, Planned, Supply};
+
+/// The outcome of a job in one partition.
+pub(super) enum Trial {
+    Started,
+    /// For a reason other than lack of resources.
+    Waits(Wait),
+    /// Resources are lacking.
+    Lacks(Lack),
+}
+
+/// What stands between a job and its resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Other jobs.
+    Busy,
+    /// Other jobs in its reservation.
+    BusyInside(Inside),
+    /// Reservations: what they leave open would not hold it even if nothing ran there.
+    Reserved {
+        /// Its whole partition is reserved for maintenance.
+        maintenance: bool,
+    },
+    /// Its own reservation, which has not begun.
+    TooEarly,
+    /// Licences in use or reserved.
+    Unlicensed,
+}
+
+impl Lack {
+    /// The reason it gives, unless that is the usual one of jobs that wait for others.
+    pub(super) fn wait(self) -> Option<Wait> {
+        let because = |reason, detail: &str| Some(Wait { reason, detail: Some(detail.into()), expected: None });
+        match self {
+            Lack::Busy | Lack::BusyInside(_) => None,
+            Lack::Reserved { maintenance: true } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, Reserved for maintenance")
+            }
+            Lack::Reserved { maintenance: false } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, May be reserved for other job")
+            }
+            Lack::TooEarly => Some(Reason::Reservation.into()),
+            Lack::Unlicensed => Some(Reason::Licenses.into()),
+        }
+    }
+}
+
+/// A reservation, or none, with what is open to a job in it.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'o> {
+    pub(super) inside: Inside,
+    pub(super) open: &'o Open,
+}
+
+impl Pass<'_> {
+    /// Tries to start a job in one partition.
+    pub(super) fn try_in(&mut self, entry: Entry<'_>, case: &Case) -> Trial {
+        let partition = self.tables.partition_of(case.id);
+        let waits = |reason: Reason| Trial::Waits(reason.into());
+        match self.tables.fleet.partition(partition).state {
+            PartitionState::Down => return waits(Reason::PartitionDown),
+            PartitionState::Inactive => return waits(Reason::PartitionInactive),
+            PartitionState::Up | PartitionState::Drain => {}
+        }
+        let ask = match &*case.verdict {
+            Verdict::Possible(ask) => ask,
+            Verdict::Waits(reason) => return waits(*reason),
+            Verdict::Never(_) => return waits(Reason::BadConstraints),
+        };
+        if self.limit(entry.job, partition) > self.tables.fleet.partition(partition).time_max {
+            return waits(Reason::PartitionTimeLimit);
+        }
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(partition).name);
+        let mut lack = None;
+        for inside in ways {
+            match self.try_inside(entry, case, ask, inside) {
+                Ok(start) => {
+                    self.note_start(entry, start);
+                    return Trial::Started;
+                }
+                Err(found) => lack = Some(found),
+            }
+        }
+        match lack {
+            Some(lack) => self.lack(ask, lack),
+            // It names reservations that are gone or not for it.
+            None => waits(Reason::Reservation),
+        }
+    }
+
+    /// Tries to start a job in one reservation, or in none.
+    fn try_inside(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        inside: Inside,
+    ) -> Result<PlannedStart, Lack> {
+        let open = self.open_now(entry, ask, inside, case.duration).ok_or(Lack::TooEarly)?;
+        let way = Way { inside, open: &open };
+        if !ask.licenses.is_empty() && !self.has_licenses(ask, &open) {
+            return Err(Lack::Unlicensed);
+        }
+        let is_shut = !self.view.config.backfill && self.books.standings[ask.partition as usize].is_blocked;
+        if !is_shut && !self.is_known_blocked(entry, case, ask, inside) {
+            match self.start_now(entry, case, ask, way) {
+                Some(start) => return Ok(start),
+                None => self.note_blocked(entry, case, ask, way),
+            }
+        }
+        if open.closes && !self.fits_empty_in(ask, &open) {
+            let maintenance = open.maintains(&self.tables.fleet.partition_nodes[ask.partition as usize]);
+            return Err(Lack::Reserved { maintenance });
+        }
+        Err(if inside.is_some() { Lack::BusyInside(inside) } else { Lack::Busy })
+    }
+
+    /// What is open to a job that starts now and runs for `duration`; `None` when its reservation does not let it start.
+    fn open_now(&self, entry: Entry<'_>, ask: &Ask, inside: Inside, duration: Span) -> Option<Open> {
+        let now = self.view.now;
+        self.reservations.open(&entry.job.spec, inside, ask.whole_node, now, now + duration)
+    }
+
+    /// Whether what is open would hold the job if nothing ran there.
+    fn fits_empty_in(&mut self, ask: &Ask, open: &Open) -> bool {
+        let nodes = open.narrow(&self.books.in_service);
+        let free = Free::everything(&self.tables.fleet);
+        let supply = Supply {
+            fleet: &self.tables.fleet,
+            free: &free,
+            usable: &nodes,
+            planned: None,
+            company: Company::Anybody,
+            reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
+        };
+        supply.place(ask, &mut self.scratch).is_some()
+    }
+
+    /// Whether the licences are free now that reservations leave.
+    fn has_licenses(&mut self, ask: &Ask, open: &Open) -> bool {
+        let (view, now) = (self.view, self.view.now);
+        let holdings = self.licenses.get_or_insert_with(|| Holdings::of(view));
+        let withheld = self.reservations.licenses_withheld(open, |name| holdings.used_in(name, now));
+        holdings.suffice(&self.tables.fleet.licenses, &withheld, &ask.licenses, now)
+    }
+
+    /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
+    fn lack(&self, ask: &Ask, lack: Lack) -> Trial {
+        let in_service = &self.books.in_service;
+        let missing: Vec<u32> = ask.required.iter().copied().filter(|node| !in_service.contains(*node)).collect();
+        if missing.is_empty() || lack == Lack::Unlicensed || lack == Lack::TooEarly {
+            return Trial::Lacks(lack);
+        }
+        let names = self.node_list(missing.into_iter());
+        Trial::Waits(Wait {
+            reason: Reason::ReqNodeNotAvail,
+            detail: Some(format!("ReqNodeNotAvail, UnavailableNodes:{names}").into()),
+            expected: None,
+        })
+    }
+
+    pub(super) fn node_list(&self, nodes: impl Iterator<Item = u32>) -> String {
+        hostlist::compress(nodes.map(|node| &self.tables.fleet.node(node).name))
+    }
+
+    /// The user and what reservations mean to the job, where the outcome may depend on either.
+    pub(super) fn standing_of(&mut self, entry: Entry<'_>, ask: &Ask, inside: Inside) -> Option<(u32, u64)> {
+        let class = self.reservations.class(&entry.job.spec, inside);
+        let user_matters = self.know_people().user_matters(ask);
+        let uid = if user_matters { entry.job.spec.identity.uid } else { 0 };
+        (user_matters || class != 0).then_some((uid, class))
+    }
+
+    pub(super) fn know_people(&mut self) -> &People {
+        let (tables, view) = (&*self.tables, self.view);
+        let matters = self.books.has_owned_nodes() || tables.asks_for_users;
+        self.people.get_or_insert_with(|| if matters { People::of(&tables.fleet, view) } else { People::all_alike() })
+    }
+
+    fn is_known_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> bool {
+        let of = self.standing_of(entry, ask, inside);
+        let shortest = self.duration_min(entry, case);
+        let blocks = |from: Span| shortest >= from;
+        self.standings.get(case.id, of).and_then(|standing| standing.blocked_from).is_some_and(blocks)
+    }
+
+    /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
+    fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) {
+        let has_plans = self.books.future.has_plans();
+        // A shorter run may be over before a reservation begins.
+        let may_be_shorter = way.open.closes || has_plans && self.choose_now(entry, ask, None, way.open).is_some();
+        let from = if may_be_shorter { self.duration_min(entry, case) } else { Span::ZERO };
+        let of = self.standing_of(entry, ask, way.inside);
+        let standing = self.standings.entry(case.id, of);
+        standing.blocked_from = Some(standing.blocked_from.map_or(from, |before| before.min(from)));
+    }
+
+    /// The shortest time for which the job would start: `--time-min` where it has one.
+    fn duration_min(&self, entry: Entry<'_>, case: &Case) -> Span {
+        let least = entry.job.spec.time_limit_min.and_then(TimeLimit::span);
+        least.map_or(case.duration, |least| least.min(case.duration))
+    }
+
+    /// Nodes on which the job fits now, with regard to planned starts when it runs for `duration`.
+    pub(super) fn choose_now(
+        &mut self,
+        entry: Entry<'_>,
+        ask: &Ask,
+        duration: Option<Span>,
+        open: &Open,
+    ) -> Option<Vec<Choice>> {
+        self.know_people();
+        let narrowed;
+        let usable = if open.is_everything() {
+            &self.books.usable
+        } else {
+            narrowed = open.narrow(&self.books.usable);
+            &narrowed
+        };
+        let people = self.people.as_ref()?;
+        let now = self.view.now;
+        let future = Some(&self.books.future).filter(|future| future.has_plans());
+        let planned = duration.zip(future).map(|(duration, future)| Planned {
+            future,
+            from: now,
+            until: now + duration,
+            rank: entry.rank(),
+        });
+        let supply = Supply {
+            fleet: &self.tables.fleet,
+            free: &self.books.free,
+            usable,
+            reserved: Some((&self.reservations, open, now)),
+            planned,
+            company: Company::Now(people, entry.job.spec.identity.uid),
+        };
+        supply.place(ask, &mut self.scratch)
+    }
+
+    fn start_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) -> Option<PlannedStart> {
+        if let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open) {
+            return self.start_on(entry, ask, &choices, case.duration, way);
+        }
+        // With --time-min it may start where it has to make room before its limit: as long as it gets its least time.
+        let least = self.duration_min(entry, case);
+        if least == case.duration {
+            return None;
+        }
+        let open = self.open_now(entry, ask, way.inside, least)?;
+        let way = Way { open: &open, ..way };
+        let choices = self.choose_now(entry, ask, Some(least), way.open)?;
+        let duration = self.longest(entry, ask, &choices, (least, case.duration), way);
+        let mut start = self.start_on(entry, ask, &choices, duration, way)?;
+        start.time_limit = Some(TimeLimit::Limited(duration));
+        Some(start)
+    }
+
+    /// The longest time, between `least` and `most`, for which the job can have these nodes.
+    fn longest(
+        &self,
+        entry: Entry<'_>,
+        ask: &Ask,
+        choices: &[Choice],
+        (least, most): (Span, Span),
+        way: Way<'_>,
+    ) -> Span {
+        let now = self.view.now;
+        let fits = |duration: Span| {
+            self.open_now(entry, ask, way.inside, duration).is_some_and(|open| {
+                let until = now + duration;
+                choices.iter().all(|choice| open.admits(choice.node))
+                    && self.parts(ask, choices, now, until, &entry.rank(), &self.books.free, &open).is_some()
+            })
+        };
+        // Whole minutes, as limits are kept.
+        let minute = Span::from_minutes(1).0;
+        let (mut low, mut high) = (least.0 / minute, most.0 / minute);
+        while low < high {
+            let middle = low + (high - low + 1) / 2;
+            if fits(Span(middle * minute)) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Span(low * minute).max(least)
+    }
+
+    fn start_on(
+        &mut self,
+        entry: Entry<'_>,
+        ask: &Ask,
+        choices: &[Choice],
+        duration: Span,
+        way: Way<'_>,
+    ) -> Option<PlannedStart> {
+        let now = self.view.now;
+        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free, way.open)?;
+        let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
+        let tasks = share::task_counts(ask, choices, &cpus);
+        let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
+        for ((node, amounts), tasks) in parts.iter().zip(tasks) {
+            let row = &self.view.nodes[*node as usize];
+            let seen = self.reservations.seen(way.open, *node, row);
+            let row = seen.as_ref().unwrap_or(row);
+            let units = self.units.choose(&self.tables.fleet, *node, row, &amounts.columns)?;
+            shares.push(share::planned(*node, amounts, units, tasks));
+        }
+        self.take(entry, ask, now + duration, parts, way.inside);
+        Some(PlannedStart {
+            job_id: entry.job.id,
+            restart: entry.job.restart,
+            task_index: entry.task_index,
+            partition: self.tables.fleet.partition(ask.partition).name.clone(),
+            reservation: self.reservations.get(way.inside).map(|row| row.name.clone()),
+            time_limit: None,
+            shares,
+        })
+    }
+
+    /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.
+    #[expect(clippy::too_many_arguments, reason = "a window, a place in the queue, and what is there")]
+    pub(super) fn parts(
+        &self,
+        ask: &Ask,
+        choices: &[Choice],
+        from: Timestamp,
+        until: Timestamp,
+        rank: &Rank,
+        free: &Free,
+        open: &Open,
+    ) -> Option<Parts> {
+        let part = |choice: &Choice| {
+            let mut available = self.available(choice.node, free, from, until, rank);
+            self.reservations.lower(open, choice.node, from, &mut available);
+            Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
+        };
+        choices.iter().map(part).collect()
+    }
+
+    /// What a job may take of `node` from `from` until `until`, of what is `free` at `from`.
+    pub(super) fn available(&self, node: u32, free: &Free, from: Timestamp, until: Timestamp, rank: &Rank) -> Amounts {
+        let future = &self.books.future;
+        if future.is_planned(node) { future.left(node, free.of(node), from, until, rank) } else { free.of(node) }
+    }
+
+    /// Books a start.
+    fn take(&mut self, entry: Entry<'_>, ask: &Ask, until: Timestamp, parts: Parts, inside: Inside) {
+        if let Some(licenses) = self.licenses.as_mut().filter(|_| !ask.licenses.is_empty()) {
+            licenses.add(until, self.reservations.get(inside).map(|row| row.name.clone()), &ask.licenses);
+        }
+        for (node, amounts) in parts {
+            self.reservations.take(inside, node, &amounts, until);
+            self.books.free.take(node, &amounts);
+            self.books.touched.insert(node);
+            if self.books.free.cpus[node as usize] == 0 {
+                self.books.usable.remove(node);
+            }
+            if let Some(people) = &mut self.people {
+                people.add(node, entry.job.spec.identity.uid, ask);
+            }
+            self.books.future.add_started(until, node, &amounts);
+        }
+    }
+}

@@ -256,8 +256,7 @@ impl Cluster {
         let result = change(node);
         let record = NodeRecord::of(node);
         out.plan_needed |= schedulable_before != node.is_schedulable();
-        self.reservations_touched |=
-            !self.reservations.is_empty() && schedulable_before != node.is_schedulable();
+        self.reservations_touched |= !self.reservations.is_empty() && schedulable_before != node.is_schedulable();
         if record != before {
             out.facts.push(Fact::Node { name: node.config.name.clone(), record });
         }

@@ -16,7 +16,9 @@ use muster_model::node::NodeHealth;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
-use crate::cluster::{Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_JOB_ID, NEXT_RESERVATION, NEXT_SPEC_ID};
+use crate::cluster::{
+    Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_JOB_ID, NEXT_RESERVATION, NEXT_SPEC_ID,
+};
 use crate::effect::Outcome;
 use crate::handlers;
 use crate::timers::Timer;

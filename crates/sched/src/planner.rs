@@ -21,13 +21,13 @@ use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
 use crate::classes::Classes;
+use crate::expect;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
 use crate::licenses::{self, Holdings};
 use crate::pass::{self, Pass};
 use crate::queue::{Changes, Groups};
-use crate::expect;
 use crate::reservation::{self, Reservations};
 
 /// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
@@ -85,8 +85,9 @@ impl Planner {
     pub fn plan_changes(&mut self, view: &PlanView, budget: &Budget) -> Plan {
         let is_known =
             self.tables.as_ref().is_some_and(|tables| tables.fleet.is_of(view) && !tables.fleet.has_quotas());
-        let goes_on =
-            is_known && view.config.backfill && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view));
+        let goes_on = is_known
+            && view.config.backfill
+            && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view));
         if !goes_on {
             return self.plan(view, budget);
         }

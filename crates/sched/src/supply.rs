@@ -97,7 +97,9 @@ impl Supply<'_> {
             && reservations.is_partial(open, node)
         {
             let mut left = match self.planned {
-                Some(Planned { future, from, until, rank }) => future.left(node, self.free.of(node), from, until, &rank),
+                Some(Planned { future, from, until, rank }) => {
+                    future.left(node, self.free.of(node), from, until, &rank)
+                }
                 None => self.free.of(node),
             };
             reservations.lower(open, node, time, &mut left);

@@ -17,8 +17,20 @@ fn act(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
     match pick(10) {
         0..3 => {
             let nodes = ["nodes=n1", "nodes=n[1-2]", "nodes=n4", "nodecnt=2", "nodecnt=1", "corecnt=6", "nodes=all"];
-            let flags = ["", "", " flags=maint", " flags=overlap", " flags=flex", " flags=magnetic", " flags=daily",
-                " flags=hourly", " flags=ignore_jobs", " flags=replace", " flags=purge_comp=5", " flags=no_hold_jobs"];
+            let flags = [
+                "",
+                "",
+                " flags=maint",
+                " flags=overlap",
+                " flags=flex",
+                " flags=magnetic",
+                " flags=daily",
+                " flags=hourly",
+                " flags=ignore_jobs",
+                " flags=replace",
+                " flags=purge_comp=5",
+                " flags=no_hold_jobs",
+            ];
             let users = ["root", "daemon", "root,daemon", "-daemon"][pick(4) as usize];
             let delay = ["", "", " maxstartdelay=5"][pick(3) as usize];
             let line = format!(
@@ -34,7 +46,8 @@ fn act(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
         }
         3 => drop(stage.run(&format!("scontrol delete reservation=r{}", pick(*reservations + 1)))),
         4 => {
-            let change = ["duration=20", "duration+=10", "users=root", "nodecnt=1", "flags+=flex", "starttime=now+15minutes"];
+            let change =
+                ["duration=20", "duration+=10", "users=root", "nodecnt=1", "flags+=flex", "starttime=now+15minutes"];
             let line = format!("scontrol update reservation=r{} {}", pick(*reservations + 1), change[pick(6) as usize]);
             stage.run(&line);
         }
@@ -64,9 +77,11 @@ fn nobody_intrudes(stage: &Stage) {
         for row in view.reservations.values() {
             let excused = job.reservation.is_some() || job.spec.early_signal.is_some() || row.changed >= start;
             let apart = row.end <= start || end <= row.start;
-            let touches = job.allocation.iter().flat_map(|all| &all.shares).any(|share| {
-                row.nodes.iter().any(|kept| kept.node == share.node && kept.cpus.is_none())
-            });
+            let touches = job
+                .allocation
+                .iter()
+                .flat_map(|all| &all.shares)
+                .any(|share| row.nodes.iter().any(|kept| kept.node == share.node && kept.cpus.is_none()));
             assert!(excused || apart || !touches, "job {} is on nodes of {}", job.id, row.name);
         }
     }
@@ -124,7 +139,10 @@ proptest! {
 #[test]
 fn maintenance_flags_are_only_shown_while_it_lasts() {
     let mut stage = Stage::new("08:00:00", |_| {});
-    assert_eq!(stage.run("scontrol create reservation=m starttime=08:10 duration=10 users=root nodes=n1 flags=maint").1, 0);
+    assert_eq!(
+        stage.run("scontrol create reservation=m starttime=08:10 duration=10 users=root nodes=n1 flags=maint").1,
+        0
+    );
     let shown = |stage: &Stage| {
         let view = stage.cluster.read_view();
         let node = view.nodes.iter().next().expect("a node").clone();

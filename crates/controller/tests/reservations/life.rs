@@ -29,7 +29,8 @@ fn play_on(stage: &mut Stage, script: &str) {
             "=" => assert_eq!(stage.jobs().trim().replace('\n', "; "), rest, "at {:?} in\n{script}", stage.now),
             "res" => {
                 let (told, _) = stage.run("scontrol -o show reservation");
-                let keys: Vec<&str> = rest.split(' ').filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
+                let keys: Vec<&str> =
+                    rest.split(' ').filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
                 let wanted = |word: &&str| word.split_once('=').is_some_and(|(key, _)| keys.contains(&key));
                 let shown: Vec<&str> = told.split_whitespace().filter(wanted).collect();
                 assert_eq!(shown.join(" "), rest, "{told}");

@@ -81,13 +81,8 @@ impl Stage {
 
     fn connect(&mut self, node: NodeIndex) {
         let report = NodeReport::default();
-        let connected = AgentReport::Connected {
-            session: 1,
-            hardware: None,
-            report,
-            launch_sequence_seen: 0,
-            units: Vec::new(),
-        };
+        let connected =
+            AgentReport::Connected { session: 1, hardware: None, report, launch_sequence_seen: 0, units: Vec::new() };
         self.step(Event::Agent(node, connected));
     }
 

@@ -91,7 +91,11 @@ fn realise_shares(
     start: &PlannedStart,
     partition: &Partition,
 ) -> Option<Vec<NodeShare>> {
-    let until = start.time_limit.unwrap_or_else(|| limit_in(job, partition)).span().map_or(Timestamp(i64::MAX), |limit| now + limit);
+    let until = start
+        .time_limit
+        .unwrap_or_else(|| limit_in(job, partition))
+        .span()
+        .map_or(Timestamp(i64::MAX), |limit| now + limit);
     let uid = job.spec.identity.uid;
     let exclusive_user = job.spec.request.sharing == Sharing::ExclusiveUser;
     let mut shares = Vec::with_capacity(start.shares.len());

@@ -31,17 +31,14 @@ pub(super) fn submit(
     }
     let partition = choose_partition(cluster, identity, &spec)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
-    reservations::access::may_ask(cluster, now, &spec, &partition.name)?;
-    check_array(cluster, &spec)?;
+    check_place(cluster, now, &spec, &partition)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let partition_name = partition.name.clone();
-    let hold = spec
-        .hold
-        .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let hold = spec.hold.then(|| hold_by(identity, &spec));
     let mut job = Job {
         id,
         spec_id,
@@ -149,6 +146,17 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
         return Err(RefusalCode::InvalidTimeLimit.into());
     }
     Ok(())
+}
+
+/// Whether its reservations are there and for it, and whether it may be an array.
+fn check_place(cluster: &Cluster, now: Timestamp, spec: &JobSpec, partition: &Partition) -> Result<(), Refusal> {
+    reservations::access::may_ask(cluster, now, spec, &partition.name)?;
+    check_array(cluster, spec)
+}
+
+/// Who holds a job that is submitted held.
+fn hold_by(identity: &Identity, spec: &JobSpec) -> Hold {
+    if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User }
 }
 
 fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {

@@ -127,7 +127,8 @@ mod tests {
 
     /// Occurrences from 2027-03-25 (a Thursday; the clock goes forward on Sunday 28 at 2), first at `hours`.
     fn check(recurrence: Recurrence, hours: (&str, &str), expected: &str) {
-        let anchor = Anchor { start: at(&format!("2027-03-25T{}", hours.0)), end: at(&format!("2027-03-25T{}", hours.1)) };
+        let anchor =
+            Anchor { start: at(&format!("2027-03-25T{}", hours.0)), end: at(&format!("2027-03-25T{}", hours.1)) };
         let mut lines = Vec::new();
         let mut moment = Timestamp(0);
         for _ in 0..6 {

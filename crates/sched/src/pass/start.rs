@@ -107,13 +107,7 @@ impl Pass<'_> {
     }
 
     /// Tries to start a job in one reservation, or in none.
-    fn try_inside(
-        &mut self,
-        entry: Entry<'_>,
-        case: &Case,
-        ask: &Ask,
-        inside: Inside,
-    ) -> Result<PlannedStart, Lack> {
+    fn try_inside(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> Result<PlannedStart, Lack> {
         let open = self.open_now(entry, ask, inside, case.duration).ok_or(Lack::TooEarly)?;
         let way = Way { inside, open: &open };
         if !ask.licenses.is_empty() && !self.has_licenses(ask, &open) {

@@ -6,12 +6,12 @@ use muster_model::ids::Name;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
+use super::start::Lack;
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::books::Books;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Forecast};
-use super::start::Lack;
 use crate::licenses::Holdings;
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};

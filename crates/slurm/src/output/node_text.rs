@@ -88,7 +88,10 @@ impl NodeState {
     /// The long word: `idle`, `allocated+`, `drained*`, in lower case.
     pub fn long(self) -> String {
         let kept = ["maint", "reserved"];
-        self.word(["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"], kept)
+        self.word(
+            ["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"],
+            kept,
+        )
     }
 
     /// The short word: `idle`, `alloc+`, `drain*`.

@@ -40,7 +40,10 @@ pub(crate) struct Closed {
 
 impl Closed {
     pub(crate) fn gres_is_open(&self, wanted: &GresShare) -> bool {
-        self.gres.iter().filter(|closed| closed.name == wanted.name).all(|closed| closed.units.is_disjoint(&wanted.units))
+        self.gres
+            .iter()
+            .filter(|closed| closed.name == wanted.name)
+            .all(|closed| closed.units.is_disjoint(&wanted.units))
     }
 }
 

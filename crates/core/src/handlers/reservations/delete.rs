@@ -33,10 +33,6 @@ pub(in crate::handlers) fn delete(
 
 /// Whether its lists name the user himself, one way or the other.
 fn is_for(reservation: &Reservation, identity: &Identity) -> bool {
-    let spec = muster_model::job::JobSpec::new(
-        identity.clone(),
-        "".into(),
-        muster_model::job::JobKind::Allocation,
-    );
+    let spec = muster_model::job::JobSpec::new(identity.clone(), "".into(), muster_model::job::JobKind::Allocation);
     reservation.accounts.is_empty() && reservation.admits(&Applicant::of(&spec, ""))
 }

@@ -96,15 +96,7 @@ fn end_if_over(cluster: &mut Cluster, now: Timestamp, name: &Name, out: &mut Out
         if flexible || may_stay {
             stays = true;
         } else {
-            cancel::end_by_system(
-                cluster,
-                now,
-                job.id,
-                JobState::Timeout,
-                Reason::TimeLimit,
-                EndCause::TimeLimit,
-                out,
-            );
+            cancel::end_by_system(cluster, now, job.id, JobState::Timeout, Reason::TimeLimit, EndCause::TimeLimit, out);
         }
     }
     if let Some(next) = next {
@@ -128,14 +120,7 @@ fn end_if_over(cluster: &mut Cluster, now: Timestamp, name: &Name, out: &mut Out
 
 /// A pending job loses a reservation that is gone: it is held, unless another one is left to it or `NO_HOLD_JOBS_AFTER`
 /// lets it run without.
-fn forget_in(
-    cluster: &mut Cluster,
-    now: Timestamp,
-    job_id: JobId,
-    gone: &Name,
-    may_hold: bool,
-    out: &mut Outcome,
-) {
+fn forget_in(cluster: &mut Cluster, now: Timestamp, job_id: JobId, gone: &Name, may_hold: bool, out: &mut Outcome) {
     let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending).cloned() else {
         return;
     };
@@ -159,7 +144,8 @@ fn forget_in(
 /// Jobs that come back to the queue and whose reservation has gone meanwhile.
 fn forget_lost(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
     let lost = cluster.reservation_jobs.iter().filter(|(name, _)| !cluster.reservations.contains_key(*name));
-    let lost: Vec<(Name, Vec<JobId>)> = lost.map(|(name, jobs)| (name.clone(), jobs.iter().copied().collect())).collect();
+    let lost: Vec<(Name, Vec<JobId>)> =
+        lost.map(|(name, jobs)| (name.clone(), jobs.iter().copied().collect())).collect();
     for (name, jobs) in lost {
         for job_id in jobs {
             forget_in(cluster, now, job_id, &name, true, out);

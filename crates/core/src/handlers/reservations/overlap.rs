@@ -1,12 +1,10 @@
 //! Whether two reservations want the same at the same time.
 
-
 use muster_model::reservation::{Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::IndexSet;
 use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::Cluster;
-
 
 /// Everything that recurs does so within a week; a day more for changes of the clock.
 const WEEK: Span = Span::from_seconds(8 * 86_400);

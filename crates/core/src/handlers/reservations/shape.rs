@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use muster_model::ids::Name;
 use muster_model::partition::Partition;
 use muster_model::request::{Refusal, RefusalCode};
+use muster_model::reservation::LICENSE_PREFIX;
 use muster_model::reservation::{
     Anchor, DurationChange, FlagChange, ListChange, Reservation, ReservationChanges, ReservationFlag, SetOperation,
 };
-use muster_model::reservation::LICENSE_PREFIX;
 use muster_model::time::{Span, Timestamp};
 
 use super::selection;

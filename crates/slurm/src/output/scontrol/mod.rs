@@ -25,8 +25,8 @@ use super::{VERSION_LINE, ids};
 pub use changes::{Change, Changes, What};
 pub use options::{Flags, Start, start};
 pub use show::{Show, compress as host_list_of_text, down};
-pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
 pub use show_partition::{over_subscribe_word, state_word as partition_state_word};
+pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]

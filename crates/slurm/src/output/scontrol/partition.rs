@@ -7,8 +7,8 @@ use muster_model::time::TimeLimit;
 
 use super::super::context::{Context, Outcome};
 use super::Action;
-use super::reservation;
 use super::changes::{Change, Changes, What};
+use super::reservation;
 use super::show::is;
 use super::update::{Setting, no_changes, not_a_setting, one};
 

@@ -192,8 +192,7 @@ fn read_times(
         () if setting.is("Flags", 2) => {
             let operation = operation(setting);
             let sign = setting.operator.map(String::from).unwrap_or_default();
-            let bad =
-                || Box::new(verb.complain(&format!("Error parsing flags {sign}{}.", setting.value)));
+            let bad = || Box::new(verb.complain(&format!("Error parsing flags {sign}{}.", setting.value)));
             let (flags, purge_after) =
                 reservation_flags::parse(setting.value, operation == SetOperation::Remove).ok_or_else(bad)?;
             changes.flags = Some(FlagChange { operation, flags, purge_after });
@@ -221,11 +220,7 @@ fn span(setting: &Setting<'_>, which: &str, verb: Verb) -> Result<TimeLimit, Box
 }
 
 /// Nodes, cores, licences and where they come from; `false` when the setting is none of them.
-fn read_resources(
-    changes: &mut ReservationChanges,
-    setting: &Setting<'_>,
-    verb: Verb,
-) -> Result<bool, Box<Action>> {
+fn read_resources(changes: &mut ReservationChanges, setting: &Setting<'_>, verb: Verb) -> Result<bool, Box<Action>> {
     let value = setting.value;
     match () {
         () if setting.is("NodeCnt", 5) || setting.is("NodeCount", 5) => {
@@ -274,7 +269,8 @@ fn counts(text: &str, with_suffix: bool) -> Option<Vec<u32>> {
 fn licenses(text: &str) -> Option<TresAmounts> {
     let mut found = TresAmounts::default();
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (name, count) = part.split_once([':', '=']).map_or((part, Some(1)), |(name, count)| (name, count.parse().ok()));
+        let (name, count) =
+            part.split_once([':', '=']).map_or((part, Some(1)), |(name, count)| (name, count.parse().ok()));
         if name.is_empty() || name.contains('|') {
             return None;
         }
@@ -286,9 +282,8 @@ fn licenses(text: &str) -> Option<TresAmounts> {
 /// `TRES=cpu=4,node=1,gres/gpu=2,license/matlab=1`.
 fn read_tres(changes: &mut ReservationChanges, text: &str, verb: Verb) -> Result<(), Box<Action>> {
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        let unknown = |name: &str| {
-            Box::new(verb.say(format!("scontrol: error: couldn't identify configured TRES '{name}'\n")))
-        };
+        let unknown =
+            |name: &str| Box::new(verb.say(format!("scontrol: error: couldn't identify configured TRES '{name}'\n")));
         let (name, count) = part.split_once('=').ok_or_else(|| unknown(part))?;
         let number: u64 = count.parse().map_err(|_| unknown(name))?;
         let small = u32::try_from(number).map_err(|_| unknown(name))?;

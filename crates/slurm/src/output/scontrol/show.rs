@@ -94,7 +94,9 @@ impl Show {
             Show::Reservations(name) => {
                 found(show_reservation::print(answers, context, name.as_deref(), flags.one_line))
             }
-            Show::Licenses(name) => Outcome::success(show_license::print(answers, context.now, name.as_deref(), flags.one_line)),
+            Show::Licenses(name) => {
+                Outcome::success(show_license::print(answers, context.now, name.as_deref(), flags.one_line))
+            }
             Show::Aliases => {
                 let names: Vec<&str> = answers.cluster.nodes.iter().map(|node| node.name().as_ref()).collect();
                 Outcome::success(format!("{}\n", names.join(" ")))

@@ -31,7 +31,9 @@ pub fn print(answers: &Answers, now: Timestamp, name: Option<&str>, one_line: bo
             let free = total.saturating_sub(used);
             let reserved = reserved.get(license).copied().unwrap_or(0);
             let between = if one_line { " " } else { "\n    " };
-            format!("LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved={reserved} Remote=no\n")
+            format!(
+                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved={reserved} Remote=no\n"
+            )
         })
         .collect()
 }
@@ -63,7 +65,10 @@ mod tests {
             print(&answers, Timestamp(0), None, false),
             "LicenseName=foo\n    Total=2 Used=0 Free=2 Reserved=0 Remote=no\nLicenseName=matlab\n    Total=4 Used=0 Free=4 Reserved=0 Remote=no\n"
         );
-        assert_eq!(print(&answers, Timestamp(0), Some("foo"), true), "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n");
+        assert_eq!(
+            print(&answers, Timestamp(0), Some("foo"), true),
+            "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n"
+        );
         assert_eq!(print(&answers, Timestamp(0), Some("nosuch"), false), "");
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
+use crate::preemption::PreemptionConfig;
 use crate::time::Span;
 
 /// All that the controller takes from its configuration. Defaults are Slurm's.
@@ -53,6 +54,9 @@ pub struct ClusterConfig {
     /// Limits of the scheduler, from `SchedulerParameters`.
     #[serde(default)]
     pub scheduling: SchedulingConfig,
+    /// How jobs make room for more important ones.
+    #[serde(default)]
+    pub preemption: PreemptionConfig,
     /// Names of the generic resources that exist (`GresTypes`).
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
@@ -144,6 +148,7 @@ impl Default for ClusterConfig {
             whole_nodes: false,
             backfill: true,
             scheduling: SchedulingConfig::default(),
+            preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
             reservation_over_run: no_time(),

@@ -30,6 +30,7 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
+//! | which running jobs make room | `preempt` |
 //! | what exactly each node gives | `share` |
 //! | what happens later | `future` |
 //! | what reservations leave to a job, and when | `reservation` |
@@ -57,6 +58,7 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod preempt;
 mod queue;
 mod reservation;
 mod search;

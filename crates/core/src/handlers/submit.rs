@@ -37,7 +37,6 @@ pub(super) fn submit(
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
-    let partition_name = partition.name.clone();
     let hold = spec.hold.then(|| hold_by(identity, &spec));
     let mut job = Job {
         id,
@@ -50,7 +49,7 @@ pub(super) fn submit(
         reason: Reason::None,
         reason_detail: None,
         hold,
-        partition: partition_name,
+        partition: partition.name.clone(),
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
         submit_time: now,
@@ -76,6 +75,7 @@ pub(super) fn submit(
         reservation: None,
         reservation_gone: None,
         special_exit: false,
+        eviction: None,
         spec,
     };
     dependency::settle(cluster, now, &mut job);

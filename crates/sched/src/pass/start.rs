@@ -128,7 +128,7 @@ impl Pass<'_> {
     }
 
     /// What is open to a job that starts now and runs for `duration`; `None` when its reservation does not let it start.
-    fn open_now(&self, entry: Entry<'_>, ask: &Ask, inside: Inside, duration: Span) -> Option<Open> {
+    pub(super) fn open_now(&self, entry: Entry<'_>, ask: &Ask, inside: Inside, duration: Span) -> Option<Open> {
         let now = self.view.now;
         self.reservations.open(&entry.job.spec, inside, ask.whole_node, now, now + duration)
     }

@@ -3,6 +3,7 @@
 mod common;
 mod feasible;
 mod placement;
+mod preemption;
 mod properties;
 mod queue;
 mod reservations;

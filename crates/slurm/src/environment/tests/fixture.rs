@@ -72,6 +72,7 @@ pub(crate) fn job(id: u32) -> Job {
         reservation: None,
         reservation_gone: None,
         special_exit: false,
+        eviction: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job

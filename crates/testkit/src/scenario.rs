@@ -27,8 +27,8 @@ use muster_model::job::{ArrayRole, EarlySignal};
 use muster_model::node::{Node, NodeHealth};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::planning::PlanView;
-use muster_model::reservation::{Reservation, ReservationFlag, ReservedNode};
 use muster_model::preemption::{PreemptMode, PreemptType};
+use muster_model::reservation::{Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::{
     Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing,
 };

@@ -1,5 +1,6 @@
 //! The one place where a job, step or node row changes, so that every index, fact and news follows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::dependency::DependencyKind;
@@ -8,6 +9,7 @@ use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::node::Node;
 use muster_model::planning::QueueKey;
+use muster_model::reservation::claim::names_of;
 use muster_model::resources::{GresShare, NodeShare, Sharing};
 use muster_model::state::JobState;
 use muster_model::step::Step;
@@ -52,8 +54,33 @@ impl Cluster {
             self.running.insert(running_key(new), new.clone());
         }
         self.index_array(old, new);
+        self.index_reservations(old, new);
         self.index_name(old, new);
         self.index_dependencies(old, new);
+    }
+
+    fn index_reservations(&mut self, old: Option<&Job>, new: &Job) {
+        let names = |job: &Job| -> BTreeSet<Name> {
+            let unfinished = !job.state.is_final();
+            let asked = names_of(&job.spec).filter(|_| job.reservation.is_none()).map(Name::from);
+            asked.chain(job.reservation.clone()).filter(|_| unfinished).collect()
+        };
+        if new.spec.reservation.is_none() && new.reservation.is_none() && old.is_none_or(|old| names(old).is_empty()) {
+            return;
+        }
+        let (before, after) = (old.map(names).unwrap_or_default(), names(new));
+        for name in before.difference(&after) {
+            if let Some(jobs) = self.reservation_jobs.get_mut(name) {
+                jobs.remove(&new.id);
+                if jobs.is_empty() {
+                    self.reservation_jobs.remove(name);
+                }
+            }
+        }
+        for name in after.difference(&before) {
+            self.reservation_jobs.entry(name.clone()).or_default().insert(new.id);
+        }
+        self.reservations_touched |= before != after || old.is_none_or(|old| old.state != new.state);
     }
 
     fn index_name(&mut self, old: Option<&Job>, new: &Job) {
@@ -234,6 +261,7 @@ impl Cluster {
         let result = change(node);
         let record = NodeRecord::of(node);
         out.plan_needed |= schedulable_before != node.is_schedulable();
+        self.reservations_touched |= !self.reservations.is_empty() && schedulable_before != node.is_schedulable();
         if record != before {
             out.facts.push(Fact::Node { name: node.config.name.clone(), record });
         }

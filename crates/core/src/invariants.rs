@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::dependency::{DependencyKind, DependencyState};
-use muster_model::ids::{JobId, NodeIndex};
+use muster_model::ids::{JobId, Name, NodeIndex};
 use muster_model::job::{ArrayRole, Job};
+use muster_model::reservation::claim::names_of;
 use muster_model::resources::{IndexSet, NodeShare};
 use muster_model::state::JobState;
 
 use crate::cluster::Cluster;
+use crate::handlers::reservations::{access, setting};
 use crate::handlers::{dependency, steps};
 use crate::index::name_key;
 use crate::timers::Timer;
@@ -25,6 +27,7 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     arrays_add_up(cluster, &mut wrong);
     dependencies_are_indexed(cluster, &mut wrong);
     steps_fit(cluster, &mut wrong);
+    reservations_are_kept(cluster, &mut wrong);
     wrong
 }
 
@@ -272,6 +275,30 @@ fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
                 wrong.push(format!("job {} goes on waiting for what is decided: {}", job.id, job.dependencies));
             }
         }
+    }
+}
+
+/// No job that started after a reservation was made, and whose limit is as it was then, takes what that one keeps; and the
+/// lists of jobs by reservation are complete.
+fn reservations_are_kept(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let mut listed: BTreeMap<Name, BTreeSet<JobId>> = BTreeMap::new();
+    for job in cluster.jobs.values().filter(|job| !job.state.is_final()) {
+        let asked = names_of(&job.spec).filter(|_| job.reservation.is_none()).map(Name::from);
+        for name in asked.chain(job.reservation.clone()) {
+            listed.entry(name).or_default().insert(job.id);
+        }
+        let limit = job.time_limit.span().zip(job.start_time).map(|(limit, start)| start + limit);
+        let as_started = limit == job.end_time && job.spec.time_limit.is_none_or(|asked| asked == job.time_limit);
+        if job.state != JobState::Running || !as_started {
+            continue;
+        }
+        let setting = setting(cluster, job.start_time.unwrap_or_default());
+        if let Some(broken) = access::broken_by(cluster, &setting, job) {
+            wrong.push(format!("job {} holds what reservation {} keeps", job.id, broken.name));
+        }
+    }
+    if listed != cluster.reservation_jobs {
+        wrong.push(format!("jobs {listed:?} are in reservations, {:?} are listed", cluster.reservation_jobs));
     }
 }
 

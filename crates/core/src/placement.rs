@@ -6,9 +6,16 @@ use muster_model::planning::PlannedShare;
 use muster_model::resources::{GresShare, IndexSet, NodeShare};
 
 use crate::cluster::Cluster;
+use crate::handlers::reservations::access::Closed;
 
 /// The share that a plan proposes, made exact; `None` when it does not fit any more.
-pub(crate) fn realise(cluster: &Cluster, planned: &PlannedShare, uid: u32, exclusive_user: bool) -> Option<NodeShare> {
+pub(crate) fn realise(
+    cluster: &Cluster,
+    planned: &PlannedShare,
+    uid: u32,
+    exclusive_user: bool,
+    closed: &Closed,
+) -> Option<NodeShare> {
     let node = cluster.nodes.get(planned.node.0 as usize)?;
     if !node.is_schedulable() || planned.cpus > node.cpus_free() {
         return None;
@@ -31,12 +38,12 @@ pub(crate) fn realise(cluster: &Cluster, planned: &PlannedShare, uid: u32, exclu
         }
         _ => {}
     }
-    if !planned.gres.iter().all(|wanted| gres_is_free(node, wanted)) {
+    if !planned.gres.iter().all(|wanted| gres_is_free(node, wanted) && closed.gres_is_open(wanted)) {
         return None;
     }
     Some(NodeShare {
         node: planned.node,
-        cpus: choose_cpus(node, planned.cpus)?,
+        cpus: choose_cpus(node, planned.cpus, closed)?,
         memory: planned.memory,
         gres: planned.gres.clone(),
         tasks: planned.tasks,
@@ -57,10 +64,10 @@ fn gres_is_free(node: &Node, wanted: &GresShare) -> bool {
 }
 
 /// The lowest free CPUs, whole cores first, so that threads of one core go to one job.
-fn choose_cpus(node: &Node, count: u32) -> Option<IndexSet> {
+fn choose_cpus(node: &Node, count: u32, closed: &Closed) -> Option<IndexSet> {
     let hardware = &node.config.hardware;
     let threads = hardware.threads_per_core.max(1);
-    let free = |cpu: u32| !node.used.cpus.contains(cpu);
+    let free = |cpu: u32| !node.used.cpus.contains(cpu) && !closed.cpus.contains(cpu);
     let mut chosen = IndexSet::default();
     let mut left = count;
     let mut cpu = 0;

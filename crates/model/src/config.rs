@@ -61,8 +61,23 @@ pub struct ClusterConfig {
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
     pub hardware_overrides: bool,
+    /// `ResvOverRun`: how long jobs may stay after the end of their reservation; `None` for ever.
+    #[serde(default = "no_time")]
+    pub reservation_over_run: Option<Span>,
+    /// Time zone in which reservations recur. Set where the controller starts; UTC until then.
+    #[serde(skip, default = "utc")]
+    pub zone: jiff::tz::TimeZone,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
+}
+
+const fn utc() -> jiff::tz::TimeZone {
+    jiff::tz::TimeZone::UTC
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the default of a field that may also be nothing")]
+const fn no_time() -> Option<Span> {
+    Some(Span::ZERO)
 }
 
 /// What `SchedulerParameters` says about passes of the scheduler. Defaults and meanings are Slurm's (slurm.conf(5)); zero
@@ -136,6 +151,8 @@ impl Default for ClusterConfig {
             preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
+            reservation_over_run: no_time(),
+            zone: utc(),
             shown: Vec::new(),
         }
     }

@@ -376,6 +376,12 @@ pub struct Job {
     /// Number of the next ordinary step.
     #[serde(default)]
     pub next_step: u32,
+    /// The reservation it runs in, or ran in: one of those it asked for, or one that drew it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
+    /// The reservation that it asked for and that is gone; held for it (Slurm: RESV_DEL_HOLD).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_gone: Option<Name>,
     /// The signal of [`JobSpec::early_signal`] was sent to this start.
     #[serde(default)]
     pub early_signal_sent: bool,
@@ -388,6 +394,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The reservation to show: the one it is in, or those it asks for.
+    pub fn reservation_shown(&self) -> Option<&Name> {
+        self.reservation.as_ref().or(self.spec.reservation.as_ref()).filter(|name| !name.is_empty())
+    }
+
     /// The array it belongs to, and its index where it is a single task.
     pub fn array_job_id(&self) -> Option<JobId> {
         match &self.array {

@@ -176,6 +176,12 @@ pub struct Node {
     /// A further remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Name>,
+    /// A reservation that is in force has it (Slurm: RESERVED). Not stored: it follows from the reservations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reserved: bool,
+    /// One of these is for maintenance (Slurm: MAINTENANCE).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
 }
 
 impl Node {

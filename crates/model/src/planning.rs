@@ -108,6 +108,9 @@ pub struct PlannedStart {
     pub task_index: Option<u32>,
     /// The partition.
     pub partition: Name,
+    /// The reservation in which it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
     /// A limit other than the one it asked for: with `--time-min` it may have to make room earlier.
     pub time_limit: Option<TimeLimit>,
     /// What it gets on each node, ascending by node.

@@ -107,6 +107,8 @@ impl Machine {
     pub(crate) fn idle_nodes(&self) -> impl Iterator<Item = Arc<Node>> + '_ {
         self.config.nodes.iter().map(|config| {
             Arc::new(Node {
+                reserved: false,
+                maintenance: false,
                 config: Arc::new(config.clone()),
                 health: match config.initial_state {
                     InitialState::Unknown | InitialState::Drain => NodeHealth::Up,

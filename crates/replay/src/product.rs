@@ -363,6 +363,8 @@ fn waiting_job(id: JobId, submission: &Submission, spec: Arc<JobSpec>, partition
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        reservation: None,
+        reservation_gone: None,
         eviction: None,
     }
 }

@@ -1,6 +1,7 @@
 //! When a job that is not in the queue would start (`--test-only`).
 
 use muster_model::ids::NodeIndex;
+use muster_model::job::JobSpec;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
@@ -13,6 +14,7 @@ use crate::free::Free;
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
+use crate::reservation::{Open, Reservations};
 use crate::search::{self, Place, Wanted};
 use crate::share::{self, UnitsTaken};
 
@@ -21,14 +23,49 @@ pub(crate) fn in_service(view: &PlanView) -> NodeSet {
     (0..).zip(&view.nodes).filter(|(_, node)| node.is_schedulable()).map(|(index, _)| index).collect()
 }
 
-/// The earliest start of `ask` beside the running jobs; `None` when the nodes in service do not suffice.
-pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, uid: u32) -> Option<Expectation> {
-    let usable = in_service(view);
+/// The earliest start of `ask` of a job with `spec` that may run for `duration`, beside the running jobs and as far as
+/// reservations leave room; `None` when the nodes in service do not suffice.
+pub(crate) fn earliest(
+    fleet: &Fleet,
+    view: &PlanView,
+    ask: &Ask,
+    spec: &JobSpec,
+    duration: Span,
+) -> Option<Expectation> {
+    let reservations = Reservations::of(fleet, view);
+    let ways = reservations.ways(spec, &fleet.partition(ask.partition).name);
+    let found = ways.into_iter().filter_map(|inside| {
+        let moments = reservations.moments(inside, view.now, duration);
+        (0..moments.len()).find_map(|at| {
+            let open = reservations.open(spec, inside, ask.whole_node, moments[at], moments[at] + duration)?;
+            let wanted = Wanted {
+                ask,
+                duration,
+                rank: Rank::LAST,
+                uid: spec.identity.uid,
+                not_before: moments[at],
+                before: moments.get(at + 1).copied(),
+                is_licensed: None,
+            };
+            earliest_while(fleet, view, wanted, (&reservations, &open))
+        })
+    });
+    found.reduce(|best, other| if other.start < best.start { other } else { best })
+}
+
+/// As [`earliest`] within one stretch of time, while the same is open.
+fn earliest_while(
+    fleet: &Fleet,
+    view: &PlanView,
+    wanted: Wanted<'_>,
+    open: (&Reservations<'_>, &Open),
+) -> Option<Expectation> {
+    let ask = wanted.ask;
+    let usable = open.1.narrow(&in_service(view));
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
     let mut future = Future::build(fleet, view, &free);
-    let place = Place { fleet, people: &people, usable: &usable, now: view.now };
-    let wanted = Wanted { ask, duration: Span::ZERO, rank: Rank::LAST, uid, not_before: view.now };
+    let place = Place { fleet, people: &people, usable: &usable, now: view.now, open };
     let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
     let start = found.start;
     let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;

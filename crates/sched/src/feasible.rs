@@ -48,7 +48,7 @@ pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, sc
 /// Whether `ask` fits on `nodes` when nothing runs there.
 pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
     let free = Free::everything(fleet);
-    let supply = Supply { fleet, free: &free, usable: nodes, planned: None, company: Company::Anybody };
+    let supply = Supply { fleet, free: &free, usable: nodes, planned: None, company: Company::Anybody, reserved: None };
     supply.place(ask, scratch).is_some()
 }
 

@@ -19,7 +19,7 @@ use crate::nodeset::NodeSet;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
 /// between TERM and KILL.
-const OVERDUE: Span = Span::from_seconds(30);
+pub(crate) const OVERDUE: Span = Span::from_seconds(30);
 
 /// Something given back.
 #[derive(Debug, Clone)]

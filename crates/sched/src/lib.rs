@@ -33,6 +33,7 @@
 //! | which running jobs make room | `preempt` |
 //! | what exactly each node gives | `share` |
 //! | what happens later | `future` |
+//! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
@@ -61,6 +62,7 @@ mod people;
 mod planner;
 mod preempt;
 mod queue;
+mod reservation;
 mod search;
 mod share;
 mod supply;

@@ -34,6 +34,8 @@ struct GroupKey {
     account: Option<Name>,
     qos: Option<Name>,
     reservation: Option<Name>,
+    /// Its `--signal=R:` with the time that it wants.
+    leaves_early: Option<Span>,
 }
 
 /// Jobs that ask for the same thing, in the order of the queue.
@@ -118,6 +120,7 @@ impl Groups {
             account: job.spec.account.clone(),
             qos: job.spec.qos.clone(),
             reservation: job.spec.reservation.clone(),
+            leaves_early: job.spec.early_signal.filter(|early| early.reservation).map(|early| early.before_end),
         };
         let groups = &mut self.groups;
         let asks = group_key.asks.clone();

@@ -14,6 +14,7 @@ use crate::free::Free;
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
+use crate::reservation::{Open, Reservations};
 use crate::supply::{Company, Planned, Supply};
 
 /// Most choices of nodes that may fail for one job; after them only the end of all that is planned is tried. A bound for
@@ -29,6 +30,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) uid: u32,
     /// It starts no earlier.
     pub(crate) not_before: Timestamp,
+    /// It starts earlier than this: until then the same is open to it.
+    pub(crate) before: Option<Timestamp>,
+    /// Whether the licences that it needs are free at a time; `None` where it needs none.
+    pub(crate) is_licensed: Option<&'a dyn Fn(Timestamp) -> bool>,
 }
 
 /// Where it is looked for.
@@ -36,8 +41,11 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Place<'a> {
     pub(crate) fleet: &'a Fleet,
     pub(crate) people: &'a People,
+    /// Nodes that may be used, without those that reservations close.
     pub(crate) usable: &'a NodeSet,
     pub(crate) now: Timestamp,
+    /// What reservations leave of nodes that they have in part.
+    pub(crate) open: (&'a Reservations<'a>, &'a Open),
 }
 
 /// What was found.
@@ -96,7 +104,11 @@ impl Search<'_> {
         let mut failures = 0;
         let mut may_fit = true;
         loop {
-            if may_fit && self.tally.suffices() {
+            if self.wanted.before.is_some_and(|before| before <= self.time) {
+                return None;
+            }
+            let is_licensed = self.wanted.is_licensed.is_none_or(|is_licensed| is_licensed(self.time));
+            if may_fit && is_licensed && self.tally.suffices() {
                 if let Some(choices) = self.supply().place(self.wanted.ask, scratch) {
                     return Some(Found { start: self.time, choices, free: self.free });
                 }
@@ -107,13 +119,18 @@ impl Search<'_> {
                 return self.last_resort(scratch);
             }
             self.time = self.future.next_moment(self.time, self.passed)?;
-            may_fit = self.arrive();
+            // Where licences are lacking, room found earlier has not been used.
+            may_fit = self.arrive() || self.wanted.is_licensed.is_some();
         }
     }
 
     /// After everything that is planned it fits, or never.
     fn last_resort(mut self, scratch: &mut Vec<Candidate>) -> Option<Found> {
         self.time = self.future.last_end().max(self.time);
+        let is_late = self.wanted.before.is_some_and(|before| before <= self.time);
+        if is_late || self.wanted.is_licensed.is_some_and(|is_licensed| !is_licensed(self.time)) {
+            return None;
+        }
         let free = &mut self.free;
         self.future.pass_until(self.time, self.passed, |node, back| free.give(node, back));
         let choices = self.supply().place(self.wanted.ask, scratch)?;
@@ -132,6 +149,7 @@ impl Search<'_> {
                 until: self.time + self.wanted.duration,
                 rank: self.wanted.rank,
             }),
+            reserved: Some((self.place.open.0, self.place.open.1, self.time)),
             company: if self.time <= self.place.now { Company::Now(people, uid) } else { Company::Later(people, uid) },
         }
     }

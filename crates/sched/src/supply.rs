@@ -10,6 +10,7 @@ use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
+use crate::reservation::{Open, Reservations};
 
 /// Where a job could take from.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub(crate) struct Supply<'a> {
     /// What planned starts hold.
     pub(crate) planned: Option<Planned<'a>>,
     pub(crate) company: Company<'a>,
+    /// What reservations leave of nodes that they have in part, at the time of the start.
+    pub(crate) reserved: Option<(&'a Reservations<'a>, &'a Open, Timestamp)>,
 }
 
 /// Planned starts as they concern one job.
@@ -90,6 +93,19 @@ impl Supply<'_> {
             return Candidate { node, weight, tasks: 0, job_units: 0 };
         }
         let offer = Offer { node, cpus, memory: self.free.memory[node as usize], columns: self.free.columns_of(node) };
+        if let Some((reservations, open, time)) = self.reserved
+            && reservations.is_partial(open, node)
+        {
+            let mut left = match self.planned {
+                Some(Planned { future, from, until, rank }) => {
+                    future.left(node, self.free.of(node), from, until, &rank)
+                }
+                None => self.free.of(node),
+            };
+            reservations.lower(open, node, time, &mut left);
+            let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
+            return self.measure(ask, weight, offer);
+        }
         match self.planned {
             Some(Planned { future, from, until, rank }) if future.is_planned(node) => {
                 let left: Amounts = future.left(node, self.free.of(node), from, until, &rank);

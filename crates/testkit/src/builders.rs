@@ -10,6 +10,7 @@ use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
 use muster_model::partition::{OverSubscribe, Partition, PartitionState};
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::reservation::Reservation;
 use muster_model::resources::{Allocation, Megabytes, NodeShare, ResourceRequest};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -56,6 +57,8 @@ pub fn node(config: NodeConfig) -> Node {
         launch_sequence: 0,
         comment: None,
         extra: None,
+        reserved: false,
+        maintenance: false,
     }
 }
 
@@ -134,6 +137,8 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         eviction: None,
         spec: Arc::new(spec),
@@ -184,4 +189,35 @@ pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Tim
     job.end_time = Some(end);
     job.allocation = Some(Arc::new(Allocation { shares }));
     view.running.insert((end, job.id), Arc::new(job));
+}
+
+/// A reservation of nothing, now and for an hour, that everybody may use.
+pub fn reservation(name: &str) -> Reservation {
+    Reservation {
+        name: name.into(),
+        number: 0,
+        changed: NOW,
+        start: NOW,
+        end: NOW + Span::from_minutes(60),
+        anchor: None,
+        float: None,
+        flags: Vec::new(),
+        nodes: Vec::new(),
+        node_list: None,
+        nodes_wanted: None,
+        cores_wanted: Vec::new(),
+        tres: Default::default(),
+        partition: None,
+        features: None,
+        users: Default::default(),
+        groups: Default::default(),
+        accounts: Default::default(),
+        qos: Default::default(),
+        partitions: Default::default(),
+        purge_after: None,
+        start_delay_max: None,
+        comment: None,
+        creator_uid: 0,
+        idle_since: None,
+    }
 }

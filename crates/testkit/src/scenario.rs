@@ -8,6 +8,7 @@
 //! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
 //! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
+//! reservation noon nodes=n[1-2] from=60 until=120 users=u1001 flags=maint,overlap cpus=0-3 gres=gpu:0 delay=10 L=matlab:2
 //! job 2 N=1-2 n=4 c=2 t=60 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
 //! ```
 //!
@@ -22,11 +23,12 @@ use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::ClusterConfig;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex};
-use muster_model::job::ArrayRole;
+use muster_model::job::{ArrayRole, EarlySignal};
 use muster_model::node::{Node, NodeHealth};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::planning::PlanView;
 use muster_model::preemption::{PreemptMode, PreemptType};
+use muster_model::reservation::{Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::{
     Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing,
 };
@@ -59,6 +61,7 @@ struct Reader {
     config: ClusterConfig,
     nodes: Vec<Node>,
     partitions: Vec<Partition>,
+    reservations: Vec<Reservation>,
     qos: Vec<Qos>,
     /// Read once nodes and partitions are known.
     jobs: Vec<String>,
@@ -71,6 +74,7 @@ impl Reader {
             "config" => self.config(rest),
             "nodes" => self.nodes(rest),
             "partition" => self.partition(rest),
+            "reservation" => self.reservation(rest),
             "qos" => self.qos(rest),
             "run" | "job" => {
                 self.jobs.push(line.to_owned());
@@ -184,6 +188,39 @@ impl Reader {
         Ok(())
     }
 
+    fn reservation(&mut self, rest: &str) -> Result<(), String> {
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut row = builders::reservation(name);
+        row.number = self.reservations.len() as u64;
+        let (mut cpus, mut gres, mut nodes) = (None, Vec::new(), Vec::new());
+        for (key, value) in words(rest) {
+            match key {
+                "nodes" => nodes = self.indices(value)?,
+                "from" => row.start = builders::NOW + Span::from_minutes(number(value)?),
+                "until" => row.end = builders::NOW + Span::from_minutes(number(value)?),
+                "users" => row.users.allowed = names(value),
+                "not" => row.users.denied = names(value),
+                "flags" => {
+                    for word in value.split(',') {
+                        row.set(reservation_flag(word)?, true);
+                    }
+                }
+                "cpus" => cpus = Some(index_set(value)?),
+                "gres" => gres = value.split('+').map(gres_share).collect::<Result<_, _>>()?,
+                "delay" => row.start_delay_max = Some(Span::from_minutes(number(value)?)),
+                "L" => {
+                    let (name, count) = value.split_once(':').unwrap_or((value, "1"));
+                    row.tres.add(&format!("license/{name}").into(), number(count)?);
+                }
+                _ => return Err(format!("unknown key {key}")),
+            }
+        }
+        let kept = |node| ReservedNode { node, cpus: cpus.clone(), gres: gres.clone() };
+        row.nodes = nodes.into_iter().map(kept).collect();
+        self.reservations.push(row);
+        Ok(())
+    }
+
     fn indices(&self, list: &str) -> Result<Vec<NodeIndex>, String> {
         let names = hostlist::expand(list).map_err(|error| error.to_string())?;
         let index = |name: &String| {
@@ -198,6 +235,9 @@ impl Reader {
             self.partition("main").map_err(BadLine)?;
         }
         let mut view = builders::view(self.config.clone(), self.nodes.clone(), self.partitions.clone());
+        for row in &self.reservations {
+            view.reservations.insert(row.name.clone(), Arc::new(row.clone()));
+        }
         for qos in std::mem::take(&mut self.qos) {
             view.accounting.qos.insert(qos.name.clone(), Arc::new(qos));
         }
@@ -218,6 +258,7 @@ impl Reader {
         let mut spec = builders::spec(ResourceRequest::default());
         let mut shares: Vec<NodeShare> = Vec::new();
         let (mut minutes, mut since, mut memory, mut held): (i64, i64, u64, Vec<GresShare>) = (60, 0, 0, Vec::new());
+        let mut inside = None;
         for (key, value) in words(rest) {
             match key {
                 "t" => minutes = number(value)?,
@@ -226,6 +267,7 @@ impl Reader {
                 "user" => spec.identity = builders::identity(number(value)?),
                 "part" => spec.partitions = names(value),
                 "L" => spec.request.licenses = Some(value.into()),
+                "resv" => inside = Some(value.into()),
                 "mem" => memory = number(value)?,
                 "gres" => held = value.split('+').map(gres_share).collect::<Result<_, _>>()?,
                 "on" => {
@@ -248,7 +290,8 @@ impl Reader {
             share.memory = Megabytes(memory);
             share.gres.clone_from(&held);
         }
-        let job = builders::pending(id, spec, &self.partitions[0].name);
+        let mut job = builders::pending(id, spec, &self.partitions[0].name);
+        job.reservation = inside;
         let now = std::mem::replace(&mut view.now, builders::NOW - Span::from_minutes(since));
         builders::start(view, job, shares, builders::NOW + Span::from_minutes(minutes));
         view.now = now;
@@ -266,6 +309,12 @@ impl Reader {
                 "prio" => priority = Some(number(value)?),
                 "qos" => spec.qos = Some(value.into()),
                 "slots" => slots = Some(number(value)?),
+                // Minutes of warning that it wants before it gives a reservation its nodes.
+                "borrows" => {
+                    let before_end = Span::from_minutes(number(value)?);
+                    spec.early_signal =
+                        Some(EarlySignal { signal: 10, before_end, batch_only: false, reservation: true });
+                }
                 "resv" => spec.reservation = Some(value.into()),
                 "array" => {
                     let tasks = TaskSet::parse(value, 1_000_000).ok_or("bad array")?;
@@ -335,6 +384,19 @@ fn derive_tasks(request: &mut ResourceRequest) {
     if !request.tasks_given {
         request.tasks = request.nodes_min.saturating_mul(request.tasks_per_node.unwrap_or(1));
     }
+}
+
+fn reservation_flag(word: &str) -> Result<ReservationFlag, String> {
+    Ok(match word {
+        "maint" => ReservationFlag::Maint,
+        "overlap" => ReservationFlag::Overlap,
+        "flex" => ReservationFlag::Flex,
+        "magnetic" => ReservationFlag::Magnetic,
+        "any_nodes" => ReservationFlag::AnyNodes,
+        "daily" => ReservationFlag::Daily,
+        "hourly" => ReservationFlag::Hourly,
+        _ => return Err(format!("unknown flag {word}")),
+    })
 }
 
 fn preempt_mode(word: &str) -> Result<PreemptMode, String> {

@@ -19,7 +19,8 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
     for start in &plan.starts {
         let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
-        let _ = writeln!(text, "{}{task} starts in {}: {}", start.job_id, start.partition, shares.join(" | "));
+        let inside = start.reservation.as_ref().map_or(String::new(), |name| format!(" in {name}"));
+        let _ = writeln!(text, "{}{task} starts in {}{inside}: {}", start.job_id, start.partition, shares.join(" | "));
     }
     for eviction in &plan.evictions {
         let grace = if eviction.grace.0 > 0 {

@@ -84,6 +84,7 @@ fn release_one(
     }
     job.hold = None;
     job.special_exit = false;
+    job.reservation_gone = None;
     job.priority = submit::initial_priority(&job.spec);
     if job.state != JobState::Pending {
         job.reason = Reason::None;

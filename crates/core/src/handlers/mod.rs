@@ -12,6 +12,7 @@ mod nodes;
 mod partitions;
 pub(crate) mod plan;
 mod requeue;
+pub(crate) mod reservations;
 pub(crate) mod steps;
 mod submit;
 mod suspend;
@@ -60,6 +61,13 @@ pub(crate) fn command(
             done(partitions::change(cluster, identity, &name, &changes, create, out))
         }
         Command::DeletePartition { name } => done(partitions::delete(cluster, identity, &name, out)),
+        Command::CreateReservation { name, changes } => {
+            reservations::create(cluster, now, identity, name, &changes, out).map(Answer::ReservationCreated)
+        }
+        Command::UpdateReservation { name, changes } => {
+            done(reservations::update(cluster, now, identity, &name, &changes, out))
+        }
+        Command::DeleteReservation { name } => done(reservations::delete(cluster, identity, &name, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
             return steps::create(

@@ -11,7 +11,7 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency};
+use super::{authorisation, dependency, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -31,15 +31,13 @@ pub(super) fn submit(
     }
     let partition = choose_partition(cluster, identity, &spec)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
-    check_array(cluster, &spec)?;
+    check_place(cluster, now, &spec, &partition)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
-    let hold = spec
-        .hold
-        .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let hold = spec.hold.then(|| hold_by(identity, &spec));
     let mut job = Job {
         id,
         spec_id,
@@ -74,6 +72,8 @@ pub(super) fn submit(
         dependencies,
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         eviction: None,
         spec,
@@ -146,6 +146,17 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
         return Err(RefusalCode::InvalidTimeLimit.into());
     }
     Ok(())
+}
+
+/// Whether its reservations are there and for it, and whether it may be an array.
+fn check_place(cluster: &Cluster, now: Timestamp, spec: &JobSpec, partition: &Partition) -> Result<(), Refusal> {
+    reservations::access::may_ask(cluster, now, spec, &partition.name)?;
+    check_array(cluster, spec)
+}
+
+/// Who holds a job that is submitted held.
+fn hold_by(identity: &Identity, spec: &JobSpec) -> Hold {
+    if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User }
 }
 
 fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use muster_model::ids::JobId;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
-use super::{agent, cancel, dependency, evict, holder};
+use super::{agent, cancel, dependency, evict, holder, reservations};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, Outcome, SignalScope};
 use crate::timers::Timer;
@@ -32,6 +32,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::Holder(job_id) => holder::expire(cluster, now, job_id, out),
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
+            Timer::Reservations => reservations::life::due(cluster, out),
         }
     }
 }

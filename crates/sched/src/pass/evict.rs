@@ -4,6 +4,7 @@ use muster_model::planning::PlannedEviction;
 use muster_model::preemption::PreemptType;
 use muster_model::time::Timestamp;
 
+use super::start::Lack;
 use super::{Case, Entry, Pass};
 use crate::feasible::Verdict;
 use crate::preempt;
@@ -26,8 +27,18 @@ impl Pass<'_> {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
+            // No room can be made where reservations or licences stand in the way.
+            let inside = match case.lack {
+                Lack::Busy => None,
+                Lack::BusyInside(inside) => inside,
+                Lack::Reserved { .. } | Lack::TooEarly | Lack::Unlicensed => continue,
+            };
+            let Some(open) = self.open_now(entry, ask, inside, case.duration) else {
+                continue;
+            };
+            let usable = open.narrow(&self.books.in_service);
             let mut nodes = ask.eligible.clone();
-            nodes.intersect(&self.books.in_service);
+            nodes.intersect(&usable);
             let partition = self.tables.partition_of(case.id);
             let fleet = &self.tables.fleet;
             let mut victims = preempt::victims(fleet, self.view, entry.job, partition, &nodes);
@@ -38,10 +49,11 @@ impl Pass<'_> {
             self.know_people();
             let (Some(people), fleet) = (self.people.as_ref(), &self.tables.fleet) else { continue };
             let company = Company::Later(people, entry.job.spec.identity.uid);
-            let (usable, scratch) = (&self.books.in_service, &mut self.scratch);
+            let reserved = Some((&self.reservations, &open, Timestamp(i64::MAX)));
+            let (usable, scratch) = (&usable, &mut self.scratch);
             let strict = self.view.config.preemption.strict_order;
             let chosen = preempt::choose(&victims, strict, &self.books.free, |free| {
-                Supply { fleet, free, usable, planned: None, company }.place(ask, scratch).is_some()
+                Supply { fleet, free, usable, planned: None, company, reserved }.place(ask, scratch).is_some()
             });
             if chosen.is_empty() {
                 continue;

@@ -13,12 +13,13 @@ use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
+use super::start::Lack;
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
 use crate::feasible::Verdict;
 use crate::free::Amounts;
-use crate::licenses;
+use crate::licenses::Holdings;
 use crate::planner::AskId;
 use crate::queue::GroupId;
 
@@ -46,7 +47,7 @@ impl Pass<'_> {
         let mut causes = Vec::new();
         for id in asks.iter() {
             let duration = self.duration(job, self.tables.partition_of(*id));
-            let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration };
+            let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
             causes.extend(self.causes(entry, &case));
         }
         let base = asks.iter().filter_map(|id| self.when(entry, *id, None)).min();
@@ -92,15 +93,18 @@ impl Pass<'_> {
             }
         };
         let mut causes = self.licence_causes(ask);
-        if self.choose_now(entry, ask, Some(case.duration)).is_none() {
+        if !self.fits_now(entry, ask, case.duration) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
         }
         causes
     }
 
     fn licence_causes(&mut self, ask: &Ask) -> Vec<Cause> {
-        let free = licenses::free(&self.tables.fleet.licenses, self.view);
+        if ask.licenses.is_empty() {
+            return Vec::new();
+        }
         let totals = &self.tables.fleet.licenses;
+        let free = Holdings::of(self.view).free_at(totals, self.view.now);
         let short = ask.licenses.iter().filter(|(name, wanted)| free.get(*name).copied().unwrap_or(0) < **wanted);
         short
             .map(|(name, wanted)| Cause::Licence {
@@ -208,11 +212,20 @@ impl Pass<'_> {
         if !self.licence_causes(ask).is_empty() {
             return None;
         }
-        if self.choose_now(entry, ask, Some(duration)).is_some() {
+        if self.fits_now(entry, ask, duration) {
             return Some(self.view.now);
         }
-        let case = Case { id, verdict: verdict.clone(), duration };
+        let case = Case { id, verdict: verdict.clone(), duration, lack: Lack::Busy };
         self.earliest(entry, &case, ask).map(|(start, _)| start)
+    }
+
+    /// Whether it could start now, in one of its reservations or in none.
+    fn fits_now(&mut self, entry: Entry<'_>, ask: &Ask, duration: Span) -> bool {
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        ways.into_iter().any(|inside| {
+            let open = self.open_now(entry, ask, inside, duration);
+            open.is_some_and(|open| self.choose_now(entry, ask, Some(duration), &open).is_some())
+        })
     }
 
     /// What would let it start earlier than `base`.

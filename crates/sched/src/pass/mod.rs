@@ -36,16 +36,17 @@ use crate::feasible::Verdict;
 use crate::forecast::{Footprint, Forecast};
 use crate::free::Amounts;
 use crate::future::Rank;
-use crate::licenses::Licenses;
+use crate::licenses::Holdings;
 use crate::nodeset::NodeSet;
 use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
+use crate::reservation::{Inside, Reservations};
 use crate::share::UnitsTaken;
 use standing::{Known, Standings};
 
 /// A job without limit is expected to take so long (Slurm's year).
-const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
+pub(crate) const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
 
 /// The state of one pass.
 pub(crate) struct Pass<'a> {
@@ -57,7 +58,10 @@ pub(crate) struct Pass<'a> {
     scratch: Vec<Candidate>,
     /// Made when first needed.
     people: Option<People>,
-    licenses: Option<Licenses>,
+    licenses: Option<Holdings>,
+    reservations: Reservations<'a>,
+    /// Reservations in which a job waits for resources.
+    reservations_blocked: BTreeSet<Inside>,
     forecast: Option<Forecast>,
     footprints: BTreeMap<AskId, Arc<[Footprint]>>,
     units: UnitsTaken,
@@ -129,6 +133,7 @@ struct Case {
     id: AskId,
     verdict: Arc<Verdict>,
     duration: Span,
+    lack: start::Lack,
 }
 
 /// One job or task that is looked at: its record, its place in the queue, and which task of an array it is.
@@ -160,6 +165,8 @@ impl<'a> Pass<'a> {
         Pass {
             people: None,
             licenses: None,
+            reservations: Reservations::of(&tables.fleet, view),
+            reservations_blocked: BTreeSet::new(),
             forecast: None,
             footprints: BTreeMap::new(),
             units: UnitsTaken::default(),
@@ -281,10 +288,10 @@ impl<'a> Pass<'a> {
         for id in asks.iter() {
             let verdict = self.tables.verdict(*id).clone();
             let duration = self.duration(entry.job, self.tables.partition_of(*id));
-            let case = Case { id: *id, verdict, duration };
+            let case = Case { id: *id, verdict, duration, lack: start::Lack::Busy };
             match self.try_in(entry, &case) {
                 start::Trial::Started => return Ok(()),
-                start::Trial::Lacks => lacking.push(case),
+                start::Trial::Lacks(lack) => lacking.push(Case { lack, ..case }),
                 // What may pass is told rather than what never will.
                 start::Trial::Waits(wait) => {
                     if other.as_ref().is_none_or(|before| before.reason == Reason::BadConstraints) {

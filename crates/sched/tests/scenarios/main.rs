@@ -7,3 +7,4 @@ mod placement;
 mod preemption;
 mod properties;
 mod queue;
+mod reservations;

@@ -135,6 +135,10 @@ impl<'a> Reader<'a> {
             Some((_, text)) if text.eq_ignore_ascii_case("unlimited") => Span::from_minutes(i64::from(u16::MAX)),
             _ => Span::from_minutes(self.number("OverTimeLimit", 0)?),
         };
+        let reservation_over_run = match self.find("ResvOverRun") {
+            Some((_, text)) if ["unlimited", "infinite"].iter().any(|word| text.eq_ignore_ascii_case(word)) => None,
+            _ => Some(Span::from_minutes(self.number("ResvOverRun", 0_u16)?.into())),
+        };
         let array_size_max = self.number("MaxArraySize", defaults.array_size_max)?;
         Ok(ClusterConfig {
             cluster_name: self
@@ -147,6 +151,7 @@ impl<'a> Reader<'a> {
             job_age_min: seconds("MinJobAge", 300)?,
             kill_wait: seconds("KillWait", 30)?,
             over_time_limit,
+            reservation_over_run,
             node_timeout: seconds("SlurmdTimeout", 300)?,
             return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
             requeue_default: self.flag("JobRequeue", true)?,

@@ -167,7 +167,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "ResumeRate", default: "300", unit: " nodes/min", standing: Known },
     Parameter { name: "ResumeTimeout", default: "60", unit: " sec", standing: Known },
     Parameter { name: "ResvEpilog", default: "(null)", unit: "", standing: Known },
-    Parameter { name: "ResvOverRun", default: "0", unit: " min", standing: Known },
+    Parameter { name: "ResvOverRun", default: "0", unit: " min", standing: Used },
     Parameter { name: "ResvProlog", default: "(null)", unit: "", standing: Known },
     Parameter { name: "ReturnToService", default: "0", unit: "", standing: Used },
     Parameter { name: "RoutePlugin", default: "route/default", unit: "", standing: Known },

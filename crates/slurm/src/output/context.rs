@@ -10,6 +10,7 @@ use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::request::{HistoryRow, Pong, Reply};
+use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
@@ -98,6 +99,8 @@ pub struct Answers {
     pub cluster: Cluster,
     /// Jobs from the store.
     pub history: Vec<HistoryRow>,
+    /// Reservations.
+    pub reservations: Vec<Arc<Reservation>>,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -116,6 +119,7 @@ impl Answers {
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
+                Reply::Reservations(rows) => answers.reservations.extend(rows),
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Pong(pong) => {
                     answers.cluster.name = Some(pong.cluster_name.clone());

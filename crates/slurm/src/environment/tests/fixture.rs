@@ -69,6 +69,8 @@ pub(crate) fn job(id: u32) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         eviction: None,
     };

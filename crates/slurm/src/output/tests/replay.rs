@@ -151,6 +151,7 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
             let wanted = |step: &&Arc<muster_model::step::Step>| job_id.is_none_or(|id| step.job_id == id);
             vec![Reply::Steps(scene.steps.iter().filter(wanted).cloned().collect())]
         }
+        Query::Reservations => vec![Reply::Reservations(Vec::new())],
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {

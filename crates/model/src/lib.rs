@@ -22,3 +22,4 @@ pub mod resources;
 pub mod state;
 pub mod step;
 pub mod time;
+pub mod topology;

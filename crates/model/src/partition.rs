@@ -31,6 +31,17 @@ pub enum MemoryDefault {
     PerCpu(Megabytes),
 }
 
+impl OverSubscribe {
+    /// How many jobs may be on one core, where one of them did or did not ask to share.
+    pub fn rows(self, asks_to_share: bool) -> u32 {
+        match self {
+            OverSubscribe::Yes(rows) if asks_to_share => rows.max(1),
+            OverSubscribe::Force(rows) => rows.max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// `OverSubscribe=` of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,6 +90,21 @@ pub struct Partition {
     pub memory_default: Option<MemoryDefault>,
     /// Greatest memory of a job.
     pub memory_max: Option<MemoryDefault>,
+    /// `DefCpuPerGPU`: CPUs for each GPU of jobs that ask for no number of CPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_per_gpu_default: Option<u32>,
+    /// `DefMemPerGPU`: memory for each GPU of jobs that ask for no memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_per_gpu_default: Option<Megabytes>,
+    /// Greatest number of CPUs of its jobs on one socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_per_socket_max: Option<u32>,
+    /// Nodes with least load first (`LLN`).
+    #[serde(default)]
+    pub least_loaded: bool,
+    /// Nodes go to one user at a time (`ExclusiveUser`).
+    #[serde(default)]
+    pub exclusive_user: bool,
     /// Not shown to those who may not use it.
     pub hidden: bool,
     /// Only root may submit.

@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
 use crate::reservation::Reservation;
-use crate::resources::{Allocation, GresShare, Megabytes};
+use crate::resources::{Allocation, GresShare, IndexSet, Megabytes};
 use crate::state::Reason;
 use crate::time::Timestamp;
 
@@ -83,13 +83,16 @@ pub struct PlannedStart {
     pub shares: Vec<PlannedShare>,
 }
 
-/// Amounts on one node; the core chooses which CPUs.
+/// Amounts on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedShare {
     /// The node.
     pub node: NodeIndex,
     /// CPUs to give.
     pub cpus: u32,
+    /// Which CPUs, where it matters; the core chooses the lowest whole cores otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_set: Option<IndexSet>,
     /// Memory to give.
     pub memory: Megabytes,
     /// Units to give, chosen.

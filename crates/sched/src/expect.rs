@@ -8,12 +8,13 @@ use muster_model::time::Timestamp;
 
 use crate::ask::Ask;
 use crate::choose::Choice;
+use crate::exact::{Exact, Taken};
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
-use crate::people::People;
-use crate::share::{self, UnitsTaken};
+use crate::people::{Guest, People};
+use crate::share;
 use crate::supply::{Company, Supply};
 
 /// The nodes that take jobs.
@@ -22,14 +23,18 @@ pub(crate) fn in_service(view: &PlanView) -> NodeSet {
 }
 
 /// The earliest start of `ask` beside the running jobs; `None` when the nodes in service do not suffice.
-pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, uid: u32) -> Option<Expectation> {
+pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, guest: Guest<'_>) -> Option<Expectation> {
     let usable = in_service(view);
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
+    let nothing = Taken::default();
     let mut scratch = Vec::new();
     let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
-        let company = if time <= view.now { Company::Now(&people, uid) } else { Company::Later(&people, uid) };
-        Supply { fleet, free, usable: &usable, planned: None, company }.place(ask, scratch)
+        let is_now = time <= view.now;
+        let company = if is_now { Company::Now(&people, guest) } else { Company::Later(&people, guest) };
+        let exact = if is_now { Exact::Now(&view.nodes, &nothing) } else { Exact::Empty };
+        let waited = time.since(view.now);
+        Supply { fleet, free, usable: &usable, planned: None, company, exact, waited }.place(ask, scratch)
     };
     let mut future = Future::build(fleet, view, &free, &[]);
     let (start, free) = future.earliest(&free, |free, _, time| supply(free, time, &mut scratch).is_some())?;
@@ -52,7 +57,7 @@ fn shares(
     free: &Free,
     is_now: bool,
 ) -> Option<Vec<NodeShare>> {
-    let mut units = UnitsTaken::default();
+    let mut units = Taken::default();
     let mut shares = Vec::new();
     for choice in choices {
         let amounts = share::amounts(ask, fleet, choice, &free.of(choice.node))?;
@@ -65,16 +70,17 @@ fn shares(
             vacant = Node { used: Default::default(), ..Node::clone(node) };
             &vacant
         };
+        let pieces = units.choose(ask, fleet, choice, example, &amounts)?;
         shares.push(NodeShare {
             node: NodeIndex(choice.node),
-            cpus: cpus(example, amounts.cpus),
+            cpus: pieces.cpus.unwrap_or_else(|| cpus(example, amounts.cpus)),
             memory: Megabytes(amounts.memory),
-            gres: units.choose(fleet, choice.node, example, &amounts.columns)?,
+            gres: pieces.gres,
             tasks: 0,
         });
     }
     let counts: Vec<u32> = shares.iter().map(|share| share.cpus.len()).collect();
-    for (share, tasks) in shares.iter_mut().zip(share::task_counts(ask, choices, &counts)) {
+    for (share, tasks) in shares.iter_mut().zip(share::task_counts(ask, fleet, choices, &counts)) {
         share.tasks = tasks;
     }
     Some(shares)

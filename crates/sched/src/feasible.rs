@@ -7,13 +7,18 @@ use muster_model::partition::MemoryDefault;
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
+use muster_model::time::Span;
 
 use crate::ask::{self, Ask, Reading};
 use crate::choose::Candidate;
+use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::nodeset::NodeSet;
 use crate::supply::{Company, Supply};
+
+/// Longer than anything that a job waits for.
+const FOR_EVER: Span = Span::from_seconds(1 << 40);
 
 /// What becomes of a request in a partition.
 #[derive(Debug, Clone)]
@@ -48,7 +53,15 @@ pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, sc
 /// Whether `ask` fits on `nodes` when nothing runs there.
 pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
     let free = Free::everything(fleet);
-    let supply = Supply { fleet, free: &free, usable: nodes, planned: None, company: Company::Anybody };
+    let supply = Supply {
+        fleet,
+        free: &free,
+        usable: nodes,
+        planned: None,
+        company: Company::Anybody,
+        exact: Exact::Empty,
+        waited: FOR_EVER,
+    };
     supply.place(ask, scratch).is_some()
 }
 

@@ -36,6 +36,8 @@ mod budget;
 mod capacity;
 mod choose;
 mod constraint;
+mod cores;
+mod exact;
 mod expect;
 mod feasible;
 mod fleet;
@@ -50,6 +52,8 @@ mod people;
 mod planner;
 mod share;
 mod supply;
+mod units;
+mod wiring;
 
 pub use budget::Budget;
 pub use planner::Planner;

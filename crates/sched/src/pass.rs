@@ -15,6 +15,7 @@ use muster_model::time::{Span, TimeLimit, Timestamp};
 use crate::ask::Ask;
 use crate::budget::Budget;
 use crate::choose::{Candidate, Choice};
+use crate::exact::{Exact, Taken};
 use crate::expect;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
@@ -22,9 +23,9 @@ use crate::free::{Amounts, Free};
 use crate::future::{Future, Release};
 use crate::licenses::{self, Licenses};
 use crate::nodeset::NodeSet;
-use crate::people::People;
+use crate::people::{Guest, People};
 use crate::planner::{self, AskId, Tables};
-use crate::share::{self, UnitsTaken};
+use crate::share;
 use crate::supply::{Company, Supply};
 
 /// What Slurm says of a job whose nodes are not in service, or kept for jobs of another partition before it.
@@ -50,7 +51,7 @@ pub(crate) struct Pass<'a> {
     people: Option<People>,
     licenses: Option<Licenses>,
     future: Option<Future>,
-    units: UnitsTaken,
+    units: Taken,
     /// Releases of jobs started before `future` was made.
     started: Vec<Release>,
     /// By number of the ask, for all users alike.
@@ -127,7 +128,7 @@ impl<'a> Pass<'a> {
             people: None,
             licenses: None,
             future: None,
-            units: UnitsTaken::default(),
+            units: Taken::default(),
             started: Vec::new(),
             standings: Vec::new(),
             standings_of_users: BTreeMap::new(),
@@ -321,6 +322,10 @@ impl<'a> Pass<'a> {
     }
 
     fn is_known_blocked(&mut self, job: &Job, id: AskId, ask: &Ask, duration: Span) -> bool {
+        if ask.switches.is_some() {
+            // How long each has waited decides.
+            return false;
+        }
         let blocks = |standing: &Standing| standing.blocked_from.is_some_and(|from| duration >= from);
         if self.standings.get(id as usize).is_some_and(blocks) {
             return true;
@@ -359,9 +364,12 @@ impl<'a> Pass<'a> {
         let supply = Supply {
             fleet: &self.tables.fleet,
             free: &self.free,
-            usable: &self.usable,
+            // A full node may still have room for one who shares cores.
+            usable: if ask.rows > 1 { &self.in_service } else { &self.usable },
             planned: duration.and_then(|duration| planned.map(|future| (future, now, now + duration))),
-            company: Company::Now(people, job.spec.identity.uid),
+            company: Company::Now(people, Guest::of(&job.spec)),
+            exact: Exact::Now(&self.view.nodes, &self.units),
+            waited: waited(job, now),
         };
         supply.place(ask, &mut self.scratch)
     }
@@ -371,12 +379,12 @@ impl<'a> Pass<'a> {
         let until = self.view.now + duration;
         let parts = self.parts(ask, &choices, self.view.now, until, &self.free)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
-        let tasks = share::task_counts(ask, &choices, &cpus);
+        let tasks = share::task_counts(ask, &self.tables.fleet, &choices, &cpus);
         let mut shares = Vec::with_capacity(parts.len());
-        for ((node, amounts), tasks) in parts.iter().zip(tasks) {
-            let units =
-                self.units.choose(&self.tables.fleet, *node, &self.view.nodes[*node as usize], &amounts.columns)?;
-            shares.push(share::planned(*node, amounts, units, tasks));
+        for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
+            let now = &self.view.nodes[*node as usize];
+            let pieces = self.units.choose(ask, &self.tables.fleet, choice, now, amounts)?;
+            shares.push(share::planned(*node, amounts, pieces, tasks));
         }
         self.take(job, ask, until, parts);
         Some(shares)
@@ -412,7 +420,7 @@ impl<'a> Pass<'a> {
                 self.usable.remove(node);
             }
             if let Some(people) = &mut self.people {
-                people.add(node, job.spec.identity.uid, ask);
+                people.add(node, Guest::of(&job.spec), ask);
             }
             let release = Release { at: until, node, amounts };
             match &mut self.future {
@@ -517,14 +525,17 @@ impl<'a> Pass<'a> {
         self.know_people();
         let fleet: &Fleet = &self.tables.fleet;
         let people = self.people.as_ref()?;
-        let (now, uid, in_service) = (self.view.now, case.job.spec.identity.uid, &self.in_service);
+        let (now, guest, in_service) = (self.view.now, Guest::of(&case.job.spec), &self.in_service);
+        let (job, taken) = (case.job, &self.units);
         let (view, free, started) = (self.view, &self.free, &self.started);
         let future = self.future.get_or_insert_with(|| Future::build(fleet, view, free, started));
         let scratch = &mut self.scratch;
         let mut place = |free: &Free, planned: Option<&Future>, time: Timestamp| {
-            let company = if time <= now { Company::Now(people, uid) } else { Company::Later(people, uid) };
+            let company = if time <= now { Company::Now(people, guest) } else { Company::Later(people, guest) };
             let planned = planned.map(|future| (future, time, time + case.duration));
-            Supply { fleet, free, usable: in_service, planned, company }.place(ask, scratch)
+            let exact = if time <= now { Exact::Now(&view.nodes, taken) } else { Exact::Empty };
+            let waited = waited(job, time);
+            Supply { fleet, free, usable: in_service, planned, company, exact, waited }.place(ask, scratch)
         };
         let (start, free_then) = future.earliest(free, |free, planned, time| place(free, planned, time).is_some())?;
         let choices = place(&free_then, self.future.as_ref(), start)?;
@@ -559,4 +570,9 @@ impl<'a> Pass<'a> {
             });
         }
     }
+}
+
+/// How long `job` has waited at `time`.
+fn waited(job: &Job, time: Timestamp) -> Span {
+    time.since(job.eligible_time.unwrap_or(job.submit_time))
 }

@@ -19,6 +19,7 @@ use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
 use crate::pass::Pass;
+use crate::people::Guest;
 use crate::{expect, licenses};
 
 /// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
@@ -104,7 +105,7 @@ impl Planner {
         if !licenses::suffice(&free_licenses, &asks[0].licenses) {
             return Err(Refusal::new(RefusalCode::NodesBusy, "licenses are in use"));
         }
-        let earliest = asks.iter().filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
+        let earliest = asks.iter().filter_map(|ask| expect::earliest(&tables.fleet, view, ask, Guest::of(spec)));
         // The first partition wins a tie.
         let best = earliest.reduce(|best, other| if other.start < best.start { other } else { best });
         best.ok_or_else(|| RefusalCode::NodesBusy.into())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
-use muster_model::partition::PartitionState;
+use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
-use muster_model::resources::{Allocation, NodeShare, Sharing};
+use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::Timestamp;
@@ -15,6 +15,7 @@ use muster_model::time::Timestamp;
 use super::{dependency, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
+use crate::placement::Claim;
 use crate::{index, placement};
 
 pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
@@ -55,7 +56,7 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         }
         _ => None,
     };
-    let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else {
+    let Some(shares) = realise_shares(cluster, &record, start, &partition) else {
         return false;
     };
     let job = match task_index {
@@ -73,16 +74,15 @@ fn array_may_start(cluster: &Cluster, array: JobId) -> bool {
     cluster.array_slots.get(&array).is_none_or(|slots| *slots > 0)
 }
 
-fn realise_shares(cluster: &Cluster, job: &Job, start: &PlannedStart, allowed: &[NodeIndex]) -> Option<Vec<NodeShare>> {
-    let uid = job.spec.identity.uid;
-    let exclusive_user = job.spec.request.sharing == Sharing::ExclusiveUser;
+fn realise_shares(cluster: &Cluster, job: &Job, start: &PlannedStart, partition: &Partition) -> Option<Vec<NodeShare>> {
+    let claim = Claim::of(job, Some(partition));
     let mut shares = Vec::with_capacity(start.shares.len());
     for planned in &start.shares {
         let ascending = shares.last().is_none_or(|last: &NodeShare| last.node < planned.node);
-        if !ascending || allowed.binary_search(&planned.node).is_err() {
+        if !ascending || partition.nodes.binary_search(&planned.node).is_err() {
             return None;
         }
-        shares.push(placement::realise(cluster, planned, uid, exclusive_user)?);
+        shares.push(placement::realise(cluster, planned, &claim)?);
     }
     Some(shares)
 }

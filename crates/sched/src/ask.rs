@@ -329,7 +329,8 @@ fn is_detailed(fleet: &Fleet, ask: &Ask) -> bool {
     let by_gres = !ask.gres.is_empty()
         && (ask.binding == GresBinding::Enforced
             || ask.gres.iter().any(|need| need.is_shared || need.scope == GresScope::Socket));
-    by_layout || by_gres || ask.rows > 1 || (fleet.has_restricted_cores && !ask.wants_gpu())
+    let by_parts = ask.wants_gpu() && !fleet.gpu_parts.is_empty();
+    by_layout || by_gres || by_parts || ask.rows > 1 || (fleet.has_restricted_cores && !ask.wants_gpu())
 }
 
 /// CPUs that follow from GPUs, by `--cpus-per-gpu` or, for jobs that say nothing of CPUs, `DefCpuPerGPU`.

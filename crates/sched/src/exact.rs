@@ -133,7 +133,7 @@ fn fits(ask: &Ask, fleet: &Fleet, node: u32, in_use: &InUse<'_>, tasks: u32) -> 
 /// CPUs for the tasks of `choice`, shared ones among them.
 fn needed(ask: &Ask, fleet: &Fleet, choice: &Choice) -> Option<u32> {
     if ask.whole_node {
-        return Some(fleet.cpus[choice.node as usize]);
+        return Some(share::whole_node(ask, fleet, choice.node));
     }
     let cpus = share::cpus(ask, fleet, choice)?;
     let piece = fleet.cpus_per_core[choice.node as usize];
@@ -152,7 +152,8 @@ fn pick_with(
     amounts: &Amounts,
     with_cores: bool,
 ) -> Option<(Pieces, usize)> {
-    let cpus = if ask.rows > 1 { needed(ask, fleet, choice)? } else { amounts.cpus };
+    let is_beyond = ask.rows > 1 || ask.layout.is_some_and(|rule| rule.cores_reserved.is_some());
+    let cpus = if is_beyond { needed(ask, fleet, choice)? } else { amounts.cpus };
     let threads = fleet.threads[choice.node as usize].max(1);
     let mut wish = CoreWish {
         cores: cpus.div_ceil(threads),

@@ -80,7 +80,7 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
         return Some(Reason::MaxMemPerLimit);
     }
     let per_node_max = part.cpus_per_node_max.unwrap_or(u32::MAX);
-    let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.cpus[node as usize].min(per_node_max))).sum();
+    let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.node(node).hardware.cpus.min(per_node_max))).sum();
     (reading.cpus_total > cpus).then_some(Reason::PartitionConfig)
 }
 

@@ -92,7 +92,7 @@ impl Future {
                     // Others may have the CPUs of a suspended job already.
                     cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
                     memory: share.memory.0,
-                    columns: free::columns(fleet, &share.gres, partition.map(|part| (part, share.cpus.len()))),
+                    columns: free::columns_on(fleet, node, &share.gres, partition.map(|part| (part, share.cpus.len()))),
                 };
                 held.cap(node, &mut amounts);
                 if !amounts.is_nothing() {

@@ -55,14 +55,15 @@ pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amo
         columns[quota] = cpus;
     }
     take_parts_along(fleet, choice.node, &mut columns, available);
-    // A core that is shared with others is not taken from what is free.
-    let cpus = if ask.rows > 1 { cpus.min(available.cpus) } else { cpus };
+    // A core that is shared with others, or that the system gives up, is not taken from what is free.
+    let is_beyond = ask.rows > 1 || ask.layout.is_some_and(|rule| rule.cores_reserved.is_some());
+    let cpus = if is_beyond { cpus.min(available.cpus) } else { cpus };
     let amounts = Amounts { cpus, memory, columns };
     available.covers(&amounts).then_some(amounts)
 }
 
 /// All CPUs of a node, without those that the job leaves to the system.
-fn whole_node(ask: &Ask, fleet: &Fleet, node: u32) -> u32 {
+pub(crate) fn whole_node(ask: &Ask, fleet: &Fleet, node: u32) -> u32 {
     match ask.layout.and_then(|rule| rule.cores_reserved) {
         None => fleet.cpus[node as usize],
         Some(cores) => {
@@ -73,20 +74,26 @@ fn whole_node(ask: &Ask, fleet: &Fleet, node: u32) -> u32 {
     }
 }
 
-/// A GPU that is given whole takes its parts with it, and a part makes a GPU unfit to be given whole.
+/// A GPU that is given whole takes its parts with it, and one of which a part is given cannot be given whole. How many
+/// GPUs a number of parts spoils depends on where they are; here it is the least that it can be.
 fn take_parts_along(fleet: &Fleet, node: u32, columns: &mut [u32], available: &Amounts) {
     let Some(parts) = fleet.gpu_parts.get(&node) else {
         return;
     };
-    let mut gpu_slots = (0..fleet.gres_slots.len()).filter(|slot| fleet.is_gpu(*slot));
-    let gpus: u32 = gpu_slots.clone().map(|slot| columns[slot]).sum();
+    let gpu_slots = || (0..fleet.gres_slots.len()).filter(|slot| fleet.is_gpu(*slot));
+    let whole: u32 = gpu_slots().map(|slot| columns[slot]).sum();
     for part in parts {
-        if gpus > 0 {
-            columns[part.slot] = part.per_gpu.saturating_mul(gpus).min(available.columns[part.slot]);
-        } else if columns[part.slot] > 0
-            && let Some(slot) = gpu_slots.find(|slot| available.columns[*slot] > 0)
-        {
-            columns[slot] = 1;
+        let free = available.columns[part.slot];
+        if whole > 0 {
+            columns[part.slot] = part.per_gpu.saturating_mul(whole).min(free);
+        } else if columns[part.slot] > 0 {
+            let untouched = free.saturating_sub(columns[part.slot]) / part.per_gpu;
+            let mut spoilt = gpu_slots().map(|slot| available.columns[slot]).sum::<u32>().saturating_sub(untouched);
+            for slot in gpu_slots() {
+                let here = spoilt.min(available.columns[slot]);
+                columns[slot] = here;
+                spoilt -= here;
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Scenarios written as text: what is planned, and what is refused.
 
 mod common;
+mod cores;
 mod feasible;
 mod placement;
 mod properties;
 mod queue;
+mod wiring;

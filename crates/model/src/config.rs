@@ -122,12 +122,8 @@ pub struct PlacementRules {
     pub cores_by_block: bool,
     /// `CR_LLN`: nodes with least load first.
     pub least_loaded: bool,
-    /// `CR_PACK_NODES`: as many tasks as fit on each node, so that nodes stay free.
-    pub pack_nodes: bool,
     /// `pack_serial_at_end`: jobs of one CPU take nodes from the end.
     pub serial_at_end: bool,
-    /// `bf_busy_nodes`: nodes in use before idle ones.
-    pub busy_nodes_first: bool,
     /// `max_switch_wait`.
     pub switch_wait_max: Span,
     /// `TopologyParam=TopoOptional`: nodes without a common switch may share a job.
@@ -141,9 +137,7 @@ impl Default for PlacementRules {
             one_task_per_core: false,
             cores_by_block: false,
             least_loaded: false,
-            pack_nodes: false,
             serial_at_end: false,
-            busy_nodes_first: false,
             switch_wait_max: Span::from_seconds(300),
             topology_optional: false,
         }

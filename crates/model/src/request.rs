@@ -445,6 +445,8 @@ pub enum Query {
     },
     /// Parameters in force, for `scontrol show config`.
     Config,
+    /// How the nodes are wired.
+    Topology,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -492,6 +494,8 @@ pub enum Reply {
     Steps(Vec<std::sync::Arc<Step>>),
     /// To [`Query::Config`].
     Config(Vec<(String, String)>),
+    /// To [`Query::Topology`]; `None` where all nodes are alike.
+    Topology(Option<crate::topology::Topology>),
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

@@ -64,7 +64,7 @@ fn the_system_keeps_its_cores_and_memory() {
     place("part=r n=13", "1 waits BadConstraints");
     place("part=r mem=63000", "r1 2c 2t cpus:0-1 63000M");
     place("part=r mem=63001", "1 waits BadConstraints");
-    place("part=r S=1 N=1 mem=1", "r1 14c 14t cpus:0-5,8-15 1M");
+    place("part=r S=1 N=1 mem=1", "r1 14c 12t cpus:0-5,8-15 1M");
     place("part=t S=3 N=1 mem=1", "t1 10c 10t cpus:0-5,8-11 1M gpu:0-3");
 }
 

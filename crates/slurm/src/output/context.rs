@@ -115,6 +115,7 @@ impl Answers {
                     answers.cluster.partitions = partitions;
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
+                Reply::Topology(topology) => answers.cluster.topology = topology,
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Pong(pong) => {
@@ -139,6 +140,8 @@ pub struct Cluster {
     pub partitions: Vec<Arc<Partition>>,
     /// Parameters in force, as in `scontrol show config`; empty when not asked for.
     pub parameters: Vec<(String, String)>,
+    /// How the nodes are wired; `None` when not asked for, too.
+    pub topology: Option<muster_model::topology::Topology>,
 }
 
 impl Cluster {

@@ -13,6 +13,7 @@ mod show_license;
 mod show_node;
 mod show_partition;
 mod show_step;
+mod show_topology;
 mod update;
 mod update_job;
 

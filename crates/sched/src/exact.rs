@@ -11,7 +11,7 @@ use imbl::Vector;
 use muster_model::node::{CpuRow, Hardware, Node, NodeUse};
 use muster_model::resources::{GresBinding, GresScope, GresShare, IndexSet};
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Spread};
 use crate::choose::Choice;
 use crate::cores::{self, CoreWish, FreeCores};
 use crate::fleet::Fleet;
@@ -104,30 +104,45 @@ impl<'a> Exact<'a> {
     /// Of `tasks`, which fit by amounts, those that fit in detail.
     pub(crate) fn tasks(self, ask: &Ask, fleet: &Fleet, node: u32, tasks: u32) -> u32 {
         let in_use = self.in_use(node);
-        let fits = |tasks: u32| fits(ask, fleet, node, &in_use, tasks);
-        let least = match ask.spread {
-            crate::ask::Spread::PerNode(tasks) => tasks.max(1),
-            crate::ask::Spread::Total(_) => 1,
-        };
-        if tasks < least || fits(tasks) {
-            return tasks;
-        }
-        // Fewer tasks need no more than more tasks, so the turn can be searched for.
-        let (mut low, mut high) = (least - 1, tasks);
-        while low + 1 < high {
-            let middle = low + (high - low) / 2;
-            if fits(middle) { low = middle } else { high = middle }
-        }
-        if low < least { 0 } else { low }
+        let least = least_tasks(ask);
+        let job_units = u32::from(ask.gres.iter().any(|need| need.scope == GresScope::Job));
+        most(least, tasks, |tasks| fits(ask, fleet, &in_use, &Choice { node, tasks, job_units }))
+    }
+
+    /// Of `units` counted over the job, which a node could give by amounts, those that it can give in detail.
+    pub(crate) fn job_units(self, ask: &Ask, fleet: &Fleet, node: u32, units: u32) -> u32 {
+        let in_use = self.in_use(node);
+        let tasks = least_tasks(ask);
+        most(1, units, |job_units| fits(ask, fleet, &in_use, &Choice { node, tasks, job_units }))
     }
 }
 
-fn fits(ask: &Ask, fleet: &Fleet, node: u32, in_use: &InUse<'_>, tasks: u32) -> bool {
-    let job_units = u32::from(ask.gres.iter().any(|need| need.scope == GresScope::Job));
-    let choice = Choice { node, tasks, job_units };
-    let Some(cpus) = needed(ask, fleet, &choice) else { return false };
+/// Tasks that a node must take to be part of the job.
+fn least_tasks(ask: &Ask) -> u32 {
+    match ask.spread {
+        Spread::PerNode(tasks) => tasks.max(1),
+        Spread::Total(_) => 1,
+    }
+}
+
+/// The greatest number from `least` to `most` that fits; 0 for none. Fewer need no more than more, so the turn can be
+/// searched for.
+fn most(least: u32, most: u32, fits: impl Fn(u32) -> bool) -> u32 {
+    if most < least || fits(most) {
+        return if most < least { 0 } else { most };
+    }
+    let (mut low, mut high) = (least - 1, most);
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    if low < least { 0 } else { low }
+}
+
+fn fits(ask: &Ask, fleet: &Fleet, in_use: &InUse<'_>, choice: &Choice) -> bool {
+    let Some(cpus) = needed(ask, fleet, choice) else { return false };
     let amounts = Amounts { cpus, ..Amounts::default() };
-    pick_with(ask, fleet, &choice, in_use, &amounts, true).is_some()
+    pick_with(ask, fleet, choice, in_use, &amounts, true).is_some()
 }
 
 /// CPUs for the tasks of `choice`, shared ones among them.

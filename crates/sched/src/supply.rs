@@ -114,7 +114,10 @@ impl Supply<'_> {
         if tasks > 0 && ask.is_detailed {
             tasks = self.exact.tasks(ask, self.fleet, offer.node, tasks);
         }
-        let job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
+        let mut job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
+        if job_units > 0 && ask.is_detailed {
+            job_units = self.exact.job_units(ask, self.fleet, offer.node, job_units);
+        }
         Candidate { node: offer.node, weight, tasks, job_units }
     }
 

@@ -1,6 +1,6 @@
 //! Which nodes a job gets where nodes are wired as a tree of switches or as blocks.
 //!
-//! In a tree the job goes below the lowest switch that can hold it, the tightest of those; there it gets the fewest leaf
+//! In a tree the job goes below the lowest switch that can hold it, of those the one on fewest leaves and tightest; there it gets the fewest leaf
 //! switches that suffice, near each other, as observed with Slurm 22.05 (topology/tree): the leaf that holds all that
 //! is left and is tightest, else the greatest, then those that share the lowest switch with it. In blocks it goes into
 //! the tightest base block that can hold it, else into the smallest group of blocks, and there into the fewest blocks.
@@ -153,15 +153,15 @@ impl Wiring {
         let holds = |group: &Group| required.iter().all(|node| group.leaves.contains(&self.leaf_of[*node as usize]));
         // As many nodes as are wanted where one group has them, else as many as there are.
         for need in [greatest, least] {
-            let mut order: Vec<(u32, u32, usize)> = Vec::new();
+            let mut order: Vec<(u32, usize, u32, usize)> = Vec::new();
             for (at, group) in self.groups.iter().enumerate() {
                 let sum = self.total(&sums, group);
                 if sum.covers(need) && holds(group) {
-                    order.push((group.level, sum.nodes, at));
+                    order.push((group.level, self.least_leaves(&sums, group, need), sum.nodes, at));
                 }
             }
             order.sort_unstable();
-            for (_, _, at) in order {
+            for (.., at) in order {
                 let found = self.fill(ask, candidates, &required, &sums, &self.groups[at], need);
                 let few = |choices: &Vec<Choice>| limit.is_none_or(|most| self.leaves_used(choices) <= most);
                 if let Some(choices) = found.filter(few) {
@@ -170,6 +170,13 @@ impl Wiring {
             }
         }
         if self.is_optional && self.is_tree && limit.is_none() { choose::choose(ask, candidates) } else { None }
+    }
+
+    /// How many leaves of `group` are needed at the least.
+    fn least_leaves(&self, sums: &[Sum], group: &Group, need: Sum) -> usize {
+        let mut leaves = group.leaves.clone();
+        leaves.sort_by_key(|leaf| (std::cmp::Reverse(sums[*leaf as usize].nodes), *leaf));
+        fewest(sums, &leaves, None, need).unwrap_or(leaves.len())
     }
 
     fn leaves_used(&self, choices: &[Choice]) -> u32 {

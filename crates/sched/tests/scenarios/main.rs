@@ -3,6 +3,7 @@
 mod common;
 mod cores;
 mod feasible;
+mod laws;
 mod placement;
 mod properties;
 mod queue;

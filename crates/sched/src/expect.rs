@@ -4,18 +4,18 @@ use muster_model::ids::NodeIndex;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
-use muster_model::time::Timestamp;
+use muster_model::time::Span;
 
 use crate::ask::Ask;
 use crate::choose::Choice;
 use crate::exact::{Exact, Taken};
 use crate::fleet::Fleet;
 use crate::free::Free;
-use crate::future::Future;
+use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::{Guest, People};
+use crate::search::{self, Place, Wanted};
 use crate::share;
-use crate::supply::{Company, Supply};
 
 /// The nodes that take jobs.
 pub(crate) fn in_service(view: &PlanView) -> NodeSet {
@@ -28,18 +28,14 @@ pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, guest: Guest<'
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
     let nothing = Taken::default();
-    let mut scratch = Vec::new();
-    let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
-        let is_now = time <= view.now;
-        let company = if is_now { Company::Now(&people, guest) } else { Company::Later(&people, guest) };
-        let exact = if is_now { Exact::Now(&view.nodes, &nothing) } else { Exact::Empty };
-        let waited = time.since(view.now);
-        Supply { fleet, free, usable: &usable, planned: None, company, exact, waited }.place(ask, scratch)
-    };
-    let mut future = Future::build(fleet, view, &free, &[]);
-    let (start, free) = future.earliest(&free, |free, _, time| supply(free, time, &mut scratch).is_some())?;
-    let choices = supply(&free, start, &mut scratch)?;
-    let shares = shares(fleet, view, ask, &choices, &free, start <= view.now)?;
+    let mut future = Future::build(fleet, view, &free);
+    let exact = Exact::Now(&view.nodes, &nothing);
+    let place = Place { fleet, people: &people, usable: &usable, now: view.now, exact };
+    let not_before = view.now;
+    let wanted = Wanted { ask, duration: Span::ZERO, rank: Rank::LAST, guest, not_before, since: view.now };
+    let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
+    let start = found.start;
+    let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
     Some(Expectation {
         start,
         allocation: Allocation { shares },

@@ -84,6 +84,11 @@ impl People {
         self.labels[at].add(&guest.label.cloned());
     }
 
+    /// Where no node has an owner and nobody asks for one, nothing need be known.
+    pub(crate) fn all_alike() -> People {
+        People { users: Vec::new(), labels: Vec::new(), owner: Vec::new(), owner_label: Vec::new(), any_owner: false }
+    }
+
     /// Whether the outcome for a job may depend on whose job it is.
     pub(crate) fn user_matters(&self, ask: &Ask) -> bool {
         self.any_owner || ask.exclusive_user || ask.exclusive_label.is_some()
@@ -107,6 +112,9 @@ impl People {
     /// A job of `guest` starts on `node`.
     pub(crate) fn add(&mut self, node: u32, guest: Guest<'_>, ask: &Ask) {
         let index = node as usize;
+        if index >= self.users.len() {
+            return;
+        }
         self.meet(index, guest);
         if ask.exclusive_user {
             self.owner[index] = Some(guest.uid);

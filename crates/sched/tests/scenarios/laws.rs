@@ -162,7 +162,7 @@ proptest! {
             keep(&mut alone, |other| other.id == job.id);
             let accepted = Planner::new().check_feasible(&alone, &job.spec).is_ok();
             let plan = Planner::new().plan(&alone, &Budget::default());
-            let reason = plan.waits.first().map(|wait| wait.reason.as_str());
+            let reason = plan.outlook.iter().next().map(|wait| wait.reason.as_str());
             let is_limit = reason.is_some_and(|reason| reason.starts_with("Partition"));
             let line = |line: &&str| line.starts_with("job") && !line.starts_with(&format!("job {} ", job.id));
             let text: Vec<&str> = text.lines().filter(|text| !line(text)).collect();

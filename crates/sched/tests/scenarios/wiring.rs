@@ -74,9 +74,9 @@ fn the_lowest_and_tightest_switch_holds_the_job() {
 #[test]
 fn few_switches_are_waited_for_only_so_long() {
     nodes(TREE, "N=5 switches=2", "n[1,3-6]");
-    nodes(TREE, "N=6 switches=1", "1 waits Resources");
-    // Jobs of these scenarios have waited for a minute.
-    nodes(TREE, "N=6 switches=1@2", "1 waits Resources");
+    // Jobs of these scenarios have waited for a minute; max_switch_wait is five.
+    nodes(TREE, "N=6 switches=1", "1 waits Resources, +4m on n[1-6]");
+    nodes(TREE, "N=6 switches=1@2", "1 waits Resources, +1m on n[1-6]");
     nodes(TREE, "N=6 switches=1@1", "n[1-6]");
 }
 

@@ -24,7 +24,7 @@ const FOR_EVER: Span = Span::from_seconds(1 << 40);
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     /// It can run.
-    Possible(Ask),
+    Possible(Box<Ask>),
     /// It waits until the partition is changed.
     Waits(Reason),
     /// It can never run.
@@ -47,7 +47,7 @@ pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, sc
     if ask.nodes_max < ask.nodes_min || !fits_empty(fleet, &ask, &ask.eligible, scratch) {
         return Verdict::Never(RefusalCode::NodeConfigUnavailable.into());
     }
-    Verdict::Possible(ask)
+    Verdict::Possible(Box::new(ask))
 }
 
 /// Whether `ask` fits on `nodes` when nothing runs there.

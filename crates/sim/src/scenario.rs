@@ -24,8 +24,9 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
     let count = random.small(1, 5);
     let threads = random.small(1, 2);
     let nodes: Vec<NodeConfig> = (1..=count).map(|number| node(random, number, threads)).collect();
-    let partitions =
+    let mut partitions =
         vec![partition("all", &nodes, 0, true), partition("some", &nodes[..nodes.len().div_ceil(2)], 1, false)];
+    partitions.iter_mut().for_each(|partition| partition.over_subscribe = sharing(random));
     ClusterConfig {
         nodes,
         partitions,
@@ -47,6 +48,8 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
 fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
     let name: Name = format!("n{number}").into();
     let cores = CPUS_MIN.div_ceil(threads) + random.small(0, 3);
+    // Where there are two sockets, the plan says which cores a job gets.
+    let sockets = if cores.is_multiple_of(2) { 2 } else { 1 };
     NodeConfig {
         host_name: name.clone(),
         address: name.clone(),
@@ -55,8 +58,8 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
         hardware: Hardware {
             cpus: cores * threads,
             boards: 1,
-            sockets: 1,
-            cores_per_socket: cores,
+            sockets,
+            cores_per_socket: cores / sockets,
             threads_per_core: threads,
             memory: Megabytes(NODE_MEMORY),
             tmp_disk: Megabytes(0),
@@ -67,6 +70,15 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
         weight: 1,
         initial_state: if random.chance(50) { InitialState::Drain } else { InitialState::Unknown },
         reason: None,
+    }
+}
+
+/// Whether jobs may share cores: two of them where they ask for it, or always.
+fn sharing(random: &mut Random) -> OverSubscribe {
+    match random.below(4) {
+        0 => OverSubscribe::Yes(2),
+        1 => OverSubscribe::Force(2),
+        _ => OverSubscribe::No,
     }
 }
 
@@ -182,6 +194,7 @@ fn request(random: &mut Random, nodes_there: u32) -> ResourceRequest {
         sharing: match random.below(20) {
             0 => Sharing::Exclusive,
             1 => Sharing::ExclusiveUser,
+            2..6 => Sharing::Oversubscribe,
             _ => Sharing::Default,
         },
         ..ResourceRequest::default()

@@ -207,9 +207,6 @@ pub struct GpuTerms {
     /// `--cpus-per-gpu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
-    /// `--ntasks-per-gpu`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tasks: Option<u32>,
     /// `--gres-flags`.
     pub binding: GresBinding,
 }

@@ -30,7 +30,8 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
-//! | what exactly each node gives | `share` |
+//! | which nodes, where they are wired | `wiring` |
+//! | what exactly each node gives | `share`, in amounts; `exact`, `cores` and `units`, one by one |
 //! | what happens later | `future` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |

@@ -152,6 +152,11 @@ fn reserved(options: &mut SubmitOptions, input: &Input<'_>, written: &str) -> Re
         options.others.insert("core-spec", value.to_string());
         return Ok(value.to_string());
     }
+    if input.world.spec_resources_allowed {
+        let text = format!("Ignoring {written}: threads are kept for the system by whole cores here, use --core-spec");
+        options.notices.push(Line::Error(text));
+        return Ok(value.to_string());
+    }
     let text = format!("Ignoring {written} since it's not allowed by configuration (AllowSpecResourcesUsage = No)");
     options.notices.push(Line::Error(text));
     Ok(value.to_string())

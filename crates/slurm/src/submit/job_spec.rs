@@ -181,7 +181,6 @@ pub fn request(options: &SubmitOptions, counts: &Counts) -> Result<ResourceReque
         preference: preference(options),
         gpu_terms: GpuTerms {
             cpus: resources.cpus_per_gpu,
-            tasks: resources.ntasks_per_gpu,
             binding: match options.others.get("gres-flags").map(|flags| flags.to_ascii_lowercase()).as_deref() {
                 Some("enforce-binding") => GresBinding::Enforced,
                 Some("disable-binding") => GresBinding::Disabled,

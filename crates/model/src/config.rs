@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
+use crate::preemption::PreemptionConfig;
 use crate::time::Span;
 use crate::topology::Topology;
 
@@ -60,6 +61,9 @@ pub struct ClusterConfig {
     /// Limits of the scheduler, from `SchedulerParameters`.
     #[serde(default)]
     pub scheduling: SchedulingConfig,
+    /// How jobs make room for more important ones.
+    #[serde(default)]
+    pub preemption: PreemptionConfig,
     /// Names of the generic resources that exist (`GresTypes`).
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
@@ -138,6 +142,7 @@ impl Default for ClusterConfig {
             topology: None,
             backfill: true,
             scheduling: SchedulingConfig::default(),
+            preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
             shown: Vec::new(),

@@ -30,6 +30,7 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
+//! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores` and `units`, one by one |
 //! | what happens later | `future` |
@@ -59,6 +60,7 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod preempt;
 mod queue;
 mod search;
 mod share;

@@ -73,6 +73,8 @@ pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition 
         cpus_per_socket_max: None,
         least_loaded: false,
         exclusive_user: false,
+        preempt_mode: None,
+        grace_time: Span::ZERO,
         hidden: false,
         root_only: false,
         groups_allowed: Vec::new(),
@@ -129,6 +131,7 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        eviction: None,
         spec: Arc::new(spec),
     }
 }

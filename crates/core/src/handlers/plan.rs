@@ -12,7 +12,7 @@ use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{dependency, targets};
+use super::{dependency, evict, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::placement::Claim;
@@ -24,6 +24,9 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
             // The state moved on; the next plan will see it.
             out.plan_needed = true;
         }
+    }
+    for eviction in &plan.evictions {
+        evict::evict(cluster, now, eviction, out);
     }
     cluster.outlook = plan.outlook;
 }

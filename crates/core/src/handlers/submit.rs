@@ -37,7 +37,6 @@ pub(super) fn submit(
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
-    let partition_name = partition.name.clone();
     let hold = spec
         .hold
         .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
@@ -52,7 +51,7 @@ pub(super) fn submit(
         reason: Reason::None,
         reason_detail: None,
         hold,
-        partition: partition_name,
+        partition: partition.name.clone(),
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
         submit_time: now,
@@ -76,6 +75,7 @@ pub(super) fn submit(
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        eviction: None,
         spec,
     };
     dependency::settle(cluster, now, &mut job);

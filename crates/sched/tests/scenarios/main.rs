@@ -5,6 +5,7 @@ mod cores;
 mod feasible;
 mod laws;
 mod placement;
+mod preemption;
 mod properties;
 mod queue;
 mod wiring;

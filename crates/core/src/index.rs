@@ -7,16 +7,17 @@ use muster_model::dependency::DependencyKind;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
-use muster_model::node::Node;
+use muster_model::node::{CpuRow, Node, NodeUse};
 use muster_model::planning::QueueKey;
 use muster_model::reservation::claim::names_of;
-use muster_model::resources::{GresShare, NodeShare, Sharing};
+use muster_model::resources::{GresShare, NodeShare};
 use muster_model::state::JobState;
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
+use crate::placement::Claim;
 use crate::timers::Timer;
 
 /// The end of a job without limit, in the order of ends.
@@ -270,6 +271,8 @@ impl Cluster {
 
     /// Marks a share as held.
     pub(crate) fn take_share(&mut self, job_id: JobId, share: &NodeShare, completing: bool, uid: u32, job: &Job) {
+        let partition = self.partition(&job.partition).cloned();
+        let claim = Claim::of(job, partition.as_deref());
         let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
             return;
         };
@@ -288,8 +291,14 @@ impl Cluster {
         } else {
             used.jobs_running += 1;
         }
-        if job.spec.request.sharing == Sharing::ExclusiveUser {
+        if claim.exclusive_user {
             used.exclusive_user = Some(uid);
+        }
+        if claim.exclusive_label {
+            used.exclusive_label = Some(claim.label.cloned().unwrap_or_else(|| "".into()));
+        }
+        if claim.rows > 1 {
+            put_into_row(used, &claim, share);
         }
     }
 
@@ -316,6 +325,33 @@ impl Cluster {
         used.jobs_completing = used.jobs_completing.saturating_sub(1);
         if left_alone {
             used.exclusive_user = None;
+            used.exclusive_label = None;
+        }
+        if !used.rows.is_empty() {
+            self.count_shared_cpus(share.node);
+        }
+    }
+
+    /// Works out anew which CPUs of a node are in use where jobs share some of them.
+    fn count_shared_cpus(&mut self, index: NodeIndex) {
+        let there = self.node_jobs.get(&index).into_iter().flatten();
+        let jobs: Vec<Arc<Job>> = there.filter_map(|id| self.jobs.get(id).cloned()).collect();
+        let partitions: Vec<_> = jobs.iter().map(|job| self.partition(&job.partition).cloned()).collect();
+        let Some(node) = self.nodes.get_mut(index.0 as usize) else {
+            return;
+        };
+        let used = &mut Arc::make_mut(node).used;
+        used.cpus = Default::default();
+        used.rows.clear();
+        for (job, partition) in jobs.iter().zip(&partitions) {
+            let Some(share) = job.allocation.as_ref().and_then(|allocation| allocation.share(index)) else {
+                continue;
+            };
+            used.cpus.add_all(&share.cpus);
+            let claim = Claim::of(job, partition.as_deref());
+            if claim.rows > 1 {
+                put_into_row(used, &claim, share);
+            }
         }
     }
 
@@ -339,6 +375,11 @@ impl Cluster {
             job_id: job.id,
         }
     }
+}
+
+fn put_into_row(used: &mut NodeUse, claim: &Claim<'_>, share: &NodeShare) {
+    let row = CpuRow::room(&used.rows, claim.partition, claim.rows, &share.cpus).unwrap_or(usize::MAX);
+    CpuRow::put(&mut used.rows, claim.partition, row, &share.cpus);
 }
 
 /// Whether the scheduler may start the job now.

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::handlers::reservations::{access, setting};
 use crate::handlers::{dependency, steps};
 use crate::index::name_key;
+use crate::placement::Claim;
 use crate::timers::Timer;
 
 /// Everything that is wrong, in words; empty when all is well.
@@ -35,6 +36,10 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
 #[derive(Default)]
 struct Held {
     cpus: IndexSet,
+    /// What jobs hold that may share CPUs: partition, how many jobs may be on one, CPUs.
+    /// CPUs of jobs that share none.
+    alone: IndexSet,
+    sharing: Vec<(Name, u32, IndexSet)>,
     memory: u64,
     gres: BTreeMap<String, IndexSet>,
     running: u32,
@@ -55,11 +60,17 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     for job in cluster.jobs.values() {
         for share in shares_of(job) {
             let held = nodes.entry(share.node).or_default();
-            if !held.cpus.is_disjoint(&share.cpus) {
+            let rows = Claim::of(job, cluster.partition(&job.partition).map(|partition| &**partition)).rows;
+            if rows > 1 {
+                held.sharing.push((job.partition.clone(), rows, share.cpus.clone()));
+            } else if !held.alone.is_disjoint(&share.cpus) {
                 wrong.push(format!(
                     "job {} holds CPUs {} of node {} that another job holds",
                     job.id, share.cpus, share.node.0
                 ));
+            }
+            if rows == 1 {
+                held.alone.add_all(&share.cpus);
             }
             held.cpus.add_all(&share.cpus);
             held.memory += share.memory.0;
@@ -80,7 +91,23 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     }
     for (index, node) in (0..).map(NodeIndex).zip(&cluster.nodes) {
         let held = nodes.remove(&index).unwrap_or_default();
+        cpus_are_shared_as_allowed(index, &held, wrong);
         node_adds_up(cluster, index, node, &held, wrong);
+    }
+}
+
+/// No CPU is held by more jobs than its partition allows, or by jobs of two partitions.
+fn cpus_are_shared_as_allowed(index: NodeIndex, held: &Held, wrong: &mut Vec<String>) {
+    for (at, (partition, rows, cpus)) in held.sharing.iter().enumerate() {
+        for cpu in cpus.iter() {
+            let others = held.sharing.iter().filter(|(_, _, cpus)| cpus.contains(cpu));
+            let (mine, strangers): (Vec<_>, Vec<_>) = others.partition(|(other, ..)| other == partition);
+            let alone = held.alone.contains(cpu);
+            if alone || !strangers.is_empty() || mine.len() as u32 > *rows {
+                wrong.push(format!("CPU {cpu} of node {} is held by too many jobs (share {at})", index.0));
+                return;
+            }
+        }
     }
 }
 

@@ -394,6 +394,49 @@ pub struct Job {
 }
 
 impl Job {
+    /// The row of a job that has just entered the queue of `partition`: pending, not looked at, with the limit it asked for.
+    pub fn new(id: JobId, spec_id: SpecId, spec: Arc<JobSpec>, partition: Name, submit_time: Timestamp) -> Job {
+        Job {
+            id,
+            spec_id,
+            array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
+            state: JobState::Pending,
+            completing: false,
+            cleaning: None,
+            requeue_pending: false,
+            reason: Reason::None,
+            reason_detail: None,
+            hold: None,
+            partition,
+            priority: 1,
+            time_limit: spec.time_limit.unwrap_or(TimeLimit::Unlimited),
+            submit_time,
+            eligible_time: None,
+            begin_time: spec.begin,
+            start_time: None,
+            end_time: None,
+            suspend_time: None,
+            suspended: Span::ZERO,
+            last_evaluated: None,
+            restart: RestartCount(0),
+            allocation: None,
+            node_list: None,
+            batch_host: None,
+            planned_nodes: None,
+            exit: ExitStatus::SUCCESS,
+            derived_exit: ExitStatus::SUCCESS,
+            cancelled_by: None,
+            dependencies: Dependencies::default(),
+            next_step: 0,
+            early_signal_sent: false,
+            reservation: None,
+            reservation_gone: None,
+            special_exit: false,
+            eviction: None,
+            spec,
+        }
+    }
+
     /// The reservation to show: the one it is in, or those it asks for.
     pub fn reservation_shown(&self) -> Option<&Name> {
         self.reservation.as_ref().or(self.spec.reservation.as_ref()).filter(|name| !name.is_empty())

@@ -23,3 +23,4 @@ pub mod resources;
 pub mod state;
 pub mod step;
 pub mod time;
+pub mod topology;

@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::partition::Partition;
 use crate::preemption::PreemptMode;
 use crate::reservation::Reservation;
-use crate::resources::{Allocation, GresShare, Megabytes};
+use crate::resources::{Allocation, GresShare, IndexSet, Megabytes};
 use crate::state::{JobState, Reason};
 use crate::time::{Span, TimeLimit, Timestamp};
 
@@ -117,13 +117,16 @@ pub struct PlannedStart {
     pub shares: Vec<PlannedShare>,
 }
 
-/// Amounts on one node; the core chooses which CPUs.
+/// Amounts on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedShare {
     /// The node.
     pub node: NodeIndex,
     /// CPUs to give.
     pub cpus: u32,
+    /// Which CPUs, where it matters; the core chooses the lowest whole cores otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_set: Option<IndexSet>,
     /// Memory to give.
     pub memory: Megabytes,
     /// Units to give, chosen.

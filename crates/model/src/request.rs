@@ -491,6 +491,8 @@ pub enum Query {
     Config,
     /// All reservations.
     Reservations,
+    /// How the nodes are wired.
+    Topology,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -540,6 +542,8 @@ pub enum Reply {
     Config(Vec<(String, String)>),
     /// To [`Query::Reservations`].
     Reservations(Vec<std::sync::Arc<Reservation>>),
+    /// To [`Query::Topology`]; `None` where all nodes are alike.
+    Topology(Option<crate::topology::Topology>),
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

@@ -137,16 +137,7 @@ fn node_config(index: u32, cpus: u32) -> NodeConfig {
         host_name: name.clone(),
         address: name,
         port: 0,
-        hardware: Hardware {
-            cpus,
-            boards: 1,
-            sockets: 1,
-            cores_per_socket: cpus,
-            threads_per_core: 1,
-            memory: Megabytes(u64::from(cpus)),
-            tmp_disk: Megabytes(0),
-            gres: Vec::new(),
-        },
+        hardware: Hardware { memory: Megabytes(u64::from(cpus)), ..Hardware::of_cpus(cpus) },
         features: Vec::new(),
         weight: 1,
         initial_state: InitialState::Unknown,
@@ -156,28 +147,9 @@ fn node_config(index: u32, cpus: u32) -> NodeConfig {
 
 fn partition(nodes: u32) -> Partition {
     Partition {
-        name: "all".into(),
         node_list: format!("n[1-{nodes}]").into(),
-        nodes: (0..nodes).map(NodeIndex).collect(),
         default: true,
-        state: PartitionState::Up,
-        time_default: None,
-        time_max: TimeLimit::Unlimited,
-        nodes_min: 1,
-        nodes_max: None,
-        cpus_per_node_max: None,
-        priority_tier: 1,
-        priority_job_factor: 1,
-        grace_time: Default::default(),
-        preempt_mode: Default::default(),
-        over_subscribe: OverSubscribe::No,
-        memory_default: None,
-        memory_max: None,
-        hidden: false,
-        root_only: false,
-        groups_allowed: Vec::new(),
-        accounts_allowed: Vec::new(),
-        others: Vec::new(),
+        ..Partition::new("all".into(), (0..nodes).map(NodeIndex).collect())
     }
 }
 

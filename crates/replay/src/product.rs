@@ -328,43 +328,11 @@ fn specification(submission: &Submission, unit: Unit, partition: Name) -> JobSpe
 }
 
 fn waiting_job(id: JobId, submission: &Submission, spec: Arc<JobSpec>, partition: Name, limit: TimeLimit) -> Job {
+    let spec_id = muster_model::ids::SpecId(u64::from(id.0));
     Job {
-        id,
-        spec_id: muster_model::ids::SpecId(u64::from(id.0)),
-        spec,
-        array: None,
-        state: JobState::Pending,
-        completing: false,
-        cleaning: None,
-        requeue_pending: false,
-        reason: Reason::None,
-        reason_detail: None,
-        hold: None,
-        partition,
         priority: submission.priority,
         time_limit: limit,
-        submit_time: submission.submit,
         eligible_time: Some(submission.submit),
-        begin_time: None,
-        start_time: None,
-        end_time: None,
-        suspend_time: None,
-        suspended: Span::ZERO,
-        last_evaluated: None,
-        restart: Default::default(),
-        allocation: None,
-        node_list: None,
-        batch_host: None,
-        planned_nodes: None,
-        exit: ExitStatus::SUCCESS,
-        derived_exit: ExitStatus::SUCCESS,
-        cancelled_by: None,
-        dependencies: Default::default(),
-        next_step: 0,
-        early_signal_sent: false,
-        special_exit: false,
-        reservation: None,
-        reservation_gone: None,
-        eviction: None,
+        ..Job::new(id, spec_id, spec, partition, submission.submit)
     }
 }

@@ -9,14 +9,15 @@ use muster_model::time::Span;
 
 use crate::ask::Ask;
 use crate::choose::Choice;
+use crate::exact::{Exact, Taken};
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::People;
+use crate::people::{Guest, People};
 use crate::reservation::{Open, Reservations};
 use crate::search::{self, Place, Wanted};
-use crate::share::{self, UnitsTaken};
+use crate::share;
 
 /// The nodes that take jobs.
 pub(crate) fn in_service(view: &PlanView) -> NodeSet {
@@ -42,9 +43,10 @@ pub(crate) fn earliest(
                 ask,
                 duration,
                 rank: Rank::LAST,
-                uid: spec.identity.uid,
+                guest: Guest::of(spec),
                 not_before: moments[at],
                 before: moments.get(at + 1).copied(),
+                since: view.now,
                 is_licensed: None,
             };
             earliest_while(fleet, view, wanted, (&reservations, &open))
@@ -64,8 +66,10 @@ fn earliest_while(
     let usable = open.1.narrow(&in_service(view));
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
+    let nothing = Taken::default();
     let mut future = Future::build(fleet, view, &free);
-    let place = Place { fleet, people: &people, usable: &usable, now: view.now, open };
+    let exact = Exact::Now(&view.nodes, &nothing);
+    let place = Place { fleet, people: &people, usable: &usable, now: view.now, open, exact };
     let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
     let start = found.start;
     let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
@@ -86,7 +90,7 @@ fn shares(
     free: &Free,
     is_now: bool,
 ) -> Option<Vec<NodeShare>> {
-    let mut units = UnitsTaken::default();
+    let mut units = Taken::default();
     let mut shares = Vec::new();
     for choice in choices {
         let amounts = share::amounts(ask, fleet, choice, &free.of(choice.node))?;
@@ -99,16 +103,17 @@ fn shares(
             vacant = Node { used: Default::default(), ..Node::clone(node) };
             &vacant
         };
+        let pieces = units.choose(ask, fleet, choice, example, &amounts)?;
         shares.push(NodeShare {
             node: NodeIndex(choice.node),
-            cpus: cpus(example, amounts.cpus),
+            cpus: pieces.cpus.unwrap_or_else(|| cpus(example, amounts.cpus)),
             memory: Megabytes(amounts.memory),
-            gres: units.choose(fleet, choice.node, example, &amounts.columns)?,
+            gres: pieces.gres,
             tasks: 0,
         });
     }
     let counts: Vec<u32> = shares.iter().map(|share| share.cpus.len()).collect();
-    for (share, tasks) in shares.iter_mut().zip(share::task_counts(ask, choices, &counts)) {
+    for (share, tasks) in shares.iter_mut().zip(share::task_counts(ask, fleet, choices, &counts)) {
         share.tasks = tasks;
     }
     Some(shares)

@@ -31,7 +31,8 @@
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
 //! | which running jobs make room | `preempt` |
-//! | what exactly each node gives | `share` |
+//! | which nodes, where they are wired | `wiring` |
+//! | what exactly each node gives | `share`, in amounts; `exact`, `cores` and `units`, one by one |
 //! | what happens later | `future` |
 //! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
@@ -46,6 +47,8 @@ mod capacity;
 mod choose;
 mod classes;
 mod constraint;
+mod cores;
+mod exact;
 mod expect;
 mod explain;
 mod feasible;
@@ -66,6 +69,8 @@ mod reservation;
 mod search;
 mod share;
 mod supply;
+mod units;
+mod wiring;
 
 pub use budget::Budget;
 pub use planner::Planner;

@@ -278,7 +278,8 @@ impl Tables {
         }
         let ask = self.verdicts.len() as AskId;
         let verdict = feasible::judge(&self.fleet, partition, request, &mut self.scratch);
-        self.asks_for_users |= request.sharing == Sharing::ExclusiveUser;
+        self.asks_for_users |= matches!(request.sharing, Sharing::ExclusiveUser | Sharing::ExclusiveMcs)
+            || self.fleet.partition(partition).exclusive_user;
         self.verdicts.push(Arc::new(verdict));
         self.partitions.push(partition);
         self.asks[row][partition as usize] = Some(ask);

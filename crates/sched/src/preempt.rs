@@ -16,7 +16,7 @@ use muster_model::state::JobState;
 use muster_model::time::Span;
 
 use crate::fleet::Fleet;
-use crate::free::{Amounts, Free, columns};
+use crate::free::{Amounts, Free, columns_on};
 use crate::nodeset::NodeSet;
 
 /// Most victims of one start. A job that needs more waits: so many jobs do not lose their work for one.
@@ -110,7 +110,7 @@ fn victim<'v>(fleet: &Fleet, view: &PlanView, job: &'v Job, mode: PreemptMode, w
     let shares = job.allocation.iter().flat_map(|held| &held.shares);
     let held = shares.filter(|share| (share.node.0 as usize) < fleet.node_count()).map(|share| {
         let cpus = share.cpus.len();
-        let columns = columns(fleet, &share.gres, partition.map(|partition| (partition, cpus)));
+        let columns = columns_on(fleet, share.node.0, &share.gres, partition.map(|partition| (partition, cpus)));
         (share.node.0, Amounts { cpus, memory: share.memory.0, columns })
     });
     let cpus = job.allocation.as_ref().map_or(0, |held| held.cpus());

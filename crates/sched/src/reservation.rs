@@ -24,6 +24,8 @@ use muster_model::resources::{GresShare, IndexSet};
 use muster_model::time::{Span, Timestamp};
 
 use crate::ask::Ask;
+use crate::exact::Exact;
+use crate::feasible::FOR_EVER;
 use crate::fleet::{Fleet, GresSlot, UNITS_MAX};
 use crate::free::{Amounts, Free};
 use crate::future::OVERDUE;
@@ -405,6 +407,8 @@ impl Reservations<'_> {
                     usable: &usable,
                     planned: None,
                     company: Company::Anybody,
+                    exact: Exact::Empty,
+                    waited: FOR_EVER,
                     reserved: Some((self, &open, Timestamp(i64::MAX))),
                 };
                 supply.place(ask, &mut scratch).is_some()

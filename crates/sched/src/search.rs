@@ -9,11 +9,12 @@ use muster_model::time::{Span, Timestamp};
 
 use crate::ask::{Ask, Spread};
 use crate::choose::{Candidate, Choice};
+use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::People;
+use crate::people::{Guest, People};
 use crate::reservation::{Open, Reservations};
 use crate::supply::{Company, Planned, Supply};
 
@@ -27,7 +28,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ask: &'a Ask,
     pub(crate) duration: Span,
     pub(crate) rank: Rank,
-    pub(crate) uid: u32,
+    pub(crate) guest: Guest<'a>,
+    /// Since when it waits, for what it waits for only so long.
+    pub(crate) since: Timestamp,
     /// It starts no earlier.
     pub(crate) not_before: Timestamp,
     /// It starts earlier than this: until then the same is open to it.
@@ -46,6 +49,8 @@ pub(crate) struct Place<'a> {
     pub(crate) now: Timestamp,
     /// What reservations leave of nodes that they have in part.
     pub(crate) open: (&'a Reservations<'a>, &'a Open),
+    /// What is known in detail of now.
+    pub(crate) exact: Exact<'a>,
 }
 
 /// What was found.
@@ -138,7 +143,8 @@ impl Search<'_> {
     }
 
     fn supply(&self) -> Supply<'_> {
-        let (people, uid) = (self.place.people, self.wanted.uid);
+        let (people, guest) = (self.place.people, self.wanted.guest);
+        let is_now = self.time <= self.place.now;
         Supply {
             fleet: self.place.fleet,
             free: &self.free,
@@ -150,7 +156,9 @@ impl Search<'_> {
                 rank: self.wanted.rank,
             }),
             reserved: Some((self.place.open.0, self.place.open.1, self.time)),
-            company: if self.time <= self.place.now { Company::Now(people, uid) } else { Company::Later(people, uid) },
+            company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
+            exact: if is_now { self.place.exact } else { Exact::Empty },
+            waited: self.time.since(self.wanted.since),
         }
     }
 

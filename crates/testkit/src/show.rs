@@ -53,6 +53,9 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
 fn show_share(view: &PlanView, share: &PlannedShare) -> String {
     let name = view.nodes.get(share.node.0 as usize).map_or("?", |node| node.name());
     let mut text = format!("{name} {}c {}t", share.cpus, share.tasks);
+    if let Some(cpus) = &share.cpu_set {
+        let _ = write!(text, " cpus:{cpus}");
+    }
     if share.memory.0 > 0 {
         let _ = write!(text, " {}M", share.memory.0);
     }

@@ -66,6 +66,9 @@ impl ApiService {
             Query::Config => {
                 give(sender, &Reply::Config(view.config.shown.clone()));
             }
+            Query::Topology => {
+                give(sender, &Reply::Topology(view.config.topology.clone()));
+            }
             Query::Ping => {
                 give(sender, &Reply::Pong(self.pong(&view)));
             }

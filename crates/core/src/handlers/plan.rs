@@ -7,7 +7,7 @@ use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart};
-use muster_model::resources::{Allocation, NodeShare, Sharing};
+use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
@@ -15,6 +15,7 @@ use muster_model::time::{TimeLimit, Timestamp};
 use super::{dependency, evict, reservations, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
+use crate::placement::Claim;
 use crate::{index, placement};
 
 pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
@@ -99,8 +100,7 @@ fn realise_shares(
         .unwrap_or_else(|| limit_in(job, partition))
         .span()
         .map_or(Timestamp(i64::MAX), |limit| now + limit);
-    let uid = job.spec.identity.uid;
-    let exclusive_user = job.spec.request.sharing == Sharing::ExclusiveUser;
+    let claim = Claim::of(job, Some(partition));
     let mut shares = Vec::with_capacity(start.shares.len());
     for planned in &start.shares {
         let ascending = shares.last().is_none_or(|last: &NodeShare| last.node < planned.node);
@@ -109,7 +109,7 @@ fn realise_shares(
         }
         let inside = start.reservation.as_ref();
         let closed = reservations::access::closed_to(cluster, now, &job.spec, inside, planned.node, until)?;
-        shares.push(placement::realise(cluster, planned, uid, exclusive_user, &closed)?);
+        shares.push(placement::realise(cluster, planned, &claim, &closed)?);
     }
     Some(shares)
 }

@@ -39,44 +39,13 @@ pub(super) fn submit(
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let hold = spec.hold.then(|| hold_by(identity, &spec));
     let mut job = Job {
-        id,
-        spec_id,
-        array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
-        state: JobState::Pending,
-        completing: false,
-        cleaning: None,
-        requeue_pending: false,
-        reason: Reason::None,
-        reason_detail: None,
         hold,
-        partition: partition.name.clone(),
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
-        submit_time: now,
-        eligible_time: None,
-        begin_time: spec.begin,
-        start_time: None,
-        end_time: None,
-        suspend_time: None,
-        suspended: Span::ZERO,
         // Slurm counts the check at submit as a look at it.
         last_evaluated: Some(now),
-        restart: RestartCount(0),
-        allocation: None,
-        node_list: None,
-        batch_host: None,
-        planned_nodes: None,
-        exit: ExitStatus::SUCCESS,
-        derived_exit: ExitStatus::SUCCESS,
-        cancelled_by: None,
         dependencies,
-        next_step: 0,
-        early_signal_sent: false,
-        reservation: None,
-        reservation_gone: None,
-        special_exit: false,
-        eviction: None,
-        spec,
+        ..Job::new(id, spec_id, spec, partition.name.clone(), now)
     };
     dependency::settle(cluster, now, &mut job);
     cluster.set_job_timers(&job, now);

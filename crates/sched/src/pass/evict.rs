@@ -5,8 +5,10 @@ use muster_model::preemption::PreemptType;
 use muster_model::time::Timestamp;
 
 use super::start::Lack;
-use super::{Case, Entry, Pass};
+use super::{Case, Entry, Pass, start};
+use crate::exact::Exact;
 use crate::feasible::Verdict;
+use crate::people::Guest;
 use crate::preempt;
 use crate::supply::{Company, Supply};
 
@@ -48,12 +50,15 @@ impl Pass<'_> {
             }
             self.know_people();
             let (Some(people), fleet) = (self.people.as_ref(), &self.tables.fleet) else { continue };
-            let company = Company::Later(people, entry.job.spec.identity.uid);
+            let company = Company::Later(people, Guest::of(&entry.job.spec));
+            let waited = self.view.now.since(start::since(entry.job));
             let reserved = Some((&self.reservations, &open, Timestamp(i64::MAX)));
             let (usable, scratch) = (&usable, &mut self.scratch);
             let strict = self.view.config.preemption.strict_order;
             let chosen = preempt::choose(&victims, strict, &self.books.free, |free| {
-                Supply { fleet, free, usable, planned: None, company, reserved }.place(ask, scratch).is_some()
+                Supply { fleet, free, usable, planned: None, company, reserved, exact: Exact::Empty, waited }
+                    .place(ask, scratch)
+                    .is_some()
             });
             if chosen.is_empty() {
                 continue;

@@ -32,6 +32,7 @@ use muster_model::time::{Span, TimeLimit, Timestamp};
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
+use crate::exact::Taken;
 use crate::feasible::Verdict;
 use crate::forecast::{Footprint, Forecast};
 use crate::free::Amounts;
@@ -42,7 +43,6 @@ use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
 use crate::reservation::{Inside, Reservations};
-use crate::share::UnitsTaken;
 use standing::{Known, Standings};
 
 /// A job without limit is expected to take so long (Slurm's year).
@@ -64,7 +64,7 @@ pub(crate) struct Pass<'a> {
     reservations_blocked: BTreeSet<Inside>,
     forecast: Option<Forecast>,
     footprints: BTreeMap<AskId, Arc<[Footprint]>>,
-    units: UnitsTaken,
+    units: Taken,
     /// By number of the group.
     known: Vec<Known>,
     standings: Standings,
@@ -169,7 +169,7 @@ impl<'a> Pass<'a> {
             reservations_blocked: BTreeSet::new(),
             forecast: None,
             footprints: BTreeMap::new(),
-            units: UnitsTaken::default(),
+            units: Taken::default(),
             known,
             standings: Standings::default(),
             contended: NodeSet::empty(tables.fleet.node_count()),

@@ -1,6 +1,7 @@
 //! Starting a job now.
 
 use muster_model::hostlist;
+use muster_model::job::Job;
 use muster_model::partition::PartitionState;
 use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
@@ -9,11 +10,12 @@ use muster_model::time::{Span, TimeLimit, Timestamp};
 use super::{Case, Entry, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::choose::Choice;
-use crate::feasible::Verdict;
+use crate::exact::Exact;
+use crate::feasible::{FOR_EVER, Verdict};
 use crate::free::{Amounts, Free};
 use crate::future::Rank;
 use crate::licenses::Holdings;
-use crate::people::People;
+use crate::people::{Guest, People};
 use crate::reservation::{Inside, Open};
 use crate::share;
 use crate::supply::{Company, Planned, Supply};
@@ -143,6 +145,8 @@ impl Pass<'_> {
             usable: &nodes,
             planned: None,
             company: Company::Anybody,
+            exact: Exact::Empty,
+            waited: FOR_EVER,
             reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
         };
         supply.place(ask, &mut self.scratch).is_some()
@@ -190,6 +194,10 @@ impl Pass<'_> {
     }
 
     fn is_known_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> bool {
+        if ask.switches.is_some() {
+            // How long each has waited decides.
+            return false;
+        }
         let of = self.standing_of(entry, ask, inside);
         let shortest = self.duration_min(entry, case);
         let blocks = |from: Span| shortest >= from;
@@ -223,10 +231,12 @@ impl Pass<'_> {
     ) -> Option<Vec<Choice>> {
         self.know_people();
         let narrowed;
+        // A full node may still have room for one who shares cores.
+        let usable = if ask.rows > 1 { &self.books.in_service } else { &self.books.usable };
         let usable = if open.is_everything() {
-            &self.books.usable
+            usable
         } else {
-            narrowed = open.narrow(&self.books.usable);
+            narrowed = open.narrow(usable);
             &narrowed
         };
         let people = self.people.as_ref()?;
@@ -244,7 +254,9 @@ impl Pass<'_> {
             usable,
             reserved: Some((&self.reservations, open, now)),
             planned,
-            company: Company::Now(people, entry.job.spec.identity.uid),
+            company: Company::Now(people, Guest::of(&entry.job.spec)),
+            exact: Exact::Now(&self.view.nodes, &self.units),
+            waited: now.since(since(entry.job)),
         };
         supply.place(ask, &mut self.scratch)
     }
@@ -309,14 +321,14 @@ impl Pass<'_> {
         let now = self.view.now;
         let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free, way.open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
-        let tasks = share::task_counts(ask, choices, &cpus);
+        let tasks = share::task_counts(ask, &self.tables.fleet, choices, &cpus);
         let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
-        for ((node, amounts), tasks) in parts.iter().zip(tasks) {
+        for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
             let row = &self.view.nodes[*node as usize];
             let seen = self.reservations.seen(way.open, *node, row);
             let row = seen.as_ref().unwrap_or(row);
-            let units = self.units.choose(&self.tables.fleet, *node, row, &amounts.columns)?;
-            shares.push(share::planned(*node, amounts, units, tasks));
+            let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts)?;
+            shares.push(share::planned(*node, amounts, pieces, tasks));
         }
         self.take(entry, ask, now + duration, parts, way.inside);
         Some(PlannedStart {
@@ -369,9 +381,14 @@ impl Pass<'_> {
                 self.books.usable.remove(node);
             }
             if let Some(people) = &mut self.people {
-                people.add(node, entry.job.spec.identity.uid, ask);
+                people.add(node, Guest::of(&entry.job.spec), ask);
             }
             self.books.future.add_started(until, node, &amounts);
         }
     }
+}
+
+/// Since when `job` waits.
+pub(super) fn since(job: &Job) -> Timestamp {
+    job.eligible_time.unwrap_or(job.submit_time)
 }

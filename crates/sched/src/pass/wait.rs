@@ -6,13 +6,15 @@ use muster_model::ids::Name;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
-use super::start::Lack;
+use super::start::{self, Lack};
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::books::Books;
+use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Forecast};
 use crate::licenses::Holdings;
+use crate::people::Guest;
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
 
@@ -190,20 +192,28 @@ impl Pass<'_> {
             let withheld = reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
             holdings.suffice(&fleet.licenses, &withheld, &ask.licenses, time)
         };
+        let since = start::since(entry.job);
         let wanted = Wanted {
             ask,
             duration: case.duration,
             rank: entry.rank(),
-            uid: entry.job.spec.identity.uid,
+            guest: Guest::of(&entry.job.spec),
             not_before: from,
             before,
+            since,
             is_licensed: if ask.licenses.is_empty() { None } else { Some(&is_licensed) },
         };
         let Books { future, free, in_service, .. } = &mut *self.books;
         let usable = open.narrow(in_service);
         let people = self.people.as_ref()?;
-        let place = Place { fleet, people, usable: &usable, now: view.now, open: (reservations, open) };
-        let found = search::earliest(future, free, place, wanted, &mut self.scratch)?;
+        let exact = Exact::Now(&view.nodes, &self.units);
+        let place = Place { fleet, people, usable: &usable, now: view.now, open: (reservations, open), exact };
+        let found = search::earliest(future, free, place, wanted, &mut self.scratch).or_else(|| {
+            // Who waits for few switches waits only so long.
+            let patient = ask.switches.map(|switches| since + switches.wait)?;
+            let wanted = Wanted { not_before: from.max(patient), ..wanted };
+            search::earliest(future, free, place, wanted, &mut self.scratch)
+        })?;
         let Found { start, choices, free: free_then } = found;
         let until = start + case.duration;
         let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;

@@ -65,8 +65,9 @@ pub(super) fn licenses(list: &mut Builder, job: &Job) {
 pub(super) fn node(list: &mut Builder, launch: &LaunchFacts<'_>) {
     let name = launch.node_name();
     list.set("SLURMD_NODENAME", name);
-    list.set("SLURM_TOPOLOGY_ADDR", name);
-    list.set("SLURM_TOPOLOGY_ADDR_PATTERN", "node");
+    let (address, pattern) = launch.topology();
+    list.set("SLURM_TOPOLOGY_ADDR", address);
+    list.set("SLURM_TOPOLOGY_ADDR_PATTERN", pattern);
     list.set_some("SLURM_CONF", launch.slurm_conf);
     if let Some((host, port)) = launch.controller {
         let text = format!("{}:{host}:{port}:{PROTOCOL_VERSION}:{SELECT_PLUGIN}", launch.cluster_name);

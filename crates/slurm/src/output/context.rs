@@ -118,6 +118,7 @@ impl Answers {
                     answers.cluster.partitions = partitions;
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
+                Reply::Topology(topology) => answers.cluster.topology = topology,
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::Reservations(rows) => answers.reservations.extend(rows),
                 Reply::History(rows) => answers.history.extend(rows),
@@ -143,6 +144,8 @@ pub struct Cluster {
     pub partitions: Vec<Arc<Partition>>,
     /// Parameters in force, as in `scontrol show config`; empty when not asked for.
     pub parameters: Vec<(String, String)>,
+    /// How the nodes are wired; `None` when not asked for, too.
+    pub topology: Option<muster_model::topology::Topology>,
 }
 
 impl Cluster {

@@ -152,7 +152,12 @@ pub(crate) fn held(gpus: u32) -> Vec<GresShare> {
 pub(crate) fn nodes(job: &Job) -> Vec<NodeFacts<'static>> {
     let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     shares
-        .map(|share| NodeFacts { index: share.node, name: NAMES[share.node.0 as usize], address: "127.0.0.1" })
+        .map(|share| NodeFacts {
+            index: share.node,
+            name: NAMES[share.node.0 as usize],
+            address: "127.0.0.1",
+            topology: None,
+        })
         .collect()
 }
 

@@ -15,6 +15,7 @@ mod show_node;
 mod show_partition;
 mod show_reservation;
 mod show_step;
+mod show_topology;
 mod update;
 mod update_job;
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use muster_model::config::ClusterConfig;
 use muster_model::ids::NodeIndex;
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::Partition;
 use muster_model::resources::Megabytes;
-use muster_model::time::TimeLimit;
 
 use crate::workload::Unit;
 

@@ -14,7 +14,7 @@ use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, Plan, PlanView, PlannedShare, PlannedStart, QueueKey};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing};
-use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
 

@@ -6,7 +6,7 @@ use muster_model::dependency::{Dependencies, Dependency, DependencyKind, Depende
 use muster_model::ids::{Identity, JobId, Name, NodeIndex};
 use muster_model::job::{EarlySignal, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, NodeConfig};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::{OverSubscribe, Partition};
 use muster_model::preemption::{PreemptMode, PreemptType, PreemptionConfig};
 use muster_model::resources::{Gres, GresRequest, GresScope, Megabytes, MemoryRequest, ResourceRequest, Sharing};
 use muster_model::time::{Span, TimeLimit, Timestamp};

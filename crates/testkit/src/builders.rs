@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 use muster_model::config::ClusterConfig;
-use muster_model::dependency::Dependencies;
 use muster_model::ids::{Identity, JobId, NodeIndex, SpecId};
 use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
 use muster_model::reservation::Reservation;
 use muster_model::resources::{Allocation, Megabytes, NodeShare, ResourceRequest};
-use muster_model::state::{ExitStatus, JobState, Reason};
-use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_model::state::JobState;
+use muster_model::time::{Span, Timestamp};
 
 /// The time at which views are taken.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_000_000);

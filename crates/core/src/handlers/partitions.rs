@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
-use muster_model::time::{Span, TimeLimit};
 
 use super::authorisation;
 use crate::cluster::Cluster;

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
-use muster_model::ids::{Identity, JobId, Name, RestartCount};
-use muster_model::job::{ArrayRole, Hold, Job, JobKind, JobSpec};
+use muster_model::ids::{Identity, JobId, Name};
+use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::state::{ExitStatus, JobState, Reason};
-use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_model::time::{TimeLimit, Timestamp};
 
 use super::{authorisation, dependency, reservations};
 use crate::cluster::Cluster;

@@ -59,6 +59,7 @@ impl Cluster {
         if new.holds_resources() {
             self.running.insert(running_key(new), new.clone());
         }
+        self.tally_job(old, new);
         self.index_array(old, new);
         self.index_name(old, new);
         self.index_dependencies(old, new);
@@ -346,6 +347,7 @@ fn scheduler_cares(old: Option<&Job>, new: &Job) -> bool {
                 || old.eligible_time != new.eligible_time
                 || old.dependencies != new.dependencies
                 || old.end_time != new.end_time
+                || (&old.account, &old.association, &old.qos) != (&new.account, &new.association, &new.qos)
                 || !Arc::ptr_eq(&old.spec, &new.spec)
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::AccountingEnforce;
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
@@ -54,6 +55,15 @@ pub struct ClusterConfig {
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
     pub hardware_overrides: bool,
+    /// Whether accounts, users and QOS are kept (`AccountingStorageType=accounting_storage/slurmdbd`).
+    #[serde(default)]
+    pub accounting: bool,
+    /// `AccountingStorageEnforce`.
+    #[serde(default)]
+    pub accounting_enforce: AccountingEnforce,
+    /// `assoc_limit_stop` of `SchedulerParameters`: behind a job that waits for a limit nobody of its partition starts.
+    #[serde(default)]
+    pub limits_stop_queue: bool,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -83,6 +93,9 @@ impl Default for ClusterConfig {
             backfill: true,
             gres_types: Vec::new(),
             hardware_overrides: false,
+            accounting: false,
+            limits_stop_queue: false,
+            accounting_enforce: AccountingEnforce::default(),
             shown: Vec::new(),
         }
     }

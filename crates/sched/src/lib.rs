@@ -22,6 +22,7 @@
 //! |---|---|
 //! | the pass over the queue | `pass` |
 //! | what is fixed about the nodes | `fleet` |
+//! | accounts, QOS and their limits | `limits` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
@@ -44,6 +45,7 @@ mod future;
 mod gres;
 mod hash;
 mod licenses;
+mod limits;
 mod nodeset;
 mod pass;
 mod people;

@@ -21,6 +21,7 @@ use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Release};
 use crate::licenses::{self, Licenses};
+use crate::limits::Limits;
 use crate::nodeset::NodeSet;
 use crate::people::People;
 use crate::planner::{self, AskId, Tables};
@@ -49,6 +50,7 @@ pub(crate) struct Pass<'a> {
     /// Made when first needed.
     people: Option<People>,
     licenses: Option<Licenses>,
+    limits: Limits<'a>,
     future: Option<Future>,
     units: UnitsTaken,
     /// Releases of jobs started before `future` was made.
@@ -126,6 +128,7 @@ impl<'a> Pass<'a> {
             in_service,
             people: None,
             licenses: None,
+            limits: Limits::of(view),
             future: None,
             units: UnitsTaken::default(),
             started: Vec::new(),
@@ -270,6 +273,9 @@ impl<'a> Pass<'a> {
         if planner::names_reservation(&job.spec) {
             return waits(Reason::Reservation);
         }
+        if let Err(reason) = self.limits.before(job, self.tables.fleet.partition(partition), self.limit(job, partition)) {
+            return waits(reason);
+        }
         if !ask.licenses.is_empty() && !licenses::suffice(self.licenses_free(), &ask.licenses) {
             return waits(Reason::Licenses);
         }
@@ -279,7 +285,8 @@ impl<'a> Pass<'a> {
             return (partition, self.lack(ask));
         }
         match self.place_now(job, ask, duration) {
-            Some(shares) => (partition, Trial::Started(shares)),
+            Some(Ok(shares)) => (partition, Trial::Started(shares)),
+            Some(Err(reason)) => waits(reason),
             None => {
                 self.note_blocked(job, id, ask, duration);
                 (partition, self.lack(ask))
@@ -366,7 +373,8 @@ impl<'a> Pass<'a> {
         supply.place(ask, &mut self.scratch)
     }
 
-    fn place_now(&mut self, job: &Job, ask: &Ask, duration: Span) -> Option<Vec<PlannedShare>> {
+    /// Where the job starts, or the limit that keeps it from holding what it would get there.
+    fn place_now(&mut self, job: &Job, ask: &Ask, duration: Span) -> Option<Result<Vec<PlannedShare>, Reason>> {
         let choices = self.choose_now(job, ask, Some(duration))?;
         let until = self.view.now + duration;
         let parts = self.parts(ask, &choices, self.view.now, until, &self.free)?;
@@ -378,8 +386,12 @@ impl<'a> Pass<'a> {
                 self.units.choose(&self.tables.fleet, *node, &self.view.nodes[*node as usize], &amounts.columns)?;
             shares.push(share::planned(*node, amounts, units, tasks));
         }
+        let partition = self.tables.fleet.partition(ask.partition);
+        if let Err(reason) = self.limits.start(job, partition, self.limit(job, ask.partition), &shares) {
+            return Some(Err(reason));
+        }
         self.take(job, ask, until, parts);
-        Some(shares)
+        Some(Ok(shares))
     }
 
     /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.

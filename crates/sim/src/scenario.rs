@@ -91,6 +91,10 @@ fn partition(name: &str, nodes: &[NodeConfig], tier: u16, default: bool) -> Part
         root_only: false,
         groups_allowed: Vec::new(),
         accounts_allowed: Vec::new(),
+        accounts_denied: Vec::new(),
+        qos_allowed: Vec::new(),
+        qos_denied: Vec::new(),
+        qos: None,
         others: Vec::new(),
     }
 }

@@ -81,6 +81,10 @@ pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition 
         root_only: false,
         groups_allowed: Vec::new(),
         accounts_allowed: Vec::new(),
+        accounts_denied: Vec::new(),
+        qos_allowed: Vec::new(),
+        qos_denied: Vec::new(),
+        qos: None,
         others: Vec::new(),
     }
 }
@@ -133,6 +137,9 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        account: None,
+        association: None,
+        qos: None,
         spec: Arc::new(spec),
     }
 }
@@ -148,6 +155,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         running: OrdMap::new(),
         array_slots: OrdMap::new(),
         accounting: Default::default(),
+        tallies: Default::default(),
+        past_use: Default::default(),
         reservations: OrdMap::new(),
     }
 }

@@ -63,6 +63,9 @@ impl ApiService {
             Query::Config => {
                 give(sender, &Reply::Config(view.config.shown.clone()));
             }
+            Query::Accounting => {
+                give(sender, &Reply::Accounting(view.accounting.documents().collect()));
+            }
             Query::Ping => {
                 give(sender, &Reply::Pong(self.pong(&view)));
             }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use muster_core::{Event, RequestId};
-use muster_model::config::ClusterConfig;
 use muster_model::fact::Fact;
 use muster_model::hostlist;
-use muster_model::ids::{Identity, Name};
+use muster_model::ids::Identity;
 use muster_model::job::{JobSpec, OpenMode};
 use muster_model::planning::Expectation;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
@@ -132,9 +131,6 @@ impl ApiService {
             if self.published.view().config.append_output && spec.open_mode.is_none() {
                 spec.open_mode = Some(OpenMode::Append);
             }
-            if spec.account.is_none() {
-                spec.account = default_account(&self.published.view().config, spec);
-            }
             self.check_feasible(spec)?;
         }
         Ok((command, attachments))
@@ -173,14 +169,6 @@ impl ApiService {
     fn plan_view(&self) -> muster_model::planning::PlanView {
         self.published.view().plan_view(clock::now())
     }
-}
-
-/// Where accounting is on, every cluster has the account `root` of the user of that name. Others get theirs once there
-/// are accounts.
-fn default_account(config: &ClusterConfig, spec: &JobSpec) -> Option<Name> {
-    let storage = config.shown.iter().find(|(key, _)| key == "AccountingStorageType").map(|(_, value)| value.as_str());
-    let accounting = storage.is_some_and(|storage| storage != "accounting_storage/none");
-    (accounting && spec.identity.uid == 0).then(|| "root".into())
 }
 
 fn reply(tag: u64, verdict: Verdict) -> wire::CommandReply {

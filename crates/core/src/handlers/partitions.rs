@@ -138,6 +138,10 @@ fn new_partition(name: Name) -> Partition {
         root_only: false,
         groups_allowed: Vec::new(),
         accounts_allowed: Vec::new(),
+        accounts_denied: Vec::new(),
+        qos_allowed: Vec::new(),
+        qos_denied: Vec::new(),
+        qos: None,
         others: Vec::new(),
     }
 }

@@ -10,9 +10,9 @@ use muster_model::planning::{Plan, PlannedStart, PlannedWait};
 use muster_model::resources::{Allocation, NodeShare, Sharing};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
-use muster_model::time::Timestamp;
+use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{dependency, targets};
+use super::{accounting, dependency, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::{index, placement};
@@ -29,7 +29,7 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
     }
 }
 
-/// Starts one job if it still can be; `false` when something of it does not fit any more.
+/// Starts one job if it still can be and limits allow it; `false` when something of it does not fit any more.
 fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> bool {
     let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
         return false;
@@ -58,6 +58,17 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
     let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else {
         return false;
     };
+    if !accounting::may_start(cluster, &record) {
+        return true;
+    }
+    let limit = time_limit_in(cluster, &record, &partition.name);
+    if let Some(violation) = accounting::check_start(cluster, now, &record, &partition.name, limit, &shares) {
+        // It waits until somebody gives something back; planning it again before that would be in vain.
+        let detail = Some(violation.to_string().into());
+        let held = Job { reason: violation.reason(), reason_detail: detail, last_evaluated: Some(now), ..(*record).clone() };
+        cluster.put_expectation(now, held);
+        return true;
+    }
     let job = match task_index {
         Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
             Some(task) => task,
@@ -98,12 +109,8 @@ fn begin(
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    if job.partition != partition {
-        let default =
-            cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
-        job.time_limit = job.spec.time_limit.or(default).unwrap_or(job.time_limit);
-        job.partition = partition;
-    }
+    job.time_limit = time_limit_in(cluster, &job, &partition);
+    job.partition = partition;
     job.state = JobState::Running;
     job.reason = Reason::None;
     job.reason_detail = None;
@@ -119,6 +126,15 @@ fn begin(
     cluster.put_job(now, job.clone(), out);
     launch_main_unit(cluster, now, &job, out);
     dependency::target_changed(cluster, &job);
+}
+
+/// How long a job may run in a partition, which need not be the first that it asked for.
+fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
+    if job.partition == *partition {
+        return job.time_limit;
+    }
+    let default = cluster.partition(partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
+    job.spec.time_limit.or(default).unwrap_or(job.time_limit)
 }
 
 /// Sends the batch script to its node, or to all nodes of the job.

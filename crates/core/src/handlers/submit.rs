@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
+use muster_model::accounting::Charge;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
-use muster_model::ids::{Identity, JobId, Name, RestartCount};
+use muster_model::ids::{Identity, JobId, RestartCount};
 use muster_model::job::{ArrayRole, Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency};
+use super::{accounting, authorisation, dependency};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -29,11 +30,12 @@ pub(super) fn submit(
     if cluster.jobs.len() >= cluster.config.job_count_max as usize {
         return Err(RefusalCode::TooManyJobs.into());
     }
-    let partition = choose_partition(cluster, identity, &spec)?;
+    let (partition, charge) = choose_partition(cluster, identity, &spec)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
     check_array(cluster, &spec)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
+    let time_limit = accounting::check_submit(cluster, now, &spec, &charge, &partition, time_limit)?;
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
@@ -52,6 +54,9 @@ pub(super) fn submit(
         reason: Reason::None,
         reason_detail: None,
         hold,
+        account: charge.account,
+        association: charge.association,
+        qos: charge.qos,
         partition: partition_name,
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
@@ -95,8 +100,12 @@ pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
     u32::try_from(base.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(1)
 }
 
-/// The first partition asked for that takes the job, or the reason why none does.
-fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> Result<Arc<Partition>, Refusal> {
+/// The first partition asked for that takes the job, and what it is charged to; or the reason why none does.
+fn choose_partition(
+    cluster: &Cluster,
+    identity: &Identity,
+    spec: &JobSpec,
+) -> Result<(Arc<Partition>, Charge), Refusal> {
     let names: Vec<&str> = if spec.partitions.is_empty() {
         let default = cluster.partitions.iter().find(|partition| partition.default).map(|partition| &*partition.name);
         vec![default.ok_or_else(|| {
@@ -110,8 +119,9 @@ fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> R
         let partition = cluster
             .partition(name)
             .ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}")))?;
-        match admits(partition, identity, spec) {
-            Ok(()) => return Ok(partition.clone()),
+        let admitted = admits(partition, identity, spec);
+        match admitted.and_then(|()| accounting::resolve(cluster, spec, partition)) {
+            Ok(charge) => return Ok((partition.clone(), charge)),
             Err(problem) => refusal = refusal.or(Some(problem)),
         }
     }
@@ -134,10 +144,6 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
             RefusalCode::AccessDenied,
             format!("group {} may not use partition {}", identity.group, partition.name),
         ));
-    }
-    let account_allowed = |account: &Name| partition.accounts_allowed.contains(account);
-    if !partition.accounts_allowed.is_empty() && !spec.account.as_ref().is_some_and(account_allowed) {
-        return Err(RefusalCode::InvalidAccount.into());
     }
     if let (Some(TimeLimit::Limited(asked)), Some(least)) =
         (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))

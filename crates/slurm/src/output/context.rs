@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use muster_model::accounting::AccountingPolicy;
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::job::Job;
@@ -98,6 +99,8 @@ pub struct Answers {
     pub cluster: Cluster,
     /// Jobs from the store.
     pub history: Vec<HistoryRow>,
+    /// Accounts, users, associations, QOS.
+    pub accounting: AccountingPolicy,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -115,6 +118,7 @@ impl Answers {
                     answers.cluster.partitions = partitions;
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
+                Reply::Accounting(rows) => rows.iter().for_each(|row| answers.accounting.put(row)),
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Pong(pong) => {

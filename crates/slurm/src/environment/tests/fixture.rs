@@ -70,6 +70,9 @@ pub(crate) fn job(id: u32) -> Job {
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        account: None,
+        association: None,
+        qos: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job

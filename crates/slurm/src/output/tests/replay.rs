@@ -152,6 +152,7 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
             vec![Reply::Steps(scene.steps.iter().filter(wanted).cloned().collect())]
         }
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
+        Query::Accounting => Vec::new(),
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {
             let ids = filter.ids.as_ref();

@@ -24,7 +24,9 @@ pub(super) fn create(draft: &mut Draft, identity: &Identity, new: &New<'_>) -> R
     check_level(draft, identity, new.admin_level.as_ref())?;
     let all: Vec<Name> = vec!["".into()];
     let partitions = if new.partitions.is_empty() { &all } else { new.partitions };
-    for account in new.accounts {
+    // By name: numbers of associations are given in the order in which Slurm gives them.
+    let accounts: std::collections::BTreeSet<&Name> = new.accounts.iter().collect();
+    for account in accounts {
         authorisation::may_change_account(&draft.policy, identity, account)?;
         let parent = draft.policy.account_association(account).map(|above| above.id);
         let parent = parent.ok_or_else(|| missing("account", account))?;

@@ -165,7 +165,7 @@ pub(super) fn users(settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Out
         for key in &keys {
             text.push_str(&format!("  U = {:<9} A = {:<10} C = {:<10}", key.user, key.account, scene.cluster));
             if !key.partition.is_empty() {
-                text.push_str(&format!("P = {:<10}", key.partition));
+                text.push_str(&format!(" P = {:<10}", key.partition));
             }
             text.push('\n');
         }

@@ -1,5 +1,6 @@
 //! Which rows a command is about: `where` conditions, and names that stand alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::accounting::{AccountingPolicy, Association, AssociationId};
@@ -72,6 +73,24 @@ pub(super) fn tree(policy: &AccountingPolicy) -> Vec<(usize, Arc<Association>)> 
         descend(policy, root, 0, &mut found);
     }
     found
+}
+
+/// Those of [`tree`] that pass. What stands without the one above it comes in the order of age, the newest first.
+pub(super) fn part_of_tree(
+    policy: &AccountingPolicy,
+    passes: impl Fn(&Association) -> bool,
+) -> Vec<(usize, Arc<Association>)> {
+    let mut groups: Vec<Vec<(usize, Arc<Association>)>> = Vec::new();
+    let mut there: BTreeSet<AssociationId> = BTreeSet::new();
+    for (depth, row) in tree(policy).into_iter().filter(|(_, row)| passes(row)) {
+        there.insert(row.id);
+        match groups.last_mut().filter(|_| row.parent.is_some_and(|parent| there.contains(&parent))) {
+            Some(group) => group.push((depth, row)),
+            None => groups.push(vec![(depth, row)]),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.first().map(|(_, row)| row.id)));
+    groups.concat()
 }
 
 fn descend(policy: &AccountingPolicy, at: &Arc<Association>, depth: usize, found: &mut Vec<(usize, Arc<Association>)>) {

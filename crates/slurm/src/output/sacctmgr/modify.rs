@@ -148,7 +148,8 @@ fn default_is_allowed(
     }
     let head = " These associations don't have access to their default qos.\n Please give them access before they the \
                 default can be set to this.\n";
-    Err(Outcome::failure(format!("{head}{text}"), 1))
+    // Slurm complains, changes nothing, and exits as if all were well.
+    Err(Outcome::failure(format!("{head}{text}"), 0))
 }
 
 /// `C = peer       A = physics              U = eve       P = debug`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_model::accounting::{Account, Association, CountLimit, Limits, TresLimit, User};
 
 use super::super::context::Outcome;
-use super::conditions::{Conditions, tree};
+use super::conditions::{Conditions, part_of_tree, tree};
 use super::table::{self, Column, Format};
 use super::words::Setting;
 use super::{Entity, Scene, Step, fields, limits_text, show_others};
@@ -164,7 +164,7 @@ static COLUMNS: &[Column<Row>] = &[
     column("Def QOS", &["DefaultQOS"], 9, |row| of(row, |found| found.qos_default.clone())),
     column("GrpTRESRunMins", &[], 13, |row| tres(row, TresLimit::GrpTresRunMins)),
     column("MinPrioThres", &["MinPrioThreshold"], 12, |row| count(row, CountLimit::MinPrioThreshold)),
-    column("ParentName", &["Parentname"], 10, |row| of(row, |found| found.parent.clone())),
+    column("ParentName", &[], 10, |row| of(row, |found| found.parent.clone())),
     column("ID", &[], 6, |row| of(row, |found| found.row.id.0.to_string())),
     column("Descr", &["Description"], 20, |row| {
         row.account.as_ref().map(|account| account.description.to_string()).unwrap_or_default()
@@ -264,18 +264,19 @@ fn users(mut found: Conditions, options: &Options, scene: &Scene<'_>) -> Result<
 
 fn associations(found: Conditions, options: &Options, scene: &Scene<'_>) -> Result<String, Outcome> {
     let mut rows = Vec::new();
-    for (depth, association) in tree(scene.policy) {
+    let passes = |association: &Association| {
         let named = found.names.is_empty() || found.names.contains(&association.key.account);
-        if named && found.takes(scene.policy, &association) {
-            let indent = options.tree.then_some(depth);
-            rows.push(Row {
-                cluster: scene.cluster.clone(),
-                account: None,
-                user: None,
-                association: Some(AssociationRow::of(&association, indent, scene)),
-                coordinators: String::new(),
-            });
-        }
+        named && found.takes(scene.policy, association)
+    };
+    for (depth, association) in part_of_tree(scene.policy, passes) {
+        let indent = options.tree.then_some(depth);
+        rows.push(Row {
+            cluster: scene.cluster.clone(),
+            account: None,
+            user: None,
+            association: Some(AssociationRow::of(&association, indent, scene)),
+            coordinators: String::new(),
+        });
     }
     let mut options = Options { format: options.format.clone(), ..Options { tree: options.tree, ..Options::default() } };
     if options.tree {

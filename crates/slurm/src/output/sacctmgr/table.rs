@@ -42,7 +42,9 @@ pub(super) fn read<R>(text: &str, columns: &'static [Column<R>]) -> Result<Forma
         let (name, width) = token.split_once('%').map_or((token, None), |(name, width)| (name, Some(width)));
         let named = |column: &&Column<R>| {
             let heading = column.heading.replace(' ', "");
-            is_cut(name, &heading, 1) || column.names.iter().any(|known| is_cut(name, known, 1))
+            // `Parent` alone could be the name or the number of the parent.
+            let least = if heading.starts_with("Parent") { 7 } else { 1 };
+            is_cut(name, &heading, least) || column.names.iter().any(|known| is_cut(name, known, 1))
         };
         let exact = |column: &&Column<R>| {
             column.heading.eq_ignore_ascii_case(name) || column.names.iter().any(|known| known.eq_ignore_ascii_case(name))

@@ -40,14 +40,6 @@ impl Cluster {
         self.jobs.insert(job.id, job);
     }
 
-    /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what the last plan said.
-    pub(crate) fn put_expectation(&mut self, now: Timestamp, job: Job) {
-        let job = Arc::new(job);
-        let old = self.jobs.get(&job.id).cloned();
-        self.index_job(old.as_deref(), &job, now);
-        self.jobs.insert(job.id, job);
-    }
-
     pub(crate) fn index_job(&mut self, old: Option<&Job>, new: &Arc<Job>, now: Timestamp) {
         if let Some(old) = old {
             self.queue.remove(&self.queue_key(old));

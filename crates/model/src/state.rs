@@ -452,6 +452,13 @@ words! {
     }
 }
 
+impl Reason {
+    /// Whether it is a limit of an association or QOS, which passes when others end or the limit is changed.
+    pub fn is_limit(self) -> bool {
+        (Reason::AssocGrpJobs..=Reason::QosMinUnknown).contains(&self)
+    }
+}
+
 /// How a process, step or job ended: an exit code, and the signal that killed it (0 for none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct ExitStatus {

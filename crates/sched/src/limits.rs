@@ -68,6 +68,11 @@ impl<'a> Limits<'a> {
         self.check(job, partition, &layers, &tres, limit)
     }
 
+    /// Whether anybody limits anything for `job` in `partition`.
+    pub(crate) fn concern(&mut self, job: &Job, partition: &Partition) -> bool {
+        self.view.config.accounting_enforce.limits && !self.layers(job, partition).are_empty()
+    }
+
     /// Counts the start of `job` with `shares`, if it may hold these.
     ///
     /// # Errors

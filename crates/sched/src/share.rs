@@ -88,7 +88,7 @@ pub(crate) fn task_counts(ask: &Ask, choices: &[Choice], cpus: &[u32]) -> Vec<u3
 }
 
 /// Units given away during this pass, on top of what the view says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct UnitsTaken {
     by_node: BTreeMap<u32, Vec<GresShare>>,
 }

@@ -18,30 +18,54 @@ use crate::effect::{NodeCommand, Outcome};
 use crate::{index, placement};
 
 pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
+    let mut outlook = plan.outlook;
     for start in &plan.starts {
-        if !start_job(cluster, now, start, out) {
+        match start_job(cluster, now, start, out) {
+            Start::Done => {}
             // The state moved on; the next plan will see it.
-            out.plan_needed = true;
+            Start::Stale => out.plan_needed = true,
+            // It waits until somebody gives something back; planning it again before that would be in vain.
+            Start::Limited(reason) => outlook.set(start.job_id, Some(waiting(start, reason))),
         }
     }
-    for wait in plan.waits {
-        note_wait(cluster, now, wait);
+    cluster.outlook = outlook;
+}
+
+/// What became of a planned start.
+enum Start {
+    /// It runs.
+    Done,
+    /// Something of it does not fit any more.
+    Stale,
+    /// A limit, or the lack of an association or QOS, forbids it.
+    Limited(Reason),
+}
+
+fn waiting(start: &PlannedStart, reason: Reason) -> PlannedWait {
+    PlannedWait {
+        job_id: start.job_id,
+        restart: start.restart,
+        reason,
+        detail: None,
+        expected_start: None,
+        expected_nodes: None,
+        is_forecast: false,
     }
 }
 
-/// Starts one job if it still can be and limits allow it; `false` when something of it does not fit any more.
-fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> bool {
+/// Starts one job if it still can be and limits allow it.
+fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
     let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
-        return false;
+        return Start::Stale;
     };
     if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
-        return false;
+        return Start::Stale;
     }
     let Some(partition) = cluster.partition(&start.partition).cloned() else {
-        return false;
+        return Start::Stale;
     };
     if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
-        return false;
+        return Start::Stale;
     }
     let task_index = match (&record.array, start.task_index) {
         (Some(ArrayRole::Waiting { tasks }), Some(index))
@@ -49,35 +73,28 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         {
             Some(index)
         }
-        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return false,
+        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return Start::Stale,
         (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => {
-            return false;
+            return Start::Stale;
         }
         _ => None,
     };
     let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else {
-        return false;
+        return Start::Stale;
     };
-    if !accounting::may_start(cluster, &record) {
-        return true;
-    }
-    let limit = time_limit_in(cluster, &record, &partition.name);
-    if let Some(violation) = accounting::check_start(cluster, now, &record, &partition.name, limit, &shares) {
-        // It waits until somebody gives something back; planning it again before that would be in vain.
-        let detail = Some(violation.to_string().into());
-        let held = Job { reason: violation.reason(), reason_detail: detail, last_evaluated: Some(now), ..(*record).clone() };
-        cluster.put_expectation(now, held);
-        return true;
+    let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &record, &partition.name));
+    if let Some(reason) = accounting::forbids(cluster, now, &record, &partition.name, limit, &shares) {
+        return Start::Limited(reason);
     }
     let job = match task_index {
         Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
             Some(task) => task,
-            None => return false,
+            None => return Start::Stale,
         },
         None => (*record).clone(),
     };
-    begin(cluster, now, job, partition.name.clone(), shares, out);
-    true
+    begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
+    Start::Done
 }
 
 fn array_may_start(cluster: &Cluster, array: JobId) -> bool {
@@ -103,13 +120,14 @@ fn begin(
     now: Timestamp,
     mut job: Job,
     partition: Name,
+    time_limit: Option<TimeLimit>,
     shares: Vec<NodeShare>,
     out: &mut Outcome,
 ) {
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    job.time_limit = time_limit_in(cluster, &job, &partition);
+    job.time_limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
     job.partition = partition;
     job.state = JobState::Running;
     job.reason = Reason::None;
@@ -194,21 +212,4 @@ pub(super) fn next_launch(cluster: &mut Cluster, node: NodeIndex, out: &mut Outc
             node.launch_sequence
         })
         .unwrap_or_default()
-}
-
-/// Keeps what the scheduler said about a job that waits. It can be planned again, so it is not made durable.
-fn note_wait(cluster: &mut Cluster, now: Timestamp, wait: PlannedWait) {
-    let Some(job) = cluster.jobs.get(&wait.job_id) else {
-        return;
-    };
-    if !index::is_queued(job, now) {
-        return;
-    }
-    let mut job = (**job).clone();
-    job.reason = wait.reason;
-    job.reason_detail = wait.detail;
-    job.start_time = wait.expected_start;
-    job.planned_nodes = wait.expected_nodes;
-    job.last_evaluated = Some(now);
-    cluster.put_expectation(now, job);
 }

@@ -1,7 +1,7 @@
 //! What jobs are charged to, and whether limits let them in and start.
 
 use muster_model::accounting::{
-    self, Charge, ChargeRequest, Layers, NodeAmounts, QosFlag, Request, TresAmounts, Violation, charge,
+    self, Charge, ChargeRequest, Layers, NodeAmounts, QosFlag, Request, TresAmounts, charge,
 };
 use muster_model::ids::{JobId, Name};
 use muster_model::job::{Job, JobSpec};
@@ -74,16 +74,25 @@ fn default_time_limit(layers: &Layers, spec: &JobSpec, partition: &Partition, ot
     TimeLimit::Limited(muster_model::time::Span::from_seconds(seconds.min(i64::MAX / 1000))).min(otherwise)
 }
 
-/// The limit that keeps `job` from starting with `shares` in `partition`.
-pub(crate) fn check_start(
+/// What keeps `job` from starting with `shares` in `partition`: a limit, or that its association or QOS is gone.
+pub(crate) fn forbids(
     cluster: &Cluster,
     now: Timestamp,
     job: &Job,
     partition: &str,
     time_limit: TimeLimit,
     shares: &[NodeShare],
-) -> Option<Violation> {
-    if !cluster.config.accounting_enforce.limits {
+) -> Option<Reason> {
+    let enforce = cluster.config.accounting_enforce;
+    let has_association = job.association.is_some_and(|id| cluster.accounting.associations.contains_key(&id));
+    if enforce.associations && !has_association {
+        return Some(Reason::InvalidAccount);
+    }
+    let has_qos = job.qos.as_ref().is_some_and(|name| cluster.accounting.qos.contains_key(name));
+    if enforce.qos && !has_qos {
+        return Some(Reason::InvalidQos);
+    }
+    if !enforce.limits {
         return None;
     }
     let layers = layers(cluster, (&job.association, &job.qos), partition);
@@ -97,7 +106,8 @@ pub(crate) fn check_start(
         jobs: 1,
         fair_share: fair_share(cluster, job),
     };
-    accounting::check_start(&layers, &cluster.enforcement(now), &request)
+    let violation = accounting::check_start(&layers, &cluster.enforcement(now), &request)?;
+    Some(violation.reason())
 }
 
 /// The fair-share factor of the association of a job, where one is worked out.
@@ -145,12 +155,4 @@ fn as_charged(job: &Job) -> JobSpec {
     spec.account = job.account.clone().or(spec.account);
     spec.qos = job.qos.clone().or(spec.qos);
     spec
-}
-
-/// Whether a job may still start: its association and QOS are there.
-pub(crate) fn may_start(cluster: &Cluster, job: &Job) -> bool {
-    let enforce = cluster.config.accounting_enforce;
-    let association = job.association.is_some_and(|id| cluster.accounting.associations.contains_key(&id));
-    let qos = job.qos.as_ref().is_some_and(|name| cluster.accounting.qos.contains_key(name));
-    (association || !enforce.associations) && (qos || !enforce.qos)
 }

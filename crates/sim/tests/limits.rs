@@ -16,6 +16,7 @@ use muster_model::ids::{Identity, JobId, Name, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::Partition;
+use muster_model::planning::{Plan, PlanView};
 use muster_model::request::{Answer, Command, JobChanges, JobTarget};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{ExitStatus, JobState, Usage};
@@ -135,10 +136,15 @@ impl Stage {
         }
     }
 
-    /// One pass of the scheduler. All that it starts must be started: it knows the same limits as the core.
+    /// One pass of the scheduler over everything.
     fn plan(&mut self) {
+        self.pass(Planner::plan);
+    }
+
+    /// One pass. All that it starts must be started: it knows the same limits as the core.
+    fn pass(&mut self, pass: fn(&mut Planner, &PlanView, &Budget) -> Plan) {
         let view = self.cluster.plan_view(Timestamp::from_seconds(self.seconds + 1));
-        let plan = self.planner.plan(&view, &Budget::default());
+        let plan = pass(&mut self.planner, &view, &Budget::default());
         let before = self.running().len();
         let count = plan.starts.len();
         self.step(Event::Plan(plan));
@@ -265,6 +271,20 @@ fn a_limited_job_waits_with_its_reason_and_lets_others_pass() {
     check(least, &[("alice", high)], "1 PD QOSMinCpuNotSatisfied");
     let run = |stage: &mut Stage| stage.limit("physics", tres(TresLimit::GrpTresRunMins, "cpu", Some(35)));
     check(run, &[("alice", two), ("alice", two)], "1 R None; 2 PD AssocGrpCPURunMinutesLimit");
+}
+
+#[test]
+fn a_pass_over_changes_sees_that_a_limit_has_room_again() {
+    let mut stage = stage();
+    stage.limit("physics", counts(CountLimit::GrpJobs, Some(1)));
+    stage.submit("alice", Submit { cpus: 1, ..ONE }).expect("accepted");
+    stage.submit("alice", Submit { cpus: 2, ..ONE }).expect("accepted");
+    stage.plan();
+    assert_eq!(stage.shown(), "1 R None; 2 PD AssocGrpJobsLimit");
+    let first = stage.running().remove(0);
+    stage.end(&first);
+    stage.pass(Planner::plan_changes);
+    assert_eq!(stage.shown(), "1 CD None; 2 R None");
 }
 
 #[test]
@@ -455,7 +475,7 @@ fn limits_hold_at_all_times() {
                 _ => {}
             }
             before = within(&stage, &limits, &before);
-            stage.plan();
+            stage.pass(if numbers.below(3) == 0 { Planner::plan } else { Planner::plan_changes });
             before = within(&stage, &limits, &before);
         }
     }

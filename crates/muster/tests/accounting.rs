@@ -10,9 +10,9 @@ fn cluster() -> Cluster {
     let conf = directory.path().join("accounting.conf");
     let text = "ClusterName=peer\nSlurmctldHost=localhost\nAccountingStorageType=accounting_storage/slurmdbd\n\
                 AccountingStorageEnforce=associations,limits,qos,safe\nSelectTypeParameters=CR_Core\n\
-                NodeName=n[1-2] CPUs=8 RealMemory=1000 State=UNKNOWN\n\
-                PartitionName=debug Nodes=n[1-2] Default=YES DefaultTime=00:10:00 MaxTime=01:00:00\n\
-                PartitionName=special Nodes=n[1-2] AllowQos=high MaxTime=01:00:00\n";
+                NodeName=n[1-4] CPUs=16 RealMemory=1000 State=UNKNOWN\n\
+                PartitionName=debug Nodes=n[1-4] Default=YES DefaultTime=00:10:00 MaxTime=01:00:00\n\
+                PartitionName=special Nodes=n[1-4] AllowQos=high MaxTime=01:00:00\n";
     std::fs::write(&conf, text).expect("a file");
     Cluster::start(&["--conf", conf.to_str().expect("a plain path")])
 }
@@ -81,4 +81,43 @@ fn jobs_are_charged_and_wait_for_limits() {
     assert_eq!(cluster.out(&format!("sacct -n -X -j {second} -o account,qos | xargs")), "science normal");
     let gone = cluster.run("sacctmgr -i delete account science");
     assert!(gone.code == 1 && gone.stderr.contains(&format!("job {second} runs under it")), "{}", gone.stderr);
+}
+
+/// Replays a session of Slurm 22.05: limits one after the other, what is said to submits, and after each group of them the
+/// state and reason of the jobs, by their place in the group. Then all of them are cancelled.
+#[test]
+fn jobs_wait_for_the_reasons_that_slurm_gives() {
+    let cluster = cluster();
+    let (mut first, mut groups) = (None, 0);
+    for block in include_str!("limits.txt").split("$ ").filter(|block| !block.is_empty()) {
+        let (command, expected) = block.split_once('\n').expect("a line");
+        let (jobs, said): (Vec<&str>, Vec<&str>) = expected.lines().partition(|line| line.starts_with("   job "));
+        let ran = cluster.run(command);
+        if command.starts_with("sbatch") {
+            let number = ran.stdout.trim().strip_prefix("Submitted batch job ").map(|text| text.to_owned());
+            first = first.or_else(|| number.as_ref().and_then(|text| text.parse::<u32>().ok()));
+            let text = format!("{}{}", ran.stdout, ran.stderr);
+            let text = number.map_or(text.clone(), |number| text.replace(&number, "N"));
+            assert_eq!(text.lines().collect::<Vec<_>>(), said, "{command}");
+        } else {
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{command}");
+        }
+        if jobs.is_empty() {
+            continue;
+        }
+        groups += 1;
+        let base = first.take().expect("a submitted job") - 1;
+        let shown = || -> Vec<String> {
+            let lines = cluster.out("squeue -h -o '%A %t %r' --sort=i");
+            let relative = |line: &str| {
+                let (id, rest) = line.split_once(' ').expect("two words");
+                format!("   job {} {rest}", id.parse::<u32>().expect("a number") - base)
+            };
+            lines.lines().map(relative).collect()
+        };
+        cluster.wait(&format!("{jobs:?} after {command}, not {:?}", shown()), || shown() == jobs);
+        cluster.out("scancel -u root");
+        cluster.wait("an empty queue", || cluster.out("squeue -h").is_empty());
+    }
+    assert!(groups > 15, "only {groups} groups");
 }

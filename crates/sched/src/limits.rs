@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::accounting::{
-    AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked, check_start, in_all,
+    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked, check_start, in_all,
     partition_takes,
 };
 use muster_model::ids::{Name, SpecId};
@@ -71,6 +71,15 @@ impl<'a> Limits<'a> {
     /// Whether anybody limits anything for `job` in `partition`.
     pub(crate) fn concern(&mut self, job: &Job, partition: &Partition) -> bool {
         self.view.config.accounting_enforce.limits && !self.layers(job, partition).are_empty()
+    }
+
+    /// Whether resources may be kept for the job (`MinPrioThreshold`).
+    pub(crate) fn may_reserve(&mut self, job: &Job, partition: &Partition) -> bool {
+        if !self.concern(job, partition) {
+            return true;
+        }
+        let layers = self.layers(job, partition);
+        AccountingPolicy::priority_min(&layers).is_none_or(|least| u64::from(job.priority) >= least)
     }
 
     /// Counts the start of `job` with `shares`, if it may hold these.

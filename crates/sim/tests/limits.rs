@@ -319,8 +319,8 @@ fn submit_limits_refuse_and_count_every_task() {
     let refusal = stage.submit("bob", Submit { array: Some("0-1"), ..ONE }).expect_err("five");
     assert_eq!(
         refusal,
-        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits): account physics allows 4 \
-         waiting or running jobs, 3 in use, 2 asked"
+        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits): AssocGrpSubmitJobsLimit: \
+         account physics allows 4 waiting or running jobs, 3 in use, 2 asked"
     );
     stage.submit("bob", ONE).expect("four");
     stage.plan();

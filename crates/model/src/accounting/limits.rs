@@ -183,8 +183,6 @@ mod tests {
         limits.change(&set(amounts(&[("cpu", None), ("node", Some(2))]), Some(5)));
         assert_eq!(limits.tres[&TresLimit::GrpTres].to_string(), "mem=100,node=2");
         assert_eq!(limits.count(CountLimit::GrpJobs), Some(5));
-        let stored = serde_json::to_string(&limits).expect("plain data");
-        assert_eq!(serde_json::from_str::<Limits>(&stored).expect("as written"), limits);
         limits.change(&set(amounts(&[("mem", None), ("node", None)]), None));
         assert!(limits.is_empty());
     }

@@ -25,6 +25,7 @@ pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(Cluste
         reader.check_parameters(line, &mut warnings)?;
     }
     let mut config = reader.parameters()?;
+    warnings.extend(reader.enforcement_left_out());
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;
@@ -188,6 +189,14 @@ impl<'a> Reader<'a> {
             "slurmdbd" => Ok(true),
             _ => Err(line.error(format!("Bad value \"{value}\" for AccountingStorageType"))),
         }
+    }
+
+    /// Words of `AccountingStorageEnforce` that change nothing here.
+    fn enforcement_left_out(&self) -> Option<String> {
+        let (_, value) = self.find("AccountingStorageEnforce")?;
+        let left_out = |word: &&str| ["nojobs", "nosteps", "wckeys"].iter().any(|other| word.eq_ignore_ascii_case(other));
+        let words: Vec<&str> = value.split(',').map(str::trim).filter(left_out).collect();
+        (!words.is_empty()).then(|| format!("AccountingStorageEnforce: {} not acted on by this version", words.join(",")))
     }
 
     /// Limits are held only where there is something to hold them by.

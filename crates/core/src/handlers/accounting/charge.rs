@@ -56,7 +56,11 @@ pub(crate) fn check_submit(
     };
     let strict = layers.qos.iter().any(|qos| qos.has(QosFlag::DenyOnLimit));
     match accounting::check_submit(&layers, &cluster.enforcement(now), &request, strict) {
-        Some(violation) => Err(Refusal::new(RefusalCode::AccountingPolicy, violation.to_string())),
+        // Slurm's clients print the word of the limit before the refusal.
+        Some(violation) => {
+            let detail = format!("{}: {violation}", violation.reason());
+            Err(Refusal::new(RefusalCode::AccountingPolicy, detail))
+        }
         None => Ok(time_limit),
     }
 }

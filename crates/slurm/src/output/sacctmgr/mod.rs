@@ -10,13 +10,14 @@ mod delete;
 mod fields;
 mod limits_text;
 mod modify;
+mod notices;
 mod options;
 mod show;
 mod show_others;
 mod table;
 mod words;
 
-use muster_model::accounting::AccountingPolicy;
+use muster_model::accounting::{AccountingChange, AccountingPolicy};
 use muster_model::ids::Name;
 use muster_model::request::{Command, Query};
 
@@ -167,9 +168,10 @@ impl Sacctmgr {
 }
 
 impl Scene<'_> {
-    fn change(&self, announcement: String, commands: Vec<muster_model::accounting::AccountingChange>) -> Step {
-        let commands = commands.into_iter().map(|change| Command::ChangeAccounting(Box::new(change))).collect();
-        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome: Outcome::default() })
+    fn change(&self, announcement: String, changes: Vec<AccountingChange>) -> Step {
+        let outcome = Outcome { stderr: notices::left_out(&changes), ..Outcome::default() };
+        let commands = changes.into_iter().map(|change| Command::ChangeAccounting(Box::new(change))).collect();
+        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome })
     }
 }
 

@@ -46,11 +46,6 @@ impl Cluster {
 
     /// What limits are checked against at `now`.
     pub(crate) fn enforcement(&self, now: Timestamp) -> Enforcement<'_> {
-        Enforcement {
-            tallies: &self.tallies,
-            past: &self.past_use,
-            now,
-            safe: self.config.accounting_enforce.safe,
-        }
+        Enforcement { tallies: &self.tallies, past: &self.past_use, now, safe: self.config.accounting_enforce.safe }
     }
 }

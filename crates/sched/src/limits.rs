@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::accounting::{
-    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked, check_start, in_all,
-    partition_takes,
+    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked,
+    check_start, in_all, partition_takes,
 };
 use muster_model::ids::{Name, SpecId};
 use muster_model::job::Job;
@@ -130,9 +130,7 @@ impl<'a> Limits<'a> {
 
     fn layers(&mut self, job: &Job, partition: &Partition) -> Arc<Layers> {
         let policy = &self.view.accounting;
-        let make = || {
-            Arc::new(Layers::of(policy, job.association, job.qos.as_deref(), partition.qos.as_deref()))
-        };
+        let make = || Arc::new(Layers::of(policy, job.association, job.qos.as_deref(), partition.qos.as_deref()));
         self.layers.entry((job.association, job.qos.clone(), partition.qos.clone())).or_insert_with(make).clone()
     }
 

@@ -132,11 +132,14 @@ impl World {
         let mut some = |most| self.random.chance(600).then(|| u64::from(self.random.small(1, most)));
         let jobs = some(4);
         let (cpus, cpus_of_user, minutes) = (some(6), some(4), some(40));
-        limit_normal(&[(CountLimit::GrpJobs, jobs)], &[
-            (TresLimit::GrpTres, cpus),
-            (TresLimit::MaxTresPerUser, cpus_of_user),
-            (TresLimit::GrpTresRunMins, minutes),
-        ])
+        limit_normal(
+            &[(CountLimit::GrpJobs, jobs)],
+            &[
+                (TresLimit::GrpTres, cpus),
+                (TresLimit::MaxTresPerUser, cpus_of_user),
+                (TresLimit::GrpTresRunMins, minutes),
+            ],
+        )
     }
 
     fn some_target(&mut self) -> Option<JobTarget> {

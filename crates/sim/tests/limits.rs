@@ -57,8 +57,13 @@ impl Stage {
         let mut stage = Stage { cluster, planner: Planner::new(), seconds: 1 };
         for node in (0..4).map(NodeIndex) {
             let report = NodeReport::default();
-            let connected =
-                AgentReport::Connected { hardware: None, report, launch_sequence_seen: 0, units: Vec::new(), session: 1 };
+            let connected = AgentReport::Connected {
+                hardware: None,
+                report,
+                launch_sequence_seen: 0,
+                units: Vec::new(),
+                session: 1,
+            };
             stage.step(Event::Agent(node, connected));
         }
         stage.change(accounts(&["physics", "chemistry"]));
@@ -116,20 +121,16 @@ impl Stage {
 
     /// Submits a job of so many CPUs for so many minutes.
     fn submit(&mut self, user: &str, words: Submit<'_>) -> Result<JobId, String> {
-        let mut spec = builders::spec(ResourceRequest {
-            tasks: words.cpus,
-            tasks_given: true,
-            ..ResourceRequest::default()
-        });
+        let mut spec =
+            builders::spec(ResourceRequest { tasks: words.cpus, tasks_given: true, ..ResourceRequest::default() });
         spec.kind = JobKind::Batch;
         spec.identity = identity(user);
         spec.account = words.account.map(Name::from);
         spec.qos = words.qos.map(Name::from);
         spec.time_limit = Some(TimeLimit::from_minutes(words.minutes));
-        spec.array = words.array.map(|tasks| ArraySpec {
-            tasks: TaskSet::parse(tasks, 100).expect("a set of tasks"),
-            throttle: None,
-        });
+        spec.array = words
+            .array
+            .map(|tasks| ArraySpec { tasks: TaskSet::parse(tasks, 100).expect("a set of tasks"), throttle: None });
         match self.ask(user, Command::Submit(Box::new(spec)))? {
             Answer::Submitted(id) => Ok(id),
             other => panic!("an odd answer: {other:?}"),
@@ -232,7 +233,11 @@ fn jobs_are_charged_to_the_defaults_of_their_user() {
     assert!(job.association.is_some());
     let unknown = "Invalid account or account/partition combination specified";
     assert!(stage.submit("mallory", ONE).is_err_and(|text| text.starts_with(unknown)));
-    assert!(stage.submit("alice", Submit { account: Some("chemistry"), ..ONE }).is_err_and(|text| text.starts_with(unknown)));
+    assert!(
+        stage
+            .submit("alice", Submit { account: Some("chemistry"), ..ONE })
+            .is_err_and(|text| text.starts_with(unknown))
+    );
     let qos = "Invalid qos specification";
     assert!(stage.submit("alice", Submit { qos: Some("nope"), ..ONE }).is_err_and(|text| text.starts_with(qos)));
 }
@@ -254,13 +259,19 @@ fn a_limited_job_waits_with_its_reason_and_lets_others_pass() {
     let two = Submit { cpus: 2, ..ONE };
     let high = Submit { qos: Some("high"), ..two };
     let grp = |stage: &mut Stage| stage.limit("physics", tres(TresLimit::GrpTres, "cpu", Some(3)));
-    check(grp, &[("alice", two), ("alice", two), ("alice", ONE), ("carol", two)],
-        "1 R None; 2 PD AssocGrpCpuLimit; 3 R None; 4 R None");
+    check(
+        grp,
+        &[("alice", two), ("alice", two), ("alice", ONE), ("carol", two)],
+        "1 R None; 2 PD AssocGrpCpuLimit; 3 R None; 4 R None",
+    );
     let jobs = |stage: &mut Stage| stage.limit("root", counts(CountLimit::MaxJobs, Some(1)));
     check(jobs, &[("alice", ONE), ("alice", ONE), ("bob", ONE)], "1 R None; 2 PD AssocMaxJobsLimit; 3 R None");
     let user = |stage: &mut Stage| stage.limit_qos("high", tres(TresLimit::MaxTresPerUser, "cpu", Some(2)));
-    check(user, &[("alice", high), ("alice", high), ("bob", high), ("alice", two)],
-        "1 R None; 2 PD QOSMaxCpuPerUserLimit; 3 R None; 4 R None");
+    check(
+        user,
+        &[("alice", high), ("alice", high), ("bob", high), ("alice", two)],
+        "1 R None; 2 PD QOSMaxCpuPerUserLimit; 3 R None; 4 R None",
+    );
     let account = |stage: &mut Stage| stage.limit_qos("high", tres(TresLimit::MaxTresPerAccount, "cpu", Some(2)));
     check(account, &[("alice", high), ("bob", high)], "1 R None; 2 PD MaxCpuPerAccount");
     let wall = |stage: &mut Stage| stage.limit("physics", counts(CountLimit::MaxWall, Some(5)));
@@ -390,10 +401,7 @@ fn a_restart_finds_everything_as_it_was() {
     let later = Timestamp::from_seconds(stage.seconds + 10);
     let restored = Cluster::restore(config, stored, later, &mut Outcome::default()).read_view();
     assert_eq!(restored.tallies, view.tallies);
-    assert_eq!(
-        restored.accounting.documents().collect::<Vec<_>>(),
-        view.accounting.documents().collect::<Vec<_>>()
-    );
+    assert_eq!(restored.accounting.documents().collect::<Vec<_>>(), view.accounting.documents().collect::<Vec<_>>());
 }
 
 /// What jobs that run hold, counted in the plainest way.
@@ -425,7 +433,10 @@ fn within(stage: &Stage, limits: &Random, before: &[Use]) -> Vec<Use> {
             _ => (now.cpus, before.get(position).map_or(0, |before| before.cpus)),
         };
         // A limit that was lowered below what runs lets nothing more start.
-        assert!(now_used <= *limit || now_used <= then, "limit {position}: {limit} allowed, {now_used} used, {then} before");
+        assert!(
+            now_used <= *limit || now_used <= then,
+            "limit {position}: {limit} allowed, {now_used} used, {then} before"
+        );
     }
     all.into_iter().map(|(_, now)| now).collect()
 }

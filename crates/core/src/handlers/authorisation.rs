@@ -36,12 +36,15 @@ pub(super) fn may_change_account(policy: &AccountingPolicy, identity: &Identity,
     if may_change_accounting(policy, identity).is_ok() {
         return Ok(());
     }
-    let coordinates = |name: &Name| {
-        policy.accounts.get(name).is_some_and(|account| account.coordinators.contains(&identity.user))
-    };
+    let coordinates =
+        |name: &Name| policy.accounts.get(name).is_some_and(|account| account.coordinators.contains(&identity.user));
     let found = policy.account_association(account);
     let mut line = found.into_iter().flat_map(|association| policy.lineage(association.id));
-    if line.any(|association| coordinates(&association.key.account)) { Ok(()) } else { Err(RefusalCode::AccessDenied.into()) }
+    if line.any(|association| coordinates(&association.key.account)) {
+        Ok(())
+    } else {
+        Err(RefusalCode::AccessDenied.into())
+    }
 }
 
 /// Only operators may suspend jobs.

@@ -151,7 +151,8 @@ fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
     if job.partition == *partition {
         return job.time_limit;
     }
-    let default = cluster.partition(partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
+    let default =
+        cluster.partition(partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
     job.spec.time_limit.or(default).unwrap_or(job.time_limit)
 }
 

@@ -112,10 +112,8 @@ mod tests {
     fn a_request_counts_what_it_takes_at_the_least() {
         let check = |request: ResourceRequest, expected: &str| assert_eq!(asked(&request).to_string(), expected);
         check(ResourceRequest::default(), "billing=1,cpu=1,node=1");
-        let gpus = |scope, count| GresRequest {
-            scope,
-            gres: Gres { name: "gpu".into(), kind: Some("h100".into()), count },
-        };
+        let gpus =
+            |scope, count| GresRequest { scope, gres: Gres { name: "gpu".into(), kind: Some("h100".into()), count } };
         let request = ResourceRequest {
             nodes_min: 2,
             tasks: 4,
@@ -126,8 +124,7 @@ mod tests {
             licenses: Some("matlab:2,ansys".into()),
             ..ResourceRequest::default()
         };
-        let expected =
-            "billing=12,cpu=12,gres/gpu=4,gres/gpu:h100=4,license/ansys=1,license/matlab=2,mem=120,node=2";
+        let expected = "billing=12,cpu=12,gres/gpu=4,gres/gpu:h100=4,license/ansys=1,license/matlab=2,mem=120,node=2";
         check(request, expected);
         let per_task = vec![gpus(GresScope::Task, 1)];
         let request = ResourceRequest { tasks: 3, tasks_given: true, gres: per_task, ..ResourceRequest::default() };

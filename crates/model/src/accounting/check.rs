@@ -4,8 +4,8 @@
 //! which limits are looked at is Slurm's (acct_policy): numbers before amounts, QOS before associations.
 
 use super::{
-    Association, CountLimit, Holder, Layers, Level, Limit, PastUse, Qos, QosFlag, Tallies, Tally, TresAmounts, TresClass,
-    TresLimit, Violation, past_use,
+    Association, CountLimit, Holder, Layers, Level, Limit, PastUse, Qos, QosFlag, Tallies, Tally, TresAmounts,
+    TresClass, TresLimit, Violation, past_use,
 };
 use crate::ids::Name;
 use crate::time::{Span, TimeLimit, Timestamp};
@@ -100,11 +100,8 @@ pub fn check_submit(
 }
 
 /// Limits of QOS on running jobs, in Slurm's order.
-const JOBS_OF_QOS: &[(CountLimit, Counted)] = &[
-    (CountLimit::GrpJobs, running),
-    (CountLimit::MaxJobsPerAccount, running),
-    (CountLimit::MaxJobsPerUser, running),
-];
+const JOBS_OF_QOS: &[(CountLimit, Counted)] =
+    &[(CountLimit::GrpJobs, running), (CountLimit::MaxJobsPerAccount, running), (CountLimit::MaxJobsPerUser, running)];
 
 type Counted = fn(&Tally) -> u64;
 

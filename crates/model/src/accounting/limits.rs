@@ -176,7 +176,10 @@ mod tests {
     fn a_change_names_single_resources_and_is_undone_by_taking_them_away() {
         let mut limits = Limits::default();
         let amounts = |list: &[(&str, Option<u64>)]| {
-            BTreeMap::from([(TresLimit::GrpTres, list.iter().map(|(name, amount)| ((*name).into(), *amount)).collect())])
+            BTreeMap::from([(
+                TresLimit::GrpTres,
+                list.iter().map(|(name, amount)| ((*name).into(), *amount)).collect(),
+            )])
         };
         let set = |tres, jobs| LimitChanges { tres, counts: BTreeMap::from([(CountLimit::GrpJobs, jobs)]) };
         limits.change(&set(amounts(&[("cpu", Some(4)), ("mem", Some(100))]), Some(3)));

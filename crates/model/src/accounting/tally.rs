@@ -143,8 +143,7 @@ impl Tallies {
             tally.jobs_submitted += charged.submitted;
             tally.tres.add_all(&charged.tres);
             for (name, amount) in &charged.tres.0 {
-                *tally.ends.entry(name.clone()).or_default() +=
-                    i128::from(*amount) * i128::from(seconds(charged.end));
+                *tally.ends.entry(name.clone()).or_default() += i128::from(*amount) * i128::from(seconds(charged.end));
             }
         }
     }

@@ -103,7 +103,13 @@ impl fmt::Display for Violation {
             }
             Limit::Tres(limit, name) => {
                 let (unit, scope, counts_others) = tres_words(*limit);
-                return write_numbers(f, level, &format!("{name}{unit}"), scope, (*allowed, *in_use, *asked, counts_others));
+                return write_numbers(
+                    f,
+                    level,
+                    &format!("{name}{unit}"),
+                    scope,
+                    (*allowed, *in_use, *asked, counts_others),
+                );
             }
         };
         write_numbers(f, level, what, scope, (*allowed, *in_use, *asked, counts_others))

@@ -194,9 +194,11 @@ impl<'a> Reader<'a> {
     /// Words of `AccountingStorageEnforce` that change nothing here.
     fn enforcement_left_out(&self) -> Option<String> {
         let (_, value) = self.find("AccountingStorageEnforce")?;
-        let left_out = |word: &&str| ["nojobs", "nosteps", "wckeys"].iter().any(|other| word.eq_ignore_ascii_case(other));
+        let left_out =
+            |word: &&str| ["nojobs", "nosteps", "wckeys"].iter().any(|other| word.eq_ignore_ascii_case(other));
         let words: Vec<&str> = value.split(',').map(str::trim).filter(left_out).collect();
-        (!words.is_empty()).then(|| format!("AccountingStorageEnforce: {} not acted on by this version", words.join(",")))
+        (!words.is_empty())
+            .then(|| format!("AccountingStorageEnforce: {} not acted on by this version", words.join(",")))
     }
 
     /// Limits are held only where there is something to hold them by.

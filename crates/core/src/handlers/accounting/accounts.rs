@@ -19,7 +19,8 @@ pub(super) fn create(
     changes: &AssociationChanges,
 ) -> Result<(), Refusal> {
     authorisation::may_change_account(&draft.policy, identity, parent)?;
-    let parent = draft.policy.account_association(parent).map(|above| above.id).ok_or_else(|| missing("account", parent))?;
+    let parent =
+        draft.policy.account_association(parent).map(|above| above.id).ok_or_else(|| missing("account", parent))?;
     for account in accounts {
         if account.name.is_empty() {
             return Err(Refusal::new(RefusalCode::InvalidAccount, "an account needs a name"));

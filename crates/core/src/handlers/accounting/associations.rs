@@ -41,7 +41,7 @@ pub(super) fn apply(
     association.shares = changes.shares.unwrap_or(association.shares);
     association.priority = changes.priority.unwrap_or(association.priority);
     if let Some(list) = &changes.qos_allowed {
-        for name in list.items().iter().filter(|name| !policy.qos.contains_key(*name)) {
+        if let Some(name) = list.items().iter().find(|name| !policy.qos.contains_key(*name)) {
             return Err(missing("qos", name));
         }
         association.qos_allowed = match list {
@@ -67,11 +67,17 @@ pub(super) fn apply(
 
 fn reparent(policy: &AccountingPolicy, association: &mut Association, parent: &str) -> Result<(), Refusal> {
     if !association.key.user.is_empty() || association.parent.is_none() {
-        return Err(Refusal::new(RefusalCode::InvalidAccount, "only accounts below root have another account above them"));
+        return Err(Refusal::new(
+            RefusalCode::InvalidAccount,
+            "only accounts below root have another account above them",
+        ));
     }
     let above = policy.account_association(parent).ok_or_else(|| missing("account", parent))?;
     if policy.lineage(above.id).any(|line| line.id == association.id) {
-        return Err(Refusal::new(RefusalCode::InvalidAccount, format!("{parent} is below {}", association.key.account)));
+        return Err(Refusal::new(
+            RefusalCode::InvalidAccount,
+            format!("{parent} is below {}", association.key.account),
+        ));
     }
     association.parent = Some(above.id);
     Ok(())

@@ -168,7 +168,8 @@ impl Draft {
 
 /// What decides which association and QOS a job has.
 fn structure(policy: &AccountingPolicy) -> (Vec<AssociationStructure<'_>>, Vec<&Name>) {
-    let rows = policy.associations.values().map(|row| (row.id, &row.key, row.parent, &row.qos_allowed, &row.qos_default));
+    let rows =
+        policy.associations.values().map(|row| (row.id, &row.key, row.parent, &row.qos_allowed, &row.qos_default));
     (rows.collect(), policy.qos.keys().collect())
 }
 

@@ -53,7 +53,8 @@ fn apply(draft: &Draft, qos: &mut Qos, changes: &QosChanges) -> Result<(), Refus
         return Err(Refusal::new(RefusalCode::InvalidQos, "a factor is a number of at least 0"));
     }
     if let Some(preempts) = &changes.preempts {
-        for name in preempts.items().iter().filter(|name| !draft.policy.qos.contains_key(*name) && **name != qos.name) {
+        let is_known = |name: &Name| draft.policy.qos.contains_key(name) || *name == qos.name;
+        if let Some(name) = preempts.items().iter().find(|name| !is_known(name)) {
             return Err(missing("qos", name));
         }
         qos.preempts = preempts.apply(&qos.preempts);

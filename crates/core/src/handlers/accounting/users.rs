@@ -31,8 +31,7 @@ pub(super) fn create(draft: &mut Draft, identity: &Identity, new: &New<'_>) -> R
         let parent = draft.policy.account_association(account).map(|above| above.id);
         let parent = parent.ok_or_else(|| missing("account", account))?;
         for (user, partition) in new.names.iter().flat_map(|user| partitions.iter().map(move |part| (user, part))) {
-            let key =
-                AssociationKey { account: account.clone(), user: user.clone(), partition: partition.clone() };
+            let key = AssociationKey { account: account.clone(), user: user.clone(), partition: partition.clone() };
             if let Some(mut association) = draft.associate(key, Some(parent)) {
                 associations::apply(&draft.policy, &mut association, new.association)?;
                 draft.put(Document::Association(Arc::new(association)));

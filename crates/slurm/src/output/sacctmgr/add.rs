@@ -25,7 +25,8 @@ fn unknown(setting: &Setting) -> Outcome {
 
 pub(super) fn accounts(settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Outcome> {
     let mut list: Vec<Name> = Vec::new();
-    let (mut description, mut organization, mut parent): (Option<Name>, Option<Name>, Option<Name>) = (None, None, None);
+    let (mut description, mut organization, mut parent): (Option<Name>, Option<Name>, Option<Name>) =
+        (None, None, None);
     let mut changes = AssociationChanges::default();
     for setting in settings.iter().filter(|setting| !is_filler(setting)) {
         let lower = || Some(setting.value.to_ascii_lowercase().as_str().into());
@@ -76,14 +77,17 @@ pub(super) fn accounts(settings: &[Setting], scene: &Scene<'_>) -> Result<Step, 
         organization: organization.clone().unwrap_or_else(|| own(name)),
         coordinators: Vec::new(),
     });
-    let change = AccountingChange::CreateAccounts { accounts: accounts.collect(), parent: above.clone(), association: changes };
+    let change =
+        AccountingChange::CreateAccounts { accounts: accounts.collect(), parent: above.clone(), association: changes };
     Ok(scene.change(text, vec![change]))
 }
 
 /// Another cluster than this one is not known here.
 fn other_cluster(setting: &Setting, scene: &Scene<'_>) -> Result<(), Outcome> {
     match setting.names().iter().find(|name| !name.eq_ignore_ascii_case(&scene.cluster)) {
-        Some(name) => Err(fail(format!(" This cluster '{name}' doesn't exist.\n        Contact your admin to add it to accounting.\n"))),
+        Some(name) => Err(fail(format!(
+            " This cluster '{name}' doesn't exist.\n        Contact your admin to add it to accounting.\n"
+        ))),
         None => Ok(()),
     }
 }
@@ -191,9 +195,10 @@ fn new_associations(users: &Users, scene: &Scene<'_>) -> (Vec<Name>, Vec<Associa
     accounts.sort();
     let mut keys = Vec::new();
     for user in &users.names {
-        for (account, partition) in accounts.iter().flat_map(|account| partitions.iter().map(move |part| (account, part))) {
-            let key =
-                AssociationKey { account: account.clone(), user: user.clone(), partition: partition.clone() };
+        for (account, partition) in
+            accounts.iter().flat_map(|account| partitions.iter().map(move |part| (account, part)))
+        {
+            let key = AssociationKey { account: account.clone(), user: user.clone(), partition: partition.clone() };
             if !scene.policy.association_index.contains_key(&key) {
                 keys.push(key);
             }

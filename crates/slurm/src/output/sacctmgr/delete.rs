@@ -62,8 +62,7 @@ fn users(mut found: Conditions, scene: &Scene<'_>) -> Result<Step, Outcome> {
     found.users.append(&mut found.names);
     let is_whole = found.accounts.is_empty() && found.partitions.is_empty() && found.parents.is_empty();
     if is_whole && found.qos.is_empty() && found.ids.is_empty() {
-        let names: Vec<Name> =
-            scene.policy.users.keys().filter(|name| found.users.contains(*name)).cloned().collect();
+        let names: Vec<Name> = scene.policy.users.keys().filter(|name| found.users.contains(*name)).cloned().collect();
         if names.is_empty() || !found.is_here(&scene.cluster) {
             return Err(nothing_deleted());
         }

@@ -21,8 +21,8 @@ use muster_model::accounting::{AccountingChange, AccountingPolicy};
 use muster_model::ids::Name;
 use muster_model::request::{Command, Query};
 
-use super::context::{Answers, Context, Outcome};
 use super::VERSION_LINE;
+use super::context::{Answers, Context, Outcome};
 use options::Flags;
 use words::{Setting, is_cut};
 

@@ -90,7 +90,8 @@ fn accounts(mut found: Conditions, settings: &[Setting], scene: &Scene<'_>) -> R
         let moved = |row: &&Arc<Association>| {
             let above = row.parent.and_then(|id| scene.policy.associations.get(&id));
             let stays = above.is_some_and(|above| changes.parent.as_ref() == Some(&above.key.account));
-            let only = AssociationChanges { parent: changes.parent.clone(), ..AssociationChanges::default() } == changes;
+            let only =
+                AssociationChanges { parent: changes.parent.clone(), ..AssociationChanges::default() } == changes;
             !(stays && only)
         };
         let rows: Vec<Arc<Association>> = rows.iter().filter(moved).cloned().collect();
@@ -242,9 +243,8 @@ fn users(mut found: Conditions, settings: &[Setting], scene: &Scene<'_>) -> Resu
 }
 
 fn are_in(users: &[Name], account: &Name, scene: &Scene<'_>) -> Result<(), Outcome> {
-    let is_in = |user: &&Name| {
-        scene.policy.association_index.keys().any(|key| key.user == **user && key.account == *account)
-    };
+    let is_in =
+        |user: &&Name| scene.policy.association_index.keys().any(|key| key.user == **user && key.account == *account);
     let strangers: Vec<&Name> = users.iter().filter(|user| !is_in(user)).collect();
     if strangers.is_empty() {
         return Ok(());

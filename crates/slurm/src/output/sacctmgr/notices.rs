@@ -17,14 +17,17 @@ pub(super) fn left_out(changes: &[AccountingChange]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for change in changes {
         match change {
-            AccountingChange::CreateAccounts { association, .. } | AccountingChange::CreateUsers { association, .. } => {
+            AccountingChange::CreateAccounts { association, .. }
+            | AccountingChange::CreateUsers { association, .. } => {
                 names.extend(limits(&association.limits));
             }
             AccountingChange::ModifyAssociations { changes, .. } => names.extend(limits(&changes.limits)),
             AccountingChange::CreateQos { changes, .. } | AccountingChange::ModifyQos { changes, .. } => {
                 names.extend(limits(&changes.limits));
                 let set = changes.flags.iter().flat_map(|flags| flags.items());
-                names.extend(set.filter_map(|flag| FLAGS.iter().find(|(known, _)| known == flag)).map(|(_, name)| *name));
+                names.extend(
+                    set.filter_map(|flag| FLAGS.iter().find(|(known, _)| known == flag)).map(|(_, name)| *name),
+                );
             }
             _ => {}
         }

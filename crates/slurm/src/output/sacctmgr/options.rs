@@ -54,8 +54,18 @@ const OPTIONS: &[Opt<Key>] = &[
 pub(super) const UNSUPPORTED: &[&str] =
     &["archive", "clear", "dump", "load", "ping", "problem", "reconfigure", "shutdown", "associations", "oneliner"];
 /// Things that are not there yet.
-pub(super) const ENTITIES_UNSUPPORTED: &[&str] =
-    &["cluster", "event", "federation", "job", "resource", "reservation", "runawayjobs", "stats", "transaction", "wckey"];
+pub(super) const ENTITIES_UNSUPPORTED: &[&str] = &[
+    "cluster",
+    "event",
+    "federation",
+    "job",
+    "resource",
+    "reservation",
+    "runawayjobs",
+    "stats",
+    "transaction",
+    "wckey",
+];
 
 /// Reads options; the other words are left.
 pub(super) fn read(args: &[String]) -> Result<(Flags, Vec<String>), Outcome> {

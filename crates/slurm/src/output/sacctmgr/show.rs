@@ -278,10 +278,12 @@ fn associations(found: Conditions, options: &Options, scene: &Scene<'_>) -> Resu
             coordinators: String::new(),
         });
     }
-    let mut options = Options { format: options.format.clone(), ..Options { tree: options.tree, ..Options::default() } };
+    let mut options =
+        Options { format: options.format.clone(), ..Options { tree: options.tree, ..Options::default() } };
     if options.tree {
         let text = options.format.unwrap_or_else(|| ASSOCIATION_FORMAT.to_owned());
-        let widened = text.split(',').map(|field| if field.eq_ignore_ascii_case("account") { "account%-20" } else { field });
+        let widened =
+            text.split(',').map(|field| if field.eq_ignore_ascii_case("account") { "account%-20" } else { field });
         options.format = Some(widened.collect::<Vec<_>>().join(","));
     }
     render(&rows, ASSOCIATION_FORMAT, &options, scene)

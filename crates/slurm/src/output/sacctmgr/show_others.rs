@@ -133,7 +133,12 @@ const QOS_FORMAT: &str = "name,priority,gracetime,preempt,preemptexempttime,pree
 /// Column of texts that are ready.
 type Texts = Vec<String>;
 
-const fn text_column(heading: &'static str, names: &'static [&'static str], width: i32, text: fn(&Texts) -> String) -> Column<Texts> {
+const fn text_column(
+    heading: &'static str,
+    names: &'static [&'static str],
+    width: i32,
+    text: fn(&Texts) -> String,
+) -> Column<Texts> {
     Column { heading, names, width, text }
 }
 

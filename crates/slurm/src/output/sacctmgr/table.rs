@@ -47,7 +47,8 @@ pub(super) fn read<R>(text: &str, columns: &'static [Column<R>]) -> Result<Forma
             is_cut(name, &heading, least) || column.names.iter().any(|known| is_cut(name, known, 1))
         };
         let exact = |column: &&Column<R>| {
-            column.heading.eq_ignore_ascii_case(name) || column.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+            column.heading.eq_ignore_ascii_case(name)
+                || column.names.iter().any(|known| known.eq_ignore_ascii_case(name))
         };
         let column = columns.iter().find(exact).or_else(|| columns.iter().find(named));
         let column = column.ok_or_else(|| format!("Unknown field '{}'\n", name.to_ascii_lowercase()))?;

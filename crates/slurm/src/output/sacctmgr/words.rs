@@ -156,7 +156,8 @@ pub(super) fn limit(
         changes.tres.entry(*limit).or_default().insert((*tres).into(), amount);
         return Ok(true);
     }
-    let count = COUNTS.iter().find(|(name, least, limit)| fits(name, *least) && (for_qos || !is_of_qos(limit.as_str())));
+    let count =
+        COUNTS.iter().find(|(name, least, limit)| fits(name, *least) && (for_qos || !is_of_qos(limit.as_str())));
     if let Some((name, _, limit)) = count {
         let value = match limit {
             CountLimit::GrpWall | CountLimit::MaxWall => minutes(&setting.value),
@@ -165,7 +166,8 @@ pub(super) fn limit(
         changes.counts.insert(*limit, value.ok_or_else(|| invalid(name, &setting.value))?);
         return Ok(true);
     }
-    let amounts = TRES.iter().find(|(name, least, limit)| fits(name, *least) && (for_qos || !is_of_qos(limit.as_str())));
+    let amounts =
+        TRES.iter().find(|(name, least, limit)| fits(name, *least) && (for_qos || !is_of_qos(limit.as_str())));
     if let Some((_, _, limit)) = amounts {
         changes.tres.entry(*limit).or_default().extend(tres(&setting.value, tracked)?);
         return Ok(true);
@@ -211,9 +213,9 @@ fn tres(text: &str, tracked: &[Name]) -> Result<BTreeMap<Name, Option<u64>>, Com
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let name = name.trim().to_ascii_lowercase();
-        let is_static = TRES_STATIC.iter().any(|(kind, of)| {
-            if of.is_empty() { *kind == name } else { name == format!("{kind}/{of}") }
-        });
+        let is_static = TRES_STATIC
+            .iter()
+            .any(|(kind, of)| if of.is_empty() { *kind == name } else { name == format!("{kind}/{of}") });
         if !is_static && !tracked.iter().any(|tracked| **tracked == *name) {
             return Err(format!("sacctmgr: error: slurmdb_format_tres_str: no TRES known by type {name}\n"));
         }

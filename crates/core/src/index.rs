@@ -11,7 +11,7 @@ use muster_model::planning::QueueKey;
 use muster_model::resources::{GresShare, NodeShare, Sharing};
 use muster_model::state::JobState;
 use muster_model::step::Step;
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
@@ -183,7 +183,7 @@ impl Cluster {
             }
             JobState::Running => {
                 if let Some(end) = job.end_time {
-                    self.timers.set(end + self.config.over_time_limit, Timer::TimeLimit(id));
+                    self.timers.set(end + self.over_time(job), Timer::TimeLimit(id));
                     if let Some(early) = job.spec.early_signal {
                         self.timers.set(end - early.before_end, Timer::EarlySignal(id));
                     }
@@ -194,6 +194,11 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    /// How long after its end a running job may go on; one that makes room for another may not.
+    pub(crate) fn over_time(&self, job: &Job) -> Span {
+        if job.eviction.is_some() { Span::ZERO } else { self.config.over_time_limit }
     }
 
     /// Puts in the new row of a step; an ended step leaves the memory and stays in the store.

@@ -198,7 +198,7 @@ fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
                 Some(_) => {}
             },
             JobState::Running => {
-                let due = job.end_time.map(|end| end + cluster.config.over_time_limit);
+                let due = job.end_time.map(|end| end + cluster.over_time(job));
                 if due.is_some_and(|due| !cluster.timers.contains(due, Timer::TimeLimit(id))) {
                     wrong.push(format!("job {id} has a time limit that no timer watches"));
                 }

@@ -6,6 +6,7 @@ use crate::accounting::AccountingEnforce;
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
+use crate::preemption::PreemptionConfig;
 use crate::time::Span;
 
 /// All that the controller takes from its configuration. Defaults are Slurm's.
@@ -54,6 +55,9 @@ pub struct ClusterConfig {
     /// Limits of the scheduler, from `SchedulerParameters`.
     #[serde(default)]
     pub scheduling: SchedulingConfig,
+    /// How jobs make room for more important ones.
+    #[serde(default)]
+    pub preemption: PreemptionConfig,
     /// Names of the generic resources that exist (`GresTypes`).
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
@@ -139,6 +143,7 @@ impl Default for ClusterConfig {
             whole_nodes: false,
             backfill: true,
             scheduling: SchedulingConfig::default(),
+            preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
             accounting: false,

@@ -11,6 +11,7 @@ use crate::accounting::AssociationId;
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
+use crate::preemption::Eviction;
 use crate::resources::{Allocation, ResourceRequest};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::time::{Span, TimeLimit, Timestamp};
@@ -391,6 +392,9 @@ pub struct Job {
     /// Put back into the queue and held to be looked into (Slurm: SPECIAL_EXIT).
     #[serde(default)]
     pub special_exit: bool,
+    /// It has been told to make room for another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<Box<Eviction>>,
 }
 
 impl Job {

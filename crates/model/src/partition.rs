@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, NodeIndex};
+use crate::preemption::PreemptMode;
 use crate::resources::Megabytes;
-use crate::time::TimeLimit;
+use crate::time::{Span, TimeLimit};
 
 /// `State=` of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -79,6 +80,12 @@ pub struct Partition {
     pub memory_default: Option<MemoryDefault>,
     /// Greatest memory of a job.
     pub memory_max: Option<MemoryDefault>,
+    /// `PreemptMode`: what becomes of its jobs when they are preempted; `None` for what the cluster says.
+    #[serde(default)]
+    pub preempt_mode: Option<PreemptMode>,
+    /// `GraceTime`: between notice and end of a preempted job.
+    #[serde(default)]
+    pub grace_time: Span,
     /// Not shown to those who may not use it.
     pub hidden: bool,
     /// Only root may submit.

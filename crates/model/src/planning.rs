@@ -14,10 +14,11 @@ use crate::ids::{JobId, Name, NodeIndex, RestartCount};
 use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::preemption::PreemptMode;
 use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, Megabytes};
 use crate::state::{JobState, Reason};
-use crate::time::{TimeLimit, Timestamp};
+use crate::time::{Span, TimeLimit, Timestamp};
 
 /// Order of the queue: the smallest key is looked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,8 @@ pub struct PlanView {
 pub struct Plan {
     /// Jobs to start now, in order.
     pub starts: Vec<PlannedStart>,
+    /// Running jobs that have to make room.
+    pub evictions: Vec<PlannedEviction>,
     /// What it says of the jobs that wait.
     pub outlook: Outlook,
     /// The pass reached one of its limits before it had looked at the whole queue; the jobs that it did not reach
@@ -81,6 +84,21 @@ pub struct Plan {
     pub exhausted: bool,
     /// The pass looked only at what has changed, and found something that deserves a pass over everything.
     pub is_partial: bool,
+}
+
+/// One running job that is to make room for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedEviction {
+    /// The job that goes.
+    pub job_id: JobId,
+    /// Which start of it.
+    pub restart: RestartCount,
+    /// What becomes of it.
+    pub mode: PreemptMode,
+    /// Time between notice and end.
+    pub grace: Span,
+    /// The job for which it makes room.
+    pub by: JobId,
 }
 
 /// One job, or one task of an array, to start now.

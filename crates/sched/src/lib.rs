@@ -31,6 +31,7 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
+//! | which running jobs make room | `preempt` |
 //! | what exactly each node gives | `share` |
 //! | what happens later | `future` |
 //! | the earliest time at which a job fits | `search` |
@@ -58,6 +59,7 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod preempt;
 mod queue;
 mod search;
 mod share;

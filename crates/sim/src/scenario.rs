@@ -8,6 +8,7 @@ use muster_model::ids::{Identity, JobId, Name, NodeIndex};
 use muster_model::job::{EarlySignal, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, NodeConfig};
 use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::preemption::{PreemptMode, PreemptType, PreemptionConfig};
 use muster_model::resources::{Gres, GresRequest, GresScope, Megabytes, MemoryRequest, ResourceRequest, Sharing};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
@@ -25,8 +26,9 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
     let count = random.small(1, 5);
     let threads = random.small(1, 2);
     let nodes: Vec<NodeConfig> = (1..=count).map(|number| node(random, number, threads)).collect();
-    let partitions =
+    let mut partitions =
         vec![partition("all", &nodes, 0, true), partition("some", &nodes[..nodes.len().div_ceil(2)], 1, false)];
+    partitions[0].grace_time = if random.chance(500) { random.span(1_000, 60_000) } else { Span::ZERO };
     ClusterConfig {
         nodes,
         partitions,
@@ -40,12 +42,20 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
         kill_invalid_dependency: random.chance(300),
         over_time_limit: random.span(0, 60_000),
         memory_is_consumed: random.chance(700),
+        preemption: preemption(random),
         gres_types: vec!["gpu".into()],
         accounting: random.chance(500),
         // Users have no associations here: limits of the QOS `normal` hold for all.
         accounting_enforce: AccountingEnforce { limits: random.chance(700), ..AccountingEnforce::default() },
         ..ClusterConfig::default()
     }
+}
+
+/// Half of the clusters let jobs of the higher tier preempt.
+fn preemption(random: &mut Random) -> PreemptionConfig {
+    let kind = if random.chance(500) { PreemptType::Partition } else { PreemptType::None };
+    let mode = if random.chance(600) { PreemptMode::Requeue } else { PreemptMode::Cancel };
+    PreemptionConfig { kind, mode, exempt_time: random.span(0, 60_000), ..PreemptionConfig::default() }
 }
 
 fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
@@ -94,6 +104,8 @@ fn partition(name: &str, nodes: &[NodeConfig], tier: u16, default: bool) -> Part
         hidden: false,
         root_only: false,
         groups_allowed: Vec::new(),
+        preempt_mode: None,
+        grace_time: Span::ZERO,
         accounts_allowed: Vec::new(),
         accounts_denied: Vec::new(),
         qos_allowed: Vec::new(),

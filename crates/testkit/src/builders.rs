@@ -77,6 +77,8 @@ pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition 
         over_subscribe: OverSubscribe::No,
         memory_default: None,
         memory_max: None,
+        preempt_mode: None,
+        grace_time: Span::ZERO,
         hidden: false,
         root_only: false,
         groups_allowed: Vec::new(),
@@ -140,6 +142,7 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         account: None,
         association: None,
         qos: None,
+        eviction: None,
         spec: Arc::new(spec),
     }
 }

@@ -3,10 +3,11 @@
 //! One thing for each line; words are `key=value` or flags. `#` begins a comment.
 //!
 //! ```text
-//! config memory=on backfill=off whole_nodes licenses=matlab:2
+//! config memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
+//! qos high prio=10 preempts=low,lower
 //! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
-//! run 1 t=30 user=1000 part=debug on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
+//! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
 //! job 2 N=1-2 n=4 c=2 t=60 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
 //! ```
 //!
@@ -14,6 +15,9 @@
 //! default one. Memory is given away only with `config memory=on`. A `run` holds the same memory and units on each of
 //! its nodes. Jobs are queued in the order in which they are written unless `prio` says otherwise.
 
+use std::sync::Arc;
+
+use muster_model::accounting::Qos;
 use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::ClusterConfig;
 use muster_model::hostlist;
@@ -22,6 +26,7 @@ use muster_model::job::ArrayRole;
 use muster_model::node::{Node, NodeHealth};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::planning::PlanView;
+use muster_model::preemption::{PreemptMode, PreemptType};
 use muster_model::resources::{
     Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing,
 };
@@ -54,6 +59,7 @@ struct Reader {
     config: ClusterConfig,
     nodes: Vec<Node>,
     partitions: Vec<Partition>,
+    qos: Vec<Qos>,
     /// Read once nodes and partitions are known.
     jobs: Vec<String>,
 }
@@ -65,6 +71,7 @@ impl Reader {
             "config" => self.config(rest),
             "nodes" => self.nodes(rest),
             "partition" => self.partition(rest),
+            "qos" => self.qos(rest),
             "run" | "job" => {
                 self.jobs.push(line.to_owned());
                 Ok(())
@@ -78,12 +85,42 @@ impl Reader {
             match key {
                 "memory" => self.config.memory_is_consumed = value == "on",
                 "backfill" => self.config.backfill = value != "off",
+                "preempt" => self.preemption(value)?,
+                "exempt" => self.config.preemption.exempt_time = Span::from_minutes(number(value)?),
                 "whole_nodes" => self.config.whole_nodes = true,
                 "gres_types" => self.config.gres_types = names(value),
                 "licenses" => self.config.shown.push(("Licenses".to_owned(), value.to_owned())),
                 _ => return Err(format!("unknown key {key}")),
             }
         }
+        Ok(())
+    }
+
+    fn qos(&mut self, rest: &str) -> Result<(), String> {
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut qos = Qos { name: name.into(), ..Qos::default() };
+        for (key, value) in words(rest) {
+            match key {
+                "prio" => qos.priority = number(value)?,
+                "preempts" => qos.preempts = names(value),
+                "mode" => qos.preempt_mode = Some(preempt_mode(value)?),
+                "grace" => qos.grace_time = Some(Span::from_minutes(number(value)?)),
+                "exempt" => qos.preempt_exempt_time = Some(Span::from_minutes(number(value)?)),
+                _ => return Err(format!("unknown key {key}")),
+            }
+        }
+        self.qos.push(qos);
+        Ok(())
+    }
+
+    fn preemption(&mut self, value: &str) -> Result<(), String> {
+        let (kind, mode) = value.split_once(':').ok_or("preempt= wants partition:mode or qos:mode")?;
+        self.config.preemption.kind = match kind {
+            "partition" => PreemptType::Partition,
+            "qos" => PreemptType::Qos,
+            _ => return Err(format!("unknown kind {kind}")),
+        };
+        self.config.preemption.mode = preempt_mode(mode)?;
         Ok(())
     }
 
@@ -131,6 +168,8 @@ impl Reader {
                 "nodes_min" => part.nodes_min = number(value)?,
                 "nodes_max" => part.nodes_max = Some(number(value)?),
                 "cpus_per_node_max" => part.cpus_per_node_max = Some(number(value)?),
+                "preempt" => part.preempt_mode = Some(preempt_mode(value)?),
+                "grace" => part.grace_time = Span::from_minutes(number(value)?),
                 "tier" => part.priority_tier = number(value)?,
                 "mem_per_cpu" => part.memory_default = Some(MemoryDefault::PerCpu(Megabytes(number(value)?))),
                 "mem_per_node" => part.memory_default = Some(MemoryDefault::PerNode(Megabytes(number(value)?))),
@@ -159,6 +198,9 @@ impl Reader {
             self.partition("main").map_err(BadLine)?;
         }
         let mut view = builders::view(self.config.clone(), self.nodes.clone(), self.partitions.clone());
+        for qos in std::mem::take(&mut self.qos) {
+            view.accounting.qos.insert(qos.name.clone(), Arc::new(qos));
+        }
         for (position, line) in self.jobs.iter().enumerate() {
             let bad = |what: String| BadLine(format!("{line}: {what}"));
             let mut words = line.splitn(3, ' ');
@@ -175,10 +217,12 @@ impl Reader {
     fn run(&self, view: &mut PlanView, id: u32, rest: &str) -> Result<(), String> {
         let mut spec = builders::spec(ResourceRequest::default());
         let mut shares: Vec<NodeShare> = Vec::new();
-        let (mut minutes, mut memory, mut held): (i64, u64, Vec<GresShare>) = (60, 0, Vec::new());
+        let (mut minutes, mut since, mut memory, mut held): (i64, i64, u64, Vec<GresShare>) = (60, 0, 0, Vec::new());
         for (key, value) in words(rest) {
             match key {
                 "t" => minutes = number(value)?,
+                "since" => since = number(value)?,
+                "qos" => spec.qos = Some(value.into()),
                 "user" => spec.identity = builders::identity(number(value)?),
                 "part" => spec.partitions = names(value),
                 "L" => spec.request.licenses = Some(value.into()),
@@ -205,7 +249,9 @@ impl Reader {
             share.gres.clone_from(&held);
         }
         let job = builders::pending(id, spec, &self.partitions[0].name);
+        let now = std::mem::replace(&mut view.now, builders::NOW - Span::from_minutes(since));
         builders::start(view, job, shares, builders::NOW + Span::from_minutes(minutes));
+        view.now = now;
         Ok(())
     }
 
@@ -218,6 +264,7 @@ impl Reader {
                 "part" => spec.partitions = names(value),
                 "t" => spec.time_limit = Some(TimeLimit::from_minutes(number(value)?)),
                 "prio" => priority = Some(number(value)?),
+                "qos" => spec.qos = Some(value.into()),
                 "slots" => slots = Some(number(value)?),
                 "resv" => spec.reservation = Some(value.into()),
                 "array" => {
@@ -288,6 +335,16 @@ fn derive_tasks(request: &mut ResourceRequest) {
     if !request.tasks_given {
         request.tasks = request.nodes_min.saturating_mul(request.tasks_per_node.unwrap_or(1));
     }
+}
+
+fn preempt_mode(word: &str) -> Result<PreemptMode, String> {
+    Ok(match word {
+        "off" => PreemptMode::Off,
+        "cancel" => PreemptMode::Cancel,
+        "requeue" => PreemptMode::Requeue,
+        "suspend" => PreemptMode::Suspend,
+        _ => return Err(format!("unknown mode {word}")),
+    })
 }
 
 fn partition_state(word: &str) -> Result<PartitionState, String> {

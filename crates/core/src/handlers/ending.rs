@@ -116,6 +116,7 @@ pub(super) fn back_to_pending(
     // One that was held while it ran waits held.
     job.hold = hold.or(job.hold);
     job.special_exit = false;
+    job.eviction = None;
     job.priority = if job.hold.is_some() { 0 } else { submit::initial_priority(&job.spec) };
     job.submit_time = now;
     job.eligible_time = None;

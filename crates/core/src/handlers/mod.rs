@@ -6,6 +6,7 @@ mod authorisation;
 mod cancel;
 pub(crate) mod dependency;
 pub(crate) mod ending;
+mod evict;
 mod hold;
 pub(crate) mod holder;
 mod nodes;

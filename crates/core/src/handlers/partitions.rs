@@ -8,7 +8,7 @@ use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::partition::{OverSubscribe, Partition, PartitionState};
 use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
-use muster_model::time::TimeLimit;
+use muster_model::time::{Span, TimeLimit};
 
 use super::authorisation;
 use crate::cluster::Cluster;
@@ -137,6 +137,8 @@ fn new_partition(name: Name) -> Partition {
         hidden: false,
         root_only: false,
         groups_allowed: Vec::new(),
+        preempt_mode: None,
+        grace_time: Span::ZERO,
         accounts_allowed: Vec::new(),
         accounts_denied: Vec::new(),
         qos_allowed: Vec::new(),

@@ -12,7 +12,7 @@ use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, dependency, targets};
+use super::{accounting, dependency, evict, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::{index, placement};
@@ -27,6 +27,9 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
             // It waits until somebody gives something back; planning it again before that would be in vain.
             Start::Limited(reason) => outlook.set(start.job_id, Some(waiting(start, reason))),
         }
+    }
+    for eviction in &plan.evictions {
+        evict::evict(cluster, now, eviction, out);
     }
     cluster.outlook = outlook;
 }

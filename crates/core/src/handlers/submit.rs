@@ -39,10 +39,7 @@ pub(super) fn submit(
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
-    let partition_name = partition.name.clone();
-    let hold = spec
-        .hold
-        .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let hold = spec.hold.then(|| holder_of(identity, &spec));
     let mut job = Job {
         id,
         spec_id,
@@ -57,7 +54,7 @@ pub(super) fn submit(
         account: charge.account,
         association: charge.association,
         qos: charge.qos,
-        partition: partition_name,
+        partition: partition.name.clone(),
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
         submit_time: now,
@@ -81,6 +78,7 @@ pub(super) fn submit(
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        eviction: None,
         spec,
     };
     dependency::settle(cluster, now, &mut job);
@@ -92,6 +90,11 @@ pub(super) fn submit(
     dependency::correspond_all(cluster, &job);
     cluster.put_job(now, job, out);
     Ok(id)
+}
+
+/// An operator holds other people's jobs back as an operator.
+fn holder_of(identity: &Identity, spec: &JobSpec) -> Hold {
+    if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User }
 }
 
 /// What a job's priority is when it enters the queue or is released.

@@ -6,8 +6,10 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | making room by ending others | `evict` |
 //! | a walk over what has changed only | `partial` |
 
+mod evict;
 mod partial;
 mod standing;
 mod start;
@@ -15,7 +17,7 @@ mod wait;
 
 use std::cmp::Reverse;
 use std::collections::btree_map;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use muster_model::array::TaskSet;
@@ -65,6 +67,12 @@ pub(crate) struct Pass<'a> {
     /// Nodes of partitions with a blocked job.
     contended: NodeSet,
     plans_of_users: BTreeMap<u32, u32>,
+    /// Jobs for which running ones make room, and these.
+    preemptors: usize,
+    evicted: BTreeSet<JobId>,
+    /// Groups that nobody makes room for.
+    without_victims: BTreeSet<GroupId>,
+    room_by: Option<Timestamp>,
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
     plan: Plan,
@@ -160,6 +168,10 @@ impl<'a> Pass<'a> {
             standings: Standings::default(),
             contended: NodeSet::empty(tables.fleet.node_count()),
             plans_of_users: BTreeMap::new(),
+            preemptors: 0,
+            evicted: BTreeSet::new(),
+            without_victims: BTreeSet::new(),
+            room_by: None,
             tasks_started: BTreeMap::new(),
             plan: Plan::default(),
             waits: Vec::new(),

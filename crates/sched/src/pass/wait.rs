@@ -42,6 +42,7 @@ impl Pass<'_> {
                 wait.expected = self.forecast_start(entry, cases);
             }
         }
+        self.make_room(entry, cases, wait.expected.as_ref().map(|expected| expected.start));
         wait
     }
 

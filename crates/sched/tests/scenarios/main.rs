@@ -3,5 +3,6 @@
 mod common;
 mod feasible;
 mod placement;
+mod preemption;
 mod properties;
 mod queue;

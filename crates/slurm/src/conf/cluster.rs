@@ -12,7 +12,7 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, scheduling, shown};
+use super::{ConfError, gres_conf, nodes, preemption, scheduling, shown};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -26,6 +26,7 @@ pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(Cluste
     }
     let mut config = reader.parameters()?;
     warnings.extend(reader.enforcement_left_out());
+    config.preemption = preemption::read(&|key| reader.find(key), &mut warnings)?;
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;

@@ -12,6 +12,7 @@ mod keys;
 mod lines;
 mod nodes;
 mod partitions;
+mod preemption;
 mod scheduling;
 mod shown;
 mod table;

@@ -6,11 +6,11 @@ use muster_model::hostlist;
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::resources::Megabytes;
-use muster_model::time::TimeLimit;
+use muster_model::time::{Span, TimeLimit};
 
-use super::ConfError;
 use super::lines::Line;
 use super::nodes::{check_keys, number};
+use super::{ConfError, preemption};
 
 /// Keys that a partition line may have. Those marked `false` are read, shown and not acted on.
 const KEYS: &[(&str, bool)] = &[
@@ -117,6 +117,8 @@ pub(super) fn read(
         over_subscribe: over_subscribe(line, get("OverSubscribe").or_else(|| get("Shared")))?,
         memory_default: memory(line, default, "Def")?.or(known.memory_default),
         memory_max: memory(line, default, "Max")?.or(known.memory_max),
+        preempt_mode: get("PreemptMode").map(|word| preemption::mode(line, word, warnings)).transpose()?,
+        grace_time: Span::from_seconds(number("GraceTime")?.unwrap_or(0).into()),
         hidden: yes(line, get("Hidden"), "Hidden")?,
         root_only: yes(line, get("RootOnly"), "RootOnly")?,
         groups_allowed: list("AllowGroups"),

@@ -73,6 +73,7 @@ pub(crate) fn job(id: u32) -> Job {
         account: None,
         association: None,
         qos: None,
+        eviction: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job

@@ -30,12 +30,10 @@ pub(super) fn submit(
     if cluster.jobs.len() >= cluster.config.job_count_max as usize {
         return Err(RefusalCode::TooManyJobs.into());
     }
-    let (partition, charge) = choose_partition(cluster, identity, &spec)?;
-    let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    let (partition, charge, time_limit) = admit(cluster, now, identity, &spec)?;
     check_array(cluster, &spec)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
-    let time_limit = accounting::check_submit(cluster, now, &spec, &charge, &partition, time_limit)?;
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
@@ -90,6 +88,19 @@ pub(super) fn submit(
     dependency::correspond_all(cluster, &job);
     cluster.put_job(now, job, out);
     Ok(id)
+}
+
+/// Where a job goes first, what it is charged to and how long it may take, if partitions and limits let it in.
+fn admit(
+    cluster: &Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    spec: &JobSpec,
+) -> Result<(Arc<Partition>, Charge, TimeLimit), Refusal> {
+    let (partition, charge) = choose_partition(cluster, identity, spec)?;
+    let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    let time_limit = accounting::check_submit(cluster, now, spec, &charge, &partition, time_limit)?;
+    Ok((partition, charge, time_limit))
 }
 
 /// An operator holds other people's jobs back as an operator.

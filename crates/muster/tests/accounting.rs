@@ -52,6 +52,7 @@ fn jobs_are_charged_and_wait_for_limits() {
     let cluster = cluster();
     let account = "Invalid account or account/partition combination specified";
     assert!(cluster.run("sbatch -A nobody --wrap true").stderr.contains(account));
+    assert!(cluster.run("sbatch --test-only -A nobody --wrap true").stderr.contains(account));
     assert!(cluster.run("sbatch --qos=nothing --wrap true").stderr.contains("Invalid qos specification"));
     for change in [
         "add account science",

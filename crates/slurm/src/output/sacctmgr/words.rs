@@ -251,3 +251,56 @@ pub(super) fn qos_list(text: &str, policy: &AccountingPolicy) -> Result<Vec<Name
         None => Ok(list),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits_text;
+    use super::*;
+    use muster_model::accounting::Limits;
+
+    /// A setting, and how the limit reads when it is shown; empty for one that is not understood.
+    fn check(setting: &str, for_qos: bool, expected: &str) {
+        let mut changes = LimitChanges::default();
+        let tracked = ["gres/gpu".into()];
+        let shown = match limit(&Setting::read(setting), for_qos, &mut changes, &tracked) {
+            Ok(true) => {
+                let mut limits = Limits::default();
+                limits.change(&changes);
+                let counts = limits.counts.keys().map(|limit| (limit.as_str(), limits_text::count(&limits, *limit)));
+                let tres = limits.tres.keys().map(|limit| (limit.as_str(), limits_text::tres(&limits, *limit)));
+                counts.chain(tres).map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(" ")
+            }
+            Ok(false) => String::new(),
+            Err(complaint) => complaint.trim_end().to_owned(),
+        };
+        assert_eq!(shown, expected, "{setting}");
+        // What is shown is understood, and means the same.
+        if let Ok(true) = limit(&Setting::read(&shown), for_qos, &mut LimitChanges::default(), &tracked) {
+            let mut again = LimitChanges::default();
+            assert_eq!(limit(&Setting::read(&shown), for_qos, &mut again, &tracked), Ok(true));
+            assert_eq!(again, changes, "{setting}");
+        }
+    }
+
+    #[test]
+    fn limits_are_read_and_shown() {
+        check("GrpTRES=mem=10G,gres/gpu=2,cpu=4", false, "GrpTRES=cpu=4,mem=10G,gres/gpu=2");
+        check("grptresrunmins=cpu=7", false, "GrpTRESRunMins=cpu=7");
+        check("maxwall=1-2:00:00", false, "MaxWall=1-02:00:00");
+        check("GrpWall=90", true, "GrpWall=01:30:00");
+        check("maxsubmit=3", false, "MaxSubmitJobs=3");
+        check("maxjobspu=2", true, "MaxJobsPU=2");
+        check("GrpNodes=3", false, "GrpTRES=node=3");
+        check("MaxTRESPerUser=cpu=8", true, "MaxTRESPU=cpu=8");
+        check("MaxTRES=cpu=8", true, "MaxTRES=cpu=8");
+        check("grpjobs=-1", false, "");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        check("MaxTRESPerUser=cpu=8", false, "");
+        check("bogus=1", true, "");
+        check("grpjobs=many", false, "sacctmgr: error: Invalid value for GrpJobs (many)");
+        check("grptres=apples=1", false, "sacctmgr: error: slurmdb_format_tres_str: no TRES known by type apples");
+    }
+}

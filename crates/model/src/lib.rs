@@ -8,6 +8,7 @@ pub mod array;
 pub mod config;
 pub mod dependency;
 pub mod document;
+pub mod explain;
 pub mod fact;
 pub mod hostlist;
 pub mod ids;

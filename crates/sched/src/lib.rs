@@ -37,6 +37,7 @@
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
+//! | why does it wait, and what would help | `explain` |
 
 mod ask;
 mod books;
@@ -46,6 +47,7 @@ mod choose;
 mod classes;
 mod constraint;
 mod expect;
+mod explain;
 mod feasible;
 mod fleet;
 mod forecast;

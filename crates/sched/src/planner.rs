@@ -11,7 +11,7 @@ use muster_model::ids::Name;
 use muster_model::job::{Job, JobSpec};
 use muster_model::planning::{Expectation, Plan, PlanView};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::resources::ResourceRequest;
+use muster_model::resources::{ResourceRequest, Sharing};
 
 use crate::books::Books;
 use crate::budget::Budget;
@@ -78,6 +78,11 @@ impl Planner {
         };
         let nodes = books.follow(&tables.fleet, view);
         Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes)
+    }
+
+    /// Tables and groups as the last pass used them.
+    pub(crate) fn parts(&mut self) -> Option<(&mut Tables, &Groups)> {
+        Some((self.tables.as_mut()?, &self.groups))
     }
 
     /// Brings tables and groups in line with `view`.
@@ -233,7 +238,7 @@ impl Tables {
     }
 
     /// The number of `request` in `partition`.
-    fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
+    pub(crate) fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
         let row = match self.requests.get(request) {
             Some(row) => *row,
             None => {
@@ -248,7 +253,7 @@ impl Tables {
         }
         let ask = self.verdicts.len() as AskId;
         let verdict = feasible::judge(&self.fleet, partition, request, &mut self.scratch);
-        self.asks_for_users |= matches!(&verdict, Verdict::Possible(ask) if ask.exclusive_user);
+        self.asks_for_users |= request.sharing == Sharing::ExclusiveUser;
         self.verdicts.push(Arc::new(verdict));
         self.partitions.push(partition);
         self.asks[row][partition as usize] = Some(ask);

@@ -62,6 +62,11 @@ impl Groups {
         &self.groups[id as usize]
     }
 
+    /// The group of the job at that place.
+    pub(crate) fn group_of(&self, key: &QueueKey) -> Option<GroupId> {
+        self.of_job.get(key).copied()
+    }
+
     /// Number of groups, empty ones included.
     pub(crate) fn len(&self) -> usize {
         self.groups.len()

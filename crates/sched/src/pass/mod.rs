@@ -6,10 +6,12 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
 //! | a walk over what has changed only | `partial` |
 
 mod evict;
+mod explain;
 mod partial;
 mod standing;
 mod start;
@@ -186,12 +188,24 @@ impl<'a> Pass<'a> {
 
     /// Walks over the whole queue.
     pub(crate) fn run(mut self) -> Plan {
+        self.walk(None);
+        self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
+        self.books.outlook = self.plan.outlook.clone();
+        self.plan
+    }
+
+    /// Walks over the queue, up to the job at `end`, which is left out.
+    fn walk(&mut self, end: Option<&QueueKey>) {
         let groups = self.groups;
         let mut members: Vec<btree_map::Iter<'a, QueueKey, Arc<Job>>> =
             (0..groups.len()).map(|id| groups.get(id as GroupId).members.iter()).collect();
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = groups.heads().map(Reverse).collect();
         let mut looked_at = 0;
-        while let Some(Reverse((_, id))) = heads.pop() {
+        while let Some(Reverse((key, id))) = heads.pop() {
+            if end.is_some_and(|end| key >= *end) {
+                break;
+            }
             if looked_at >= self.budget.jobs_max || self.is_full() {
                 self.plan.exhausted = true;
                 break;
@@ -204,10 +218,6 @@ impl<'a> Pass<'a> {
             }
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
-        self.tables.return_scratch(std::mem::take(&mut self.scratch));
-        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
-        self.books.outlook = self.plan.outlook.clone();
-        self.plan
     }
 
     fn is_full(&self) -> bool {

@@ -127,7 +127,7 @@ impl Pass<'_> {
     }
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node.
-    fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
         self.know_people();
         let people = self.people.as_ref()?;
         let uid = entry.job.spec.identity.uid;

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use crate::common::view;
 
 /// A random scenario as text, so that a failure can be read and tried by hand.
-fn scenario(seed: u64) -> String {
+pub fn scenario(seed: u64) -> String {
     let mut numbers = Numbers::new(seed);
     let mut pick = |bound: u32| numbers.below(bound);
     let mut text = String::new();
@@ -85,7 +85,7 @@ fn scenario(seed: u64) -> String {
 }
 
 /// Carries the plan out as the core does, and checks that everything was free and allowed.
-fn apply(view: &mut PlanView, plan: &Plan) {
+pub fn apply(view: &mut PlanView, plan: &Plan) {
     for start in &plan.starts {
         let job = queued(view, start.job_id.0);
         assert_eq!(job.restart, start.restart);
@@ -131,14 +131,14 @@ fn queued(view: &PlanView, id: u32) -> Job {
 }
 
 /// The queue after `plan`: without the jobs that started whole.
-fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
+pub fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
     let mut rest = view.clone();
     keep(&mut rest, |job| job.array.is_some() || plan.starts.iter().all(|start| start.job_id != job.id));
     rest
 }
 
 /// Takes all other jobs out of the queue.
-fn keep(view: &mut PlanView, wanted: impl Fn(&Job) -> bool) {
+pub fn keep(view: &mut PlanView, wanted: impl Fn(&Job) -> bool) {
     view.queue = view.queue.iter().filter(|(_, job)| wanted(job)).map(|(key, job)| (*key, job.clone())).collect();
 }
 
@@ -261,14 +261,14 @@ proptest! {
 }
 
 /// Lets time pass: jobs whose time is over give back what they hold.
-fn advance(view: &mut PlanView, now: Timestamp) {
+pub fn advance(view: &mut PlanView, now: Timestamp) {
     view.now = now;
     let over: Vec<_> = view.running.keys().copied().filter(|(end, _)| *end <= now).collect();
     over.into_iter().for_each(|key| end(view, key));
 }
 
 /// The scenario with each array as one job: their records would have to be kept up to date between passes.
-fn without_arrays(text: &str) -> String {
+pub fn without_arrays(text: &str) -> String {
     let word = |word: &&str| !word.starts_with("array=") && !word.starts_with("slots=");
     text.lines().map(|line| line.split(' ').filter(word).collect::<Vec<_>>().join(" ") + "\n").collect()
 }
@@ -289,7 +289,7 @@ fn queued_like(view: &PlanView, id: u32, limit: Span) -> Option<Job> {
 }
 
 /// A running job gives back what it holds.
-fn end(view: &mut PlanView, key: (Timestamp, muster_model::ids::JobId)) {
+pub fn end(view: &mut PlanView, key: (Timestamp, muster_model::ids::JobId)) {
     if let Some(job) = view.running.remove(&key) {
         for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
             let Some(node) = view.nodes.get_mut(share.node.0 as usize) else {

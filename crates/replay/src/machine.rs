@@ -175,6 +175,10 @@ fn partition(nodes: u32) -> Partition {
         root_only: false,
         groups_allowed: Vec::new(),
         accounts_allowed: Vec::new(),
+        accounts_denied: Vec::new(),
+        qos_allowed: Vec::new(),
+        qos_denied: Vec::new(),
+        qos: None,
         others: Vec::new(),
     }
 }

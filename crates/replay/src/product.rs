@@ -158,6 +158,8 @@ impl<'a> Replay<'a> {
                 running: OrdMap::new(),
                 array_slots: OrdMap::new(),
                 accounting: Default::default(),
+                tallies: Default::default(),
+                past_use: Default::default(),
                 reservations: OrdMap::new(),
                 config,
             },
@@ -329,6 +331,9 @@ fn specification(submission: &Submission, unit: Unit, partition: Name) -> JobSpe
 
 fn waiting_job(id: JobId, submission: &Submission, spec: Arc<JobSpec>, partition: Name, limit: TimeLimit) -> Job {
     Job {
+        account: None,
+        association: None,
+        qos: None,
         id,
         spec_id: muster_model::ids::SpecId(u64::from(id.0)),
         spec,

@@ -48,6 +48,12 @@ pub const ALL: &[Command] = &[
         run: slurm::scontrol::run,
     },
     Command { name: "sacct", family: Family::Slurm, about: "show the history of jobs", run: slurm::sacct::run },
+    Command {
+        name: "sacctmgr",
+        family: Family::Slurm,
+        about: "show and change accounts, users and QOS",
+        run: slurm::sacctmgr::run,
+    },
     Command { name: "apply", family: Family::Run, about: "run a .dstack.yml configuration", run: native::apply::run },
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
     Command { name: "logs", family: Family::Run, about: "show the output of a run", run: native::logs::run },

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
-use muster_model::accounting::AccountingPolicy;
+use muster_model::accounting::{AccountingPolicy, PastUse, Tallies};
 use muster_model::config::ClusterConfig;
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
@@ -70,6 +70,12 @@ pub struct Cluster {
     pub(crate) holders_present: BTreeMap<JobId, u32>,
     /// Accounts, users, associations, QOS.
     pub(crate) accounting: AccountingPolicy,
+    /// What jobs hold at present, by who is charged.
+    pub(crate) tallies: Tallies,
+    /// What was used before, by who is charged.
+    pub(crate) past_use: PastUse,
+    pub(crate) next_association_id: u32,
+    pub(crate) next_qos_id: u32,
     /// Reservations by name.
     pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
     /// Jobs that have not ended and ask for each reservation or are in it.
@@ -143,6 +149,10 @@ impl Cluster {
             holders_away: BTreeMap::new(),
             holders_present: BTreeMap::new(),
             accounting: AccountingPolicy::default(),
+            tallies: Tallies::default(),
+            past_use: PastUse::default(),
+            next_association_id: 1,
+            next_qos_id: 1,
             reservations: OrdMap::new(),
             reservation_jobs: BTreeMap::new(),
             reserved_nodes: BTreeMap::new(),
@@ -196,6 +206,8 @@ impl Cluster {
             array_slots: self.array_slots.clone(),
             outlook: self.outlook.clone(),
             accounting: self.accounting.clone(),
+            tallies: self.tallies.clone(),
+            past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
         }
     }
@@ -264,6 +276,10 @@ pub(crate) const NEXT_JOB_ID: &str = "next_job_id";
 pub(crate) const NEXT_RESERVATION: &str = "next_reservation";
 /// Name of the counter of specifications in the store. Read for databases that have it; derived from jobs otherwise.
 pub(crate) const NEXT_SPEC_ID: &str = "next_spec_id";
+/// Name of the counter of associations in the store.
+pub(crate) const NEXT_ASSOCIATION_ID: &str = "next_association_id";
+/// Name of the counter of QOS in the store.
+pub(crate) const NEXT_QOS_ID: &str = "next_qos_id";
 
 fn new_node(config: muster_model::node::NodeConfig) -> Node {
     let (health, drain) = match config.initial_state {

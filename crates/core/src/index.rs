@@ -54,6 +54,7 @@ impl Cluster {
         if new.holds_resources() {
             self.running.insert(running_key(new), new.clone());
         }
+        self.tally_job(old, new);
         self.index_array(old, new);
         self.index_reservations(old, new);
         self.index_name(old, new);
@@ -412,6 +413,7 @@ fn scheduler_cares(old: Option<&Job>, new: &Job) -> bool {
                 || old.eligible_time != new.eligible_time
                 || old.dependencies != new.dependencies
                 || old.end_time != new.end_time
+                || (&old.account, &old.association, &old.qos) != (&new.account, &new.association, &new.qos)
                 || !Arc::ptr_eq(&old.spec, &new.spec)
         }
     }

@@ -29,7 +29,18 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     dependencies_are_indexed(cluster, &mut wrong);
     steps_fit(cluster, &mut wrong);
     reservations_are_kept(cluster, &mut wrong);
+    tallies_add_up(cluster, &mut wrong);
     wrong
+}
+
+/// What is counted for each association and QOS is what their jobs hold.
+fn tallies_add_up(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let recount = cluster.recount();
+    if cluster.tallies != recount {
+        let differs = recount.iter().find(|(holder, tally)| cluster.tallies.get(holder) != Some(tally));
+        let kept = differs.map(|(holder, _)| cluster.tallies.get(holder));
+        wrong.push(format!("jobs add up to {differs:?}, counted is {kept:?}"));
+    }
 }
 
 /// What all jobs together hold on one node.

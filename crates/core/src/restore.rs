@@ -17,7 +17,8 @@ use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
 use crate::cluster::{
-    Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_JOB_ID, NEXT_RESERVATION, NEXT_SPEC_ID,
+    Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_ASSOCIATION_ID, NEXT_JOB_ID, NEXT_QOS_ID,
+    NEXT_RESERVATION, NEXT_SPEC_ID,
 };
 use crate::effect::Outcome;
 use crate::handlers;
@@ -32,6 +33,8 @@ impl Cluster {
             match name.as_str() {
                 NEXT_JOB_ID => cluster.next_job_id = cluster.next_job_id.max(u32::try_from(*value).unwrap_or(u32::MAX)),
                 NEXT_RESERVATION => cluster.next_reservation = cluster.next_reservation.max(*value),
+                NEXT_ASSOCIATION_ID => cluster.next_association_id = u32::try_from(*value).unwrap_or(u32::MAX),
+                NEXT_QOS_ID => cluster.next_qos_id = u32::try_from(*value).unwrap_or(u32::MAX),
                 NEXT_SPEC_ID => cluster.next_spec_id = cluster.next_spec_id.max(*value),
                 _ => {}
             }
@@ -42,6 +45,7 @@ impl Cluster {
         for document in stored.documents {
             cluster.restore_document(document);
         }
+        handlers::accounting::ensure_defaults(&mut cluster, out);
         cluster.await_agents(now);
         let moves: BTreeMap<JobId, Moves> =
             stored.jobs.iter().filter_map(|job| Some((job.id, Moves::of(&cluster, job)?))).collect();
@@ -94,14 +98,8 @@ impl Cluster {
 
     fn restore_document(&mut self, document: Document) {
         match document {
-            Document::Account(row) => drop(self.accounting.accounts.insert(row.name.clone(), row)),
-            Document::User(row) => drop(self.accounting.users.insert(row.name.clone(), row)),
-            Document::Qos(row) => drop(self.accounting.qos.insert(row.name.clone(), row)),
-            Document::Association(row) => {
-                self.accounting.association_index.insert(row.key.clone(), row.id);
-                self.accounting.associations.insert(row.id, row);
-            }
             Document::Reservation(row) => drop(self.reservations.insert(row.name.clone(), row)),
+            row => self.accounting.put(&row),
         }
     }
 

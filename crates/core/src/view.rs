@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
-use muster_model::accounting::AccountingPolicy;
+use muster_model::accounting::{AccountingPolicy, PastUse, Tallies};
 use muster_model::config::ClusterConfig;
 use muster_model::ids::{JobId, Name, StepId};
 use muster_model::job::Job;
@@ -41,6 +41,10 @@ pub struct ReadView {
     pub outlook: Outlook,
     /// Accounts, users, associations, QOS.
     pub accounting: AccountingPolicy,
+    /// What jobs hold at present, by who is charged.
+    pub tallies: Tallies,
+    /// What was used before, by who is charged.
+    pub past_use: PastUse,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
 }
@@ -62,6 +66,8 @@ impl ReadView {
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
             accounting: self.accounting.clone(),
+            tallies: self.tallies.clone(),
+            past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::AccountingEnforce;
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
@@ -74,6 +75,15 @@ pub struct ClusterConfig {
     /// Time zone in which reservations recur. Set where the controller starts; UTC until then.
     #[serde(skip, default = "utc")]
     pub zone: jiff::tz::TimeZone,
+    /// Whether accounts, users and QOS are kept (`AccountingStorageType=accounting_storage/slurmdbd`).
+    #[serde(default)]
+    pub accounting: bool,
+    /// `AccountingStorageEnforce`.
+    #[serde(default)]
+    pub accounting_enforce: AccountingEnforce,
+    /// `assoc_limit_stop` of `SchedulerParameters`: behind a job that waits for a limit nobody of its partition starts.
+    #[serde(default)]
+    pub limits_stop_queue: bool,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -162,6 +172,9 @@ impl Default for ClusterConfig {
             hardware_overrides: false,
             reservation_over_run: no_time(),
             zone: utc(),
+            accounting: false,
+            limits_stop_queue: false,
+            accounting_enforce: AccountingEnforce::default(),
             shown: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::AssociationId;
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
@@ -317,6 +318,15 @@ pub struct Job {
     /// Who holds it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Account that is charged; `None` where there are no accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Name>,
+    /// Association that is charged; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub association: Option<AssociationId>,
+    /// QOS it runs under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Name>,
     /// Partition: the first asked for while pending, the one it runs in afterwards.
     pub partition: Name,
     /// Priority, at least 1; 0 for a held job.
@@ -429,6 +439,9 @@ impl Job {
             dependencies: Dependencies::default(),
             next_step: 0,
             early_signal_sent: false,
+            account: None,
+            association: None,
+            qos: None,
             reservation: None,
             reservation_gone: None,
             special_exit: false,
@@ -457,6 +470,16 @@ impl Job {
             Some(ArrayRole::Task { task_index, .. }) => Some(*task_index),
             _ => None,
         }
+    }
+
+    /// The account that is charged, or asked for.
+    pub fn account_name(&self) -> Option<&str> {
+        self.account.as_deref().or(self.spec.account.as_deref())
+    }
+
+    /// The QOS it runs under, or asks for.
+    pub fn qos_name(&self) -> Option<&str> {
+        self.qos.as_deref().or(self.spec.qos.as_deref())
     }
 
     /// Whether it holds resources on nodes.

@@ -122,6 +122,18 @@ pub struct Partition {
     /// Accounts that may use it; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts_allowed: Vec<Name>,
+    /// Accounts that may not use it, where no list says who may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts_denied: Vec<Name>,
+    /// QOS that may use it; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub qos_allowed: Vec<Name>,
+    /// QOS that may not use it, where no list says which may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub qos_denied: Vec<Name>,
+    /// QOS whose limits hold for all jobs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Name>,
     /// Other keys of the configuration line, shown as written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Name, Name)>,
@@ -157,6 +169,10 @@ impl Partition {
             root_only: false,
             groups_allowed: Vec::new(),
             accounts_allowed: Vec::new(),
+            accounts_denied: Vec::new(),
+            qos_allowed: Vec::new(),
+            qos_denied: Vec::new(),
+            qos: None,
             others: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 
-use crate::accounting::AccountingPolicy;
+use crate::accounting::{AccountingPolicy, PastUse, Tallies};
 use crate::config::ClusterConfig;
 use crate::ids::{JobId, Name, NodeIndex, RestartCount};
 use crate::job::Job;
@@ -62,6 +62,10 @@ pub struct PlanView {
     pub array_slots: OrdMap<JobId, u32>,
     /// Accounts, users, associations, QOS.
     pub accounting: AccountingPolicy,
+    /// What jobs hold at present, by who is charged.
+    pub tallies: Tallies,
+    /// What was used before, by who is charged.
+    pub past_use: PastUse,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
 }

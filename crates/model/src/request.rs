@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::AccountingChange;
 use crate::array::TaskSet;
 use crate::dependency::Dependencies;
+use crate::document::Document;
 use crate::ids::{JobId, Name, StepId};
 use crate::job::JobSpec;
 use crate::node::Node;
@@ -133,6 +135,8 @@ pub enum Command {
         /// Execution.
         launch: Box<StepLaunch>,
     },
+    /// Change accounts, users, associations or QOS (`sacctmgr`).
+    ChangeAccounting(Box<AccountingChange>),
     /// The client that held an allocation is done with it; the job ends with `exit`.
     EndAllocation {
         /// The job.
@@ -493,6 +497,8 @@ pub enum Query {
     Reservations,
     /// How the nodes are wired.
     Topology,
+    /// Accounts, users, associations and QOS: what `sacctmgr` needs.
+    Accounting,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -544,6 +550,8 @@ pub enum Reply {
     Reservations(Vec<std::sync::Arc<Reservation>>),
     /// To [`Query::Topology`]; `None` where all nodes are alike.
     Topology(Option<crate::topology::Topology>),
+    /// To [`Query::Accounting`]: all rows.
+    Accounting(Vec<Document>),
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

@@ -158,6 +158,8 @@ impl<'a> Replay<'a> {
                 running: OrdMap::new(),
                 array_slots: OrdMap::new(),
                 accounting: Default::default(),
+                tallies: Default::default(),
+                past_use: Default::default(),
                 reservations: OrdMap::new(),
                 config,
             },

@@ -38,12 +38,12 @@ pub(crate) struct Pieces {
 }
 
 /// Given away during this pass, on top of what the view says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Taken {
     by_node: BTreeMap<u32, Here>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Here {
     gres: Vec<GresShare>,
     cpus: IndexSet,

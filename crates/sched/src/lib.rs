@@ -27,6 +27,7 @@
 //! | the queue in groups of equal requests | `queue` |
 //! | what passes leave to each other | `books` |
 //! | what is fixed about the nodes | `fleet` |
+//! | accounts, QOS and their limits | `limits` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
@@ -59,6 +60,7 @@ mod future;
 mod gres;
 mod hash;
 mod licenses;
+mod limits;
 mod nodeset;
 mod pass;
 mod people;

@@ -84,7 +84,7 @@ fn may_preempt(fleet: &Fleet, view: &PlanView, job: &Job, partition: u32, victim
 }
 
 fn qos_of<'v>(view: &'v PlanView, job: &Job) -> Option<&'v Qos> {
-    view.accounting.qos.get(job.spec.qos.as_deref()?).map(|qos| &**qos)
+    view.accounting.qos.get(job.qos_name()?).map(|qos| &**qos)
 }
 
 fn is_exempt(view: &PlanView, job: &Job) -> bool {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use muster_model::accounting::AssociationId;
 use muster_model::ids::Name;
 use muster_model::job::Job;
 use muster_model::planning::QueueKey;
@@ -31,6 +32,7 @@ struct GroupKey {
     is_limit_given: bool,
     time_limit_min: Option<Span>,
     uid: u32,
+    association: Option<AssociationId>,
     account: Option<Name>,
     qos: Option<Name>,
     reservation: Option<Name>,
@@ -117,8 +119,9 @@ impl Groups {
             is_limit_given: job.spec.time_limit.is_some(),
             time_limit_min: job.spec.time_limit_min.and_then(TimeLimit::span),
             uid: job.spec.identity.uid,
-            account: job.spec.account.clone(),
-            qos: job.spec.qos.clone(),
+            association: job.association,
+            account: job.account.clone().or_else(|| job.spec.account.clone()),
+            qos: job.qos.clone().or_else(|| job.spec.qos.clone()),
             reservation: job.spec.reservation.clone(),
             leaves_early: job.spec.early_signal.filter(|early| early.reservation).map(|early| early.before_end),
         };

@@ -1,5 +1,6 @@
 //! What a seed decides before anything happens: the cluster, and what jobs look like.
 
+use muster_model::accounting::AccountingEnforce;
 use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::ClusterConfig;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind, DependencyState};
@@ -44,6 +45,9 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
         memory_is_consumed: random.chance(700),
         preemption: preemption(random),
         gres_types: vec!["gpu".into()],
+        accounting: random.chance(500),
+        // Users have no associations here: limits of the QOS `normal` hold for all.
+        accounting_enforce: AccountingEnforce { limits: random.chance(700), ..AccountingEnforce::default() },
         ..ClusterConfig::default()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_core::{Cluster, RequestId};
+use muster_model::accounting::{AccountingChange, CountLimit, LimitChanges, QosChanges, TresLimit};
 use muster_model::array::TaskSet;
 use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::JobKind;
@@ -106,6 +107,9 @@ impl World {
     }
 
     fn change(&mut self, uid: u32) -> Option<(u32, Command)> {
+        if self.config.accounting && self.random.chance(100) {
+            return Some((0, self.limit_change()));
+        }
         if self.random.chance(250) {
             return Some((0, self.node_change()));
         }
@@ -121,6 +125,21 @@ impl World {
             _ => Command::UpdateJob { target, changes: Box::new(self.job_changes()) },
         };
         Some((uid, command))
+    }
+
+    /// Other limits of the QOS under which all jobs run, or none.
+    fn limit_change(&mut self) -> Command {
+        let mut some = |most| self.random.chance(600).then(|| u64::from(self.random.small(1, most)));
+        let jobs = some(4);
+        let (cpus, cpus_of_user, minutes) = (some(6), some(4), some(40));
+        limit_normal(
+            &[(CountLimit::GrpJobs, jobs)],
+            &[
+                (TresLimit::GrpTres, cpus),
+                (TresLimit::MaxTresPerUser, cpus_of_user),
+                (TresLimit::GrpTresRunMins, minutes),
+            ],
+        )
     }
 
     fn some_target(&mut self) -> Option<JobTarget> {
@@ -196,6 +215,11 @@ impl World {
             let command = self.transition(node, NodeTransition::Resume);
             self.ask(0, command, Asked::Change);
         }
+        if self.config.accounting {
+            let counts = CountLimit::ALL.iter().map(|limit| (*limit, None)).collect::<Vec<_>>();
+            let tres = TresLimit::ALL.iter().map(|limit| (*limit, None)).collect::<Vec<_>>();
+            self.ask(0, limit_normal(&counts, &tres), Asked::Change);
+        }
         let Some(view) = self.controller.cluster().map(Cluster::read_view) else {
             return;
         };
@@ -209,6 +233,14 @@ impl World {
             self.ask(0, command, Asked::Change);
         }
     }
+}
+
+/// Sets limits of the QOS `normal`, or takes them away.
+fn limit_normal(counts: &[(CountLimit, Option<u64>)], cpus: &[(TresLimit, Option<u64>)]) -> Command {
+    let tres = cpus.iter().map(|(limit, amount)| (*limit, BTreeMap::from([("cpu".into(), *amount)])));
+    let limits = LimitChanges { counts: counts.iter().copied().collect(), tres: tres.collect() };
+    let changes = Box::new(QosChanges { limits, ..QosChanges::default() });
+    Command::ChangeAccounting(Box::new(AccountingChange::ModifyQos { names: vec!["normal".into()], changes }))
 }
 
 fn brief(command: &Command) -> String {

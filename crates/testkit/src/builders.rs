@@ -91,6 +91,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         running: OrdMap::new(),
         array_slots: OrdMap::new(),
         accounting: Default::default(),
+        tallies: Default::default(),
+        past_use: Default::default(),
         reservations: OrdMap::new(),
     }
 }

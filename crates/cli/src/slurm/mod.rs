@@ -5,6 +5,7 @@ mod ask;
 mod end;
 mod expectation;
 pub(crate) mod sacct;
+pub(crate) mod sacctmgr;
 pub(crate) mod salloc;
 pub(crate) mod sbatch;
 pub(crate) mod scancel;

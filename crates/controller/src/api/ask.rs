@@ -69,6 +69,9 @@ impl ApiService {
             Query::Topology => {
                 give(sender, &Reply::Topology(view.config.topology.clone()));
             }
+            Query::Accounting => {
+                give(sender, &Reply::Accounting(view.accounting.documents().collect()));
+            }
             Query::Ping => {
                 give(sender, &Reply::Pong(self.pong(&view)));
             }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use muster_core::{Event, RequestId};
-use muster_model::config::ClusterConfig;
+use muster_model::accounting::{ChargeRequest, charge};
 use muster_model::fact::Fact;
 use muster_model::hostlist;
-use muster_model::ids::{Identity, Name};
+use muster_model::ids::Identity;
 use muster_model::job::{JobSpec, OpenMode};
-use muster_model::planning::Expectation;
+use muster_model::partition::Partition;
+use muster_model::planning::{Expectation, PlanView};
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_proto::document::{decode, encode};
 use muster_proto::{self as wire, command_reply};
@@ -132,9 +133,6 @@ impl ApiService {
             if self.published.view().config.append_output && spec.open_mode.is_none() {
                 spec.open_mode = Some(OpenMode::Append);
             }
-            if spec.account.is_none() {
-                spec.account = default_account(&self.published.view().config, spec);
-            }
             self.check_feasible(spec)?;
         }
         Ok((command, attachments))
@@ -150,6 +148,7 @@ impl ApiService {
     /// When and where it would start, found by the planner on a copy of the published state.
     async fn expectation(&self, spec: JobSpec) -> Verdict {
         let view = self.plan_view();
+        is_charged(&view, &spec)?;
         let adviser = Arc::clone(&self.adviser);
         let found = tokio::task::spawn_blocking(move || {
             let mut adviser = adviser.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -170,17 +169,22 @@ impl ApiService {
         expected
     }
 
-    fn plan_view(&self) -> muster_model::planning::PlanView {
+    fn plan_view(&self) -> PlanView {
         self.published.view().plan_view(clock::now())
     }
 }
 
-/// Where accounting is on, every cluster has the account `root` of the user of that name. Others get theirs once there
-/// are accounts.
-fn default_account(config: &ClusterConfig, spec: &JobSpec) -> Option<Name> {
-    let storage = config.shown.iter().find(|(key, _)| key == "AccountingStorageType").map(|(_, value)| value.as_str());
-    let accounting = storage.is_some_and(|storage| storage != "accounting_storage/none");
-    (accounting && spec.identity.uid == 0).then(|| "root".into())
+/// Whether the account and QOS of a job that is only tried exist, and may be used where it would run.
+fn is_charged(view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
+    let wanted = |partition: &&Arc<Partition>| match spec.partitions.first() {
+        Some(name) => partition.name == *name,
+        None => partition.default,
+    };
+    // What is wrong with its partition, the planner says.
+    let Some(partition) = view.partitions.iter().find(wanted) else { return Ok(()) };
+    let (account, qos) = (spec.account.as_deref(), spec.qos.as_deref());
+    let request = ChargeRequest { user: &spec.identity.user, account, qos, partition };
+    charge(&view.accounting, view.config.accounting_enforce, &request).map(|_| ())
 }
 
 fn reply(tag: u64, verdict: Verdict) -> wire::CommandReply {

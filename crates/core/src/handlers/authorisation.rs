@@ -1,6 +1,7 @@
 //! Who may do what to whose job: the whole table.
 
-use muster_model::ids::Identity;
+use muster_model::accounting::AccountingPolicy;
+use muster_model::ids::{Identity, Name};
 use muster_model::job::Job;
 use muster_model::request::{Refusal, RefusalCode};
 
@@ -21,6 +22,29 @@ fn owns(identity: &Identity, job: &Job) -> bool {
 /// Only operators may change nodes and partitions.
 pub(super) fn may_change_cluster(identity: &Identity) -> Result<(), Refusal> {
     if identity.is_operator() { Ok(()) } else { Err(RefusalCode::InvalidUser.into()) }
+}
+
+/// Only operators may change accounting, by Unix or because accounting says so.
+pub(super) fn may_change_accounting(policy: &AccountingPolicy, identity: &Identity) -> Result<(), Refusal> {
+    let level = policy.users.get(&identity.user).and_then(|user| user.admin_level.clone());
+    let is_admin = level.is_some_and(|level| matches!(&*level, "Operator" | "Administrator"));
+    if identity.is_operator() || is_admin { Ok(()) } else { Err(RefusalCode::AccessDenied.into()) }
+}
+
+/// Coordinators of an account may change what is in it and below it.
+pub(super) fn may_change_account(policy: &AccountingPolicy, identity: &Identity, account: &str) -> Result<(), Refusal> {
+    if may_change_accounting(policy, identity).is_ok() {
+        return Ok(());
+    }
+    let coordinates =
+        |name: &Name| policy.accounts.get(name).is_some_and(|account| account.coordinators.contains(&identity.user));
+    let found = policy.account_association(account);
+    let mut line = found.into_iter().flat_map(|association| policy.lineage(association.id));
+    if line.any(|association| coordinates(&association.key.account)) {
+        Ok(())
+    } else {
+        Err(RefusalCode::AccessDenied.into())
+    }
 }
 
 /// Only operators may suspend jobs.

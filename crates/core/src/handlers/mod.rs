@@ -1,5 +1,6 @@
 //! One file for each family of events. This file only dispatches.
 
+pub(crate) mod accounting;
 pub(crate) mod agent;
 mod authorisation;
 mod cancel;
@@ -68,6 +69,7 @@ pub(crate) fn command(
             done(reservations::update(cluster, now, identity, &name, &changes, out))
         }
         Command::DeleteReservation { name } => done(reservations::delete(cluster, identity, &name, out)),
+        Command::ChangeAccounting(change) => done(accounting::change(cluster, now, identity, &change, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
             return steps::create(

@@ -6,44 +6,70 @@ use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{Partition, PartitionState};
-use muster_model::planning::{Plan, PlannedStart};
+use muster_model::planning::{Plan, PlannedStart, PlannedWait};
 use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{dependency, evict, reservations, targets};
+use super::{accounting, dependency, evict, reservations, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::placement::Claim;
 use crate::{index, placement};
 
 pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
+    let mut outlook = plan.outlook;
     for start in &plan.starts {
-        if !start_job(cluster, now, start, out) {
+        match start_job(cluster, now, start, out) {
+            Start::Done => {}
             // The state moved on; the next plan will see it.
-            out.plan_needed = true;
+            Start::Stale => out.plan_needed = true,
+            // It waits until somebody gives something back; planning it again before that would be in vain.
+            Start::Limited(reason) => outlook.set(start.job_id, Some(waiting(start, reason))),
         }
     }
     for eviction in &plan.evictions {
         evict::evict(cluster, now, eviction, out);
     }
-    cluster.outlook = plan.outlook;
+    cluster.outlook = outlook;
 }
 
-/// Starts one job if it still can be; `false` when something of it does not fit any more.
-fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> bool {
+/// What became of a planned start.
+enum Start {
+    /// It runs.
+    Done,
+    /// Something of it does not fit any more.
+    Stale,
+    /// A limit, or the lack of an association or QOS, forbids it.
+    Limited(Reason),
+}
+
+fn waiting(start: &PlannedStart, reason: Reason) -> PlannedWait {
+    PlannedWait {
+        job_id: start.job_id,
+        restart: start.restart,
+        reason,
+        detail: None,
+        expected_start: None,
+        expected_nodes: None,
+        is_forecast: false,
+    }
+}
+
+/// Starts one job if it still can be and limits allow it.
+fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
     let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
-        return false;
+        return Start::Stale;
     };
     if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
-        return false;
+        return Start::Stale;
     }
     let Some(partition) = cluster.partition(&start.partition).cloned() else {
-        return false;
+        return Start::Stale;
     };
     if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
-        return false;
+        return Start::Stale;
     }
     let task_index = match (&record.array, start.task_index) {
         (Some(ArrayRole::Waiting { tasks }), Some(index))
@@ -51,29 +77,33 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         {
             Some(index)
         }
-        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return false,
+        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return Start::Stale,
         (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => {
-            return false;
+            return Start::Stale;
         }
         _ => None,
     };
     if !reservations::access::may_enter(cluster, now, &record, start) {
-        return false;
+        return Start::Stale;
     }
     let Some(shares) = realise_shares(cluster, now, &record, start, &partition) else {
-        return false;
+        return Start::Stale;
     };
+    let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &record, &partition.name));
+    if let Some(reason) = accounting::forbids(cluster, now, &record, &partition.name, limit, &shares) {
+        return Start::Limited(reason);
+    }
     let job = match task_index {
         Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
             Some(task) => task,
-            None => return false,
+            None => return Start::Stale,
         },
         None => (*record).clone(),
     };
     let mut job = job;
     job.reservation.clone_from(&start.reservation);
     begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
-    true
+    Start::Done
 }
 
 /// How long the job may run in `partition`.
@@ -126,15 +156,8 @@ fn begin(
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    if job.partition != partition {
-        let default =
-            cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
-        job.time_limit = job.spec.time_limit.or(default).unwrap_or(job.time_limit);
-        job.partition = partition;
-    }
-    if let Some(limit) = time_limit {
-        job.time_limit = limit;
-    }
+    job.time_limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    job.partition = partition;
     job.state = JobState::Running;
     job.reason = Reason::None;
     job.reason_detail = None;
@@ -150,6 +173,16 @@ fn begin(
     cluster.put_job(now, job.clone(), out);
     launch_main_unit(cluster, now, &job, out);
     dependency::target_changed(cluster, &job);
+}
+
+/// How long a job may run in a partition, which need not be the first that it asked for.
+fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
+    if job.partition == *partition {
+        return job.time_limit;
+    }
+    let default =
+        cluster.partition(partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
+    job.spec.time_limit.or(default).unwrap_or(job.time_limit)
 }
 
 /// Sends the batch script to its node, or to all nodes of the job.

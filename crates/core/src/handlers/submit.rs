@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use muster_model::accounting::Charge;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
-use muster_model::ids::{Identity, JobId, Name};
+use muster_model::ids::{Identity, JobId};
 use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{authorisation, dependency, reservations};
+use super::{accounting, authorisation, dependency, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -28,8 +29,7 @@ pub(super) fn submit(
     if cluster.jobs.len() >= cluster.config.job_count_max as usize {
         return Err(RefusalCode::TooManyJobs.into());
     }
-    let partition = choose_partition(cluster, identity, &spec)?;
-    let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    let (partition, charge, time_limit) = admit(cluster, now, identity, &spec)?;
     check_place(cluster, now, &spec, &partition)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
@@ -39,6 +39,9 @@ pub(super) fn submit(
     let hold = spec.hold.then(|| hold_by(identity, &spec));
     let mut job = Job {
         hold,
+        account: charge.account,
+        association: charge.association,
+        qos: charge.qos,
         priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
         time_limit,
         // Slurm counts the check at submit as a look at it.
@@ -57,14 +60,31 @@ pub(super) fn submit(
     Ok(id)
 }
 
+/// Where a job goes first, what it is charged to and how long it may take, if partitions and limits let it in.
+fn admit(
+    cluster: &Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    spec: &JobSpec,
+) -> Result<(Arc<Partition>, Charge, TimeLimit), Refusal> {
+    let (partition, charge) = choose_partition(cluster, identity, spec)?;
+    let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    let time_limit = accounting::check_submit(cluster, now, spec, &charge, &partition, time_limit)?;
+    Ok((partition, charge, time_limit))
+}
+
 /// What a job's priority is when it enters the queue or is released.
 pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
     let base = i64::from(spec.priority.unwrap_or(PRIORITY_DEFAULT)) - i64::from(spec.nice);
     u32::try_from(base.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(1)
 }
 
-/// The first partition asked for that takes the job, or the reason why none does.
-fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> Result<Arc<Partition>, Refusal> {
+/// The first partition asked for that takes the job, and what it is charged to; or the reason why none does.
+fn choose_partition(
+    cluster: &Cluster,
+    identity: &Identity,
+    spec: &JobSpec,
+) -> Result<(Arc<Partition>, Charge), Refusal> {
     let names: Vec<&str> = if spec.partitions.is_empty() {
         let default = cluster.partitions.iter().find(|partition| partition.default).map(|partition| &*partition.name);
         vec![default.ok_or_else(|| {
@@ -78,8 +98,9 @@ fn choose_partition(cluster: &Cluster, identity: &Identity, spec: &JobSpec) -> R
         let partition = cluster
             .partition(name)
             .ok_or_else(|| Refusal::new(RefusalCode::InvalidPartition, format!("no partition {name}")))?;
-        match admits(partition, identity, spec) {
-            Ok(()) => return Ok(partition.clone()),
+        let admitted = admits(partition, identity, spec);
+        match admitted.and_then(|()| accounting::resolve(cluster, spec, partition)) {
+            Ok(charge) => return Ok((partition.clone(), charge)),
             Err(problem) => refusal = refusal.or(Some(problem)),
         }
     }
@@ -102,10 +123,6 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
             RefusalCode::AccessDenied,
             format!("group {} may not use partition {}", identity.group, partition.name),
         ));
-    }
-    let account_allowed = |account: &Name| partition.accounts_allowed.contains(account);
-    if !partition.accounts_allowed.is_empty() && !spec.account.as_ref().is_some_and(account_allowed) {
-        return Err(RefusalCode::InvalidAccount.into());
     }
     if let (Some(TimeLimit::Limited(asked)), Some(least)) =
         (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_model::accounting::Charge;
 use muster_model::fact::Fact;
 use muster_model::ids::Identity;
 use muster_model::job::{Job, JobSpec};
@@ -10,7 +11,7 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency, submit, targets, update_check};
+use super::{accounting, authorisation, dependency, submit, targets, update_check};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -68,6 +69,9 @@ fn check(
     }
     check_state(job, changes)?;
     update_check::names(cluster, changes)?;
+    if let Some(charge) = charge(cluster, job, changes) {
+        charge?;
+    }
     if let Some(dependencies) = &changes.dependencies {
         submit::check_dependencies(dependencies)?;
         if dependencies.all.iter().any(|dependency| dependency.job == Some(job.id)) {
@@ -89,6 +93,20 @@ fn check_reservation(cluster: &Cluster, now: Timestamp, job: &Job, changes: &Job
     let mut spec = (*job.spec).clone();
     change_spec(&mut spec, changes);
     super::reservations::access::may_ask(cluster, now, &spec, &job.partition)
+}
+
+/// What the changed job is charged to, if the change concerns that.
+fn charge(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Option<Result<Charge, Refusal>> {
+    if changes.account.is_none() && changes.qos.is_none() && changes.partition.is_none() {
+        return None;
+    }
+    let mut spec = (*job.spec).clone();
+    // What it is charged to stays where the change does not name it, even if another default came in the meantime.
+    spec.account = job.account.clone().or(spec.account);
+    spec.qos = job.qos.clone().or(spec.qos);
+    change_spec(&mut spec, changes);
+    let partition = changes.partition.as_ref().and_then(|names| names.split(',').next()).unwrap_or(&job.partition);
+    Some(accounting::resolve(cluster, &spec, cluster.partition(partition)?))
 }
 
 /// What cannot be changed any more, or not yet, as the job stands.
@@ -166,6 +184,9 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     job.spec_id = spec_id;
     job.spec = Arc::new(spec);
     out.facts.push(Fact::Spec(spec_id, job.spec.clone()));
+    if let Some(Ok(charge)) = charge(cluster, old, changes) {
+        (job.account, job.association, job.qos) = (charge.account, charge.association, charge.qos);
+    }
     if let Some(partitions) = &changes.partition {
         job.partition = partitions.split(',').next().unwrap_or_default().into();
     }

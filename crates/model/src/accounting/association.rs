@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupLimits, JobLimits};
+use super::Limits;
 use crate::ids::Name;
 
 /// Number of an association; never reused. The root account has 1.
@@ -79,10 +79,7 @@ pub struct Association {
     /// QOS of jobs that name none; `None` takes that of its parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos_default: Option<Name>,
-    /// Limits over it and all below it.
-    #[serde(default)]
-    pub group: GroupLimits,
-    /// Limits of its jobs; what it does not set it takes from its parent.
-    #[serde(default)]
-    pub job: JobLimits,
+    /// Limits. `Grp…` hold over it and all below it; of the others it takes from its parent what it does not set.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }

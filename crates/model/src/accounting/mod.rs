@@ -4,14 +4,31 @@
 //! of accounts, with shares and limits; a *QOS* carries priority, limits and the right to preempt. Both are current rows
 //! of the cluster. What is used at present is counted elsewhere: these rows only say what is allowed.
 
+mod amounts;
 mod association;
+mod change;
+mod check;
+mod layers;
 mod limits;
+mod past;
 mod policy;
 mod qos;
+mod reasons;
+mod resolve;
+mod tally;
 mod tres;
+mod violation;
 
+pub use amounts::{NodeAmounts, asked, held, in_all};
 pub use association::{Account, Association, AssociationId, AssociationKey, Shares, User};
-pub use limits::{GroupLimits, JobLimits};
+pub use change::{AccountingChange, AssociationChanges, ListChange, QosChanges};
+pub use check::{Enforcement, Request, check_start, check_submit};
+pub use layers::Layers;
+pub use limits::{CountLimit, LimitChanges, Limits, TresLimit};
+pub use past::{PastUse, past_use};
 pub use policy::AccountingPolicy;
 pub use qos::{Qos, QosFlag};
-pub use tres::TresAmounts;
+pub use resolve::{AccountingEnforce, Charge, ChargeRequest, charge, partition_takes};
+pub use tally::{Charged, Holder, Tallies, Tally};
+pub use tres::{TresAmounts, TresClass};
+pub use violation::{Level, Limit, Violation};

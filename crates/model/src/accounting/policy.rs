@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Account, Association, AssociationId, AssociationKey, Qos, User};
+use super::{Account, Association, AssociationId, AssociationKey, CountLimit, Layers, Qos, User};
+use crate::document::Document;
 use crate::ids::Name;
 
 /// Accounts, users, associations and QOS of the cluster. Cloning copies a few pointers.
@@ -38,5 +39,66 @@ impl AccountingPolicy {
         // A tree cannot be deeper than it has nodes: damage in a row must not make this endless.
         std::iter::successors(first, |below| below.parent.and_then(|parent| self.associations.get(&parent)))
             .take(self.associations.len())
+    }
+
+    /// QOS that jobs of `association` may use: its own list, or that of the nearest above it with one.
+    pub fn qos_allowed(&self, association: &Association) -> Vec<Name> {
+        let found = self.lineage(association.id).find_map(|association| association.qos_allowed.clone());
+        found.unwrap_or_default()
+    }
+
+    /// QOS of jobs of `association` that name none, if one is set for it or above it.
+    pub fn qos_default(&self, association: &Association) -> Option<Name> {
+        self.lineage(association.id).find_map(|association| association.qos_default.clone())
+    }
+
+    /// Priority below which no resources are kept for a job in future (`MinPrioThreshold`): of the first QOS or
+    /// association that sets one.
+    pub fn priority_min(layers: &Layers) -> Option<u64> {
+        let limit = CountLimit::MinPrioThreshold;
+        let of_association = || layers.association_count(limit).map(|(_, least)| least);
+        layers.qos_count(limit).map(|(_, least)| least).or_else(of_association)
+    }
+
+    /// Associations directly below `parent`.
+    pub fn children(&self, parent: AssociationId) -> impl Iterator<Item = &Arc<Association>> + '_ {
+        self.associations.values().filter(move |association| association.parent == Some(parent))
+    }
+
+    /// The association of an account as a whole.
+    pub fn account_association(&self, account: &str) -> Option<&Arc<Association>> {
+        let key = AssociationKey { account: account.into(), user: "".into(), partition: "".into() };
+        self.association_index.get(&key).and_then(|id| self.associations.get(id))
+    }
+
+    /// Puts a row in, in place of the one with its key.
+    pub fn put(&mut self, document: &Document) {
+        match document.clone() {
+            Document::Account(row) => drop(self.accounts.insert(row.name.clone(), row)),
+            Document::User(row) => drop(self.users.insert(row.name.clone(), row)),
+            Document::Qos(row) => drop(self.qos.insert(row.name.clone(), row)),
+            Document::Association(row) => {
+                if let Some(old) = self.associations.insert(row.id, row.clone()) {
+                    self.association_index.remove(&old.key);
+                }
+                self.association_index.insert(row.key.clone(), row.id);
+            }
+            Document::Reservation(_) => {}
+        }
+    }
+
+    /// All rows.
+    pub fn documents(&self) -> impl Iterator<Item = Document> + '_ {
+        let accounts = self.accounts.values().cloned().map(Document::Account);
+        let users = self.users.values().cloned().map(Document::User);
+        let qos = self.qos.values().cloned().map(Document::Qos);
+        accounts.chain(users).chain(qos).chain(self.associations.values().cloned().map(Document::Association))
+    }
+
+    /// Takes an association away.
+    pub fn remove_association(&mut self, id: AssociationId) {
+        if let Some(old) = self.associations.remove(&id) {
+            self.association_index.remove(&old.key);
+        }
     }
 }

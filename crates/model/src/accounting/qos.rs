@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupLimits, JobLimits, TresAmounts};
+use super::Limits;
 use crate::ids::Name;
 use crate::time::Span;
 
@@ -58,17 +58,9 @@ pub struct Qos {
     /// By what limits of associations are multiplied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_factor: Option<f64>,
-    /// Limits over all its jobs.
-    pub group: GroupLimits,
-    /// Limits of each of its jobs.
-    pub job: JobLimits,
-    /// `MinTRESPerJob`.
-    #[serde(skip_serializing_if = "TresAmounts::is_empty")]
-    pub tres_per_job_min: TresAmounts,
-    /// Limits over its jobs of each user (`…PerUser`).
-    pub per_user: GroupLimits,
-    /// The same for each account (`…PerAccount`).
-    pub per_account: GroupLimits,
+    /// Limits.
+    #[serde(skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 impl Default for Qos {
@@ -86,13 +78,26 @@ impl Default for Qos {
             usage_factor: 1.0,
             usage_threshold: None,
             limit_factor: None,
-            group: GroupLimits::default(),
-            job: JobLimits::default(),
-            tres_per_job_min: TresAmounts::default(),
-            per_user: GroupLimits::default(),
-            per_account: GroupLimits::default(),
+            limits: Limits::default(),
         }
     }
+}
+
+impl QosFlag {
+    /// All flags, in the order in which Slurm lists them.
+    pub const ALL: &[(QosFlag, &'static str)] = &[
+        (QosFlag::DenyOnLimit, "DenyOnLimit"),
+        (QosFlag::EnforceUsageThreshold, "EnforceUsageThreshold"),
+        (QosFlag::NoReserve, "NoReserve"),
+        (QosFlag::PartitionMaxNodes, "PartitionMaxNodes"),
+        (QosFlag::PartitionMinNodes, "PartitionMinNodes"),
+        (QosFlag::OverPartQOS, "OverPartQOS"),
+        (QosFlag::PartitionTimeLimit, "PartitionTimeLimit"),
+        (QosFlag::RequiresReservation, "RequiresReservation"),
+        (QosFlag::NoDecay, "NoDecay"),
+        (QosFlag::UsageFactorSafe, "UsageFactorSafe"),
+        (QosFlag::Relative, "Relative"),
+    ];
 }
 
 impl Qos {

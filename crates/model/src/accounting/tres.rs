@@ -41,3 +41,56 @@ impl fmt::Display for TresAmounts {
         Ok(())
     }
 }
+
+/// Kinds of trackable resources, as far as Slurm has a reason of its own for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is the resource of that name")]
+pub enum TresClass {
+    Cpu,
+    Mem,
+    Energy,
+    Node,
+    Billing,
+    BurstBuffer,
+    License,
+    Gres,
+    Unknown,
+}
+
+impl TresClass {
+    /// The kind of the resource `name`. The order of kinds is that in which Slurm looks at limits.
+    pub fn of(name: &str) -> TresClass {
+        match name.split_once('/').map_or(name, |(kind, _)| kind) {
+            "cpu" => TresClass::Cpu,
+            "mem" => TresClass::Mem,
+            "energy" => TresClass::Energy,
+            "node" => TresClass::Node,
+            "billing" => TresClass::Billing,
+            "bb" => TresClass::BurstBuffer,
+            "license" => TresClass::License,
+            "gres" => TresClass::Gres,
+            _ => TresClass::Unknown,
+        }
+    }
+}
+
+impl TresAmounts {
+    /// Adds all amounts of `other`.
+    pub fn add_all(&mut self, other: &TresAmounts) {
+        for (name, amount) in &other.0 {
+            self.add(name, *amount);
+        }
+    }
+
+    /// Takes away all amounts of `other`; what is nothing then is not named any more.
+    pub fn remove_all(&mut self, other: &TresAmounts) {
+        for (name, amount) in &other.0 {
+            if let Some(entry) = self.0.get_mut(name) {
+                *entry = entry.saturating_sub(*amount);
+                if *entry == 0 {
+                    self.0.remove(name);
+                }
+            }
+        }
+    }
+}

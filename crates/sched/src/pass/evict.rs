@@ -33,7 +33,7 @@ impl Pass<'_> {
             let inside = match case.lack {
                 Lack::Busy => None,
                 Lack::BusyInside(inside) => inside,
-                Lack::Reserved { .. } | Lack::TooEarly | Lack::Unlicensed => continue,
+                Lack::Reserved { .. } | Lack::TooEarly | Lack::Unlicensed | Lack::Limit(_) => continue,
             };
             let Some(open) = self.open_now(entry, ask, inside, case.duration) else {
                 continue;

@@ -38,6 +38,7 @@ use crate::forecast::{Footprint, Forecast};
 use crate::free::Amounts;
 use crate::future::Rank;
 use crate::licenses::Holdings;
+use crate::limits::Limits;
 use crate::nodeset::NodeSet;
 use crate::people::People;
 use crate::planner::{AskId, Tables};
@@ -59,6 +60,7 @@ pub(crate) struct Pass<'a> {
     /// Made when first needed.
     people: Option<People>,
     licenses: Option<Holdings>,
+    limits: Limits<'a>,
     reservations: Reservations<'a>,
     /// Reservations in which a job waits for resources.
     reservations_blocked: BTreeSet<Inside>,
@@ -167,6 +169,7 @@ impl<'a> Pass<'a> {
             licenses: None,
             reservations: Reservations::of(&tables.fleet, view),
             reservations_blocked: BTreeSet::new(),
+            limits: Limits::of(view),
             forecast: None,
             footprints: BTreeMap::new(),
             units: Taken::default(),

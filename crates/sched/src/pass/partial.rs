@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use muster_model::job::{ArrayRole, Job};
-use muster_model::planning::{Plan, QueueKey};
+use muster_model::planning::{Outlook, Plan, QueueKey};
 
 use super::{Pass, Wait};
 use crate::capacity::{self, Offer};
@@ -29,7 +29,7 @@ impl Pass<'_> {
             outlook.set(rank.job_id, None);
         }
         outlook.time = self.view.now;
-        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed);
+        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed, &outlook);
         while let Some(Reverse((rank, id))) = heads.pop() {
             if self.is_full() {
                 self.plan.exhausted = true;
@@ -57,13 +57,20 @@ impl Pass<'_> {
     }
 
     /// First members of the groups that may start something now.
-    fn concerned(&mut self, changes: &Changes, changed: &BTreeSet<u32>) -> BinaryHeap<Reverse<(QueueKey, GroupId)>> {
+    fn concerned(
+        &mut self,
+        changes: &Changes,
+        changed: &BTreeSet<u32>,
+        outlook: &Outlook,
+    ) -> BinaryHeap<Reverse<(QueueKey, GroupId)>> {
         let now = self.view.now;
         let due: BTreeSet<QueueKey> = self.books.future.due(now).collect();
         let mut heads = BinaryHeap::new();
         for (rank, id) in self.groups.heads() {
             let is_new = changes.groups.binary_search(&id).is_ok();
-            if is_new || due.contains(&rank) || self.can_use_any(id, changed) {
+            // Whoever ended may have made room under a limit, wherever it ran.
+            let is_limited = outlook.get(rank.job_id).is_some_and(|wait| wait.reason.is_limit());
+            if is_new || is_limited || due.contains(&rank) || self.can_use_any(id, changed) {
                 heads.push(Reverse((rank, id)));
             }
         }
@@ -124,7 +131,7 @@ impl Pass<'_> {
     }
 
     /// Members that nothing has been said of wait as the first of their group does.
-    fn tell_new_members(&mut self, id: GroupId, outlook: &mut muster_model::planning::Outlook) {
+    fn tell_new_members(&mut self, id: GroupId, outlook: &mut Outlook) {
         let mut last: Option<Wait> = None;
         let groups = self.groups;
         for job in groups.get(id).members.values() {

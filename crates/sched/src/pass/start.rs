@@ -45,6 +45,8 @@ pub(super) enum Lack {
     TooEarly,
     /// Licences in use or reserved.
     Unlicensed,
+    /// A limit of its association or QOS.
+    Limit(Reason),
 }
 
 impl Lack {
@@ -61,6 +63,7 @@ impl Lack {
             }
             Lack::TooEarly => Some(Reason::Reservation.into()),
             Lack::Unlicensed => Some(Reason::Licenses.into()),
+            Lack::Limit(reason) => Some(reason.into()),
         }
     }
 }
@@ -70,6 +73,11 @@ impl Lack {
 pub(super) struct Way<'o> {
     pub(super) inside: Inside,
     pub(super) open: &'o Open,
+}
+
+/// The least time that a job is content with, or no bound.
+fn least_limit(entry: Entry<'_>) -> TimeLimit {
+    entry.job.spec.time_limit_min.unwrap_or(TimeLimit::Unlimited)
 }
 
 impl Pass<'_> {
@@ -90,6 +98,10 @@ impl Pass<'_> {
         if self.limit(entry.job, partition) > self.tables.fleet.partition(partition).time_max {
             return waits(Reason::PartitionTimeLimit);
         }
+        let limit = TimeLimit::min(self.limit(entry.job, partition), least_limit(entry));
+        if let Err(reason) = self.limits.before(entry.job, self.tables.fleet.partition(partition), limit) {
+            return waits(reason);
+        }
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(partition).name);
         let mut lack = None;
         for inside in ways {
@@ -102,6 +114,8 @@ impl Pass<'_> {
             }
         }
         match lack {
+            // It does not keep those behind it waiting.
+            Some(Lack::Limit(reason)) => waits(reason),
             Some(lack) => self.lack(ask, lack),
             // It names reservations that are gone or not for it.
             None => waits(Reason::Reservation),
@@ -118,7 +132,8 @@ impl Pass<'_> {
         let is_shut = !self.view.config.backfill && self.books.standings[ask.partition as usize].is_blocked;
         if !is_shut && !self.is_known_blocked(entry, case, ask, inside) {
             match self.start_now(entry, case, ask, way) {
-                Some(start) => return Ok(start),
+                Some(Ok(start)) => return Ok(start),
+                Some(Err(reason)) => return Err(Lack::Limit(reason)),
                 None => self.note_blocked(entry, case, ask, way),
             }
         }
@@ -261,9 +276,17 @@ impl Pass<'_> {
         supply.place(ask, &mut self.scratch)
     }
 
-    fn start_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) -> Option<PlannedStart> {
+    /// `None` for lack of resources; a reason where limits forbid what the job would hold.
+    fn start_now(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        way: Way<'_>,
+    ) -> Option<Result<PlannedStart, Reason>> {
         if let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open) {
-            return self.start_on(entry, ask, &choices, case.duration, way);
+            let limit = self.limit(entry.job, self.tables.partition_of(case.id));
+            return self.start_on(entry, ask, &choices, (case.duration, limit), way);
         }
         // With --time-min it may start where it has to make room before its limit: as long as it gets its least time.
         let least = self.duration_min(entry, case);
@@ -274,9 +297,9 @@ impl Pass<'_> {
         let way = Way { open: &open, ..way };
         let choices = self.choose_now(entry, ask, Some(least), way.open)?;
         let duration = self.longest(entry, ask, &choices, (least, case.duration), way);
-        let mut start = self.start_on(entry, ask, &choices, duration, way)?;
-        start.time_limit = Some(TimeLimit::Limited(duration));
-        Some(start)
+        let limit = TimeLimit::Limited(duration);
+        let start = self.start_on(entry, ask, &choices, (duration, limit), way)?;
+        Some(start.map(|start| PlannedStart { time_limit: Some(limit), ..start }))
     }
 
     /// The longest time, between `least` and `most`, for which the job can have these nodes.
@@ -315,13 +338,15 @@ impl Pass<'_> {
         entry: Entry<'_>,
         ask: &Ask,
         choices: &[Choice],
-        duration: Span,
+        (duration, limit): (Span, TimeLimit),
         way: Way<'_>,
-    ) -> Option<PlannedStart> {
+    ) -> Option<Result<PlannedStart, Reason>> {
         let now = self.view.now;
         let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free, way.open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
         let tasks = share::task_counts(ask, &self.tables.fleet, choices, &cpus);
+        let units_before =
+            self.limits.concern(entry.job, self.tables.fleet.partition(ask.partition)).then(|| self.units.clone());
         let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
         for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
             let row = &self.view.nodes[*node as usize];
@@ -330,8 +355,12 @@ impl Pass<'_> {
             let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts)?;
             shares.push(share::planned(*node, amounts, pieces, tasks));
         }
+        if let Err(reason) = self.limits.start(entry.job, self.tables.fleet.partition(ask.partition), limit, &shares) {
+            self.units = units_before.unwrap_or_default();
+            return Some(Err(reason));
+        }
         self.take(entry, ask, now + duration, parts, way.inside);
-        Some(PlannedStart {
+        Some(Ok(PlannedStart {
             job_id: entry.job.id,
             restart: entry.job.restart,
             task_index: entry.task_index,
@@ -339,7 +368,7 @@ impl Pass<'_> {
             reservation: self.reservations.get(way.inside).map(|row| row.name.clone()),
             time_limit: None,
             shares,
-        })
+        }))
     }
 
     /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.

@@ -128,7 +128,7 @@ impl Pass<'_> {
     }
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
-    fn may_plan(&self, entry: Entry<'_>, case: &Case) -> bool {
+    fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
         let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
@@ -138,7 +138,8 @@ impl Pass<'_> {
                 && made < budget.reservations_per_partition_max
                 && of_user < budget.reservations_per_user_max
                 && waited >= budget.reservation_age_min
-                && entry.job.priority >= budget.reservation_priority_min)
+                && entry.job.priority >= budget.reservation_priority_min
+                && self.limits.may_reserve(entry.job, self.tables.fleet.partition(self.tables.partition_of(case.id))))
     }
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use muster_model::accounting::AccountingEnforce;
 use muster_model::config::{ClusterConfig, CpuUnit, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{InitialState, NodeConfig};
@@ -30,6 +31,7 @@ pub(super) fn read(
     }
     let mut config = reader.parameters()?;
     reader.name_idle_words(&mut warnings);
+    warnings.extend(reader.enforcement_left_out());
     config.preemption = preemption::read(&|key| reader.find(key), &mut warnings)?;
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
@@ -179,6 +181,9 @@ impl<'a> Reader<'a> {
             backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin")),
             gres_types: self.gres_types(),
             hardware_overrides: self.hardware_overrides(),
+            accounting: self.accounting()?,
+            accounting_enforce: self.accounting_enforce()?,
+            limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             ..defaults
         })
     }
@@ -260,6 +265,36 @@ impl<'a> Reader<'a> {
     fn gres_types(&self) -> Vec<Name> {
         let list = self.find("GresTypes").map_or("", |(_, value)| value);
         list.split(',').filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("none")).map(Into::into).collect()
+    }
+
+    /// Whether accounting is kept. A daemon for it is not needed: its tables are part of the controller.
+    fn accounting(&self) -> Result<bool, ConfError> {
+        let Some((line, value)) = self.find("AccountingStorageType") else { return Ok(false) };
+        match value.to_ascii_lowercase().trim_start_matches("accounting_storage/") {
+            "none" | "" => Ok(false),
+            "slurmdbd" => Ok(true),
+            _ => Err(line.error(format!("Bad value \"{value}\" for AccountingStorageType"))),
+        }
+    }
+
+    /// Words of `AccountingStorageEnforce` that change nothing here.
+    fn enforcement_left_out(&self) -> Option<String> {
+        let (_, value) = self.find("AccountingStorageEnforce")?;
+        let left_out =
+            |word: &&str| ["nojobs", "nosteps", "wckeys"].iter().any(|other| word.eq_ignore_ascii_case(other));
+        let words: Vec<&str> = value.split(',').map(str::trim).filter(left_out).collect();
+        (!words.is_empty())
+            .then(|| format!("AccountingStorageEnforce: {} not acted on by this version", words.join(",")))
+    }
+
+    /// Limits are held only where there is something to hold them by.
+    fn accounting_enforce(&self) -> Result<AccountingEnforce, ConfError> {
+        let Some((line, value)) = self.find("AccountingStorageEnforce") else {
+            return Ok(AccountingEnforce::default());
+        };
+        let enforce = AccountingEnforce::parse(value)
+            .map_err(|word| line.error(format!("Bad value \"{word}\" for AccountingStorageEnforce")))?;
+        Ok(if self.accounting()? { enforce } else { AccountingEnforce::default() })
     }
 
     /// `SlurmdParameters=config_overrides`, or `FastSchedule=2` of old files.

@@ -10,7 +10,7 @@ use super::keys::{
 /// The parameters.
 pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "AccountingStorageBackupHost", default: "(null)", unit: "", standing: Known },
-    Parameter { name: "AccountingStorageEnforce", default: "none", unit: "", standing: Known },
+    Parameter { name: "AccountingStorageEnforce", default: "none", unit: "", standing: Used },
     Parameter { name: "AccountingStorageHost", default: "localhost", unit: "", standing: Known },
     Parameter { name: "AccountingStorageExternalHost", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AccountingStorageParameters", default: "(null)", unit: "", standing: Known },
@@ -21,7 +21,7 @@ pub(super) const SHOWN: &[Parameter] = &[
         unit: "",
         standing: Known,
     },
-    Parameter { name: "AccountingStorageType", default: "accounting_storage/none", unit: "", standing: Known },
+    Parameter { name: "AccountingStorageType", default: "accounting_storage/none", unit: "", standing: Used },
     Parameter { name: "AccountingStorageUser", default: "N/A", unit: "", standing: Known },
     Parameter { name: "AccountingStoreFlags", default: "(null)", unit: "", standing: Known },
     Parameter { name: "AcctGatherEnergyType", default: "acct_gather_energy/none", unit: "", standing: Known },

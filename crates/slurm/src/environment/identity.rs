@@ -21,8 +21,8 @@ pub(super) fn job(list: &mut Builder, job: &Job, cluster_name: &str) {
     list.set("SLURM_JOB_ID", job.id);
     list.set("SLURM_JOBID", job.id);
     list.set("SLURM_JOB_PARTITION", &job.partition);
-    list.set_some("SLURM_JOB_ACCOUNT", job.spec.account.as_ref());
-    list.set("SLURM_JOB_QOS", job.spec.qos.as_deref().unwrap_or(QOS_DEFAULT));
+    list.set_some("SLURM_JOB_ACCOUNT", job.account_name());
+    list.set("SLURM_JOB_QOS", job.qos_name().unwrap_or(QOS_DEFAULT));
     list.set_some("SLURM_JOB_RESERVATION", job.reservation_shown());
 }
 

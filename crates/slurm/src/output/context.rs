@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use muster_model::accounting::AccountingPolicy;
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::job::Job;
@@ -101,6 +102,8 @@ pub struct Answers {
     pub history: Vec<HistoryRow>,
     /// Reservations.
     pub reservations: Vec<Arc<Reservation>>,
+    /// Accounts, users, associations, QOS.
+    pub accounting: AccountingPolicy,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -119,6 +122,7 @@ impl Answers {
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
                 Reply::Topology(topology) => answers.cluster.topology = topology,
+                Reply::Accounting(rows) => rows.iter().for_each(|row| answers.accounting.put(row)),
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::Reservations(rows) => answers.reservations.extend(rows),
                 Reply::History(rows) => answers.history.extend(rows),

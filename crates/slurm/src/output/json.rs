@@ -87,7 +87,7 @@ fn job_identity(job: &Job, cluster: &Cluster, context: &Context) -> Value {
     let spec = &job.spec;
     let files = job_text::files(job, None);
     json!({
-        "account": spec.account.as_deref().unwrap_or_default(),
+        "account": job.account_name().unwrap_or_default(),
         "admin_comment": job_text::admin_comment(job).unwrap_or_default(),
         "array_job_id": job.array_job_id().map_or(0, |id| id.0),
         "array_task_id": job.task_index(),
@@ -109,7 +109,7 @@ fn job_identity(job: &Job, cluster: &Cluster, context: &Context) -> Value {
         "name": *spec.name,
         "nice": spec.nice,
         "priority": job.priority,
-        "qos": spec.qos.as_deref().unwrap_or("normal"),
+        "qos": job.qos_name().unwrap_or("normal"),
         "requeue": job_text::requeue(job),
         "restart_cnt": job.restart.0,
         "resv_name": job.reservation_shown().map_or("", |name| name),
@@ -306,7 +306,7 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
         _ => 0,
     };
     json!({
-        "account": spec.account.as_deref().unwrap_or_default(),
+        "account": job.account_name().unwrap_or_default(),
         "comment": { "administrator": job_text::admin_comment(job), "job": job_text::comment(job), "system": null },
         "allocation_nodes": allocated.nodes,
         "array": {
@@ -315,7 +315,7 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
             "task": job_text::waiting_tasks(job, context),
             "task_id": job.task_index(),
         },
-        "association": { "account": spec.account.as_deref(), "cluster": cluster.name.as_deref(), "partition": null, "user": *spec.identity.user },
+        "association": { "account": job.account_name(), "cluster": cluster.name.as_deref(), "partition": null, "user": *spec.identity.user },
         "cluster": cluster.name.as_deref().unwrap_or_default(),
         "constraints": spec.request.constraint.as_deref().unwrap_or_default(),
         "container": job_text::rare(job, "container"),
@@ -331,7 +331,7 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
         "nodes": job.node_list.as_deref().filter(|_| started.is_some()).unwrap_or("None assigned"),
         "partition": *job.partition,
         "priority": job.priority,
-        "qos": spec.qos.as_deref().unwrap_or("normal"),
+        "qos": job.qos_name().unwrap_or("normal"),
         "required": { "CPUs": job_text::cpus_requested(job), "memory": memory },
         "kill_request_user": job.cancelled_by.map(|uid| uid.to_string()),
         "reservation": { "id": 0, "name": 0 },

@@ -1,4 +1,5 @@
-//! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `scancel`.
+//! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`,
+//! `scancel`.
 //!
 //! Everything here is pure: arguments and environment go in and a plan comes out; the plan names the questions for
 //! the controller; the answers go in and text comes out. The clock, the time zone and the caller come in through
@@ -16,6 +17,7 @@ pub mod json;
 pub mod node_text;
 pub mod order;
 pub mod sacct;
+pub mod sacctmgr;
 pub mod scancel;
 pub mod scontrol;
 pub mod sinfo;

@@ -40,6 +40,10 @@ const EXPLANATIONS: &[&str] = &[
 
 /// The explanation of a refusal that real Slurm prints as a line of its own, if there is one.
 pub fn explanation(refusal: &Refusal) -> Option<&str> {
+    if refusal.code == RefusalCode::AccountingPolicy {
+        // The word of the limit; the numbers behind it are our own.
+        return refusal.detail.split(':').next().filter(|word| !word.is_empty());
+    }
     Some(refusal.detail.as_str()).filter(|detail| EXPLANATIONS.contains(detail))
 }
 
@@ -59,6 +63,8 @@ pub fn refused(command: Command, refusal: &Refusal, test_only: bool, verbose: bo
         lines.push(Line::Error(format!("invalid partition specified: {name}")));
     } else if let Some(line) = explanation(refusal) {
         lines.push(Line::Error(line.to_owned()));
+        let rest = detail.strip_prefix(line).and_then(|rest| rest.strip_prefix(": "));
+        lines.extend(rest.filter(|_| verbose).map(|rest| Line::Info(rest.to_owned())));
     } else if verbose && !detail.is_empty() {
         lines.push(Line::Info(detail.to_owned()));
     }

@@ -72,6 +72,9 @@ pub(crate) fn job(id: u32) -> Job {
         reservation: None,
         reservation_gone: None,
         special_exit: false,
+        account: None,
+        association: None,
+        qos: None,
         eviction: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);

@@ -134,7 +134,7 @@ fn zero(_: &Row, _: &Context) -> String {
 
 /// All columns, in the order of `--helpformat`.
 pub static FIELDS: &[Field] = &[
-    field("Account", 10, |row, _| row.spec().account.as_deref().unwrap_or_default().to_owned()),
+    field("Account", 10, |row, _| row.job.account_name().unwrap_or_default().to_owned()),
     field("AdminComment", 15, |row, _| row.of_job(|job| job_text::admin_comment(job).unwrap_or_default().to_owned())),
     field("AllocCPUS", 10, |row, _| row.cpus().to_string()),
     field("AllocNodes", 10, |row, _| if row.start().is_some() { row.nodes() } else { 0 }.to_string()),
@@ -208,9 +208,9 @@ pub static FIELDS: &[Field] = &[
     field("NTasks", 8, |row, _| row.of_step(|step| step.tasks.to_string())),
     field("Partition", 10, |row, _| row.of_job(super::super::squeue::partition_text)),
     field("Priority", 10, |row, _| row.of_job(|job| job.priority.to_string())),
-    field("QOS", 10, |row, _| row.of_job(|job| job.spec.qos.as_deref().unwrap_or("normal").to_owned())),
+    field("QOS", 10, |row, _| row.of_job(|job| job.qos_name().unwrap_or("normal").to_owned())),
     field("QOSRAW", 6, |row, _| {
-        row.of_job(|job| if job.spec.qos.as_deref().unwrap_or("normal") == "normal" { "1" } else { "0" }.to_owned())
+        row.of_job(|job| if job.qos_name().unwrap_or("normal") == "normal" { "1" } else { "0" }.to_owned())
     }),
     field("Reason", 22, |row, _| row.of_job(reason)),
     field("ReqCPUFreq", 10, frequency),

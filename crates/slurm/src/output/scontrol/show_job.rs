@@ -63,8 +63,8 @@ impl JobPrinter<'_> {
         let who = &job.spec.identity;
         let label = job_text::rare(job, "mcs-label").unwrap_or("N/A");
         record.line(format!("UserId={}({}) GroupId={}({}) MCS_label={label}", who.user, who.uid, who.group, who.gid));
-        let account = or_null(job.spec.account.as_deref());
-        let qos = job.spec.qos.as_deref().unwrap_or("normal");
+        let account = or_null(job.account_name());
+        let qos = job.qos_name().unwrap_or("normal");
         record.line(format!("Priority={} Nice={} Account={account} QOS={qos}", job.priority, job.spec.nice));
     }
 

@@ -87,13 +87,13 @@ fn access(record: &mut Record, partition: &Partition) {
     let names = |list: &[Name]| {
         if list.is_empty() { "ALL".to_owned() } else { list.join(",") }
     };
-    let accounts = match other(partition, "DenyAccounts", "").as_str() {
-        "" => format!("AllowAccounts={}", names(&partition.accounts_allowed)),
-        denied => format!("DenyAccounts={denied}"),
+    let accounts = match partition.accounts_denied.as_slice() {
+        [] => format!("AllowAccounts={}", names(&partition.accounts_allowed)),
+        denied => format!("DenyAccounts={}", names(denied)),
     };
-    let qos = match other(partition, "DenyQos", "").as_str() {
-        "" => format!("AllowQos={}", other(partition, "AllowQos", "ALL")),
-        denied => format!("DenyQos={denied}"),
+    let qos = match partition.qos_denied.as_slice() {
+        [] => format!("AllowQos={}", names(&partition.qos_allowed)),
+        denied => format!("DenyQos={}", names(denied)),
     };
     record.line(format!("AllowGroups={} {accounts} {qos}", names(&partition.groups_allowed)));
     record.optional("Alternate", Some(&other(partition, "Alternate", "")));
@@ -101,7 +101,7 @@ fn access(record: &mut Record, partition: &Partition) {
         "AllocNodes={} Default={} QoS={}",
         other(partition, "AllocNodes", "ALL"),
         yes(partition.default),
-        other(partition, "QOS", "N/A")
+        partition.qos.as_deref().unwrap_or("N/A")
     ));
 }
 

@@ -71,8 +71,8 @@ pub fn wanted(job: &Job, options: &Options, nodes: Option<&[String]>) -> bool {
             .as_ref()
             .is_none_or(|list| partition_text(job).split(',').any(|name| list.iter().any(|entry| entry == name)))
         && among(&options.names, &spec.name)
-        && among(&options.accounts, spec.account.as_deref().unwrap_or_default())
-        && among(&options.qos, spec.qos.as_deref().unwrap_or("normal"))
+        && among(&options.accounts, job.account_name().unwrap_or_default())
+        && among(&options.qos, job.qos_name().unwrap_or("normal"))
         && options.licenses.as_ref().is_none_or(|list| licenses(job).any(|name| list.iter().any(|entry| entry == name)))
         && options.reservation.as_ref().is_none_or(|name| {
             let asked = job.reservation_shown().map_or("", |names| names);

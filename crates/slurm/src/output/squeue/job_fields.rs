@@ -123,7 +123,7 @@ pub const START: &str = "%.18i %.9P %.8j %.8u %.2t %.19S %.6D %20Y %R";
 /// All columns.
 pub static FIELDS: &[Field<JobRow>] = &[
     // Who and what.
-    field('a', &["account"], "ACCOUNT", |row, _| or_null(row.job.spec.account.as_deref())),
+    field('a', &["account"], "ACCOUNT", |row, _| or_null(row.job.account_name())),
     field('A', &["jobid"], "JOBID", |row, _| row.job.id.to_string()),
     field('F', &["arrayjobid"], "ARRAY_JOB_ID", |row, _| job_text::array_job_id(&row.job).to_string()),
     field('g', &["groupname"], "GROUP", |row, _| row.job.spec.identity.group.to_string()),
@@ -163,7 +163,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     whole_field('N', &["nodelist"], "NODELIST", |row, _| job_text::nodes(&row.job)),
     field('P', &["partition"], "PARTITION", |row, _| row.partition()),
     field('p', &["priority"], "PRIORITY", |row, _| priority_fraction(row)),
-    field('q', &["qos"], "QOS", |row, _| row.job.spec.qos.as_deref().unwrap_or("normal").to_owned()),
+    field('q', &["qos"], "QOS", |row, _| row.job.qos_name().unwrap_or("normal").to_owned()),
     field('Q', &["prioritylong"], "PRIORITY", |row, _| row.job.priority.to_string()),
     field('r', &["reason"], "REASON", |row, _| job_text::reason(&row.job)),
     whole_field('R', &["reasonlist"], "NODELIST(REASON)", |row, _| job_text::nodes_or_reason(&row.job).0),

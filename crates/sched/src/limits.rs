@@ -1,0 +1,175 @@
+//! Limits of accounts and QOS during a pass: whether a job may start, given what runs and what this pass has started.
+//!
+//! A job that waits for a limit holds nobody up: it is passed over with its reason, unless `assoc_limit_stop` says that
+//! its partition waits with it. The numbers behind a reason are found again by
+//! [`check_start`](muster_model::accounting::check_start), which decides here too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_model::accounting::{
+    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked,
+    check_start, in_all, partition_takes,
+};
+use muster_model::ids::{Name, SpecId};
+use muster_model::job::Job;
+use muster_model::partition::Partition;
+use muster_model::planning::{PlanView, PlannedShare};
+use muster_model::request::RefusalCode;
+use muster_model::state::{JobState, Reason};
+use muster_model::time::TimeLimit;
+
+type LayersKey = (Option<AssociationId>, Option<Name>, Option<Name>);
+
+/// The limits as of one moment of a pass.
+pub(crate) struct Limits<'a> {
+    view: &'a PlanView,
+    /// With what this pass has started.
+    tallies: Tallies,
+    layers: BTreeMap<LayersKey, Arc<Layers>>,
+    asked: BTreeMap<SpecId, Arc<TresAmounts>>,
+    /// Partitions in which nobody starts any more.
+    stopped: BTreeSet<Name>,
+}
+
+impl<'a> Limits<'a> {
+    /// Before anything is started.
+    pub(crate) fn of(view: &'a PlanView) -> Limits<'a> {
+        Limits {
+            view,
+            tallies: view.tallies.clone(),
+            layers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+        }
+    }
+
+    /// Whether `job` may start in `partition` with the least that it asks for.
+    ///
+    /// # Errors
+    /// Why it waits.
+    pub(crate) fn before(&mut self, job: &Job, partition: &Partition, limit: TimeLimit) -> Result<(), Reason> {
+        if self.stopped.contains(&partition.name) {
+            return Err(Reason::Priority);
+        }
+        self.is_charged(job)?;
+        partition_takes(partition, self.account(job), self.qos(job)).map_err(|refusal| match refusal.code {
+            RefusalCode::InvalidAccount => Reason::InvalidAccount,
+            _ => Reason::InvalidQos,
+        })?;
+        if !self.view.config.accounting_enforce.limits {
+            return Ok(());
+        }
+        let layers = self.layers(job, partition);
+        if layers.are_empty() {
+            return Ok(());
+        }
+        let tres = self.asked.entry(job.spec_id).or_insert_with(|| Arc::new(asked(&job.spec.request))).clone();
+        self.check(job, partition, &layers, &tres, limit)
+    }
+
+    /// Whether anybody limits anything for `job` in `partition`.
+    pub(crate) fn concern(&mut self, job: &Job, partition: &Partition) -> bool {
+        self.view.config.accounting_enforce.limits && !self.layers(job, partition).are_empty()
+    }
+
+    /// Whether resources may be kept for the job (`MinPrioThreshold`).
+    pub(crate) fn may_reserve(&mut self, job: &Job, partition: &Partition) -> bool {
+        if !self.concern(job, partition) {
+            return true;
+        }
+        let layers = self.layers(job, partition);
+        AccountingPolicy::priority_min(&layers).is_none_or(|least| u64::from(job.priority) >= least)
+    }
+
+    /// Counts the start of `job` with `shares`, if it may hold these.
+    ///
+    /// # Errors
+    /// Why it waits.
+    pub(crate) fn start(
+        &mut self,
+        job: &Job,
+        partition: &Partition,
+        limit: TimeLimit,
+        shares: &[PlannedShare],
+    ) -> Result<(), Reason> {
+        if !self.view.config.accounting_enforce.limits {
+            return Ok(());
+        }
+        let layers = self.layers(job, partition);
+        let parts = shares.iter().map(|share| NodeAmounts {
+            cpus: u64::from(share.cpus),
+            memory: share.memory.0,
+            gres: &share.gres,
+        });
+        let tres = in_all(parts, job.spec.request.licenses.as_deref());
+        self.check(job, partition, &layers, &tres, limit)?;
+        self.count(job, partition, limit, tres);
+        Ok(())
+    }
+
+    /// A job must have what enforcement asks for.
+    fn is_charged(&self, job: &Job) -> Result<(), Reason> {
+        let enforce = self.view.config.accounting_enforce;
+        let policy = &self.view.accounting;
+        let has_association = job.association.is_some_and(|id| policy.associations.contains_key(&id));
+        if enforce.associations && !has_association {
+            return Err(Reason::InvalidAccount);
+        }
+        let has_qos = job.qos.as_ref().is_some_and(|name| policy.qos.contains_key(name));
+        if enforce.qos && !has_qos { Err(Reason::InvalidQos) } else { Ok(()) }
+    }
+
+    fn account<'j>(&self, job: &'j Job) -> Option<&'j Name> {
+        job.account.as_ref().or(job.spec.account.as_ref())
+    }
+
+    fn qos<'j>(&self, job: &'j Job) -> Option<&'j Name> {
+        job.qos.as_ref().or(job.spec.qos.as_ref())
+    }
+
+    fn layers(&mut self, job: &Job, partition: &Partition) -> Arc<Layers> {
+        let policy = &self.view.accounting;
+        let make = || Arc::new(Layers::of(policy, job.association, job.qos.as_deref(), partition.qos.as_deref()));
+        self.layers.entry((job.association, job.qos.clone(), partition.qos.clone())).or_insert_with(make).clone()
+    }
+
+    fn check(
+        &mut self,
+        job: &Job,
+        partition: &Partition,
+        layers: &Layers,
+        tres: &TresAmounts,
+        time_limit: TimeLimit,
+    ) -> Result<(), Reason> {
+        let enforcement = Enforcement {
+            tallies: &self.tallies,
+            past: &self.view.past_use,
+            now: self.view.now,
+            safe: self.view.config.accounting_enforce.safe,
+        };
+        let request = Request {
+            user: &job.spec.identity.user,
+            account: job.account.as_ref(),
+            tres,
+            time_limit,
+            jobs: 1,
+            fair_share: None,
+        };
+        let Some(violation) = check_start(layers, &enforcement, &request) else { return Ok(()) };
+        if self.view.config.limits_stop_queue {
+            self.stopped.insert(partition.name.clone());
+        }
+        Err(violation.reason())
+    }
+
+    /// What the job holds from now on. It was counted as waiting before, and stays counted as submitted.
+    fn count(&mut self, job: &Job, partition: &Partition, limit: TimeLimit, tres: TresAmounts) {
+        let row = Job { state: JobState::Running, array: None, ..job.clone() };
+        let mut charged = Charged::of(&self.view.accounting, &row, partition.qos.as_ref());
+        charged.submitted = 0;
+        charged.end = limit.span().map_or(charged.end, |span| self.view.now + span);
+        charged.tres = tres;
+        self.tallies.add(&charged);
+    }
+}

@@ -62,6 +62,7 @@ pub const ALL: &[Command] = &[
     Command { name: "run", family: Family::Run, about: "show one run", run: native::run::run },
     Command { name: "dev", family: Family::Native, about: "start and stop a development cluster", run: dev::run },
     Command { name: "demo", family: Family::Native, about: "see a cluster at work, in a minute", run: dev::demo::run },
+    Command { name: "explain", family: Family::Native, about: "say why a job waits", run: native::explain::run },
     Command {
         name: "simulate",
         family: Family::Native,

@@ -81,6 +81,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         history,
         identities: Identities::default(),
         adviser: Arc::new(Mutex::new(Planner::new())),
+        explainer: Arc::new(Mutex::new(Planner::new())),
         host: host.clone(),
         started: clock::now(),
     };

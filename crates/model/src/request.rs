@@ -493,6 +493,8 @@ pub enum Query {
     },
     /// Parameters in force, for `scontrol show config`.
     Config,
+    /// Why a job waits and when it starts. Answer: [`Reply::Explained`].
+    Explain(JobId),
     /// All reservations.
     Reservations,
     /// How the nodes are wired.
@@ -546,6 +548,8 @@ pub enum Reply {
     Steps(Vec<std::sync::Arc<Step>>),
     /// To [`Query::Config`].
     Config(Vec<(String, String)>),
+    /// To [`Query::Explain`].
+    Explained(Box<crate::explain::Explanation>),
     /// To [`Query::Reservations`].
     Reservations(Vec<std::sync::Arc<Reservation>>),
     /// To [`Query::Topology`]; `None` where all nodes are alike.

@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub(crate) mod attach;
 pub(crate) mod completions;
 mod description;
+pub(crate) mod explain;
 mod follow;
 pub(crate) mod logs;
 pub(crate) mod man;

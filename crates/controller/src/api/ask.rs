@@ -60,6 +60,9 @@ impl ApiService {
                 let steps = view.steps.values().filter(|step| job_id.is_none_or(|job_id| step.job_id == job_id));
                 give(sender, &Reply::Steps(steps.cloned().collect()));
             }
+            Query::Explain(job_id) => {
+                give(sender, &self.explained(&view, job_id));
+            }
             Query::Reservations => {
                 give(sender, &Reply::Reservations(view.reservations.values().cloned().collect()));
             }

@@ -3,6 +3,7 @@
 mod ask;
 mod blob;
 mod execute;
+mod explain;
 mod output;
 mod watch;
 
@@ -36,6 +37,8 @@ pub(crate) struct ApiService {
     pub history: Arc<dyn History>,
     pub identities: Identities,
     pub adviser: Adviser,
+    /// Another one for explanations, which take longer than a submit should wait.
+    pub explainer: Adviser,
     pub host: Arc<str>,
     /// When this controller started.
     pub started: Timestamp,

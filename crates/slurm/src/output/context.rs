@@ -130,7 +130,7 @@ impl Answers {
                     answers.cluster.name = Some(pong.cluster_name.clone());
                     answers.pong = Some(pong);
                 }
-                Reply::Refused(_) => {}
+                Reply::Explained(_) | Reply::Refused(_) => {}
             }
         }
         answers

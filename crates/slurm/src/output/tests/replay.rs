@@ -154,7 +154,7 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
         Query::Reservations => vec![Reply::Reservations(Vec::new())],
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
         Query::Topology => vec![Reply::Topology(None)],
-        Query::Accounting => Vec::new(),
+        Query::Accounting | Query::Explain(_) => Vec::new(),
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {
             let ids = filter.ids.as_ref();

@@ -12,6 +12,7 @@ use muster_model::job::{ArrayRole, Job, JobSpec};
 use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::{Step, StepLaunch, StepRequest};
 use muster_model::time::{Span, Timestamp};
@@ -19,6 +20,7 @@ use muster_model::time::{Span, Timestamp};
 use crate::effect::Outcome;
 use crate::event::{Event, RequestId};
 use crate::handlers;
+use crate::handlers::priority::{ARRIVAL_FIRST, Calculation};
 use crate::timers::Timers;
 use crate::view::ReadView;
 
@@ -70,6 +72,18 @@ pub struct Cluster {
     pub(crate) accounting: AccountingPolicy,
     /// Reservations by name.
     pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub(crate) usage: UsageAccounts,
+    /// Jobs with runs that are not counted in it.
+    pub(crate) ran: BTreeSet<JobId>,
+    /// What the priorities of jobs were calculated from.
+    pub(crate) priorities: CalculationProgress,
+    /// The calculation that is under way.
+    pub(crate) calculation: Option<Calculation>,
+    /// When it goes on, or the next one begins.
+    pub(crate) calculation_due: Option<Timestamp>,
+    /// The last number that `priority/basic` gave.
+    pub(crate) arrival: u32,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -132,6 +146,12 @@ impl Cluster {
             holders_present: BTreeMap::new(),
             accounting: AccountingPolicy::default(),
             reservations: OrdMap::new(),
+            usage: UsageAccounts::default(),
+            ran: BTreeSet::new(),
+            priorities: CalculationProgress::default(),
+            calculation: None,
+            calculation_due: None,
+            arrival: ARRIVAL_FIRST,
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,
@@ -177,6 +197,8 @@ impl Cluster {
             array_slots: self.array_slots.clone(),
             accounting: self.accounting.clone(),
             reservations: self.reservations.clone(),
+            usage: self.usage.clone(),
+            priorities: self.priorities.clone(),
         }
     }
 

@@ -59,6 +59,7 @@ impl Cluster {
         if new.holds_resources() {
             self.running.insert(running_key(new), new.clone());
         }
+        self.index_run(new);
         self.index_array(old, new);
         self.index_name(old, new);
         self.index_dependencies(old, new);
@@ -149,6 +150,7 @@ impl Cluster {
         let Some(job) = self.jobs.remove(&job_id) else {
             return;
         };
+        self.ran.remove(&job_id);
         self.queue.remove(&self.queue_key(&job));
         self.running.remove(&running_key(&job));
         // Who waits for an array waits for it as long as any task of it is known.
@@ -308,6 +310,8 @@ impl Cluster {
     fn queue_key(&self, job: &Job) -> QueueKey {
         let tier = self.partition(&job.partition).map_or(0, |partition| partition.priority_tier);
         QueueKey {
+            preemption_rank: 0,
+            without_reservation: job.spec.reservation.is_none(),
             tier: std::cmp::Reverse(tier),
             priority: std::cmp::Reverse(job.priority),
             submit_time: job.submit_time,

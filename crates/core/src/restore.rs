@@ -61,6 +61,8 @@ impl Cluster {
                 handlers::ending::nodes_vanished(&mut cluster, now, *job_id, out);
             }
         }
+        handlers::priority::restore_arrivals(&mut cluster);
+        handlers::priority::begin(&mut cluster, now);
         handlers::dependency::evaluate_all(&mut cluster, now, out);
         out.plan_needed = true;
         cluster
@@ -96,6 +98,7 @@ impl Cluster {
                 self.accounting.association_index.insert(row.key.clone(), row.id);
                 self.accounting.associations.insert(row.id, row);
             }
+            Document::Usage(record) => self.usage.restore(&record),
             Document::Reservation(row) => drop(self.reservations.insert(row.name.clone(), row)),
         }
     }

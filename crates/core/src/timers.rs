@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Forget(JobId),
     /// A silent node is given up.
     NodeSilent(NodeIndex),
+    /// Priorities are calculated.
+    Priorities,
 }
 
 /// All timers, in order of their time.

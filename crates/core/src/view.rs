@@ -10,6 +10,7 @@ use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
@@ -41,6 +42,10 @@ pub struct ReadView {
     pub accounting: AccountingPolicy,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub usage: UsageAccounts,
+    /// What the priorities of jobs were calculated from.
+    pub priorities: CalculationProgress,
 }
 
 impl ReadView {
@@ -56,6 +61,8 @@ impl ReadView {
             array_slots: self.array_slots.clone(),
             accounting: self.accounting.clone(),
             reservations: self.reservations.clone(),
+            usage: self.usage.clone(),
+            priorities: self.priorities.clone(),
         }
     }
 }

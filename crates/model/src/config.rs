@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
+use crate::priority::PriorityConfig;
 use crate::time::Span;
 
 /// All that the controller takes from its configuration. Defaults are Slurm's.
@@ -54,6 +55,9 @@ pub struct ClusterConfig {
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
     pub hardware_overrides: bool,
+    /// How priorities are calculated.
+    #[serde(default)]
+    pub priority: PriorityConfig,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -83,6 +87,7 @@ impl Default for ClusterConfig {
             backfill: true,
             gres_types: Vec::new(),
             hardware_overrides: false,
+            priority: PriorityConfig::default(),
             shown: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use crate::ids::{JobId, Name, NodeIndex, RestartCount};
 use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::priority::{CalculationProgress, UsageAccounts};
 use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, Megabytes};
 use crate::state::Reason;
@@ -22,6 +23,10 @@ use crate::time::Timestamp;
 /// Order of the queue: the smallest key is looked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {
+    /// Who may preempt whom: those with a smaller rank may preempt those with a greater one.
+    pub preemption_rank: u32,
+    /// Jobs in a reservation go before those without.
+    pub without_reservation: bool,
     /// Priority tier of the partition, higher first.
     pub tier: std::cmp::Reverse<u16>,
     /// Priority of the job, higher first.
@@ -53,6 +58,10 @@ pub struct PlanView {
     pub accounting: AccountingPolicy,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub usage: UsageAccounts,
+    /// What the priorities of jobs were calculated from.
+    pub priorities: CalculationProgress,
 }
 
 /// What the scheduler proposes after one pass.

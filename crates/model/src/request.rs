@@ -11,6 +11,7 @@ use crate::job::JobSpec;
 use crate::node::Node;
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
+use crate::priority::UsageOf;
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
@@ -64,6 +65,10 @@ pub enum Command {
         #[serde(default)]
         special_exit: bool,
     },
+    /// Forget what an association or a QOS used (`sacctmgr modify … set RawUsage=0`).
+    ResetUsage(UsageOf),
+    /// Put jobs of a user before the user's others, in this order (`scontrol top`).
+    Top(Vec<JobId>),
     /// Stop the processes of a running job.
     Suspend(JobTarget),
     /// Continue a suspended job.
@@ -157,6 +162,7 @@ pub struct JobChanges {
     pub dependencies: Option<Dependencies>,
     pub comment: Option<Name>,
     pub admin_comment: Option<Name>,
+    pub site_factor: Option<i32>,
     pub constraint: Option<Name>,
     pub nodes_required: Option<Name>,
     pub nodes_excluded: Option<Name>,
@@ -300,6 +306,8 @@ refusals! {
     TooManyCpus = 2005 "More processors requested than permitted",
     /// No such node.
     InvalidNodeName = 2018 "Invalid node name specified",
+    /// Job is held.
+    JobHeld = 2042 "Job is in held state, pending scheduler release",
     /// No such account, or not for this user and partition.
     InvalidAccount = 2045 "Invalid account or account/partition combination specified",
     /// No such QOS.

@@ -133,6 +133,8 @@ pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        priority_set: false,
+        past_runs: Vec::new(),
         spec: Arc::new(spec),
     }
 }
@@ -149,6 +151,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         array_slots: OrdMap::new(),
         accounting: Default::default(),
         reservations: OrdMap::new(),
+        usage: Default::default(),
+        priorities: Default::default(),
     }
 }
 
@@ -156,6 +160,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
 pub fn enqueue(view: &mut PlanView, job: Job) {
     let tier = view.partitions.iter().find(|part| part.name == job.partition).map_or(1, |part| part.priority_tier);
     let key = QueueKey {
+        preemption_rank: 0,
+        without_reservation: job.spec.reservation.is_none(),
         tier: std::cmp::Reverse(tier),
         priority: std::cmp::Reverse(job.priority),
         submit_time: job.submit_time,

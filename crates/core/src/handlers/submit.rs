@@ -11,12 +11,9 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{authorisation, dependency};
+use super::{authorisation, dependency, priority};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
-
-/// Priority of a job for which nobody asked for another. Far from both ends, so that nice and boosts have room.
-pub(crate) const PRIORITY_DEFAULT: u32 = 1_000_000;
 
 pub(super) fn submit(
     cluster: &mut Cluster,
@@ -41,6 +38,7 @@ pub(super) fn submit(
     let hold = spec
         .hold
         .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let mut job = Job {
         id,
         spec_id,
@@ -53,7 +51,8 @@ pub(super) fn submit(
         reason_detail: None,
         hold,
         partition: partition_name,
-        priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
+        // Found below, when it is known from when it may start.
+        priority: spec.priority.filter(|_| set).unwrap_or(0),
         time_limit,
         submit_time: now,
         eligible_time: None,
@@ -76,9 +75,13 @@ pub(super) fn submit(
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        priority_set: set,
+        past_runs: Vec::new(),
         spec,
     };
     dependency::settle(cluster, now, &mut job);
+    priority::assign(cluster, &mut job);
+    priority::wake(cluster, now);
     cluster.set_job_timers(&job, now);
     if super::holder::needs_holder(&job) {
         // Its client attaches right after; until then it counts as away.
@@ -87,12 +90,6 @@ pub(super) fn submit(
     dependency::correspond_all(cluster, &job);
     cluster.put_job(now, job, out);
     Ok(id)
-}
-
-/// What a job's priority is when it enters the queue or is released.
-pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
-    let base = i64::from(spec.priority.unwrap_or(PRIORITY_DEFAULT)) - i64::from(spec.nice);
-    u32::try_from(base.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(1)
 }
 
 /// The first partition asked for that takes the job, or the reason why none does.
@@ -170,10 +167,8 @@ pub(super) fn check_dependencies(dependencies: &Dependencies) -> Result<Dependen
     if dependencies.all.iter().all(complete) { Ok(dependencies.clone()) } else { Err(RefusalCode::Dependency.into()) }
 }
 
+/// Only operators may raise a priority. A `--priority` of others counts for nothing, as in Slurm.
 fn check_priority(identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
-    let raised = spec.run.is_none() && spec.priority.is_some_and(|priority| priority > PRIORITY_DEFAULT);
-    if (raised || spec.nice < 0) && !identity.is_operator() {
-        return Err(Refusal::new(RefusalCode::AccessDenied, "only operators may raise a priority"));
-    }
-    Ok(())
+    let raised = spec.nice < 0 || (spec.site_factor != 0 && spec.run.is_none());
+    if raised && !identity.is_operator() { Err(RefusalCode::InvalidNice.into()) } else { Ok(()) }
 }

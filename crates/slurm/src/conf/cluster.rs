@@ -11,7 +11,7 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, shown};
+use super::{ConfError, gres_conf, nodes, priority, shown};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -27,6 +27,7 @@ pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(Cluste
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;
+    config.priority.billing = priority::billing(&reader.blank(), &config.partitions)?;
     if config.nodes.is_empty() {
         return Err(reader.whole("no NodeName information available"));
     }
@@ -158,6 +159,7 @@ impl<'a> Reader<'a> {
             backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin")),
             gres_types: self.gres_types(),
             hardware_overrides: self.hardware_overrides(),
+            priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })
     }

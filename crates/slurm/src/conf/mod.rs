@@ -12,6 +12,7 @@ mod keys;
 mod lines;
 mod nodes;
 mod partitions;
+mod priority;
 mod shown;
 mod table;
 #[cfg(test)]

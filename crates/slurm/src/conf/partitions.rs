@@ -61,7 +61,7 @@ const KEYS: &[(&str, bool)] = &[
     ("SuspendTime", false),
     ("SuspendTimeout", false),
     ("Topology", false),
-    ("TRESBillingWeights", false),
+    ("TRESBillingWeights", true),
 ];
 
 /// Nodes and node sets that partitions may name.
@@ -126,9 +126,9 @@ pub(super) fn read(
     Ok(names.map(|name| Partition { name: name.into(), ..base.clone() }).collect())
 }
 
-/// Values that are only shown.
+/// Values that are only shown, or are acted on as they are written.
 fn others(line: &Line, default: &Line) -> Vec<(Name, Name)> {
-    let unused = KEYS.iter().filter(|(_, used)| !used);
+    let unused = KEYS.iter().filter(|(key, used)| !used || *key == "TRESBillingWeights");
     unused.filter_map(|(key, _)| Some(((*key).into(), line.get(key).or_else(|| default.get(key))?.into()))).collect()
 }
 

@@ -70,6 +70,8 @@ pub(crate) fn job(id: u32) -> Job {
         next_step: 0,
         early_signal_sent: false,
         special_exit: false,
+        priority_set: false,
+        past_runs: Vec::new(),
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job
@@ -94,6 +96,7 @@ fn spec() -> JobSpec {
         requeue: None,
         nice: 0,
         priority: None,
+        site_factor: 0,
         reservation: None,
         early_signal: None,
         kill_on_invalid_dependency: None,

@@ -11,7 +11,7 @@ use crate::job::JobSpec;
 use crate::node::Node;
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
-use crate::priority::UsageOf;
+use crate::priority::{PriorityReport, ShareReport, UsageOf};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
@@ -453,6 +453,10 @@ pub enum Query {
     },
     /// Parameters in force, for `scontrol show config`.
     Config,
+    /// Priorities of waiting jobs with their parts, for `sprio`.
+    Priorities,
+    /// Shares and usage of associations, for `sshare`.
+    Shares,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -500,6 +504,10 @@ pub enum Reply {
     Steps(Vec<std::sync::Arc<Step>>),
     /// To [`Query::Config`].
     Config(Vec<(String, String)>),
+    /// To [`Query::Priorities`].
+    Priorities(Box<PriorityReport>),
+    /// To [`Query::Shares`].
+    Shares(Box<ShareReport>),
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

@@ -7,6 +7,7 @@ use super::{PriorityConfig, PriorityFlag, PrioritySnapshot, PriorityType, alloca
 use crate::ids::{JobId, Name};
 use crate::job::Job;
 use crate::partition::Partition;
+use crate::resources::Sharing;
 use crate::state::JobState;
 use crate::time::{TimeLimit, Timestamp};
 
@@ -78,8 +79,8 @@ pub struct PriorityLedger {
 }
 
 impl PriorityLedger {
-    /// Adds the parts in Slurm's order, in which each rounding is the same as there.
-    fn sum(&self) -> f64 {
+    /// The sum of the parts, added in Slurm's order, in which each rounding is the same as there.
+    pub fn sum(&self) -> f64 {
         let tres = self.tres.iter().fold(0.0, |sum, tres| sum + tres.term.product);
         self.age.product
             + self.association.product
@@ -210,6 +211,8 @@ fn job_size(job: &Job, snapshot: &PrioritySnapshot, config: &PriorityConfig) -> 
     let cpus = f64::from(held.map_or_else(|| cpus_requested(job), |allocation| allocation.cpus()));
     let nodes = f64::from(job.spec.request.nodes_min);
     let (all_cpus, all_nodes) = (snapshot.cpus as f64, snapshot.nodes as f64);
+    let whole = held.is_none() && job.spec.request.sharing == Sharing::Exclusive;
+    let cpus = if whole { cpus.max(nodes * all_cpus / all_nodes) } else { cpus };
     let size = if config.has(PriorityFlag::SmallRelativeToTime) {
         let of_nodes = nodes * all_cpus / all_nodes;
         let minutes = match job.time_limit {

@@ -10,7 +10,10 @@ mod amounts;
 mod config;
 mod fair_share;
 mod ledger;
+mod report;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod weight;
 
@@ -18,6 +21,7 @@ pub use amounts::{TresCounts, allocated, billed, cpus_requested, requested};
 pub use config::{PriorityConfig, PriorityFlag, PriorityType, UsageResetPeriod};
 pub use fair_share::{FairShare, FairShares, ShareInput, fair_shares};
 pub use ledger::{PriorityLedger, PriorityTerm, SITE_PRIORITY_BASE, TresTerm, ledger, ledgers, site_factor};
+pub use report::{PriorityReport, PriorityRow, ShareFigures, ShareReport, ShareRow};
 pub use snapshot::{CalculationProgress, PartitionTerms, PrioritySnapshot, Standing, association_of, qos_of};
 pub use usage::{PastRun, Usage, UsageAccounts, UsageOf, UsageRecord};
 pub use weight::Weight;

@@ -9,6 +9,7 @@ use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
+use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong, Reply};
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
@@ -98,6 +99,10 @@ pub struct Answers {
     pub cluster: Cluster,
     /// Jobs from the store.
     pub history: Vec<HistoryRow>,
+    /// Priorities with their parts.
+    pub priorities: Option<PriorityReport>,
+    /// Shares and usage.
+    pub shares: Option<ShareReport>,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -117,6 +122,8 @@ impl Answers {
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::History(rows) => answers.history.extend(rows),
+                Reply::Priorities(report) => answers.priorities = Some(*report),
+                Reply::Shares(report) => answers.shares = Some(*report),
                 Reply::Pong(pong) => {
                     answers.cluster.name = Some(pong.cluster_name.clone());
                     answers.pong = Some(pong);

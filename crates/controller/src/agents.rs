@@ -186,7 +186,7 @@ impl LinkService {
 
     async fn read(self, node: NodeIndex, number: u64, hello: wire::Hello, mut incoming: Streaming<FromAgent>) {
         let name = hello.node_name.clone();
-        let mut open = self.tell(node, connected(hello)).await;
+        let mut open = self.tell(node, connected(number, hello)).await;
         while open && self.sessions.is_current(node, number) {
             match incoming.message().await {
                 Ok(Some(message)) => open = self.take(node, message).await,
@@ -199,7 +199,7 @@ impl LinkService {
         }
         if self.sessions.close(node, number) {
             info!(node = name, "agent disconnected");
-            self.tell(node, AgentReport::Disconnected).await;
+            self.tell(node, AgentReport::Disconnected { session: number }).await;
         }
     }
 
@@ -232,8 +232,9 @@ impl LinkService {
     }
 }
 
-fn connected(hello: wire::Hello) -> AgentReport {
+fn connected(session: u64, hello: wire::Hello) -> AgentReport {
     AgentReport::Connected {
+        session,
         hardware: serde_json::from_slice::<Hardware>(&hello.hardware_json).ok(),
         report: NodeReport {
             version: hello.version.as_str().into(),

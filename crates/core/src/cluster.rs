@@ -11,7 +11,7 @@ use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
 use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
 use muster_model::partition::Partition;
-use muster_model::planning::{PlanView, QueueKey};
+use muster_model::planning::{Outlook, PlanView, QueueKey};
 use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::{Step, StepLaunch, StepRequest};
@@ -48,6 +48,8 @@ pub struct Cluster {
     pub(crate) array_slots: OrdMap<JobId, u32>,
     /// Jobs on each node, for the day it fails.
     pub(crate) node_jobs: BTreeMap<NodeIndex, BTreeSet<JobId>>,
+    /// Numbers of the connections of agents.
+    pub(crate) sessions: BTreeMap<NodeIndex, u64>,
     /// Leftovers of jobs that hold nothing any more, on nodes whose agents are connected. Such a node takes no jobs until
     /// they are gone: their CPUs were given back while it was lost.
     pub(crate) leftovers: BTreeMap<NodeIndex, BTreeSet<(JobId, RestartCount)>>,
@@ -84,6 +86,8 @@ pub struct Cluster {
     pub(crate) calculation_due: Option<Timestamp>,
     /// The last number that `priority/basic` gave.
     pub(crate) arrival: u32,
+    /// What the last plan said of the jobs that wait. Not stored: it can be planned again.
+    pub(crate) outlook: Outlook,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -135,6 +139,7 @@ impl Cluster {
             array_tasks: OrdMap::new(),
             array_slots: OrdMap::new(),
             node_jobs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             dependents: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -152,6 +157,7 @@ impl Cluster {
             calculation: None,
             calculation_due: None,
             arrival: ARRIVAL_FIRST,
+            outlook: Outlook::default(),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,
@@ -172,6 +178,7 @@ impl Cluster {
             Event::HolderGone(job_id) => handlers::holder::gone(self, now, job_id),
             Event::Agent(node, report) => handlers::agent::report(self, now, node, report, out),
             Event::Plan(plan) => handlers::plan::apply(self, now, plan, out),
+            Event::PlanWanted => out.plan_needed = true,
             Event::Tick => handlers::tick::fire_due(self, now, out),
         }
         handlers::dependency::evaluate_touched(self, now, out);
@@ -195,6 +202,7 @@ impl Cluster {
             queue: self.queue.clone(),
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
+            outlook: self.outlook.clone(),
             accounting: self.accounting.clone(),
             reservations: self.reservations.clone(),
             usage: self.usage.clone(),

@@ -32,6 +32,8 @@ pub enum Event {
     Agent(NodeIndex, AgentReport),
     /// The scheduler proposes something.
     Plan(Plan),
+    /// The scheduler wants to look at the present state.
+    PlanWanted,
     /// Time has passed; see [`Cluster::next_timer`](crate::Cluster::next_timer).
     Tick,
 }
@@ -52,6 +54,8 @@ pub struct UnitKey {
 pub enum AgentReport {
     /// It connected, or connected anew.
     Connected {
+        /// Number of the connection; a later one of the same node has a greater number.
+        session: u64,
         /// Hardware as detected; `None` when the configuration declares it.
         hardware: Option<Hardware>,
         /// The machine.
@@ -61,8 +65,11 @@ pub enum AgentReport {
         /// Units that run, or ended and were not acknowledged.
         units: Vec<UnitKey>,
     },
-    /// Its connection broke.
-    Disconnected,
+    /// Its connection broke. Told by another thread than the next connection, hence maybe after it.
+    Disconnected {
+        /// Which connection.
+        session: u64,
+    },
     /// Sign of life.
     Heartbeat(NodeReport),
     /// A unit ended. Repeated until acknowledged.

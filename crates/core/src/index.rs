@@ -40,8 +40,8 @@ impl Cluster {
         self.jobs.insert(job.id, job);
     }
 
-    /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what the last plan said.
-    pub(crate) fn put_expectation(&mut self, now: Timestamp, job: Job) {
+    /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what can be calculated again.
+    pub(crate) fn put_unstored(&mut self, now: Timestamp, job: Job) {
         let job = Arc::new(job);
         let old = self.jobs.get(&job.id).cloned();
         self.index_job(old.as_deref(), &job, now);

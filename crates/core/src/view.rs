@@ -9,7 +9,7 @@ use muster_model::ids::{JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
-use muster_model::planning::{PlanView, QueueKey};
+use muster_model::planning::{Outlook, PlanView, QueueKey};
 use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::Step;
@@ -38,6 +38,8 @@ pub struct ReadView {
     pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,
     /// For arrays with a throttle: how many more tasks may start.
     pub array_slots: OrdMap<JobId, u32>,
+    /// What the last plan said of the jobs that wait.
+    pub outlook: Outlook,
     /// Accounts, users, associations, QOS.
     pub accounting: AccountingPolicy,
     /// Reservations by name.
@@ -49,6 +51,11 @@ pub struct ReadView {
 }
 
 impl ReadView {
+    /// A job as it is to be shown: with what the last plan said of it.
+    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
+        self.jobs.get(&id).map(|job| self.outlook.told(job))
+    }
+
     /// The same picture as the scheduler sees it, to answer what-if questions.
     pub fn plan_view(&self, now: Timestamp) -> PlanView {
         PlanView {

@@ -36,8 +36,13 @@ impl Stage {
         let mut stage = Stage { cluster, seconds: 1 };
         for node in [NodeIndex(0), NodeIndex(1)] {
             let report = NodeReport::default();
-            let connected =
-                AgentReport::Connected { hardware: None, report, launch_sequence_seen: 0, units: Vec::new() };
+            let connected = AgentReport::Connected {
+                session: 1,
+                hardware: None,
+                report,
+                launch_sequence_seen: 0,
+                units: Vec::new(),
+            };
             stage.step(Event::Agent(node, connected));
         }
         stage
@@ -79,6 +84,7 @@ impl Stage {
             restart: job.restart,
             task_index: None,
             partition: "main".into(),
+            time_limit: None,
             shares: vec![share],
         };
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));

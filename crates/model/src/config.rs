@@ -51,6 +51,9 @@ pub struct ClusterConfig {
     pub whole_nodes: bool,
     /// Whether the backfill scheduler runs (`sched/backfill`).
     pub backfill: bool,
+    /// Limits of the scheduler, from `SchedulerParameters`.
+    #[serde(default)]
+    pub scheduling: SchedulingConfig,
     /// Names of the generic resources that exist (`GresTypes`).
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
@@ -60,6 +63,50 @@ pub struct ClusterConfig {
     pub priority: PriorityConfig,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
+}
+
+/// What `SchedulerParameters` says about passes of the scheduler. Defaults and meanings are Slurm's (slurm.conf(5)); zero
+/// stands for no limit where Slurm has it so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SchedulingConfig {
+    /// `bf_window`: how far ahead a planned start holds resources.
+    pub window: Span,
+    /// `bf_max_job_test`: blocked jobs that get a planned start.
+    pub planned_max: u32,
+    /// `bf_max_job_part`: of these, in one partition.
+    pub planned_per_partition_max: u32,
+    /// `bf_max_job_user`: of these, of one user.
+    pub planned_per_user_max: u32,
+    /// `bf_max_job_array_resv`: tasks of one array that get a planned start.
+    pub planned_per_array_max: u32,
+    /// `bf_job_part_count_reserve`: blocked jobs of each partition that get a planned start whatever the other limits say.
+    pub planned_per_partition_min: u32,
+    /// `bf_min_age_reserve`.
+    pub planned_age_min: Span,
+    /// `bf_min_prio_reserve`.
+    pub planned_priority_min: u32,
+    /// `bf_max_job_start`, `sched_max_job_start`: jobs started by one pass.
+    pub starts_max: u32,
+    /// `assoc_limit_stop`: a job that waits for a limit of its association or QOS keeps those behind it waiting.
+    pub limits_stop_partition: bool,
+}
+
+impl Default for SchedulingConfig {
+    fn default() -> Self {
+        SchedulingConfig {
+            window: Span::from_minutes(24 * 60),
+            planned_max: 500,
+            planned_per_partition_max: 0,
+            planned_per_user_max: 0,
+            planned_per_array_max: 20,
+            planned_per_partition_min: 0,
+            planned_age_min: Span::ZERO,
+            planned_priority_min: 0,
+            starts_max: 0,
+            limits_stop_partition: false,
+        }
+    }
 }
 
 impl Default for ClusterConfig {
@@ -85,6 +132,7 @@ impl Default for ClusterConfig {
             memory_is_consumed: true,
             whole_nodes: false,
             backfill: true,
+            scheduling: SchedulingConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
             priority: PriorityConfig::default(),

@@ -17,8 +17,8 @@ use crate::partition::Partition;
 use crate::priority::{CalculationProgress, UsageAccounts};
 use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, Megabytes};
-use crate::state::Reason;
-use crate::time::Timestamp;
+use crate::state::{JobState, Reason};
+use crate::time::{TimeLimit, Timestamp};
 
 /// Order of the queue: the smallest key is looked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,18 @@ pub struct QueueKey {
     pub submit_time: Timestamp,
     /// Number, lower first.
     pub job_id: JobId,
+}
+
+impl QueueKey {
+    /// Behind every job.
+    pub const LAST: QueueKey = QueueKey {
+        preemption_rank: u32::MAX,
+        without_reservation: true,
+        tier: std::cmp::Reverse(0),
+        priority: std::cmp::Reverse(0),
+        submit_time: Timestamp(i64::MAX),
+        job_id: JobId(u32::MAX),
+    };
 }
 
 /// The cluster as the scheduler sees it. Cloning copies a few pointers.
@@ -65,16 +77,17 @@ pub struct PlanView {
 }
 
 /// What the scheduler proposes after one pass.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// Jobs to start now, in order.
     pub starts: Vec<PlannedStart>,
-    /// Jobs looked at that cannot start now, and why; only those whose reason or expectation changed.
-    pub waits: Vec<PlannedWait>,
+    /// What it says of the jobs that wait.
+    pub outlook: Outlook,
     /// The pass reached one of its limits before it had looked at the whole queue; the jobs that it did not reach
     /// are in neither list.
-    #[serde(default)]
     pub exhausted: bool,
+    /// The pass looked only at what has changed, and found something that deserves a pass over everything.
+    pub is_partial: bool,
 }
 
 /// One job, or one task of an array, to start now.
@@ -88,6 +101,8 @@ pub struct PlannedStart {
     pub task_index: Option<u32>,
     /// The partition.
     pub partition: Name,
+    /// A limit other than the one it asked for: with `--time-min` it may have to make room earlier.
+    pub time_limit: Option<TimeLimit>,
     /// What it gets on each node, ascending by node.
     pub shares: Vec<PlannedShare>,
 }
@@ -112,6 +127,8 @@ pub struct PlannedShare {
 pub struct PlannedWait {
     /// The job record.
     pub job_id: JobId,
+    /// Which start of it waits.
+    pub restart: RestartCount,
     /// The reason.
     pub reason: Reason,
     /// Its long form, where there is more to say.
@@ -120,7 +137,83 @@ pub struct PlannedWait {
     pub expected_start: Option<Timestamp>,
     /// Where.
     pub expected_nodes: Option<Name>,
+    /// The time comes from a forecast over the whole queue, good to a few percent of the distance; otherwise resources are
+    /// kept for it from then on.
+    #[serde(default)]
+    pub is_forecast: bool,
 }
+
+/// What the last pass said of all jobs that wait. It is laid over the rows of jobs where they are read and is not part of
+/// them: a new plan changes what it says of every job in the queue, and must not cost the owner of the state more than
+/// one exchange of a pointer.
+#[derive(Debug, Clone, Default)]
+pub struct Outlook {
+    /// When the pass was made.
+    pub time: Timestamp,
+    /// Ascending by job.
+    base: Arc<Vec<PlannedWait>>,
+    /// What later passes over a part of the queue changed; `None` for jobs that wait no more.
+    changed: OrdMap<JobId, Option<Arc<PlannedWait>>>,
+}
+
+impl Outlook {
+    /// What a pass over the whole queue said.
+    pub fn new(time: Timestamp, mut waits: Vec<PlannedWait>) -> Outlook {
+        waits.sort_unstable_by_key(|wait| wait.job_id);
+        Outlook { time, base: Arc::new(waits), changed: OrdMap::new() }
+    }
+
+    /// Says something else of one job.
+    pub fn set(&mut self, job_id: JobId, wait: Option<PlannedWait>) {
+        self.changed.insert(job_id, wait.map(Arc::new));
+    }
+
+    /// What it says of a job.
+    pub fn get(&self, job_id: JobId) -> Option<&PlannedWait> {
+        match self.changed.get(&job_id) {
+            Some(changed) => changed.as_deref(),
+            None => self.base.binary_search_by_key(&job_id, |wait| wait.job_id).ok().map(|at| &self.base[at]),
+        }
+    }
+
+    /// All that it says, ascending by job.
+    pub fn iter(&self) -> impl Iterator<Item = &PlannedWait> {
+        let unchanged = self.base.iter().filter(|wait| !self.changed.contains_key(&wait.job_id));
+        let mut unchanged = unchanged.peekable();
+        let mut changed = self.changed.values().flatten().map(|wait| &**wait).peekable();
+        std::iter::from_fn(move || match (unchanged.peek(), changed.peek()) {
+            (Some(one), Some(other)) if other.job_id < one.job_id => changed.next(),
+            (Some(_), _) => unchanged.next(),
+            (None, _) => changed.next(),
+        })
+    }
+
+    /// `job` as it is to be shown: a job that may start and waits, with the reason and the expectation of the plan.
+    pub fn told(&self, job: &Arc<Job>) -> Arc<Job> {
+        let is_queued = job.state == JobState::Pending
+            && !job.completing
+            && job.hold.is_none()
+            && job.eligible_time.is_some_and(|eligible| eligible <= self.time);
+        let Some(wait) = self.get(job.id).filter(|wait| is_queued && wait.restart == job.restart) else {
+            return job.clone();
+        };
+        let mut told = Job::clone(job);
+        told.reason = wait.reason;
+        told.reason_detail = wait.detail.clone();
+        told.start_time = wait.expected_start;
+        told.planned_nodes = wait.expected_nodes.clone();
+        told.last_evaluated = Some(self.time);
+        Arc::new(told)
+    }
+}
+
+impl PartialEq for Outlook {
+    fn eq(&self, other: &Outlook) -> bool {
+        self.time == other.time && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Outlook {}
 
 /// An allocation that a request would get, and when; the answer to `--test-only`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,14 +1,17 @@
 //! Times passes over large queues: `cargo run --release -p muster-sched --example bench [NODES PENDING SHAPES]`.
 //!
 //! `full`: all nodes are in use and everything waits; `three`: three quarters of them are; `empty`: nothing runs and the
-//! pass fills the cluster. `+` is a second pass with warm caches, the starts and reasons of the first carried out: the
-//! usual pass of a busy controller.
+//! pass fills the cluster. `+` is a second pass with warm tables, the starts of the first carried out: the usual pass of a
+//! busy controller. `one ends` is a pass over what has changed after one running job has ended.
 
 use std::time::Instant;
 
 use muster_model::planning::{Plan, PlanView};
 use muster_sched::{Budget, Planner};
 use muster_testkit::load::{self, Load};
+
+/// Jobs that end one after the other to be timed.
+const ENDS: usize = 20;
 
 fn main() {
     // tidy: a program of its own, not part of the crate
@@ -17,63 +20,54 @@ fn main() {
         [nodes, pending, shapes] => vec![(*nodes, *pending, *shapes)],
         _ => vec![(1_000, 100_000, 1_000), (10_000, 100_000, 1_000)],
     };
-    println!("nodes pending shapes pass      ms starts waits planned");
+    println!("nodes pending shapes pass      ms starts waits planned forecast");
     for (nodes, pending, shapes) in sizes {
         for (name, busy_percent) in [("full", 100), ("three", 75), ("empty", 0)] {
             let view = load::make(&Load { nodes, pending, shapes, busy_percent, seed: 1 });
             let mut planner = Planner::new();
             let label = format!("{nodes} {pending} {shapes} {name}");
-            let plan = time(&label, &view, &mut planner);
+            let plan = time(&label, || planner.plan(&view, &Budget::default()));
+            let mut rest = load::carry_out(&view, &plan);
             if name != "empty" {
-                let rest = without_starts(&view, &plan);
-                time(&format!("{label}+"), &rest, &mut planner);
+                time(&format!("{label}+"), || planner.plan(&rest, &Budget::default()));
+                time_ends(&label, &mut rest, &mut planner);
             }
         }
     }
 }
 
-fn time(label: &str, view: &PlanView, planner: &mut Planner) -> Plan {
+fn time_ends(label: &str, view: &mut PlanView, planner: &mut Planner) {
+    let mut all = Vec::new();
+    let mut starts = 0;
+    for _ in 0..ENDS {
+        load::end_first(view);
+        // tidy: a program of its own, not part of the crate
+        let begin = Instant::now();
+        let plan = planner.plan_changes(view, &Budget::default());
+        all.push(begin.elapsed().as_secs_f64() * 1e3);
+        assert!(plan.is_partial, "the pass began anew");
+        starts += plan.starts.len();
+        *view = load::carry_out(view, &plan);
+    }
+    all.sort_by(f64::total_cmp);
+    println!("{label} one ends: median {:.2} worst {:.2} ms, {starts} starts", all[all.len() / 2], all[all.len() - 1]);
+}
+
+fn time(label: &str, plan: impl FnOnce() -> Plan) -> Plan {
     // tidy: a program of its own, not part of the crate
     let begin = Instant::now();
-    let plan = planner.plan(view, &Budget::default());
+    let plan = plan();
     let elapsed = begin.elapsed();
-    let planned = plan.waits.iter().filter(|wait| wait.expected_start.is_some()).count();
-    println!("{label} {:.1} {} {} {planned}", elapsed.as_secs_f64() * 1e3, plan.starts.len(), plan.waits.len());
+    let count = |is_forecast| {
+        plan.outlook.iter().filter(|wait| wait.expected_start.is_some() && wait.is_forecast == is_forecast).count()
+    };
+    println!(
+        "{label} {:.1} {} {} {} {}",
+        elapsed.as_secs_f64() * 1e3,
+        plan.starts.len(),
+        plan.outlook.iter().count(),
+        count(false),
+        count(true)
+    );
     plan
-}
-
-/// The queue without the jobs that were started, and the reasons told.
-fn without_starts(view: &PlanView, plan: &Plan) -> PlanView {
-    let mut rest = view.clone();
-    let started: std::collections::BTreeSet<_> = plan.starts.iter().map(|start| start.job_id).collect();
-    let waits: std::collections::BTreeMap<_, _> = plan.waits.iter().map(|wait| (wait.job_id, wait)).collect();
-    rest.queue = view
-        .queue
-        .iter()
-        .filter(|(_, job)| !started.contains(&job.id))
-        .map(|(key, job)| {
-            let mut job = job.clone();
-            if let Some(wait) = waits.get(&job.id) {
-                let changed = std::sync::Arc::make_mut(&mut job);
-                changed.reason = wait.reason;
-                changed.reason_detail = wait.detail.clone();
-                changed.start_time = wait.expected_start;
-                changed.planned_nodes = wait.expected_nodes.clone();
-            }
-            (*key, job)
-        })
-        .collect();
-    for start in &plan.starts {
-        for share in &start.shares {
-            if let Some(node) = rest.nodes.get_mut(share.node.0 as usize) {
-                let node = std::sync::Arc::make_mut(node);
-                let free = (0..node.config.hardware.cpus).filter(|cpu| !node.used.cpus.contains(*cpu));
-                let chosen: Vec<u32> = free.take(share.cpus as usize).collect();
-                chosen.into_iter().for_each(|cpu| node.used.cpus.insert(cpu));
-                node.used.memory.0 += share.memory.0;
-                node.used.gres.extend(share.gres.iter().cloned());
-            }
-        }
-    }
-    rest
 }

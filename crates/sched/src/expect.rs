@@ -4,17 +4,17 @@ use muster_model::ids::NodeIndex;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
-use muster_model::time::Timestamp;
+use muster_model::time::Span;
 
 use crate::ask::Ask;
 use crate::choose::Choice;
 use crate::fleet::Fleet;
 use crate::free::Free;
-use crate::future::Future;
+use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
+use crate::search::{self, Place, Wanted};
 use crate::share::{self, UnitsTaken};
-use crate::supply::{Company, Supply};
 
 /// The nodes that take jobs.
 pub(crate) fn in_service(view: &PlanView) -> NodeSet {
@@ -26,15 +26,12 @@ pub(crate) fn earliest(fleet: &Fleet, view: &PlanView, ask: &Ask, uid: u32) -> O
     let usable = in_service(view);
     let free = Free::now(fleet, view);
     let people = People::of(fleet, view);
-    let mut scratch = Vec::new();
-    let supply = |free: &'_ Free, time: Timestamp, scratch: &mut Vec<_>| {
-        let company = if time <= view.now { Company::Now(&people, uid) } else { Company::Later(&people, uid) };
-        Supply { fleet, free, usable: &usable, planned: None, company }.place(ask, scratch)
-    };
-    let mut future = Future::build(fleet, view, &free, &[]);
-    let (start, free) = future.earliest(&free, |free, _, time| supply(free, time, &mut scratch).is_some())?;
-    let choices = supply(&free, start, &mut scratch)?;
-    let shares = shares(fleet, view, ask, &choices, &free, start <= view.now)?;
+    let mut future = Future::build(fleet, view, &free);
+    let place = Place { fleet, people: &people, usable: &usable, now: view.now };
+    let wanted = Wanted { ask, duration: Span::ZERO, rank: Rank::LAST, uid, not_before: view.now };
+    let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
+    let start = found.start;
+    let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
     Some(Expectation {
         start,
         allocation: Allocation { shares },

@@ -1,5 +1,6 @@
 //! What is free on each node, as columns.
 
+use muster_model::node::Node;
 use muster_model::planning::PlanView;
 use muster_model::resources::GresShare;
 
@@ -78,21 +79,37 @@ impl Free {
     /// What `view` says is free now.
     pub(crate) fn now(fleet: &Fleet, view: &PlanView) -> Free {
         let mut free = Free::everything(fleet);
-        for (index, node) in view.nodes.iter().enumerate() {
-            let used = Amounts {
-                cpus: node.used.cpus.len(),
-                memory: node.used.memory.0,
-                columns: columns(fleet, &node.used.gres, None),
-            };
-            if !used.is_nothing() {
-                free.take(index as u32, &used);
-                free.cpus[index] -= free.cpus[index] % fleet.cpus_per_core[index];
-            }
+        for (index, node) in (0..).zip(&view.nodes) {
+            free.take_used(fleet, index, node);
         }
         if fleet.has_quotas() {
             free.take_quotas(fleet, view);
         }
         free
+    }
+
+    fn take_used(&mut self, fleet: &Fleet, index: u32, node: &Node) {
+        let used = Amounts {
+            cpus: node.used.cpus.len(),
+            memory: node.used.memory.0,
+            columns: columns(fleet, &node.used.gres, None),
+        };
+        if !used.is_nothing() {
+            self.take(index, &used);
+            let at = index as usize;
+            self.cpus[at] -= self.cpus[at] % fleet.cpus_per_core[at];
+        }
+    }
+
+    /// Reads what is free of one node anew. The CPUs of partitions that limit them by node are not told apart by the node:
+    /// with such partitions everything has to be read.
+    pub(crate) fn read_node(&mut self, fleet: &Fleet, index: u32, node: &Node) {
+        let at = index as usize;
+        self.cpus[at] = fleet.cpus[at];
+        self.memory[at] = fleet.memory[at];
+        let columns = at * self.width..(at + 1) * self.width;
+        self.columns[columns.clone()].copy_from_slice(&fleet.column_total[columns]);
+        self.take_used(fleet, index, node);
     }
 
     fn take_quotas(&mut self, fleet: &Fleet, view: &PlanView) {

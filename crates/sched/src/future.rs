@@ -1,10 +1,15 @@
 //! What happens after now: when running jobs give back what they hold, and what is planned for blocked jobs.
 //!
 //! A *hold* is the part of a planned start that lies on one node. A job may take from a node only what is left of it
-//! at every moment of its run; what is left can only shrink where a hold begins, so those moments are all that is
-//! looked at. The amounts are exact, node by node: a planned job that wants one core of a node leaves the others.
+//! at every moment of its run beside the holds of jobs that come before it; what is left can only shrink where a hold
+//! begins, so those moments are all that is looked at. The amounts are exact, node by node: a planned job that wants
+//! one core of a node leaves the others.
 
-use muster_model::planning::PlanView;
+use std::collections::BTreeMap;
+
+use muster_model::ids::JobId;
+use muster_model::job::Job;
+use muster_model::planning::{PlanView, QueueKey};
 use muster_model::state::JobState;
 use muster_model::time::{Span, Timestamp};
 
@@ -16,15 +21,25 @@ use crate::nodeset::NodeSet;
 /// between TERM and KILL.
 const OVERDUE: Span = Span::from_seconds(30);
 
-/// Most times tried for one planned start once the first possible one is taken by earlier plans.
-const TRIES_MAX: usize = 16;
-
 /// Something given back.
 #[derive(Debug, Clone)]
 pub(crate) struct Release {
     pub(crate) at: Timestamp,
+    pub(crate) job_id: JobId,
     pub(crate) node: u32,
     pub(crate) amounts: Amounts,
+}
+
+/// The place of a start in the order of the queue: that of its record, and which task of an array it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) key: QueueKey,
+    pub(crate) task: u32,
+}
+
+impl Rank {
+    /// Behind everybody.
+    pub(crate) const LAST: Rank = Rank { key: QueueKey::LAST, task: u32::MAX };
 }
 
 /// Part of a planned start on one node.
@@ -32,88 +47,134 @@ pub(crate) struct Release {
 struct Hold {
     start: Timestamp,
     end: Timestamp,
+    rank: Rank,
     amounts: Amounts,
 }
 
-/// The holds on one node.
+/// What is known of one node.
 #[derive(Debug, Clone, Default)]
-struct NodePlan {
+struct NodeFuture {
+    /// What jobs hold, by the time at which they give it back.
+    held: Vec<Release>,
+    /// Of that, what can really come back: never more than is in use, even where the view is of two minds (a node that
+    /// has been cleaned before its job has ended).
+    back: Vec<Amounts>,
+    /// Planned starts, by their begin.
     holds: Vec<Hold>,
-    /// What is left at the begin of each hold, for a job that runs then.
-    levels: Vec<(Timestamp, Amounts)>,
 }
 
-/// The future as it looks in one pass.
+/// A planned start as a whole.
+#[derive(Debug, Clone)]
+struct PlannedJob {
+    start: Timestamp,
+    end: Timestamp,
+    nodes: Vec<u32>,
+}
+
+/// The future as the last pass left it.
 #[derive(Debug)]
 pub(crate) struct Future {
     now: Timestamp,
-    releases: Vec<Release>,
-    by_node: Vec<Vec<u32>>,
-    /// Releases by time; stale while `is_sorted` is false, as is the next.
-    order: Vec<u32>,
-    /// Where in `order` each group of releases at the same time ends.
-    group_ends: Vec<usize>,
+    nodes: Vec<NodeFuture>,
+    /// All releases by time, as node and position; stale while `is_sorted` is false.
+    order: Vec<(Timestamp, u32, u32)>,
     is_sorted: bool,
     planned: NodeSet,
-    plans: Vec<Option<Box<NodePlan>>>,
-    /// Ends of planned starts, ascending.
-    planned_ends: Vec<Timestamp>,
+    jobs: BTreeMap<Rank, PlannedJob>,
+    /// Planned starts by their end.
+    planned_ends: BTreeMap<Timestamp, Vec<Rank>>,
 }
 
 impl Future {
-    /// Reads the running jobs of `view`; `started` are the releases of jobs that this pass starts, and `free` is
-    /// what they leave.
-    pub(crate) fn build(fleet: &Fleet, view: &PlanView, free: &Free, started: &[Release]) -> Future {
+    /// Reads the running jobs of `view`, of which `free` is what they leave now.
+    pub(crate) fn build(fleet: &Fleet, view: &PlanView, free: &Free) -> Future {
         let mut future = Future {
             now: view.now,
-            releases: Vec::new(),
-            by_node: vec![Vec::new(); fleet.node_count()],
+            nodes: vec![NodeFuture::default(); fleet.node_count()],
             order: Vec::new(),
-            group_ends: Vec::new(),
             is_sorted: false,
             planned: NodeSet::empty(fleet.node_count()),
-            plans: vec![None; fleet.node_count()],
-            planned_ends: Vec::new(),
+            jobs: BTreeMap::new(),
+            planned_ends: BTreeMap::new(),
         };
-        let mut held = Held::new(fleet, free);
-        for release in started {
-            held.cap(release.node, &mut release.amounts.clone());
-            future.push(release.clone());
-        }
         for ((end, _), job) in &view.running {
-            let partition = fleet.partition_named(&job.partition);
-            let at = if *end > view.now { *end } else { view.now + OVERDUE };
-            for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-                let node = share.node.0;
-                if node as usize >= fleet.node_count() {
-                    continue;
-                }
-                let mut amounts = Amounts {
-                    // Others may have the CPUs of a suspended job already.
-                    cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
-                    memory: share.memory.0,
-                    columns: free::columns(fleet, &share.gres, partition.map(|part| (part, share.cpus.len()))),
-                };
-                held.cap(node, &mut amounts);
-                if !amounts.is_nothing() {
-                    future.push(Release { at, node, amounts });
-                }
-            }
+            future.job_runs(fleet, *end, job);
+        }
+        for node in 0..fleet.node_count() as u32 {
+            future.settle_node(fleet, node, free);
         }
         future
     }
 
-    fn push(&mut self, release: Release) {
-        self.by_node[release.node as usize].push(self.releases.len() as u32);
-        self.releases.push(release);
+    /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
+    pub(crate) fn job_runs(&mut self, fleet: &Fleet, end: Timestamp, job: &Job) {
+        let partition = fleet.partition_named(&job.partition);
+        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+            let amounts = Amounts {
+                // Others may have the CPUs of a suspended job already.
+                cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
+                memory: share.memory.0,
+                columns: free::columns(fleet, &share.gres, partition.map(|part| (part, share.cpus.len()))),
+            };
+            if !amounts.is_nothing() && (share.node.0 as usize) < self.nodes.len() {
+                self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+            }
+        }
+    }
+
+    /// A job holds nothing any more. Nodes it was on have to be settled afterwards.
+    pub(crate) fn job_gone(&mut self, job: &Job) {
+        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+            if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
+                node.held.retain(|release| release.job_id != job.id);
+            }
+        }
         self.is_sorted = false;
     }
 
-    /// A job starts now and will give this back; `free` is what it leaves.
-    pub(crate) fn add_release(&mut self, release: Release, free: &Free) {
-        let node = release.node;
-        self.push(release);
-        self.refresh(node, free);
+    /// Forgets what a pass has started on a node: the next view tells whether it came about.
+    pub(crate) fn forget_started(&mut self, node: u32) {
+        self.nodes[node as usize].held.retain(|release| release.job_id != STARTED_HERE);
+    }
+
+    /// Works out what can come back on `node`, of which `free` is what is free now.
+    pub(crate) fn settle_node(&mut self, fleet: &Fleet, node: u32, free: &Free) {
+        let mut in_use = fleet.total_of(node);
+        in_use.subtract(&free.of(node));
+        let this = &mut self.nodes[node as usize];
+        this.back.clear();
+        for release in &this.held {
+            let mut back = release.amounts.clone();
+            if back.columns.is_empty() {
+                back.columns = vec![0; in_use.columns.len()];
+            }
+            back.lower_to(&in_use);
+            in_use.subtract(&back);
+            this.back.push(back);
+        }
+        self.is_sorted = false;
+    }
+
+    fn push(&mut self, release: Release) {
+        let held = &mut self.nodes[release.node as usize].held;
+        let key = (release.at, release.job_id);
+        let at = held.partition_point(|other| (other.at, other.job_id) <= key);
+        held.insert(at, release);
+        self.is_sorted = false;
+    }
+
+    /// A job that this pass starts will give `amounts` of `node` back at `at`.
+    pub(crate) fn add_started(&mut self, at: Timestamp, node: u32, amounts: &Amounts) {
+        let this = &mut self.nodes[node as usize];
+        let position = this.held.partition_point(|other| (other.at, other.job_id) <= (at, STARTED_HERE));
+        this.held.insert(position, Release { at, job_id: STARTED_HERE, node, amounts: amounts.clone() });
+        this.back.insert(position, amounts.clone());
+        self.is_sorted = false;
+    }
+
+    /// Lets time pass.
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     /// Whether anything is planned on `node`.
@@ -124,197 +185,181 @@ impl Future {
 
     /// Whether anything is planned at all.
     pub(crate) fn has_plans(&self) -> bool {
-        !self.planned_ends.is_empty()
+        !self.jobs.is_empty()
     }
 
-    /// What of `free`, which is free on `node` at `from`, is left for a job that runs until `until`.
-    pub(crate) fn left(&self, node: u32, free: Amounts, from: Timestamp, until: Timestamp) -> Amounts {
-        let Some(plan) = &self.plans[node as usize] else {
-            return free;
-        };
-        let mut left = free;
-        for hold in plan.holds.iter().filter(|hold| hold.start <= from && from < hold.end) {
-            left.subtract(&hold.amounts);
-        }
-        for (_, level) in plan.levels.iter().filter(|(at, _)| from < *at && *at < until) {
-            left.lower_to(level);
+    /// What of `free`, which is free on `node` at `from`, is left for a job that runs until `until` beside the planned
+    /// starts of jobs before `rank`.
+    pub(crate) fn left(&self, node: u32, free: Amounts, from: Timestamp, until: Timestamp, rank: &Rank) -> Amounts {
+        let this = &self.nodes[node as usize];
+        let holds = || this.holds.iter().filter(|hold| hold.rank < *rank);
+        let mut left = free.clone();
+        holds().filter(|hold| hold.start <= from && from < hold.end).for_each(|hold| left.subtract(&hold.amounts));
+        let mut before = from;
+        for moment in holds().map(|hold| hold.start).filter(|start| from < *start && *start < until) {
+            if moment == before {
+                continue;
+            }
+            before = moment;
+            let mut level = free.clone();
+            self.releases(node, from, moment).for_each(|back| level.add(back));
+            holds()
+                .filter(|hold| hold.start <= moment && moment < hold.end)
+                .for_each(|hold| level.subtract(&hold.amounts));
+            left.lower_to(&level);
         }
         left
     }
 
-    /// Plans to give `amounts` of some nodes away from `start` to `end`; `free` is what is free now.
-    pub(crate) fn hold(&mut self, start: Timestamp, end: Timestamp, parts: &[(u32, Amounts)], free: &Free) {
+    /// What comes back on `node` after `from` and until `to`.
+    fn releases(&self, node: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &Amounts> {
+        let this = &self.nodes[node as usize];
+        let now = self.now;
+        this.held
+            .iter()
+            .zip(&this.back)
+            .filter(move |(release, _)| {
+                let at = expected_end(release.at, now);
+                from < at && at <= to
+            })
+            .map(|(_, back)| back)
+    }
+
+    /// Plans to give `amounts` of some nodes away from `start` to `end`.
+    pub(crate) fn hold(&mut self, rank: Rank, start: Timestamp, end: Timestamp, parts: &[(u32, Amounts)]) {
         for (node, amounts) in parts {
             self.planned.insert(*node);
-            let plan = self.plans[*node as usize].get_or_insert_default();
-            plan.holds.push(Hold { start, end, amounts: amounts.clone() });
-            self.refresh(*node, free);
+            let holds = &mut self.nodes[*node as usize].holds;
+            let at = holds.partition_point(|other| (other.start, other.rank) <= (start, rank));
+            holds.insert(at, Hold { start, end, rank, amounts: amounts.clone() });
         }
-        let at = self.planned_ends.partition_point(|other| *other < end);
-        if self.planned_ends.get(at) != Some(&end) {
-            self.planned_ends.insert(at, end);
-        }
+        self.planned_ends.entry(end).or_default().push(rank);
+        self.jobs.insert(rank, PlannedJob { start, end, nodes: parts.iter().map(|(node, _)| *node).collect() });
     }
 
-    /// Works out the levels of `node` anew.
-    fn refresh(&mut self, node: u32, free: &Free) {
-        let Some(mut plan) = self.plans[node as usize].take() else {
+    /// Takes all planned starts of one record back.
+    pub(crate) fn drop_record(&mut self, key: &QueueKey) {
+        let all = Rank { key: *key, task: 0 }..=Rank { key: *key, task: u32::MAX };
+        let ranks: Vec<Rank> = self.jobs.range(all).map(|(rank, _)| *rank).collect();
+        ranks.iter().for_each(|rank| self.drop_hold(rank));
+    }
+
+    /// Takes one planned start back, if there is one.
+    pub(crate) fn drop_hold(&mut self, rank: &Rank) {
+        let Some(job) = self.jobs.remove(rank) else {
             return;
         };
-        let mut moments: Vec<Timestamp> = plan.holds.iter().map(|hold| hold.start).collect();
-        moments.sort_unstable();
-        moments.dedup();
-        plan.levels = moments
-            .into_iter()
-            .map(|moment| {
-                let mut level = free.of(node);
-                let releases = self.by_node[node as usize].iter().map(|index| &self.releases[*index as usize]);
-                releases.filter(|release| release.at <= moment).for_each(|release| level.add(&release.amounts));
-                for hold in plan.holds.iter().filter(|hold| hold.start <= moment && moment < hold.end) {
-                    debug_assert!(level.covers(&hold.amounts), "a planned start on node {node} lost its resources");
-                    level.subtract(&hold.amounts);
-                }
-                (moment, level)
-            })
-            .collect();
-        self.plans[node as usize] = Some(plan);
+        for node in job.nodes {
+            let holds = &mut self.nodes[node as usize].holds;
+            holds.retain(|hold| hold.rank != *rank);
+            if holds.is_empty() {
+                self.planned.remove(node);
+            }
+        }
+        if let Some(ranks) = self.planned_ends.get_mut(&job.end) {
+            ranks.retain(|other| other != rank);
+            if ranks.is_empty() {
+                self.planned_ends.remove(&job.end);
+            }
+        }
     }
 
-    /// The earliest time at which `fits` says yes, and what is then free beside the running jobs.
-    ///
-    /// `fits` is asked about a time with what is free then, and with or without regard to what is planned. Jobs only
-    /// give back, so without plans the answers turn from no to yes once, and the turn is searched for. From there on
-    /// only the ends of planned starts are tried, few of them: a later time than the very first is still
-    /// a valid plan.
-    pub(crate) fn earliest(
-        &mut self,
-        free: &Free,
-        mut fits: impl FnMut(&Free, Option<&Future>, Timestamp) -> bool,
-    ) -> Option<(Timestamp, Free)> {
-        self.sort();
-        let future: &Future = self;
-        let mut cursor = Cursor { future, free: free.clone(), passed: 0 };
-        let last = future.group_ends.len();
-        // Most jobs start soon: the bound is sought in steps that double, then the turn between the last two.
-        let (mut low, mut high) = (0, 0);
-        loop {
-            cursor.pass_groups(high);
-            if fits(&cursor.free, None, cursor.time()) {
-                break;
-            }
-            if high == last {
-                return None;
-            }
-            low = high + 1;
-            high = (2 * high + 1).min(last);
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            cursor.pass_groups(middle);
-            if fits(&cursor.free, None, cursor.time()) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        cursor.pass_groups(high);
-        let first = cursor.time();
-        for time in std::iter::once(first).chain(future.times_after(first)) {
-            cursor.pass_until(time);
-            if fits(&cursor.free, Some(future), time) {
-                return Some((time, cursor.free));
-            }
-        }
-        None
+    /// Whether a start is planned for this place.
+    pub(crate) fn is_held(&self, rank: &Rank) -> bool {
+        self.jobs.contains_key(rank)
     }
 
-    fn sort(&mut self) {
+    /// Records with a start planned for `now` or before.
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = QueueKey> + '_ {
+        self.jobs.iter().filter(move |(_, job)| job.start <= now).map(|(rank, _)| rank.key)
+    }
+
+    /// Planned starts behind `rank` that do not fit on `node` any more beside what is `free` there now.
+    pub(crate) fn displaced(&self, node: u32, free: &Free, rank: &Rank) -> Vec<Rank> {
+        let is_displaced = |hold: &&Hold| {
+            let start = hold.start.max(self.now);
+            let left = self.left(node, self.free_at(node, free, start), start, hold.end, &hold.rank);
+            hold.rank > *rank && !left.covers(&hold.amounts)
+        };
+        self.nodes[node as usize].holds.iter().filter(is_displaced).map(|hold| hold.rank).collect()
+    }
+
+    fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
+        let mut amounts = free.of(node);
+        self.releases(node, Timestamp(i64::MIN), time).for_each(|back| amounts.add(back));
+        amounts
+    }
+
+    /// Tells of everything that running jobs give back: node, time, amounts.
+    pub(crate) fn each_release(&self, mut tell: impl FnMut(u32, Timestamp, &Amounts)) {
+        for this in &self.nodes {
+            for (release, back) in this.held.iter().zip(&this.back) {
+                tell(release.node, expected_end(release.at, self.now), back);
+            }
+        }
+    }
+
+    /// Tells of all planned starts: node, begin, end, amounts.
+    pub(crate) fn each_hold(&self, mut tell: impl FnMut(u32, Timestamp, Timestamp, &Amounts)) {
+        for (node, this) in (0..).zip(&self.nodes) {
+            this.holds.iter().for_each(|hold| tell(node, hold.start, hold.end, &hold.amounts));
+        }
+    }
+
+    /// Makes the order of releases true again.
+    pub(crate) fn sort(&mut self) {
         if self.is_sorted {
             return;
         }
-        self.order = (0..self.releases.len() as u32).collect();
-        self.order.sort_unstable_by_key(|index| (self.releases[*index as usize].at, *index));
-        let ends =
-            |position: &usize| *position == self.order.len() || self.time_of(*position) != self.time_of(position - 1);
-        self.group_ends = (1..=self.order.len()).filter(ends).collect();
+        self.order.clear();
+        for (node, this) in (0..).zip(&self.nodes) {
+            let moments = (0..).zip(&this.held).map(|(at, release)| (expected_end(release.at, self.now), node, at));
+            self.order.extend(moments);
+        }
+        self.order.sort_unstable();
         self.is_sorted = true;
     }
 
-    fn time_of(&self, position: usize) -> Timestamp {
-        self.releases[self.order[position] as usize].at
+    /// Tells of releases up to `time`, from number `passed` on; gives how many have passed then.
+    pub(crate) fn pass_until(&self, time: Timestamp, passed: usize, mut tell: impl FnMut(u32, &Amounts)) -> usize {
+        let mut at = passed;
+        while let Some((_, node, position)) = self.order.get(at).filter(|(moment, _, _)| *moment <= time) {
+            tell(*node, &self.nodes[*node as usize].back[*position as usize]);
+            at += 1;
+        }
+        at
     }
 
-    /// Ends of planned starts after `first`: the nearest, and the last one, after which nothing is planned.
-    fn times_after(&self, first: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
-        let after = &self.planned_ends[self.planned_ends.partition_point(|end| *end <= first)..];
-        let near = after.len().min(TRIES_MAX);
-        let far = if after.len() > near { after.last() } else { None };
-        after[..near].iter().chain(far).copied()
+    /// The next moment after `time` at which something comes free, when `passed` releases have passed.
+    pub(crate) fn next_moment(&self, time: Timestamp, passed: usize) -> Option<Timestamp> {
+        let release = self.order.get(passed).map(|(at, _, _)| *at);
+        let after = (std::ops::Bound::Excluded(time), std::ops::Bound::Unbounded);
+        let end = self.planned_ends.range(after).next().map(|(at, _)| *at);
+        release.into_iter().chain(end).min()
+    }
+
+    /// Adds the nodes of planned starts that end at `time`.
+    pub(crate) fn nodes_of_ends(&self, time: Timestamp, nodes: &mut Vec<u32>) {
+        for rank in self.planned_ends.get(&time).into_iter().flatten() {
+            nodes.extend(self.jobs.get(rank).into_iter().flat_map(|job| &job.nodes));
+        }
+    }
+
+    /// When the last planned start is over.
+    pub(crate) fn last_end(&self) -> Timestamp {
+        self.planned_ends.last_key_value().map_or(self.now, |(end, _)| *end)
+    }
+
+    /// Nodes on which something is planned.
+    pub(crate) fn planned(&self) -> &NodeSet {
+        &self.planned
     }
 }
 
-/// What is free after a number of releases; moves both ways.
-struct Cursor<'a> {
-    future: &'a Future,
-    free: Free,
-    passed: usize,
-}
+/// Stands in releases for jobs that this pass starts: tasks of arrays have no number yet.
+const STARTED_HERE: JobId = JobId(u32::MAX);
 
-impl Cursor<'_> {
-    /// Goes to where this many groups of releases at the same time have passed.
-    fn pass_groups(&mut self, groups: usize) {
-        let count = if groups == 0 { 0 } else { self.future.group_ends[groups - 1] };
-        self.pass(count);
-    }
-
-    /// Goes to `time`.
-    fn pass_until(&mut self, time: Timestamp) {
-        self.pass(self.future.order.partition_point(|index| self.future.releases[*index as usize].at <= time));
-    }
-
-    fn pass(&mut self, count: usize) {
-        while self.passed < count {
-            let release = &self.future.releases[self.future.order[self.passed] as usize];
-            self.free.give(release.node, &release.amounts);
-            self.passed += 1;
-        }
-        while self.passed > count {
-            self.passed -= 1;
-            let release = &self.future.releases[self.future.order[self.passed] as usize];
-            self.free.take(release.node, &release.amounts);
-        }
-    }
-
-    fn time(&self) -> Timestamp {
-        match self.passed {
-            0 => self.future.now,
-            passed => self.future.time_of(passed - 1),
-        }
-    }
-}
-
-/// What is in use of each node and not yet accounted for by a release. What jobs give back can never exceed what is
-/// in use, even where the view is of two minds (a node that has been cleaned before its job has ended).
-struct Held {
-    in_use: Free,
-}
-
-impl Held {
-    fn new(fleet: &Fleet, free: &Free) -> Held {
-        let mut in_use = Free::everything(fleet);
-        for node in 0..fleet.node_count() as u32 {
-            in_use.take(node, &free.of(node));
-        }
-        Held { in_use }
-    }
-
-    fn cap(&mut self, node: u32, amounts: &mut Amounts) {
-        let in_use = self.in_use.of(node);
-        amounts.cpus = amounts.cpus.min(in_use.cpus);
-        amounts.memory = amounts.memory.min(in_use.memory);
-        for (ours, theirs) in amounts.columns.iter_mut().zip(&in_use.columns) {
-            *ours = (*ours).min(*theirs);
-        }
-        self.in_use.take(node, amounts);
-    }
+/// When a job with this end is expected to give back what it holds.
+fn expected_end(end: Timestamp, now: Timestamp) -> Timestamp {
+    if end > now { end } else { now + OVERDUE }
 }

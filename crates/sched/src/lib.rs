@@ -9,36 +9,44 @@
 //! The queue is walked in its order. A job that fits starts. The first of a partition that does not fit waits for
 //! `Resources`, those behind it for `Priority`. Blocked jobs, up to the limits of the budget, get a planned start: the
 //! earliest time at which they fit, given when running jobs must end and what is already planned for jobs before
-//! them. A later job may start now only where it leaves every planned start as it is.
+//! them. A later job may start now only where it leaves every planned start before it as it is. Blocked jobs beyond the
+//! limits get a forecast over pools of like nodes. So every job is told when it is to start.
 //!
 //! # Cost
 //!
-//! Jobs that ask for the same thing share one compiled request, and once one of them is blocked the others are not
-//! tried. Trying costs one sweep over the nodes of the partition, kept as plain columns of numbers.
+//! Jobs that ask for the same thing form a group and share one compiled request; once one of them is blocked the others
+//! are not tried. Trying costs one sweep over the nodes of the partition, kept as plain columns of numbers; a planned
+//! start costs a walk over what comes free until then. A pass over what has changed since the last one
+//! ([`Planner::plan_changes`]) costs a look at each group for each node that has changed.
 //!
 //! # Where to look
 //!
 //! | subject | module |
 //! |---|---|
 //! | the pass over the queue | `pass` |
+//! | the queue in groups of equal requests | `queue` |
+//! | what passes leave to each other | `books` |
 //! | what is fixed about the nodes | `fleet` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
 //! | what exactly each node gives | `share` |
 //! | what happens later | `future` |
+//! | the earliest time at which a job fits | `search` |
+//! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
-//!
-//! Preemption, reservations, topology and sockets are not part of this crate yet.
 
 mod ask;
+mod books;
 mod budget;
 mod capacity;
 mod choose;
+mod classes;
 mod constraint;
 mod expect;
 mod feasible;
 mod fleet;
+mod forecast;
 mod free;
 mod future;
 mod gres;
@@ -48,6 +56,8 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod queue;
+mod search;
 mod share;
 mod supply;
 

@@ -54,6 +54,11 @@ impl People {
         people
     }
 
+    /// Where no node has an owner and nobody asks for one, nothing need be known.
+    pub(crate) fn all_alike() -> People {
+        People { present: Vec::new(), owner: Vec::new(), any_owner: false }
+    }
+
     /// Whether the outcome for a job may depend on whose job it is.
     pub(crate) fn user_matters(&self, ask: &Ask) -> bool {
         self.any_owner || ask.exclusive_user
@@ -76,6 +81,9 @@ impl People {
     /// A job of `uid` starts on `node`.
     pub(crate) fn add(&mut self, node: u32, uid: u32, ask: &Ask) {
         let index = node as usize;
+        if index >= self.present.len() {
+            return;
+        }
         self.present[index] = self.present[index].with(uid);
         if ask.exclusive_user {
             self.owner[index] = Some(uid);

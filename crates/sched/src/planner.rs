@@ -13,12 +13,15 @@ use muster_model::planning::{Expectation, Plan, PlanView};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 
+use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
+use crate::classes::Classes;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
 use crate::pass::Pass;
+use crate::queue::{Changes, Groups};
 use crate::{expect, licenses};
 
 /// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
@@ -28,6 +31,16 @@ const ASKS_MAX: usize = 200_000;
 #[derive(Debug, Default)]
 pub struct Planner {
     tables: Option<Tables>,
+    groups: Groups,
+    /// As the last pass left them; `None` when the next one has to begin anew.
+    books: Option<Kept>,
+}
+
+/// The books, and what they were true for beside what they remember themselves.
+#[derive(Debug)]
+struct Kept {
+    books: Books,
+    budget: Budget,
 }
 
 impl Planner {
@@ -38,11 +51,46 @@ impl Planner {
 
     /// Proposes which jobs of the queue start now and why the others wait. A function of `view` and `budget` alone.
     pub fn plan(&mut self, view: &PlanView, budget: &Budget) -> Plan {
-        let tables = self.tables_for(view);
-        tables.pass += 1;
-        let plan = Pass::new(view, budget, tables).run();
-        tables.forget_unused(view.queue.len());
+        self.follow_queue(view);
+        let Planner { tables, groups, books: kept } = self;
+        let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
+        let mut books = Books::open(&tables.fleet, view);
+        let plan = Pass::new(view, budget, tables, groups, &mut books).run();
+        *kept = Some(Kept { books, budget: *budget });
         plan
+    }
+
+    /// As [`Planner::plan`], but looks only at what has changed since the last pass: at jobs that are new, and at those
+    /// that can use what has become free or whose planned start has come. Starts no job that the planned starts of jobs
+    /// before it do not leave room for. Planned starts stay as they are; [`Plan::is_partial`] tells that a pass over
+    /// everything would say more. Where there is nothing to go on from it is a pass over everything.
+    pub fn plan_changes(&mut self, view: &PlanView, budget: &Budget) -> Plan {
+        let is_known =
+            self.tables.as_ref().is_some_and(|tables| tables.fleet.is_of(view) && !tables.fleet.has_quotas());
+        let goes_on =
+            is_known && view.config.backfill && self.books.as_ref().is_some_and(|kept| kept.budget == *budget);
+        if !goes_on {
+            return self.plan(view, budget);
+        }
+        let changes = self.follow_queue(view);
+        let Planner { tables: Some(tables), groups, books: Some(Kept { books, .. }) } = self else {
+            return self.plan(view, budget);
+        };
+        let nodes = books.follow(&tables.fleet, view);
+        Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes)
+    }
+
+    /// Brings tables and groups in line with `view`.
+    fn follow_queue(&mut self, view: &PlanView) -> Changes {
+        let outdated = |tables: &Tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX;
+        if self.tables.as_ref().is_some_and(outdated) || self.groups.is_stale() {
+            *self = Planner::default();
+        }
+        let tables = self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
+        tables.pass += 1;
+        let changes = self.groups.follow(tables, &view.queue);
+        tables.forget_unused(view.queue.len());
+        changes
     }
 
     /// Whether `spec` can ever run on the nodes that are configured, in one of its partitions; neither use nor state
@@ -112,7 +160,7 @@ impl Planner {
 
     fn tables_for(&mut self, view: &PlanView) -> &mut Tables {
         if self.tables.as_ref().is_some_and(|tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX) {
-            self.tables = None;
+            *self = Planner::default();
         }
         self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)))
     }
@@ -143,6 +191,7 @@ pub(crate) type AskId = u32;
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) fleet: Fleet,
+    pub(crate) classes: Classes,
     requests: HashMap<ResourceRequest, usize, FixedState>, // tidy: only looked up
     /// By request and partition.
     asks: Vec<Vec<Option<AskId>>>,
@@ -151,6 +200,8 @@ pub(crate) struct Tables {
     partitions: Vec<u32>,
     /// By address of the specification.
     specs: HashMap<usize, KnownSpec, FixedState>, // tidy: only looked up
+    /// Whether any request is for nodes shared with nobody else (`--exclusive=user`).
+    pub(crate) asks_for_users: bool,
     pass: u64,
     scratch: Vec<Candidate>,
 }
@@ -168,12 +219,14 @@ struct KnownSpec {
 impl Tables {
     fn new(fleet: Fleet) -> Tables {
         Tables {
+            classes: Classes::of(&fleet),
             fleet,
             requests: HashMap::default(), // tidy: only looked up
             asks: Vec::new(),
             verdicts: Vec::new(),
             partitions: Vec::new(),
             specs: HashMap::default(), // tidy: only looked up
+            asks_for_users: false,
             pass: 0,
             scratch: Vec::new(),
         }
@@ -194,7 +247,9 @@ impl Tables {
             return ask;
         }
         let ask = self.verdicts.len() as AskId;
-        self.verdicts.push(Arc::new(feasible::judge(&self.fleet, partition, request, &mut self.scratch)));
+        let verdict = feasible::judge(&self.fleet, partition, request, &mut self.scratch);
+        self.asks_for_users |= matches!(&verdict, Verdict::Possible(ask) if ask.exclusive_user);
+        self.verdicts.push(Arc::new(verdict));
         self.partitions.push(partition);
         self.asks[row][partition as usize] = Some(ask);
         ask

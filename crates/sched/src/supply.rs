@@ -7,7 +7,7 @@ use crate::capacity::{self, Offer};
 use crate::choose::{self, Candidate, Choice};
 use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
-use crate::future::Future;
+use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::People;
 
@@ -19,9 +19,21 @@ pub(crate) struct Supply<'a> {
     pub(crate) free: &'a Free,
     /// Nodes that may be used at all.
     pub(crate) usable: &'a NodeSet,
-    /// What planned starts hold, for a job from and until these times.
-    pub(crate) planned: Option<(&'a Future, Timestamp, Timestamp)>,
+    /// What planned starts hold.
+    pub(crate) planned: Option<Planned<'a>>,
     pub(crate) company: Company<'a>,
+}
+
+/// Planned starts as they concern one job.
+#[derive(Clone, Copy)]
+pub(crate) struct Planned<'a> {
+    pub(crate) future: &'a Future,
+    /// When the job would start.
+    pub(crate) from: Timestamp,
+    /// When it would end.
+    pub(crate) until: Timestamp,
+    /// Its place in the queue: planned starts of jobs behind it do not matter.
+    pub(crate) rank: Rank,
 }
 
 /// Whom a job may meet on a node.
@@ -68,8 +80,9 @@ impl Supply<'_> {
         choose::choose(ask, scratch)
     }
 
+    /// What `node` can take of a job.
     #[inline]
-    fn candidate(&self, ask: &Ask, node: u32) -> Candidate {
+    pub(crate) fn candidate(&self, ask: &Ask, node: u32) -> Candidate {
         let weight = self.fleet.weight[node as usize];
         let cpus = self.free.cpus[node as usize];
         // Most nodes of a busy cluster end here.
@@ -78,8 +91,8 @@ impl Supply<'_> {
         }
         let offer = Offer { node, cpus, memory: self.free.memory[node as usize], columns: self.free.columns_of(node) };
         match self.planned {
-            Some((future, from, until)) if future.is_planned(node) => {
-                let left: Amounts = future.left(node, self.free.of(node), from, until);
+            Some(Planned { future, from, until, rank }) if future.is_planned(node) => {
+                let left: Amounts = future.left(node, self.free.of(node), from, until, &rank);
                 let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
                 self.measure(ask, weight, offer)
             }

@@ -34,7 +34,7 @@ pub(crate) struct Controller {
     /// Effects whose facts are on the disk.
     committed: VecDeque<Effect>,
     release_planned: bool,
-    sessions: BTreeMap<NodeIndex, ConnectionId>,
+    pub(crate) sessions: BTreeMap<NodeIndex, ConnectionId>,
     planner: Planner,
     planner_busy: bool,
     plan_wanted: bool,
@@ -216,7 +216,14 @@ impl World {
             return;
         };
         let view = cluster.plan_view(self.now);
-        let plan = self.controller.planner.plan(&view, &Budget::default());
+        // Mostly a look at what has changed, as on a large cluster, and one at everything some time after.
+        let is_full = self.random.chance(300);
+        let planner = &mut self.controller.planner;
+        let plan = if is_full {
+            planner.plan(&view, &Budget::default())
+        } else {
+            planner.plan_changes(&view, &Budget::default())
+        };
         self.controller.plan_wanted = false;
         self.controller.planner_busy = true;
         let (life, takes) = (self.controller.life, self.random.span(1, 50));
@@ -235,6 +242,10 @@ impl World {
             let task = start.task_index.map(|index| format!("_{index}")).unwrap_or_default();
             self.note(format!("plan: start {}{task} in {} on {}", start.job_id, start.partition, on.join(", ")));
         }
+        if plan.is_partial {
+            let pause = self.random.span(100, 2_000);
+            self.after(pause, Happening::PlanWanted { life });
+        }
         let began = self.running_jobs();
         self.controller_step(Event::Plan(plan));
         if !self.controller.is_alive(life) {
@@ -244,6 +255,12 @@ impl World {
         self.controller.plans_in_vain = if in_vain { self.controller.plans_in_vain + 1 } else { 0 };
         if self.controller.plans_in_vain > PLANS_IN_VAIN_MAX {
             self.fail("the scheduler goes on proposing starts that the core does not accept");
+        }
+    }
+
+    pub(crate) fn want_plan(&mut self, life: u64) {
+        if self.controller.is_alive(life) {
+            self.controller_step(Event::PlanWanted);
         }
     }
 
@@ -303,7 +320,15 @@ impl World {
         if self.controller.sessions.get(&node) == Some(&id) {
             self.controller.sessions.remove(&node);
             self.note(format!("the controller misses node {}", node.0));
-            self.controller_step(Event::Agent(node, AgentReport::Disconnected));
+            let (life, delay) = (self.controller.life, self.random.span(0, 200));
+            self.after(delay, Happening::NodeMissed { life, node, session: id });
+        }
+    }
+
+    /// The core is told, maybe after the agent has called again: the two are told by different threads.
+    pub(crate) fn node_missed(&mut self, life: u64, node: NodeIndex, session: ConnectionId) {
+        if self.controller.is_alive(life) {
+            self.controller_step(Event::Agent(node, AgentReport::Disconnected { session: session.0 }));
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct SimNode {
     pub(crate) boot_time: Timestamp,
     pub(crate) supervisor: Supervisor,
     pub(crate) connection: Option<ConnectionId>,
-    /// Since when its agent has had no connection.
+    /// Since when its agent has had no connection, or has had the present one.
     pub(crate) away_since: Timestamp,
 }
 
@@ -124,8 +124,10 @@ impl World {
             return;
         }
         let id = self.open_connection(node);
-        let Some(hello) = self.hello(node) else { return };
+        let Some(hello) = self.hello(node, id) else { return };
+        let now = self.now;
         self.node(node).connection = Some(id);
+        self.node(node).away_since = now;
         self.note(format!("agent {} connects as {}", node.0, id.0));
         self.send_to_controller(id, hello);
         self.agent_step(node, Event::Connected);
@@ -133,13 +135,14 @@ impl World {
         self.after(beat, Happening::Heartbeat { node, life, connection: id });
     }
 
-    fn hello(&self, node: NodeIndex) -> Option<AgentReport> {
+    fn hello(&self, node: NodeIndex, session: ConnectionId) -> Option<AgentReport> {
         let this = &self.nodes[node.0 as usize];
         let machine = &this.agent.as_ref()?.machine;
         let configured = &self.config.nodes[node.0 as usize].hardware;
         // A little more than configured, as real machines have.
         let hardware = Hardware { memory: Megabytes(configured.memory.0 + 100), ..configured.clone() };
         Some(AgentReport::Connected {
+            session: session.0,
             hardware: Some(hardware),
             report: self.machine_report(node),
             launch_sequence_seen: machine.launch_sequence(),

@@ -10,6 +10,7 @@ use muster_model::state::JobState;
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
+use crate::node::SimNode;
 use crate::world::{Happening, World, node_index};
 
 /// Time between two looks.
@@ -44,8 +45,11 @@ impl World {
     pub(crate) fn watch(&mut self) {
         self.after(WATCH_INTERVAL, Happening::Watch);
         let Some(view) = self.controller.cluster().map(Cluster::read_view) else { return };
-        let problem =
-            self.kept_too_long(&view).or_else(|| self.outlives_its_client(&view)).or_else(|| self.stays_stopped(&view));
+        let problem = self
+            .kept_too_long(&view)
+            .or_else(|| self.not_heard(&view))
+            .or_else(|| self.outlives_its_client(&view))
+            .or_else(|| self.stays_stopped(&view));
         if let Some(problem) = problem {
             self.fail(problem);
         }
@@ -63,6 +67,19 @@ impl World {
             let given_up = row.health == NodeHealth::Down && !holds;
             (node.connection.is_none() && self.now > due && !given_up)
                 .then(|| format!("node {} stays away, and is {:?}, with jobs: {holds}", index.0, row.health))
+        })
+    }
+
+    /// A node whose agent is connected, and known to be by both sides, counts as answering, as soon as it has got rid of
+    /// what was left there.
+    fn not_heard(&self, view: &ReadView) -> Option<String> {
+        let long = |since: Timestamp| self.now > since.max(self.controller.since()) + self.config.kill_wait + SLACK;
+        let connected = |node: &&SimNode| {
+            node.connection.is_some() && self.controller.sessions.get(&node.index) == node.connection.as_ref()
+        };
+        self.nodes.iter().filter(connected).filter(|node| long(node.away_since)).find_map(|node| {
+            let row = view.nodes.get(node.index.0 as usize)?;
+            row.not_responding.then(|| format!("node {} is connected and counts as not answering", node.index.0))
         })
     }
 

@@ -36,8 +36,12 @@ pub(crate) enum Happening {
     ToController(ConnectionId, FromAgent),
     /// A message of the controller reaches an agent.
     ToAgent(ConnectionId, ToAgent),
+    /// The planner wants to look at everything again.
+    PlanWanted { life: u64 },
     /// The controller notices that a connection is gone.
     ControllerHangsUp(ConnectionId),
+    /// The core is told of it, maybe after the agent has called again.
+    NodeMissed { life: u64, node: NodeIndex, session: ConnectionId },
     /// An agent notices it.
     AgentHangsUp(ConnectionId),
     /// An agent tries to connect.
@@ -186,6 +190,8 @@ impl World {
             Happening::ToController(connection, message) => self.controller_receives(connection, message),
             Happening::ToAgent(connection, message) => self.agent_receives(connection, message),
             Happening::ControllerHangsUp(connection) => self.controller_hangs_up(connection),
+            Happening::PlanWanted { life } => self.want_plan(life),
+            Happening::NodeMissed { life, node, session } => self.node_missed(life, node, session),
             Happening::AgentHangsUp(connection) => self.agent_hangs_up(connection),
             Happening::AgentConnects { node, life } => self.agent_connects(node, life),
             Happening::AgentActs { node, life } => self.agent_acts(node, life),

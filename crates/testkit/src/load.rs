@@ -1,8 +1,11 @@
 //! Large clusters and long queues, made from a few numbers and always the same for the same numbers.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use muster_model::config::ClusterConfig;
-use muster_model::ids::{Name, NodeIndex};
-use muster_model::planning::PlanView;
+use muster_model::ids::{JobId, Name, NodeIndex};
+use muster_model::planning::{Plan, PlanView, QueueKey};
 use muster_model::resources::{
     Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest,
 };
@@ -152,4 +155,45 @@ fn shape(numbers: &mut Numbers) -> (Name, ResourceRequest, TimeLimit) {
         _ => "all",
     };
     (partition.into(), request, limit)
+}
+
+/// The view after `plan` has been carried out: what it starts runs, until its limit.
+pub fn carry_out(view: &PlanView, plan: &Plan) -> PlanView {
+    let mut next = view.clone();
+    let by_id: BTreeMap<JobId, QueueKey> = view.queue.iter().map(|(key, job)| (job.id, *key)).collect();
+    for start in &plan.starts {
+        let Some(job) = by_id.get(&start.job_id).and_then(|key| next.queue.remove(key)) else { continue };
+        let mut shares = Vec::new();
+        for share in &start.shares {
+            let used = next.nodes.get(share.node.0 as usize).map(|node| node.used.cpus.clone()).unwrap_or_default();
+            let mut cpus = IndexSet::default();
+            let free = (0..).filter(|cpu| !used.contains(*cpu)).take(share.cpus as usize);
+            free.for_each(|cpu| cpus.insert(cpu));
+            let (node, memory, gres, tasks) = (share.node, share.memory, share.gres.clone(), share.tasks);
+            shares.push(NodeShare { node, cpus, memory, gres, tasks });
+        }
+        let end = next.now + job.time_limit.span().unwrap_or(Span::from_minutes(1_000_000));
+        builders::start(&mut next, (*job).clone(), shares, end);
+    }
+    next
+}
+
+/// Ends the running job that would end first, at its time.
+pub fn end_first(view: &mut PlanView) {
+    let Some((key, job)) = view.running.iter().next().map(|(key, job)| (*key, job.clone())) else {
+        return;
+    };
+    view.now = view.now.max(key.0);
+    view.running.remove(&key);
+    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        let Some(node) = view.nodes.get_mut(share.node.0 as usize) else { continue };
+        let used = &mut Arc::make_mut(node).used;
+        used.cpus.remove_all(&share.cpus);
+        used.memory.0 = used.memory.0.saturating_sub(share.memory.0);
+        for gres in &share.gres {
+            let held = used.gres.iter_mut().filter(|held| held.name == gres.name);
+            held.for_each(|held| held.units.remove_all(&gres.units));
+        }
+        used.jobs_running = used.jobs_running.saturating_sub(1);
+    }
 }

@@ -11,6 +11,7 @@ use muster_model::time::Timestamp;
 /// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
 /// 3_0 starts in debug: n3 1c 1t
 /// 4 waits Resources, +30m on n[1-2]
+/// 5 waits Priority, +3m or so
 /// ```
 pub fn plan(view: &PlanView, plan: &Plan) -> String {
     let mut text = String::new();
@@ -19,13 +20,16 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
         let _ = writeln!(text, "{}{task} starts in {}: {}", start.job_id, start.partition, shares.join(" | "));
     }
-    for wait in &plan.waits {
+    for wait in view.queue.values().filter_map(|job| plan.outlook.get(job.id)) {
         let _ = write!(text, "{} waits {}", wait.job_id, wait.detail.as_deref().unwrap_or(wait.reason.as_str()));
         if let Some(start) = wait.expected_start {
             let _ = write!(text, ", {}", show_time(view.now, start));
         }
         if let Some(nodes) = &wait.expected_nodes {
             let _ = write!(text, " on {nodes}");
+        }
+        if wait.is_forecast {
+            text.push_str(" or so");
         }
         text.push('\n');
     }

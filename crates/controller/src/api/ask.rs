@@ -110,12 +110,12 @@ fn select_jobs(view: &ReadView, ids: Option<Vec<JobId>>, uids: Option<Vec<u32>>,
             && (!active_only || !job.state.is_final() || job.completing)
     };
     let Some(ids) = ids else {
-        return view.jobs.values().filter(|job| wanted(job)).cloned().collect();
+        return view.jobs.values().filter(|job| wanted(job)).map(|job| view.outlook.told(job)).collect();
     };
     let mut all: BTreeSet<JobId> = BTreeSet::new();
     for id in ids {
         all.insert(id);
         all.extend(view.array_tasks.get(&id).into_iter().flat_map(|tasks| tasks.values()));
     }
-    all.iter().filter_map(|id| view.jobs.get(id)).filter(|job| wanted(job)).cloned().collect()
+    all.iter().filter_map(|id| view.job(*id)).filter(|job| wanted(job)).collect()
 }

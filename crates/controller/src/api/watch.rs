@@ -64,7 +64,7 @@ fn present_state(published: &Published, job_id: JobId) -> (bool, Vec<Arc<Job>>) 
     let view = published.view();
     let tasks = view.array_tasks.get(&job_id).into_iter().flat_map(|tasks| tasks.values());
     let ids: BTreeSet<JobId> = tasks.copied().chain([job_id]).collect();
-    let records: Vec<Arc<Job>> = ids.iter().filter_map(|id| view.jobs.get(id)).cloned().collect();
+    let records: Vec<Arc<Job>> = ids.iter().filter_map(|id| view.job(*id)).collect();
     (!records.is_empty(), records)
 }
 

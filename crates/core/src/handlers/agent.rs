@@ -24,11 +24,20 @@ pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, rep
         return;
     }
     match report {
-        AgentReport::Connected { hardware, report, launch_sequence_seen, units } => {
+        AgentReport::Connected { session, hardware, report, launch_sequence_seen, units } => {
+            if cluster.sessions.get(&node).is_some_and(|newer| *newer > session) {
+                return;
+            }
+            cluster.sessions.insert(node, session);
             come_back(cluster, now, node, hardware, report, out);
             reconcile(cluster, now, node, launch_sequence_seen, &units, out);
         }
-        AgentReport::Disconnected => disconnected(cluster, now, node, out),
+        AgentReport::Disconnected { session } if cluster.sessions.get(&node) == Some(&session) => {
+            cluster.sessions.remove(&node);
+            disconnected(cluster, now, node, out);
+        }
+        // The agent has called again in the meantime.
+        AgentReport::Disconnected { .. } => {}
         AgentReport::Heartbeat(report) => {
             cluster.change_node(node, out, |node| {
                 node.last_response = Some(now);

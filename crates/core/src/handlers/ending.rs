@@ -16,6 +16,9 @@ use super::{dependency, holder, priority, requeue};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
+/// SIGKILL, by which steps end whose end nobody saw.
+const KILL: u8 = 9;
+
 /// How a job that holds resources is to end.
 pub(super) struct End {
     pub state: JobState,
@@ -306,6 +309,8 @@ fn close_steps_on(
     let state = cluster.jobs.get(&job_id).map_or(JobState::Cancelled, |job| end_of_start(job, restart));
     for mut step in on_node {
         step.nodes_left.retain(|left| *left != node);
+        // Whatever it was doing there, it did not come to its own end.
+        step.exit = step.exit.worse(ExitStatus::signaled(KILL));
         if step.nodes_left.is_empty() {
             close_step(cluster, now, step, state, out);
         } else {

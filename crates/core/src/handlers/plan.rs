@@ -6,11 +6,11 @@ use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::PartitionState;
-use muster_model::planning::{Plan, PlannedStart, PlannedWait};
+use muster_model::planning::{Plan, PlannedStart};
 use muster_model::resources::{Allocation, NodeShare, Sharing};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
-use muster_model::time::Timestamp;
+use muster_model::time::{TimeLimit, Timestamp};
 
 use super::{dependency, targets};
 use crate::cluster::Cluster;
@@ -24,9 +24,7 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
             out.plan_needed = true;
         }
     }
-    for wait in plan.waits {
-        note_wait(cluster, now, wait);
-    }
+    cluster.outlook = plan.outlook;
 }
 
 /// Starts one job if it still can be; `false` when something of it does not fit any more.
@@ -65,7 +63,7 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         },
         None => (*record).clone(),
     };
-    begin(cluster, now, job, partition.name.clone(), shares, out);
+    begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
     true
 }
 
@@ -92,6 +90,7 @@ fn begin(
     now: Timestamp,
     mut job: Job,
     partition: Name,
+    time_limit: Option<TimeLimit>,
     shares: Vec<NodeShare>,
     out: &mut Outcome,
 ) {
@@ -103,6 +102,9 @@ fn begin(
             cluster.partition(&partition).and_then(|partition| partition.time_default.or(Some(partition.time_max)));
         job.time_limit = job.spec.time_limit.or(default).unwrap_or(job.time_limit);
         job.partition = partition;
+    }
+    if let Some(limit) = time_limit {
+        job.time_limit = limit;
     }
     job.state = JobState::Running;
     job.reason = Reason::None;
@@ -178,21 +180,4 @@ pub(super) fn next_launch(cluster: &mut Cluster, node: NodeIndex, out: &mut Outc
             node.launch_sequence
         })
         .unwrap_or_default()
-}
-
-/// Keeps what the scheduler said about a job that waits. It can be planned again, so it is not made durable.
-fn note_wait(cluster: &mut Cluster, now: Timestamp, wait: PlannedWait) {
-    let Some(job) = cluster.jobs.get(&wait.job_id) else {
-        return;
-    };
-    if !index::is_queued(job, now) {
-        return;
-    }
-    let mut job = (**job).clone();
-    job.reason = wait.reason;
-    job.reason_detail = wait.detail;
-    job.start_time = wait.expected_start;
-    job.planned_nodes = wait.expected_nodes;
-    job.last_evaluated = Some(now);
-    cluster.put_expectation(now, job);
 }

@@ -104,6 +104,10 @@ fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
         JobState::Cancelled | JobState::Timeout | JobState::NodeFail | JobState::Preempted if of_job => job.state,
         _ if step.cancelled_by.is_some() || !of_job => JobState::Cancelled,
         _ if step.exit.is_success() => JobState::Completed,
+        // Its job ended before it did.
+        JobState::Completed | JobState::Failed if step.step_id != StepId::Batch && step.exit.signal > 0 => {
+            JobState::Cancelled
+        }
         _ if step.is_over_limit(now) => JobState::Timeout,
         _ => JobState::Failed,
     }

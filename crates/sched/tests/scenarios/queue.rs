@@ -63,7 +63,7 @@ fn classic_backfill_holds_for_one_job_only() {
         &budget,
         "3 starts in main: n1 1c 1t
          1 waits Resources, +30m on n1
-         2 waits Priority",
+         2 waits Priority, +90m or so",
     );
 }
 
@@ -81,7 +81,7 @@ fn the_first_blocked_job_of_each_partition_gets_a_planned_start() {
          job 3 part=b n=4 t=60",
         &budget,
         "1 waits Resources, +30m on n1
-         2 waits Priority
+         2 waits Priority, +90m or so
          3 waits Resources, +40m on n2",
     );
 }
@@ -228,7 +228,7 @@ fn arrays_start_tasks_in_order_as_far_as_they_may() {
          2_7 starts in main: n1 1c 1t
          1 waits JobArrayTaskLimit
          2 waits Resources, +60m on n1
-         3 waits Priority, +60m on n1",
+         3 waits Priority, +600m on n1",
     );
     check("nodes n1 cpus=4\njob 1 array=0-9 slots=0", "1 waits JobArrayTaskLimit");
 }

@@ -11,7 +11,7 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, priority, shown};
+use super::{ConfError, gres_conf, nodes, priority, scheduling, shown};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -150,6 +150,9 @@ impl<'a> Reader<'a> {
             node_timeout: seconds("SlurmdTimeout", 300)?,
             return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
             requeue_default: self.flag("JobRequeue", true)?,
+            scheduling: scheduling::read(&|name, otherwise| self.scheduler_number(name, otherwise), &|name| {
+                self.scheduler(name).is_some()
+            })?,
             requeue_delay: Span::from_seconds(self.requeue_delay_seconds()?),
             launch_failures_max: self.number("MaxBatchRequeue", 5)?,
             kill_invalid_dependency: self.scheduler("kill_invalid_depend").is_some(),

@@ -13,6 +13,7 @@ mod lines;
 mod nodes;
 mod partitions;
 mod priority;
+mod scheduling;
 mod shown;
 mod table;
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn calculate_one(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, snapshot
     let mut job = (**job).clone();
     job.priority = priority;
     // It can be calculated again, so it is not made durable.
-    cluster.put_expectation(now, job);
+    cluster.put_unstored(now, job);
     true
 }
 

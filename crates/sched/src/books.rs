@@ -1,0 +1,143 @@
+//! What a pass works with and leaves behind: what is free, what happens later, and how the cluster looked when that was
+//! true. The next pass over a part of the queue goes on from there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, Vector};
+use muster_model::ids::JobId;
+use muster_model::job::Job;
+use muster_model::node::Node;
+use muster_model::planning::{Outlook, PlanView};
+use muster_model::time::Timestamp;
+
+use crate::expect;
+use crate::fleet::Fleet;
+use crate::free::Free;
+use crate::future::Future;
+use crate::nodeset::NodeSet;
+
+/// State of the resources.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) free: Free,
+    /// Nodes that take jobs.
+    pub(crate) in_service: NodeSet,
+    /// Those of them with a free CPU; without backfill, not those of partitions with a blocked job.
+    pub(crate) usable: NodeSet,
+    pub(crate) future: Future,
+    /// Nodes on which the last pass started something: what came of it is for the next view to say.
+    pub(crate) touched: BTreeSet<u32>,
+    /// What the last pass said.
+    pub(crate) outlook: Outlook,
+    /// By partition.
+    pub(crate) standings: Vec<PartitionStanding>,
+    /// Planned starts that were made.
+    pub(crate) plans_made: u32,
+    /// Nodes that a user has for himself.
+    owned: BTreeSet<u32>,
+    nodes: Vector<Arc<Node>>,
+    running: OrdMap<(Timestamp, JobId), Arc<Job>>,
+}
+
+/// What is known of a partition.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartitionStanding {
+    /// A job of it waits for resources.
+    pub(crate) is_blocked: bool,
+    /// Planned starts in it that were made.
+    pub(crate) plans_made: u32,
+}
+
+impl Books {
+    /// Reads everything out of `view`.
+    pub(crate) fn open(fleet: &Fleet, view: &PlanView) -> Books {
+        let in_service = expect::in_service(view);
+        let free = Free::now(fleet, view);
+        Books {
+            usable: in_service.iter().filter(|node| free.cpus[*node as usize] > 0).collect(),
+            future: Future::build(fleet, view, &free),
+            free,
+            in_service,
+            touched: BTreeSet::new(),
+            outlook: Outlook::default(),
+            standings: vec![PartitionStanding::default(); fleet.partition_count()],
+            plans_made: 0,
+            owned: (0..)
+                .zip(&view.nodes)
+                .filter(|(_, node)| node.used.exclusive_user.is_some())
+                .map(|(at, _)| at)
+                .collect(),
+            nodes: view.nodes.clone(),
+            running: view.running.clone(),
+        }
+    }
+
+    /// Brings the books in line with `view`, which has the same fleet. Gives the nodes that are not as they were.
+    pub(crate) fn follow(&mut self, fleet: &Fleet, view: &PlanView) -> BTreeSet<u32> {
+        let mut changed = std::mem::take(&mut self.touched);
+        for node in &changed {
+            self.future.forget_started(*node);
+        }
+        self.future.set_now(view.now);
+        let before = std::mem::replace(&mut self.running, view.running.clone());
+        for change in before.diff(&view.running) {
+            let (gone, come) = match change {
+                DiffItem::Add(key, job) => (None, Some((key.0, job))),
+                DiffItem::Remove(_, job) => (Some(job), None),
+                DiffItem::Update { old: (_, old), new: (key, job) } => (Some(old), Some((key.0, job))),
+            };
+            if let Some(job) = gone {
+                self.future.job_gone(job);
+                changed.extend(nodes_of(job));
+            }
+            if let Some((end, job)) = come {
+                self.future.job_runs(fleet, end, job);
+                changed.extend(nodes_of(job));
+            }
+        }
+        for (index, (before, now)) in (0..).zip(self.nodes.iter().zip(&view.nodes)) {
+            if !Arc::ptr_eq(before, now) {
+                changed.insert(index);
+            }
+        }
+        self.nodes = view.nodes.clone();
+        for node in &changed {
+            self.read_node(fleet, view, *node);
+        }
+        changed
+    }
+
+    /// Whether any node belongs to a user at present.
+    pub(crate) fn has_owned_nodes(&self) -> bool {
+        !self.owned.is_empty()
+    }
+
+    fn read_node(&mut self, fleet: &Fleet, view: &PlanView, index: u32) {
+        let Some(node) = view.nodes.get(index as usize) else {
+            return;
+        };
+        self.free.read_node(fleet, index, node);
+        if node.used.exclusive_user.is_some() {
+            self.owned.insert(index);
+        } else {
+            self.owned.remove(&index);
+        }
+        self.future.settle_node(fleet, index, &self.free);
+        if node.is_schedulable() {
+            self.in_service.insert(index);
+        } else {
+            self.in_service.remove(index);
+        }
+        if node.is_schedulable() && self.free.cpus[index as usize] > 0 {
+            self.usable.insert(index);
+        } else {
+            self.usable.remove(index);
+        }
+    }
+}
+
+fn nodes_of(job: &Job) -> impl Iterator<Item = u32> + '_ {
+    job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node.0)
+}

@@ -1,0 +1,308 @@
+//! One walk over the queue.
+//!
+//! | subject | module |
+//! |---|---|
+//! | the walk itself | here |
+//! | what jobs that ask for the same thing have been found to do | `standing` |
+//! | starting a job now | `start` |
+//! | what a blocked job is told, and its planned start | `wait` |
+//! | a walk over what has changed only | `partial` |
+
+mod partial;
+mod standing;
+mod start;
+mod wait;
+
+use std::cmp::Reverse;
+use std::collections::btree_map;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use muster_model::array::TaskSet;
+use muster_model::ids::{JobId, Name};
+use muster_model::job::{ArrayRole, Job};
+use muster_model::planning::{Outlook, Plan, PlanView, PlannedStart, PlannedWait, QueueKey};
+use muster_model::state::Reason;
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+use crate::books::Books;
+use crate::budget::Budget;
+use crate::choose::Candidate;
+use crate::feasible::Verdict;
+use crate::forecast::{Footprint, Forecast};
+use crate::free::Amounts;
+use crate::future::Rank;
+use crate::licenses::Licenses;
+use crate::nodeset::NodeSet;
+use crate::people::People;
+use crate::planner::{AskId, Tables};
+use crate::queue::{GroupId, Groups};
+use crate::share::UnitsTaken;
+use standing::{Known, Standings};
+
+/// A job without limit is expected to take so long (Slurm's year).
+const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
+
+/// The state of one pass.
+pub(crate) struct Pass<'a> {
+    view: &'a PlanView,
+    budget: &'a Budget,
+    tables: &'a mut Tables,
+    groups: &'a Groups,
+    books: &'a mut Books,
+    scratch: Vec<Candidate>,
+    /// Made when first needed.
+    people: Option<People>,
+    licenses: Option<Licenses>,
+    forecast: Option<Forecast>,
+    footprints: BTreeMap<AskId, Arc<[Footprint]>>,
+    units: UnitsTaken,
+    /// By number of the group.
+    known: Vec<Known>,
+    standings: Standings,
+    /// Nodes of partitions with a blocked job.
+    contended: NodeSet,
+    plans_of_users: BTreeMap<u32, u32>,
+    /// Tasks started in this pass, by array.
+    tasks_started: BTreeMap<JobId, u32>,
+    plan: Plan,
+    waits: Vec<PlannedWait>,
+}
+
+/// Why a job does not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wait {
+    reason: Reason,
+    detail: Option<Name>,
+    expected: Option<Expected>,
+}
+
+/// When a blocked job is to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Expected {
+    start: Timestamp,
+    /// Where, if resources are held for it.
+    nodes: Option<Name>,
+    is_forecast: bool,
+}
+
+impl From<Reason> for Wait {
+    fn from(reason: Reason) -> Wait {
+        Wait { reason, detail: None, expected: None }
+    }
+}
+
+impl Wait {
+    fn planned(self, job: &Job) -> PlannedWait {
+        let (expected_start, expected_nodes, is_forecast) = match self.expected {
+            Some(expected) => (Some(expected.start), expected.nodes, expected.is_forecast),
+            None => (None, None, false),
+        };
+        PlannedWait {
+            job_id: job.id,
+            restart: job.restart,
+            reason: self.reason,
+            detail: self.detail,
+            expected_start,
+            expected_nodes,
+            is_forecast,
+        }
+    }
+}
+
+/// What a job takes of some nodes.
+type Parts = Vec<(u32, Amounts)>;
+
+/// A request in one partition, for jobs of one group.
+#[derive(Debug, Clone)]
+struct Case {
+    id: AskId,
+    verdict: Arc<Verdict>,
+    duration: Span,
+}
+
+/// One job or task that is looked at: its record, its place in the queue, and which task of an array it is.
+#[derive(Clone, Copy)]
+struct Entry<'j> {
+    group: GroupId,
+    key: QueueKey,
+    job: &'j Job,
+    task_index: Option<u32>,
+}
+
+impl Entry<'_> {
+    fn rank(&self) -> Rank {
+        Rank { key: self.key, task: self.task_index.unwrap_or(0) }
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// A pass that goes on from `books`, which are true for `view`.
+    pub(crate) fn new(
+        view: &'a PlanView,
+        budget: &'a Budget,
+        tables: &'a mut Tables,
+        groups: &'a Groups,
+        books: &'a mut Books,
+    ) -> Pass<'a> {
+        let mut known = Vec::new();
+        known.resize_with(groups.len(), Known::default);
+        Pass {
+            people: None,
+            licenses: None,
+            forecast: None,
+            footprints: BTreeMap::new(),
+            units: UnitsTaken::default(),
+            known,
+            standings: Standings::default(),
+            contended: NodeSet::empty(tables.fleet.node_count()),
+            plans_of_users: BTreeMap::new(),
+            tasks_started: BTreeMap::new(),
+            plan: Plan::default(),
+            waits: Vec::new(),
+            scratch: tables.borrow_scratch(),
+            view,
+            budget,
+            tables,
+            groups,
+            books,
+        }
+    }
+
+    /// Walks over the whole queue.
+    pub(crate) fn run(mut self) -> Plan {
+        let groups = self.groups;
+        let mut members: Vec<btree_map::Iter<'a, QueueKey, Arc<Job>>> =
+            (0..groups.len()).map(|id| groups.get(id as GroupId).members.iter()).collect();
+        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = groups.heads().map(Reverse).collect();
+        let mut looked_at = 0;
+        while let Some(Reverse((_, id))) = heads.pop() {
+            if looked_at >= self.budget.jobs_max || self.is_full() {
+                self.plan.exhausted = true;
+                break;
+            }
+            looked_at += 1;
+            let members = &mut members[id as usize];
+            let Some((key, job)) = members.next() else { continue };
+            if let Some(wait) = self.look_at_record(id, *key, job) {
+                self.waits.push(wait.planned(job));
+            }
+            heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
+        }
+        self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
+        self.books.outlook = self.plan.outlook.clone();
+        self.plan
+    }
+
+    fn is_full(&self) -> bool {
+        self.plan.starts.len() >= self.budget.starts_max as usize
+    }
+
+    /// Starts what can start of one record. `None` when all of it did.
+    fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &Job) -> Option<Wait> {
+        let entry = Entry { group, key, job, task_index: None };
+        match &job.array {
+            Some(ArrayRole::Waiting { tasks }) => self.look_at_array(entry, tasks),
+            Some(ArrayRole::Task { array_job_id, .. }) if self.slots(*array_job_id) == 0 => {
+                Some(Reason::JobArrayTaskLimit.into())
+            }
+            _ => self.look_at(entry).err(),
+        }
+    }
+
+    /// Starts tasks, lowest first, until one does not fit or no more may start. `None` when all were started, or the
+    /// pass ends here.
+    fn look_at_array(&mut self, entry: Entry<'_>, tasks: &TaskSet) -> Option<Wait> {
+        let mut first_wait = None;
+        for (part, index) in (0..).zip(tasks.iter()) {
+            if first_wait.is_none() && self.slots(entry.job.id) == 0 {
+                return Some(Reason::JobArrayTaskLimit.into());
+            }
+            if self.is_full() {
+                self.plan.exhausted = true;
+                break;
+            }
+            match self.look_at(Entry { task_index: Some(index), ..entry }) {
+                Ok(()) => {}
+                Err(wait) => {
+                    let is_planned = wait.expected.as_ref().is_some_and(|expected| !expected.is_forecast);
+                    first_wait.get_or_insert(wait);
+                    if !is_planned || part + 1 >= self.budget.reservations_per_array_max {
+                        break;
+                    }
+                }
+            }
+        }
+        first_wait
+    }
+
+    /// How many more tasks of an array may start. Tasks that have a record of their own count like the others.
+    fn slots(&self, array: JobId) -> u32 {
+        let slots = self.view.array_slots.get(&array).copied().unwrap_or(u32::MAX);
+        slots.saturating_sub(self.tasks_started.get(&array).copied().unwrap_or(0))
+    }
+
+    /// Tries the partitions of a job in order.
+    fn look_at(&mut self, entry: Entry<'_>) -> Result<(), Wait> {
+        match &self.known[entry.group as usize] {
+            Known::Open => {}
+            Known::Waits(wait) => return Err(wait.clone()),
+            Known::Lacks(cases) => {
+                let cases = cases.clone();
+                return Err(self.block(entry, &cases));
+            }
+        }
+        let asks = self.groups.get(entry.group).asks.clone();
+        let mut lacking: Vec<Case> = Vec::new();
+        let mut other: Option<Wait> = None;
+        for id in asks.iter() {
+            let verdict = self.tables.verdict(*id).clone();
+            let duration = self.duration(entry.job, self.tables.partition_of(*id));
+            let case = Case { id: *id, verdict, duration };
+            match self.try_in(entry, &case) {
+                start::Trial::Started => return Ok(()),
+                start::Trial::Lacks => lacking.push(case),
+                // What may pass is told rather than what never will.
+                start::Trial::Waits(wait) => {
+                    if other.as_ref().is_none_or(|before| before.reason == Reason::BadConstraints) {
+                        other = Some(wait);
+                    }
+                }
+            }
+        }
+        if lacking.is_empty() {
+            // A job none of whose partitions exists any more has no other reason.
+            let wait = other.unwrap_or(Reason::PartitionConfig.into());
+            self.known[entry.group as usize] = Known::Waits(wait.clone());
+            return Err(wait);
+        }
+        let cases: Arc<[Case]> = lacking.into();
+        self.known[entry.group as usize] = Known::Lacks(cases.clone());
+        Err(self.block(entry, &cases))
+    }
+
+    /// Notes a start.
+    fn note_start(&mut self, entry: Entry<'_>, start: PlannedStart) {
+        if let Some(array) = entry.job.array_job_id() {
+            *self.tasks_started.entry(array).or_default() += 1;
+        }
+        self.plan.starts.push(start);
+    }
+
+    /// How long `job` may run in `partition`.
+    fn duration(&self, job: &Job, partition: u32) -> Span {
+        match self.limit(job, partition) {
+            TimeLimit::Limited(span) => span,
+            TimeLimit::Unlimited => UNLIMITED,
+        }
+    }
+
+    fn limit(&self, job: &Job, partition: u32) -> TimeLimit {
+        let part = self.tables.fleet.partition(partition);
+        if part.name == job.partition || job.spec.time_limit.is_some() {
+            return job.time_limit;
+        }
+        part.time_default.unwrap_or(part.time_max)
+    }
+}

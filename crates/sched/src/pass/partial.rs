@@ -1,0 +1,146 @@
+//! A walk over what has changed only: what a large cluster does for each job that ends or comes.
+//!
+//! The planned starts of the last pass over everything stand. Nothing else has changed, so only these jobs can start:
+//! those whose planned start has come, those that can use a node on which something has become free, and new ones. They
+//! are looked at in the order of the queue, each beside the planned starts of the jobs before it; a planned start behind
+//! it that does not fit any more is given up, to be made again by the next pass over everything.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use muster_model::job::{ArrayRole, Job};
+use muster_model::planning::{Plan, QueueKey};
+
+use super::{Pass, Wait};
+use crate::capacity::{self, Offer};
+use crate::feasible::Verdict;
+use crate::future::Rank;
+use crate::queue::{Changes, GroupId};
+
+impl Pass<'_> {
+    /// Looks at the groups that `changes` and the nodes in `changed` concern.
+    pub(crate) fn run_changes(mut self, changes: &Changes, changed: &BTreeSet<u32>) -> Plan {
+        self.plan.is_partial = true;
+        for key in &changes.vacant {
+            self.books.future.drop_record(key);
+        }
+        let mut outlook = std::mem::take(&mut self.books.outlook);
+        for rank in &changes.vacant {
+            outlook.set(rank.job_id, None);
+        }
+        outlook.time = self.view.now;
+        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed);
+        while let Some(Reverse((rank, id))) = heads.pop() {
+            if self.is_full() {
+                self.plan.exhausted = true;
+                break;
+            }
+            let groups = self.groups;
+            let Some(job) = groups.get(id).members.get(&rank) else { continue };
+            match self.look_again(id, rank, job) {
+                Some(wait) if outlook.get(job.id).is_none() => outlook.set(job.id, Some(wait.planned(job))),
+                // What the last pass said of it stands: it has not been looked at in its place.
+                Some(_) => {}
+                None => {
+                    outlook.set(job.id, None);
+                    heads.extend(groups.next(id, &rank).map(|next| Reverse((next, id))));
+                }
+            }
+        }
+        for id in &changes.groups {
+            self.tell_new_members(*id, &mut outlook);
+        }
+        self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.outlook = outlook.clone();
+        self.books.outlook = outlook;
+        self.plan
+    }
+
+    /// First members of the groups that may start something now.
+    fn concerned(&mut self, changes: &Changes, changed: &BTreeSet<u32>) -> BinaryHeap<Reverse<(QueueKey, GroupId)>> {
+        let now = self.view.now;
+        let due: BTreeSet<QueueKey> = self.books.future.due(now).collect();
+        let mut heads = BinaryHeap::new();
+        for (rank, id) in self.groups.heads() {
+            let is_new = changes.groups.binary_search(&id).is_ok();
+            if is_new || due.contains(&rank) || self.can_use_any(id, changed) {
+                heads.push(Reverse((rank, id)));
+            }
+        }
+        heads
+    }
+
+    /// Whether jobs of a group can put a task on one of `nodes` now.
+    fn can_use_any(&self, id: GroupId, nodes: &BTreeSet<u32>) -> bool {
+        let fleet = &self.tables.fleet;
+        let can_use = |node: u32| {
+            let free = &self.books.free;
+            self.books.usable.contains(node)
+                && self.groups.get(id).asks.iter().any(|ask| match &**self.tables.verdict(*ask) {
+                    Verdict::Possible(ask) if ask.eligible.contains(node) => {
+                        let offer = Offer {
+                            node,
+                            cpus: free.cpus[node as usize],
+                            memory: free.memory[node as usize],
+                            columns: free.columns_of(node),
+                        };
+                        capacity::tasks(ask, fleet, offer) > 0
+                    }
+                    _ => false,
+                })
+        };
+        nodes.iter().any(|node| can_use(*node))
+    }
+
+    /// Tries to start one record, whose own planned start is no obstacle. `None` when all of it has started.
+    fn look_again(&mut self, id: GroupId, key: QueueKey, job: &Job) -> Option<Wait> {
+        let starts_before = self.plan.starts.len();
+        let wait = self.look_at_record(id, key, job);
+        if self.plan.starts.len() > starts_before {
+            self.settle_starts(key, starts_before);
+        }
+        wait
+    }
+
+    /// The starts of a record from position `from` on have come about: their planned starts are over, and planned starts
+    /// behind them whose resources they have taken are given up.
+    fn settle_starts(&mut self, key: QueueKey, from: usize) {
+        let mut rank = Rank { key, task: 0 };
+        for start in &self.plan.starts[from..] {
+            rank.task = start.task_index.unwrap_or(0);
+            self.books.future.drop_hold(&rank);
+        }
+        let nodes: BTreeSet<u32> =
+            self.plan.starts[from..].iter().flat_map(|start| &start.shares).map(|share| share.node.0).collect();
+        for node in nodes {
+            if self.books.future.is_planned(node) {
+                for behind in self.books.future.displaced(node, &self.books.free, &rank) {
+                    self.books.future.drop_hold(&behind);
+                }
+            }
+        }
+    }
+
+    /// Members that nothing has been said of wait as the first of their group does.
+    fn tell_new_members(&mut self, id: GroupId, outlook: &mut muster_model::planning::Outlook) {
+        let mut last: Option<Wait> = None;
+        let groups = self.groups;
+        for job in groups.get(id).members.values() {
+            if let Some(wait) = outlook.get(job.id) {
+                last = Some(Wait {
+                    reason: wait.reason,
+                    detail: wait.detail.clone(),
+                    expected: wait.expected_start.map(|start| super::Expected {
+                        start,
+                        nodes: None,
+                        is_forecast: true,
+                    }),
+                });
+            } else if let Some(wait) = &last
+                && !matches!(job.array, Some(ArrayRole::Waiting { .. }))
+            {
+                outlook.set(job.id, Some(wait.clone().planned(job)));
+            }
+        }
+    }
+}

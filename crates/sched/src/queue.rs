@@ -1,0 +1,149 @@
+//! The queue in groups of jobs that ask for the same thing.
+//!
+//! Members of a group differ only in their place: when one of them cannot start, those behind it cannot either, and wait
+//! for the same reason. A pass looks at groups and walks over members only to say when each of them is to start. The
+//! groups are brought up to date from the difference between two views, so a pass costs what has changed.
+
+use std::collections::BTreeMap;
+// tidy: only looked up, never iterated
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use muster_model::ids::Name;
+use muster_model::job::Job;
+use muster_model::planning::QueueKey;
+use muster_model::time::{Span, TimeLimit};
+
+use crate::hash::FixedState;
+use crate::planner::{AskId, Tables};
+
+/// Number of a group.
+pub(crate) type GroupId = u32;
+
+/// What members of a group have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct GroupKey {
+    asks: Arc<[AskId]>,
+    partition: Name,
+    time_limit: Option<Span>,
+    is_limit_given: bool,
+    time_limit_min: Option<Span>,
+    uid: u32,
+    account: Option<Name>,
+    qos: Option<Name>,
+    reservation: Option<Name>,
+}
+
+/// Jobs that ask for the same thing, in the order of the queue.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// One compiled request for each partition, in order.
+    pub(crate) asks: Arc<[AskId]>,
+    pub(crate) members: BTreeMap<QueueKey, Arc<Job>>,
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: Vec<Group>,
+    known: HashMap<GroupKey, GroupId, FixedState>,  // tidy: only looked up
+    of_job: HashMap<QueueKey, GroupId, FixedState>, // tidy: only looked up
+    /// The queue as it was last seen.
+    seen: OrdMap<QueueKey, Arc<Job>>,
+}
+
+impl Groups {
+    /// The group of that number.
+    pub(crate) fn get(&self, id: GroupId) -> &Group {
+        &self.groups[id as usize]
+    }
+
+    /// Number of groups, empty ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The first member of each group that has any.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (QueueKey, GroupId)> + '_ {
+        (0..).zip(&self.groups).filter_map(|(id, group)| Some((*group.members.first_key_value()?.0, id)))
+    }
+
+    /// The member of a group behind `key`.
+    pub(crate) fn next(&self, id: GroupId, key: &QueueKey) -> Option<QueueKey> {
+        let behind = (std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded);
+        self.get(id).members.range(behind).next().map(|(key, _)| *key)
+    }
+
+    /// Brings the groups in line with `queue`. Gives the groups that got new or changed members, ascending, and the
+    /// places in the queue that are vacant now.
+    pub(crate) fn follow(&mut self, tables: &mut Tables, queue: &OrdMap<QueueKey, Arc<Job>>) -> Changes {
+        let before = std::mem::replace(&mut self.seen, queue.clone());
+        let mut changes = Changes::default();
+        if before.is_empty() {
+            for (key, job) in queue {
+                self.add(tables, *key, job, &mut changes);
+            }
+        } else {
+            for change in before.diff(queue) {
+                match change {
+                    DiffItem::Add(key, job) => self.add(tables, *key, job, &mut changes),
+                    DiffItem::Remove(key, _) => self.remove(key, &mut changes),
+                    DiffItem::Update { old: (_, _), new: (key, job) } => {
+                        self.remove(key, &mut changes);
+                        self.add(tables, *key, job, &mut changes);
+                    }
+                }
+            }
+        }
+        changes.groups.sort_unstable();
+        changes.groups.dedup();
+        changes
+    }
+
+    fn add(&mut self, tables: &mut Tables, key: QueueKey, job: &Arc<Job>, changes: &mut Changes) {
+        let group_key = GroupKey {
+            asks: tables.asks_of(job),
+            partition: job.partition.clone(),
+            time_limit: job.time_limit.span(),
+            is_limit_given: job.spec.time_limit.is_some(),
+            time_limit_min: job.spec.time_limit_min.and_then(TimeLimit::span),
+            uid: job.spec.identity.uid,
+            account: job.spec.account.clone(),
+            qos: job.spec.qos.clone(),
+            reservation: job.spec.reservation.clone(),
+        };
+        let groups = &mut self.groups;
+        let asks = group_key.asks.clone();
+        let id = *self.known.entry(group_key).or_insert_with(|| {
+            groups.push(Group { asks, members: BTreeMap::new() });
+            groups.len() as GroupId - 1
+        });
+        self.groups[id as usize].members.insert(key, job.clone());
+        self.of_job.insert(key, id);
+        changes.groups.push(id);
+    }
+
+    fn remove(&mut self, key: &QueueKey, changes: &mut Changes) {
+        if let Some(id) = self.of_job.remove(key) {
+            self.groups[id as usize].members.remove(key);
+            changes.vacant.push(*key);
+        }
+    }
+
+    /// Whether most groups have no member any more, so that it is time to begin anew.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.groups.len() > 10_000
+            && self.groups.iter().filter(|group| !group.members.is_empty()).count() * 4 < self.groups.len()
+    }
+}
+
+/// What is different from the queue as it was last seen.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Groups with new or changed members.
+    pub(crate) groups: Vec<GroupId>,
+    /// Places of jobs that are gone or have changed.
+    pub(crate) vacant: Vec<QueueKey>,
+}

@@ -1,0 +1,256 @@
+//! The earliest time at which a job fits.
+//!
+//! Time is walked from moment to moment at which something comes free, with a tally of how much of the job each node
+//! could take. The tally tells cheaply that it cannot be yet; only when it says that it may be, nodes are chosen. What a
+//! node can take also shrinks as the end of the run moves into planned starts: the tally may then promise too much, which
+//! costs an attempt and is put right.
+
+use muster_model::time::{Span, Timestamp};
+
+use crate::ask::{Ask, Spread};
+use crate::choose::{Candidate, Choice};
+use crate::fleet::Fleet;
+use crate::free::Free;
+use crate::future::{Future, Rank};
+use crate::nodeset::NodeSet;
+use crate::people::People;
+use crate::supply::{Company, Planned, Supply};
+
+/// Most choices of nodes that may fail for one job; after them only the end of all that is planned is tried. A bound for
+/// requests that a tally says little about.
+const FAILURES_MAX: usize = 100;
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) ask: &'a Ask,
+    pub(crate) duration: Span,
+    pub(crate) rank: Rank,
+    pub(crate) uid: u32,
+    /// It starts no earlier.
+    pub(crate) not_before: Timestamp,
+}
+
+/// Where it is looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) people: &'a People,
+    pub(crate) usable: &'a NodeSet,
+    pub(crate) now: Timestamp,
+}
+
+/// What was found.
+pub(crate) struct Found {
+    pub(crate) start: Timestamp,
+    pub(crate) choices: Vec<Choice>,
+    /// What is free then beside the running jobs.
+    pub(crate) free: Free,
+}
+
+/// The earliest start beside what runs, of which `free` is what it leaves now, and what is planned for jobs before it.
+pub(crate) fn earliest(
+    future: &mut Future,
+    free: &Free,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    scratch: &mut Vec<Candidate>,
+) -> Option<Found> {
+    future.sort();
+    let future: &Future = future;
+    let mut nodes = wanted.ask.eligible.clone();
+    nodes.intersect(place.usable);
+    let mut search = Search {
+        future,
+        place,
+        wanted,
+        free: free.clone(),
+        time: wanted.not_before.max(place.now),
+        passed: 0,
+        tally: Tally::new(wanted.ask),
+        capacities: vec![0; place.fleet.node_count()],
+        nodes,
+    };
+    search.passed = future.pass_until(search.time, 0, |node, back| search.free.give(node, back));
+    search.count_all();
+    search.run(scratch)
+}
+
+struct Search<'a> {
+    future: &'a Future,
+    place: Place<'a>,
+    wanted: Wanted<'a>,
+    free: Free,
+    time: Timestamp,
+    /// Releases that have passed.
+    passed: usize,
+    tally: Tally,
+    /// Tasks by node, as they are tallied.
+    capacities: Vec<u32>,
+    /// Nodes that may take part.
+    nodes: NodeSet,
+}
+
+impl Search<'_> {
+    fn run(mut self, scratch: &mut Vec<Candidate>) -> Option<Found> {
+        let mut failures = 0;
+        let mut may_fit = true;
+        loop {
+            if may_fit && self.tally.suffices() {
+                if let Some(choices) = self.supply().place(self.wanted.ask, scratch) {
+                    return Some(Found { start: self.time, choices, free: self.free });
+                }
+                failures += 1;
+                self.count_planned();
+            }
+            if failures > FAILURES_MAX {
+                return self.last_resort(scratch);
+            }
+            self.time = self.future.next_moment(self.time, self.passed)?;
+            may_fit = self.arrive();
+        }
+    }
+
+    /// After everything that is planned it fits, or never.
+    fn last_resort(mut self, scratch: &mut Vec<Candidate>) -> Option<Found> {
+        self.time = self.future.last_end().max(self.time);
+        let free = &mut self.free;
+        self.future.pass_until(self.time, self.passed, |node, back| free.give(node, back));
+        let choices = self.supply().place(self.wanted.ask, scratch)?;
+        Some(Found { start: self.time, choices, free: self.free })
+    }
+
+    fn supply(&self) -> Supply<'_> {
+        let (people, uid) = (self.place.people, self.wanted.uid);
+        Supply {
+            fleet: self.place.fleet,
+            free: &self.free,
+            usable: self.place.usable,
+            planned: Some(Planned {
+                future: self.future,
+                from: self.time,
+                until: self.time + self.wanted.duration,
+                rank: self.wanted.rank,
+            }),
+            company: if self.time <= self.place.now { Company::Now(people, uid) } else { Company::Later(people, uid) },
+        }
+    }
+
+    /// Takes in what comes free at this very time; whether any node can take more than before.
+    fn arrive(&mut self) -> bool {
+        let mut touched: Vec<u32> = Vec::new();
+        let free = &mut self.free;
+        self.passed = self.future.pass_until(self.time, self.passed, |node, back| {
+            free.give(node, back);
+            touched.push(node);
+        });
+        self.future.nodes_of_ends(self.time, &mut touched);
+        let mut grew = false;
+        for node in touched {
+            grew |= self.count(node);
+        }
+        grew
+    }
+
+    fn count_all(&mut self) {
+        let nodes = self.nodes.clone();
+        nodes.iter().for_each(|node| {
+            self.count(node);
+        });
+    }
+
+    /// Counts nodes again whose capacity may have shrunk.
+    fn count_planned(&mut self) {
+        let mut nodes = self.nodes.clone();
+        nodes.intersect(self.future.planned());
+        nodes.iter().for_each(|node| {
+            self.count(node);
+        });
+    }
+
+    /// Whether `node` can take more than before.
+    fn count(&mut self, node: u32) -> bool {
+        if !self.nodes.contains(node) {
+            return false;
+        }
+        let tasks = self.supply().candidate(self.wanted.ask, node).tasks;
+        let before = std::mem::replace(&mut self.capacities[node as usize], tasks);
+        self.tally.change(before, tasks);
+        tasks > before
+    }
+}
+
+/// How many nodes can take how many tasks. Tells when a job cannot fit, whatever nodes are chosen.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    tasks_wanted: u64,
+    nodes_min: u64,
+    nodes_max: u64,
+    /// Nodes by the number of tasks they can take, up to [`Tally::cap`].
+    nodes_with: Vec<u32>,
+    nodes: u64,
+    tasks: u64,
+}
+
+/// Nodes that can take more tasks than this are not told apart.
+const CAPACITY_MAX: u64 = 1024;
+
+impl Tally {
+    pub(crate) fn new(ask: &Ask) -> Tally {
+        let tasks_wanted = match ask.spread {
+            Spread::Total(tasks) if !ask.overcommit => u64::from(tasks),
+            _ => 0,
+        };
+        Tally {
+            tasks_wanted,
+            nodes_min: u64::from(ask.nodes_min.max(1)),
+            nodes_max: u64::from(ask.nodes_max),
+            nodes_with: vec![0; tasks_wanted.min(CAPACITY_MAX) as usize + 2],
+            nodes: 0,
+            tasks: 0,
+        }
+    }
+
+    fn cap(&self, tasks: u32) -> usize {
+        (tasks as usize).min(self.nodes_with.len() - 1)
+    }
+
+    pub(crate) fn change(&mut self, before: u32, after: u32) {
+        if before > 0 {
+            let at = self.cap(before);
+            self.nodes_with[at] -= 1;
+            self.nodes -= 1;
+            self.tasks -= u64::from(before);
+        }
+        if after > 0 {
+            let at = self.cap(after);
+            self.nodes_with[at] += 1;
+            self.nodes += 1;
+            self.tasks += u64::from(after);
+        }
+    }
+
+    /// Whether it may fit.
+    pub(crate) fn suffices(&self) -> bool {
+        if self.nodes < self.nodes_min || self.tasks < self.tasks_wanted {
+            return false;
+        }
+        if self.tasks_wanted == 0 || self.nodes <= self.nodes_max || self.tasks_wanted > CAPACITY_MAX {
+            return true;
+        }
+        // The greatest nodes, as many as it may have, must hold it.
+        let (mut nodes_left, mut tasks_left) = (self.nodes_max, self.tasks_wanted);
+        for (tasks, nodes) in self.nodes_with.iter().enumerate().rev() {
+            let nodes = u64::from(*nodes).min(nodes_left);
+            nodes_left -= nodes;
+            tasks_left = tasks_left.saturating_sub(nodes * tasks as u64);
+            if tasks_left == 0 {
+                return true;
+            }
+            if nodes_left == 0 {
+                return false;
+            }
+        }
+        false
+    }
+}

@@ -39,7 +39,7 @@ pub(super) fn submit(
         .hold
         .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
-    let mut job = Job {
+    let job = Job {
         id,
         spec_id,
         array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
@@ -79,17 +79,22 @@ pub(super) fn submit(
         past_runs: Vec::new(),
         spec,
     };
+    enter_queue(cluster, now, job, out);
+    Ok(id)
+}
+
+/// Puts a new job in, with its priority and all that waits for it.
+fn enter_queue(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) {
     dependency::settle(cluster, now, &mut job);
     priority::assign(cluster, &mut job);
     priority::wake(cluster, now);
     cluster.set_job_timers(&job, now);
     if super::holder::needs_holder(&job) {
         // Its client attaches right after; until then it counts as away.
-        super::holder::gone_since(cluster, now, id);
+        super::holder::gone_since(cluster, now, job.id);
     }
     dependency::correspond_all(cluster, &job);
     cluster.put_job(now, job, out);
-    Ok(id)
 }
 
 /// The first partition asked for that takes the job, or the reason why none does.

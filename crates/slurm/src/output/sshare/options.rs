@@ -47,6 +47,14 @@ const OPTIONS: &[Opt<Key>] = &[
 
 const HELP: &str = include_str!("help.txt");
 
+/// Slurm fills the lines of its help with blanks, and ends it with a filled and an empty one.
+fn help() -> String {
+    let width = HELP_WIDTH;
+    HELP.lines().chain([""]).map(|line| format!("{line:<width$}\n")).collect::<String>() + "\n"
+}
+
+const HELP_WIDTH: usize = 75;
+
 /// How columns are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Style {
@@ -109,7 +117,7 @@ pub(super) fn read(args: &[String], environment: &Environment, context: &Context
             Key::All => all = true,
             Key::Cluster => options.cluster = Some(value),
             Key::Format => options.format = Some(value),
-            Key::Help => return Err(Outcome::success(HELP)),
+            Key::Help => return Err(Outcome::success(help())),
             Key::HelpFormat => return Err(Outcome::success(fields::help())),
             Key::Long => options.long = true,
             Key::NoHeader => options.header = false,

@@ -157,7 +157,7 @@ fn share_row(row: &Row, snapshot: &PrioritySnapshot, accounting: &AccountingPoli
         tres_seconds: RESOURCES
             .iter()
             .zip(minutes)
-            .map(|(name, minutes)| ((*name).into(), *minutes as f64 * 60.5))
+            .map(|(name, minutes)| ((*name).into(), *minutes as f64 * 60.0 + 30.0))
             .collect(),
         tres_seconds_running: TresAmounts(if runs { running.collect() } else { BTreeMap::new() }),
     }

@@ -49,8 +49,9 @@ const HELP: &str = include_str!("help.txt");
 
 /// Slurm fills the lines of its help with blanks, and ends it with a filled and an empty one.
 fn help() -> String {
-    let width = HELP_WIDTH;
-    HELP.lines().chain([""]).map(|line| format!("{line:<width$}\n")).collect::<String>() + "\n"
+    // One line is a blank short of the others.
+    let width = |line: &str| HELP_WIDTH - usize::from(line.ends_with("fields)."));
+    HELP.lines().chain([""]).map(|line| format!("{line:<0$}\n", width(line))).collect::<String>() + "\n"
 }
 
 const HELP_WIDTH: usize = 75;

@@ -1,7 +1,5 @@
 //! Prints how long it takes to calculate the priorities of many waiting jobs anew, and the longest that one event of it
-//! takes: `cargo run --release -p muster-core --example priorities [JOBS]`.
-
-#![expect(clippy::disallowed_methods, reason = "it measures time")]
+//! takes: `cargo run --release -p muster-sim --example priorities [JOBS]`.
 
 use std::time::Instant;
 

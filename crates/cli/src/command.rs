@@ -69,6 +69,12 @@ pub const ALL: &[Command] = &[
     Command { name: "dev", family: Family::Native, about: "start and stop a development cluster", run: dev::run },
     Command { name: "demo", family: Family::Native, about: "see a cluster at work, in a minute", run: dev::demo::run },
     Command {
+        name: "simulate",
+        family: Family::Native,
+        about: "replay a workload under other policies or another configuration",
+        run: native::simulate::run,
+    },
+    Command {
         name: "links",
         family: Family::Native,
         about: "make the commands available under their own names",

@@ -99,7 +99,9 @@ impl Writer {
         let nodes = held.filter_map(|share| {
             let node = view.nodes.get(share.node.0 as usize)?;
             let (name, address) = (node.config.name.to_string(), node.config.address.to_string());
-            Some(wire::NodeAddress { index: share.node.0, name, address })
+            let topology = view.config.topology.as_ref().map(|topology| topology.address(share.node, &name));
+            let (topology_address, topology_pattern) = topology.unwrap_or_default();
+            Some(wire::NodeAddress { index: share.node.0, name, address, topology_address, topology_pattern })
         });
         wire::Launch {
             launch_sequence: sequence,

@@ -106,7 +106,10 @@ fn open_state(options: &ControllerOptions) -> anyhow::Result<State> {
     let loaded = store.load()?;
     let (jobs, sequence) = (loaded.state.jobs.len(), loaded.sequence);
     let mut first = Outcome::default();
-    let cluster = Cluster::restore(options.config.clone(), loaded.state, clock::now(), &mut first);
+    let mut config = options.config.clone();
+    // Reservations recur by the calendar of the controller's host.
+    config.zone = jiff::tz::TimeZone::system();
+    let cluster = Cluster::restore(config, loaded.state, clock::now(), &mut first);
     info!(jobs, sequence = sequence.0, "state loaded from {}", options.state_directory.display());
     Ok((Box::new(store), history, sequence, cluster, first))
 }

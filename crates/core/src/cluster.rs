@@ -86,6 +86,13 @@ pub struct Cluster {
     pub(crate) calculation_due: Option<Timestamp>,
     /// The last number that `priority/basic` gave.
     pub(crate) arrival: u32,
+    /// Jobs that have not ended and ask for each reservation or are in it.
+    pub(crate) reservation_jobs: BTreeMap<Name, BTreeSet<JobId>>,
+    /// Nodes that reservations in force have, and whether one of them is for maintenance.
+    pub(crate) reserved_nodes: BTreeMap<NodeIndex, bool>,
+    /// Something happened that reservations care for; they are looked at before the event is over.
+    pub(crate) reservations_touched: bool,
+    pub(crate) next_reservation: u64,
     /// What the last plan said of the jobs that wait. Not stored: it can be planned again.
     pub(crate) outlook: Outlook,
     pub(crate) timers: Timers,
@@ -157,6 +164,10 @@ impl Cluster {
             calculation: None,
             calculation_due: None,
             arrival: ARRIVAL_FIRST,
+            reservation_jobs: BTreeMap::new(),
+            reserved_nodes: BTreeMap::new(),
+            reservations_touched: false,
+            next_reservation: 1,
             outlook: Outlook::default(),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
@@ -181,6 +192,7 @@ impl Cluster {
             Event::PlanWanted => out.plan_needed = true,
             Event::Tick => handlers::tick::fire_due(self, now, out),
         }
+        handlers::reservations::life::tend(self, now, out);
         handlers::dependency::evaluate_touched(self, now, out);
     }
 
@@ -270,6 +282,8 @@ impl Cluster {
 
 /// Name of the counter of job numbers in the store.
 pub(crate) const NEXT_JOB_ID: &str = "next_job_id";
+/// Name of the counter of reservations in the store.
+pub(crate) const NEXT_RESERVATION: &str = "next_reservation";
 /// Name of the counter of specifications in the store. Read for databases that have it; derived from jobs otherwise.
 pub(crate) const NEXT_SPEC_ID: &str = "next_spec_id";
 
@@ -295,5 +309,7 @@ fn new_node(config: muster_model::node::NodeConfig) -> Node {
         launch_sequence: 0,
         comment: None,
         extra: None,
+        reserved: false,
+        maintenance: false,
     }
 }

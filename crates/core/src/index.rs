@@ -1,20 +1,23 @@
 //! The one place where a job, step or node row changes, so that every index, fact and news follows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::dependency::DependencyKind;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
-use muster_model::node::Node;
+use muster_model::node::{CpuRow, Node, NodeUse};
 use muster_model::planning::QueueKey;
-use muster_model::resources::{GresShare, NodeShare, Sharing};
+use muster_model::reservation::claim::names_of;
+use muster_model::resources::{GresShare, NodeShare};
 use muster_model::state::JobState;
 use muster_model::step::Step;
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
+use crate::placement::Claim;
 use crate::timers::Timer;
 
 /// The end of a job without limit, in the order of ends.
@@ -61,8 +64,33 @@ impl Cluster {
         }
         self.index_run(new);
         self.index_array(old, new);
+        self.index_reservations(old, new);
         self.index_name(old, new);
         self.index_dependencies(old, new);
+    }
+
+    fn index_reservations(&mut self, old: Option<&Job>, new: &Job) {
+        let names = |job: &Job| -> BTreeSet<Name> {
+            let unfinished = !job.state.is_final();
+            let asked = names_of(&job.spec).filter(|_| job.reservation.is_none()).map(Name::from);
+            asked.chain(job.reservation.clone()).filter(|_| unfinished).collect()
+        };
+        if new.spec.reservation.is_none() && new.reservation.is_none() && old.is_none_or(|old| names(old).is_empty()) {
+            return;
+        }
+        let (before, after) = (old.map(names).unwrap_or_default(), names(new));
+        for name in before.difference(&after) {
+            if let Some(jobs) = self.reservation_jobs.get_mut(name) {
+                jobs.remove(&new.id);
+                if jobs.is_empty() {
+                    self.reservation_jobs.remove(name);
+                }
+            }
+        }
+        for name in after.difference(&before) {
+            self.reservation_jobs.entry(name.clone()).or_default().insert(new.id);
+        }
+        self.reservations_touched |= before != after || old.is_none_or(|old| old.state != new.state);
     }
 
     fn index_name(&mut self, old: Option<&Job>, new: &Job) {
@@ -192,7 +220,7 @@ impl Cluster {
             }
             JobState::Running => {
                 if let Some(end) = job.end_time {
-                    self.timers.set(end + self.config.over_time_limit, Timer::TimeLimit(id));
+                    self.timers.set(end + self.over_time(job), Timer::TimeLimit(id));
                     if let Some(early) = job.spec.early_signal {
                         self.timers.set(end - early.before_end, Timer::EarlySignal(id));
                     }
@@ -203,6 +231,11 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    /// How long after its end a running job may go on; one that makes room for another may not.
+    pub(crate) fn over_time(&self, job: &Job) -> Span {
+        if job.eviction.is_some() { Span::ZERO } else { self.config.over_time_limit }
     }
 
     /// Puts in the new row of a step; an ended step leaves the memory and stays in the store.
@@ -239,6 +272,7 @@ impl Cluster {
         let result = change(node);
         let record = NodeRecord::of(node);
         out.plan_needed |= schedulable_before != node.is_schedulable();
+        self.reservations_touched |= !self.reservations.is_empty() && schedulable_before != node.is_schedulable();
         if record != before {
             out.facts.push(Fact::Node { name: node.config.name.clone(), record });
         }
@@ -247,6 +281,8 @@ impl Cluster {
 
     /// Marks a share as held.
     pub(crate) fn take_share(&mut self, job_id: JobId, share: &NodeShare, completing: bool, uid: u32, job: &Job) {
+        let partition = self.partition(&job.partition).cloned();
+        let claim = Claim::of(job, partition.as_deref());
         let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
             return;
         };
@@ -265,8 +301,14 @@ impl Cluster {
         } else {
             used.jobs_running += 1;
         }
-        if job.spec.request.sharing == Sharing::ExclusiveUser {
+        if claim.exclusive_user {
             used.exclusive_user = Some(uid);
+        }
+        if claim.exclusive_label {
+            used.exclusive_label = Some(claim.label.cloned().unwrap_or_else(|| "".into()));
+        }
+        if claim.rows > 1 {
+            put_into_row(used, &claim, share);
         }
     }
 
@@ -293,6 +335,33 @@ impl Cluster {
         used.jobs_completing = used.jobs_completing.saturating_sub(1);
         if left_alone {
             used.exclusive_user = None;
+            used.exclusive_label = None;
+        }
+        if !used.rows.is_empty() {
+            self.count_shared_cpus(share.node);
+        }
+    }
+
+    /// Works out anew which CPUs of a node are in use where jobs share some of them.
+    fn count_shared_cpus(&mut self, index: NodeIndex) {
+        let there = self.node_jobs.get(&index).into_iter().flatten();
+        let jobs: Vec<Arc<Job>> = there.filter_map(|id| self.jobs.get(id).cloned()).collect();
+        let partitions: Vec<_> = jobs.iter().map(|job| self.partition(&job.partition).cloned()).collect();
+        let Some(node) = self.nodes.get_mut(index.0 as usize) else {
+            return;
+        };
+        let used = &mut Arc::make_mut(node).used;
+        used.cpus = Default::default();
+        used.rows.clear();
+        for (job, partition) in jobs.iter().zip(&partitions) {
+            let Some(share) = job.allocation.as_ref().and_then(|allocation| allocation.share(index)) else {
+                continue;
+            };
+            used.cpus.add_all(&share.cpus);
+            let claim = Claim::of(job, partition.as_deref());
+            if claim.rows > 1 {
+                put_into_row(used, &claim, share);
+            }
         }
     }
 
@@ -318,6 +387,11 @@ impl Cluster {
             job_id: job.id,
         }
     }
+}
+
+fn put_into_row(used: &mut NodeUse, claim: &Claim<'_>, share: &NodeShare) {
+    let row = CpuRow::room(&used.rows, claim.partition, claim.rows, &share.cpus).unwrap_or(usize::MAX);
+    CpuRow::put(&mut used.rows, claim.partition, row, &share.cpus);
 }
 
 /// Whether the scheduler may start the job now.

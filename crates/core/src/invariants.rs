@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::dependency::{DependencyKind, DependencyState};
-use muster_model::ids::{JobId, NodeIndex};
+use muster_model::ids::{JobId, Name, NodeIndex};
 use muster_model::job::{ArrayRole, Job};
+use muster_model::reservation::claim::names_of;
 use muster_model::resources::{IndexSet, NodeShare};
 use muster_model::state::JobState;
 
 use crate::cluster::Cluster;
+use crate::handlers::reservations::{access, setting};
 use crate::handlers::{dependency, steps};
 use crate::index::name_key;
+use crate::placement::Claim;
 use crate::timers::Timer;
 
 /// Everything that is wrong, in words; empty when all is well.
@@ -25,6 +28,7 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     arrays_add_up(cluster, &mut wrong);
     dependencies_are_indexed(cluster, &mut wrong);
     steps_fit(cluster, &mut wrong);
+    reservations_are_kept(cluster, &mut wrong);
     wrong
 }
 
@@ -32,6 +36,10 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
 #[derive(Default)]
 struct Held {
     cpus: IndexSet,
+    /// What jobs hold that may share CPUs: partition, how many jobs may be on one, CPUs.
+    /// CPUs of jobs that share none.
+    alone: IndexSet,
+    sharing: Vec<(Name, u32, IndexSet)>,
     memory: u64,
     gres: BTreeMap<String, IndexSet>,
     running: u32,
@@ -52,11 +60,17 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     for job in cluster.jobs.values() {
         for share in shares_of(job) {
             let held = nodes.entry(share.node).or_default();
-            if !held.cpus.is_disjoint(&share.cpus) {
+            let rows = Claim::of(job, cluster.partition(&job.partition).map(|partition| &**partition)).rows;
+            if rows > 1 {
+                held.sharing.push((job.partition.clone(), rows, share.cpus.clone()));
+            } else if !held.alone.is_disjoint(&share.cpus) {
                 wrong.push(format!(
                     "job {} holds CPUs {} of node {} that another job holds",
                     job.id, share.cpus, share.node.0
                 ));
+            }
+            if rows == 1 {
+                held.alone.add_all(&share.cpus);
             }
             held.cpus.add_all(&share.cpus);
             held.memory += share.memory.0;
@@ -77,7 +91,23 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     }
     for (index, node) in (0..).map(NodeIndex).zip(&cluster.nodes) {
         let held = nodes.remove(&index).unwrap_or_default();
+        cpus_are_shared_as_allowed(index, &held, wrong);
         node_adds_up(cluster, index, node, &held, wrong);
+    }
+}
+
+/// No CPU is held by more jobs than its partition allows, or by jobs of two partitions.
+fn cpus_are_shared_as_allowed(index: NodeIndex, held: &Held, wrong: &mut Vec<String>) {
+    for (at, (partition, rows, cpus)) in held.sharing.iter().enumerate() {
+        for cpu in cpus.iter() {
+            let others = held.sharing.iter().filter(|(_, _, cpus)| cpus.contains(cpu));
+            let (mine, strangers): (Vec<_>, Vec<_>) = others.partition(|(other, ..)| other == partition);
+            let alone = held.alone.contains(cpu);
+            if alone || !strangers.is_empty() || mine.len() as u32 > *rows {
+                wrong.push(format!("CPU {cpu} of node {} is held by too many jobs (share {at})", index.0));
+                return;
+            }
+        }
     }
 }
 
@@ -187,7 +217,7 @@ fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
                 Some(_) => {}
             },
             JobState::Running => {
-                let due = job.end_time.map(|end| end + cluster.config.over_time_limit);
+                let due = job.end_time.map(|end| end + cluster.over_time(job));
                 if due.is_some_and(|due| !cluster.timers.contains(due, Timer::TimeLimit(id))) {
                     wrong.push(format!("job {id} has a time limit that no timer watches"));
                 }
@@ -272,6 +302,30 @@ fn dependencies_are_indexed(cluster: &Cluster, wrong: &mut Vec<String>) {
                 wrong.push(format!("job {} goes on waiting for what is decided: {}", job.id, job.dependencies));
             }
         }
+    }
+}
+
+/// No job that started after a reservation was made, and whose limit is as it was then, takes what that one keeps; and the
+/// lists of jobs by reservation are complete.
+fn reservations_are_kept(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let mut listed: BTreeMap<Name, BTreeSet<JobId>> = BTreeMap::new();
+    for job in cluster.jobs.values().filter(|job| !job.state.is_final()) {
+        let asked = names_of(&job.spec).filter(|_| job.reservation.is_none()).map(Name::from);
+        for name in asked.chain(job.reservation.clone()) {
+            listed.entry(name).or_default().insert(job.id);
+        }
+        let limit = job.time_limit.span().zip(job.start_time).map(|(limit, start)| start + limit);
+        let as_started = limit == job.end_time && job.spec.time_limit.is_none_or(|asked| asked == job.time_limit);
+        if job.state != JobState::Running || !as_started {
+            continue;
+        }
+        let setting = setting(cluster, job.start_time.unwrap_or_default());
+        if let Some(broken) = access::broken_by(cluster, &setting, job) {
+            wrong.push(format!("job {} holds what reservation {} keeps", job.id, broken.name));
+        }
+    }
+    if listed != cluster.reservation_jobs {
+        wrong.push(format!("jobs {listed:?} are in reservations, {:?} are listed", cluster.reservation_jobs));
     }
 }
 

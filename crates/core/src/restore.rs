@@ -16,7 +16,9 @@ use muster_model::node::NodeHealth;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
-use crate::cluster::{Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_JOB_ID, NEXT_SPEC_ID};
+use crate::cluster::{
+    Cluster, HOLDER_ABSENCE_AFTER_RESTART_MAX, HOLDER_ABSENCE_MAX, NEXT_JOB_ID, NEXT_RESERVATION, NEXT_SPEC_ID,
+};
 use crate::effect::Outcome;
 use crate::handlers;
 use crate::timers::Timer;
@@ -29,6 +31,7 @@ impl Cluster {
         for (name, value) in &stored.counters {
             match name.as_str() {
                 NEXT_JOB_ID => cluster.next_job_id = cluster.next_job_id.max(u32::try_from(*value).unwrap_or(u32::MAX)),
+                NEXT_RESERVATION => cluster.next_reservation = cluster.next_reservation.max(*value),
                 NEXT_SPEC_ID => cluster.next_spec_id = cluster.next_spec_id.max(*value),
                 _ => {}
             }
@@ -63,6 +66,8 @@ impl Cluster {
         }
         handlers::priority::restore_arrivals(&mut cluster);
         handlers::priority::begin(&mut cluster, now);
+        handlers::reservations::life::restored(&mut cluster);
+        handlers::reservations::life::tend(&mut cluster, now, out);
         handlers::dependency::evaluate_all(&mut cluster, now, out);
         out.plan_needed = true;
         cluster

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     NodeSilent(NodeIndex),
     /// Priorities are calculated.
     Priorities,
+    /// Reservations that begin, end, or have been idle for long enough.
+    Reservations,
 }
 
 /// All timers, in order of their time.

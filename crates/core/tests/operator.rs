@@ -78,8 +78,16 @@ impl Stage {
 
     fn start(&mut self, id: u32) {
         let job = self.job(id);
-        let share = PlannedShare { node: NodeIndex(0), cpus: 1, memory: Megabytes(0), gres: Vec::new(), tasks: 1 };
+        let share = PlannedShare {
+            node: NodeIndex(0),
+            cpus: 1,
+            cpu_set: None,
+            memory: Megabytes(0),
+            gres: Vec::new(),
+            tasks: 1,
+        };
         let start = PlannedStart {
+            reservation: None,
             job_id: job.id,
             restart: job.restart,
             task_index: None,

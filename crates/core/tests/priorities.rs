@@ -164,10 +164,24 @@ impl Stage {
 
     fn start(&mut self, job_id: JobId, cpus: u32) {
         let job = self.jobs[&job_id].clone();
-        let share = PlannedShare { node: NodeIndex(0), cpus, memory: Megabytes(0), gres: Vec::new(), tasks: cpus };
+        let share = PlannedShare {
+            node: NodeIndex(0),
+            cpus,
+            cpu_set: None,
+            memory: Megabytes(0),
+            gres: Vec::new(),
+            tasks: cpus,
+        };
         let (restart, partition) = (job.restart, "main".into());
-        let start =
-            PlannedStart { job_id, restart, task_index: None, partition, time_limit: None, shares: vec![share] };
+        let start = PlannedStart {
+            job_id,
+            restart,
+            task_index: None,
+            partition,
+            reservation: None,
+            time_limit: None,
+            shares: vec![share],
+        };
         let report = NodeReport::default();
         let connected = AgentReport::Connected {
             session: 1,

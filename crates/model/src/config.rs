@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
+use crate::preemption::PreemptionConfig;
 use crate::priority::PriorityConfig;
 use crate::time::Span;
+use crate::topology::Topology;
 
 /// All that the controller takes from its configuration. Defaults are Slurm's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +51,20 @@ pub struct ClusterConfig {
     pub memory_is_consumed: bool,
     /// Whether whole nodes are given (`select/linear`).
     pub whole_nodes: bool,
+    /// How cores and nodes are chosen.
+    #[serde(default)]
+    pub placement: PlacementRules,
+    /// How nodes are wired; `None` when they are all alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Topology>,
     /// Whether the backfill scheduler runs (`sched/backfill`).
     pub backfill: bool,
     /// Limits of the scheduler, from `SchedulerParameters`.
     #[serde(default)]
     pub scheduling: SchedulingConfig,
+    /// How jobs make room for more important ones.
+    #[serde(default)]
+    pub preemption: PreemptionConfig,
     /// Names of the generic resources that exist (`GresTypes`).
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
@@ -61,8 +72,23 @@ pub struct ClusterConfig {
     /// How priorities are calculated.
     #[serde(default)]
     pub priority: PriorityConfig,
+    /// `ResvOverRun`: how long jobs may stay after the end of their reservation; `None` for ever.
+    #[serde(default = "no_time")]
+    pub reservation_over_run: Option<Span>,
+    /// Time zone in which reservations recur. Set where the controller starts; UTC until then.
+    #[serde(skip, default = "utc")]
+    pub zone: jiff::tz::TimeZone,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
+}
+
+const fn utc() -> jiff::tz::TimeZone {
+    jiff::tz::TimeZone::UTC
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the default of a field that may also be nothing")]
+const fn no_time() -> Option<Span> {
+    Some(Span::ZERO)
 }
 
 /// What `SchedulerParameters` says about passes of the scheduler. Defaults and meanings are Slurm's (slurm.conf(5)); zero
@@ -131,12 +157,64 @@ impl Default for ClusterConfig {
             append_output: false,
             memory_is_consumed: true,
             whole_nodes: false,
+            placement: PlacementRules::default(),
+            topology: None,
             backfill: true,
             scheduling: SchedulingConfig::default(),
+            preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
             priority: PriorityConfig::default(),
+            reservation_over_run: no_time(),
+            zone: utc(),
             shown: Vec::new(),
+        }
+    }
+}
+
+/// What is given away as one piece (`SelectTypeParameters`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuUnit {
+    /// `CR_CPU`: threads.
+    Cpu,
+    /// `CR_Core`: all threads of a core.
+    #[default]
+    Core,
+    /// `CR_Socket`: all cores of a socket.
+    Socket,
+}
+
+/// How cores and nodes are chosen: `SelectTypeParameters`, and the words of `SchedulerParameters` about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlacementRules {
+    /// What is given away as one piece.
+    pub unit: CpuUnit,
+    /// `CR_ONE_TASK_PER_CORE`.
+    pub one_task_per_core: bool,
+    /// `CR_CORE_DEFAULT_DIST_BLOCK`: cores socket by socket unless a job says otherwise.
+    pub cores_by_block: bool,
+    /// `CR_LLN`: nodes with least load first.
+    pub least_loaded: bool,
+    /// `pack_serial_at_end`: jobs of one CPU take nodes from the end.
+    pub serial_at_end: bool,
+    /// `max_switch_wait`.
+    pub switch_wait_max: Span,
+    /// `TopologyParam=TopoOptional`: nodes without a common switch may share a job.
+    pub topology_optional: bool,
+}
+
+impl Default for PlacementRules {
+    fn default() -> Self {
+        PlacementRules {
+            unit: CpuUnit::Core,
+            one_task_per_core: false,
+            cores_by_block: false,
+            least_loaded: false,
+            serial_at_end: false,
+            switch_wait_max: Span::from_seconds(300),
+            topology_optional: false,
         }
     }
 }

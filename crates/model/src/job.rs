@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
+use crate::preemption::Eviction;
 use crate::priority::PastRun;
 use crate::resources::{Allocation, ResourceRequest};
 use crate::state::{ExitStatus, JobState, Reason};
@@ -386,6 +387,12 @@ pub struct Job {
     /// Number of the next ordinary step.
     #[serde(default)]
     pub next_step: u32,
+    /// The reservation it runs in, or ran in: one of those it asked for, or one that drew it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
+    /// The reservation that it asked for and that is gone; held for it (Slurm: RESV_DEL_HOLD).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_gone: Option<Name>,
     /// The signal of [`JobSpec::early_signal`] was sent to this start.
     #[serde(default)]
     pub early_signal_sent: bool,
@@ -398,9 +405,62 @@ pub struct Job {
     /// Earlier starts whose usage is not counted yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past_runs: Vec<PastRun>,
+    /// It has been told to make room for another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<Box<Eviction>>,
 }
 
 impl Job {
+    /// The row of a job that has just entered the queue of `partition`: pending, not looked at, with the limit it asked for.
+    pub fn new(id: JobId, spec_id: SpecId, spec: Arc<JobSpec>, partition: Name, submit_time: Timestamp) -> Job {
+        Job {
+            id,
+            spec_id,
+            array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
+            state: JobState::Pending,
+            completing: false,
+            cleaning: None,
+            requeue_pending: false,
+            reason: Reason::None,
+            reason_detail: None,
+            hold: None,
+            partition,
+            priority: 1,
+            time_limit: spec.time_limit.unwrap_or(TimeLimit::Unlimited),
+            submit_time,
+            eligible_time: None,
+            begin_time: spec.begin,
+            start_time: None,
+            end_time: None,
+            suspend_time: None,
+            suspended: Span::ZERO,
+            last_evaluated: None,
+            restart: RestartCount(0),
+            allocation: None,
+            node_list: None,
+            batch_host: None,
+            planned_nodes: None,
+            exit: ExitStatus::SUCCESS,
+            derived_exit: ExitStatus::SUCCESS,
+            cancelled_by: None,
+            dependencies: Dependencies::default(),
+            next_step: 0,
+            early_signal_sent: false,
+            reservation: None,
+            reservation_gone: None,
+            special_exit: false,
+            priority_set: false,
+            past_runs: Vec::new(),
+            eviction: None,
+            spec,
+        }
+    }
+
+    /// The reservation to show: the one it is in, or those it asks for.
+    pub fn reservation_shown(&self) -> Option<&Name> {
+        self.reservation.as_ref().or(self.spec.reservation.as_ref()).filter(|name| !name.is_empty())
+    }
+
     /// The array it belongs to, and its index where it is a single task.
     pub fn array_job_id(&self) -> Option<JobId> {
         match &self.array {

@@ -28,6 +28,33 @@ pub struct Hardware {
     /// Generic resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gres: Vec<Gres>,
+    /// Where the units of generic resources are (`gres.conf`), in the order of their numbers; empty when not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<GresPlace>,
+    /// CPUs that the system keeps for itself (`CoreSpecCount`, `CPUSpecList`).
+    #[serde(default, skip_serializing_if = "IndexSet::is_empty")]
+    pub cpus_reserved: IndexSet,
+    /// Memory that the system keeps for itself (`MemSpecLimit`).
+    #[serde(default)]
+    pub memory_reserved: Megabytes,
+    /// CPUs at each GPU that only jobs with GPUs get, counted in cores (`RestrictedCoresPerGPU`); 0 for none.
+    #[serde(default)]
+    pub cores_per_gpu_restricted: u32,
+}
+
+/// Some units of one generic resource, numbered on from those of the same name before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GresPlace {
+    /// Kind of resource.
+    pub name: Name,
+    /// How many units.
+    pub count: u32,
+    /// Cores near them, counted over the sockets; `None` when all are as near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<IndexSet>,
+    /// For units that are parts of a device (`shard`, `mps`): the number of that GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u32>,
 }
 
 /// What the configuration says about a node.
@@ -118,6 +145,38 @@ pub struct NodeUse {
     /// User who has the node for itself (`--exclusive=user`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_user: Option<u32>,
+    /// Jobs that share cores with others of their partition (`OverSubscribe`), in rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<CpuRow>,
+    /// Label whose jobs have the node for themselves (`--exclusive=mcs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_label: Option<Name>,
+}
+
+/// Jobs of one partition that share cores with others of it, but not with each other. A partition that allows N jobs on
+/// a core has up to N rows on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuRow {
+    /// The partition.
+    pub partition: Name,
+    /// CPUs of the jobs in this row.
+    pub cpus: IndexSet,
+}
+
+impl CpuRow {
+    /// Puts `cpus` into row number `row` of `partition`, or the next one where there are not so many.
+    pub fn put(rows: &mut Vec<CpuRow>, partition: &Name, row: usize, cpus: &IndexSet) {
+        match rows.iter_mut().filter(|own| own.partition == *partition).nth(row) {
+            Some(own) => own.cpus.add_all(cpus),
+            None => rows.push(CpuRow { partition: partition.clone(), cpus: cpus.clone() }),
+        }
+    }
+
+    /// The first row of `partition`, of at most `most`, in which `cpus` meet no other job.
+    pub fn room(rows: &[CpuRow], partition: &Name, most: u32, cpus: &IndexSet) -> Option<usize> {
+        let own: Vec<&CpuRow> = rows.iter().filter(|own| own.partition == *partition).collect();
+        (0..most as usize).find(|row| own.get(*row).is_none_or(|own| own.cpus.is_disjoint(cpus)))
+    }
 }
 
 /// What an agent tells about its machine.
@@ -176,6 +235,43 @@ pub struct Node {
     /// A further remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Name>,
+    /// A reservation that is in force has it (Slurm: RESERVED). Not stored: it follows from the reservations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reserved: bool,
+    /// One of these is for maintenance (Slurm: MAINTENANCE).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
+}
+
+impl Hardware {
+    /// Nothing but CPUs: each a core of one socket, one thread each.
+    pub fn of_cpus(cpus: u32) -> Hardware {
+        Hardware {
+            cpus,
+            boards: 1,
+            sockets: 1,
+            cores_per_socket: cpus,
+            threads_per_core: 1,
+            memory: Megabytes(1),
+            tmp_disk: Megabytes(0),
+            gres: Vec::new(),
+            places: Vec::new(),
+            cpus_reserved: IndexSet::default(),
+            memory_reserved: Megabytes(0),
+            cores_per_gpu_restricted: 0,
+        }
+    }
+
+    /// CPUs that are given together: the threads of a core, or 1 where `cpus` counts cores although they have threads.
+    pub fn cpus_per_core(&self) -> u32 {
+        let cores = self.sockets.saturating_mul(self.cores_per_socket).max(1);
+        if self.cpus > cores { self.threads_per_core.max(1) } else { 1 }
+    }
+
+    /// Memory that jobs may use.
+    pub fn memory_usable(&self) -> Megabytes {
+        Megabytes(self.memory.0.saturating_sub(self.memory_reserved.0))
+    }
 }
 
 impl Node {
@@ -191,11 +287,12 @@ impl Node {
 
     /// CPUs not given away.
     pub fn cpus_free(&self) -> u32 {
-        self.config.hardware.cpus.saturating_sub(self.used.cpus.len())
+        let hardware = &self.config.hardware;
+        hardware.cpus.saturating_sub(hardware.cpus_reserved.len()).saturating_sub(self.used.cpus.len())
     }
 
     /// Memory not given away.
     pub fn memory_free(&self) -> Megabytes {
-        Megabytes(self.config.hardware.memory.0.saturating_sub(self.used.memory.0))
+        Megabytes(self.config.hardware.memory_usable().0.saturating_sub(self.used.memory.0))
     }
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, NodeIndex};
+use crate::preemption::PreemptMode;
 use crate::resources::Megabytes;
-use crate::time::TimeLimit;
+use crate::time::{Span, TimeLimit};
 
 /// `State=` of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,6 +30,17 @@ pub enum MemoryDefault {
     PerNode(Megabytes),
     /// `DefMemPerCPU`.
     PerCpu(Megabytes),
+}
+
+impl OverSubscribe {
+    /// How many jobs may be on one core, where one of them did or did not ask to share.
+    pub fn rows(self, asks_to_share: bool) -> u32 {
+        match self {
+            OverSubscribe::Yes(rows) if asks_to_share => rows.max(1),
+            OverSubscribe::Force(rows) => rows.max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// `OverSubscribe=` of a partition.
@@ -79,6 +91,27 @@ pub struct Partition {
     pub memory_default: Option<MemoryDefault>,
     /// Greatest memory of a job.
     pub memory_max: Option<MemoryDefault>,
+    /// `DefCpuPerGPU`: CPUs for each GPU of jobs that ask for no number of CPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_per_gpu_default: Option<u32>,
+    /// `DefMemPerGPU`: memory for each GPU of jobs that ask for no memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_per_gpu_default: Option<Megabytes>,
+    /// Greatest number of CPUs of its jobs on one socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_per_socket_max: Option<u32>,
+    /// Nodes with least load first (`LLN`).
+    #[serde(default)]
+    pub least_loaded: bool,
+    /// Nodes go to one user at a time (`ExclusiveUser`).
+    #[serde(default)]
+    pub exclusive_user: bool,
+    /// `PreemptMode`: what becomes of its jobs when they are preempted; `None` for what the cluster says.
+    #[serde(default)]
+    pub preempt_mode: Option<PreemptMode>,
+    /// `GraceTime`: between notice and end of a preempted job.
+    #[serde(default)]
+    pub grace_time: Span,
     /// Not shown to those who may not use it.
     pub hidden: bool,
     /// Only root may submit.
@@ -92,4 +125,39 @@ pub struct Partition {
     /// Other keys of the configuration line, shown as written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Name, Name)>,
+}
+
+impl Partition {
+    /// A partition of these nodes, without limits.
+    pub fn new(name: Name, nodes: Vec<NodeIndex>) -> Partition {
+        Partition {
+            name,
+            node_list: "".into(),
+            nodes,
+            default: false,
+            state: PartitionState::Up,
+            time_default: None,
+            time_max: TimeLimit::Unlimited,
+            nodes_min: 1,
+            nodes_max: None,
+            cpus_per_node_max: None,
+            priority_tier: 1,
+            priority_job_factor: 1,
+            over_subscribe: OverSubscribe::No,
+            memory_default: None,
+            memory_max: None,
+            cpus_per_gpu_default: None,
+            memory_per_gpu_default: None,
+            cpus_per_socket_max: None,
+            least_loaded: false,
+            exclusive_user: false,
+            preempt_mode: None,
+            grace_time: Span::ZERO,
+            hidden: false,
+            root_only: false,
+            groups_allowed: Vec::new(),
+            accounts_allowed: Vec::new(),
+            others: Vec::new(),
+        }
+    }
 }

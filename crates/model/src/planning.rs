@@ -14,11 +14,12 @@ use crate::ids::{JobId, Name, NodeIndex, RestartCount};
 use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::preemption::PreemptMode;
 use crate::priority::{CalculationProgress, UsageAccounts};
 use crate::reservation::Reservation;
-use crate::resources::{Allocation, GresShare, Megabytes};
+use crate::resources::{Allocation, GresShare, IndexSet, Megabytes};
 use crate::state::{JobState, Reason};
-use crate::time::{TimeLimit, Timestamp};
+use crate::time::{Span, TimeLimit, Timestamp};
 
 /// Order of the queue: the smallest key is looked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +82,8 @@ pub struct PlanView {
 pub struct Plan {
     /// Jobs to start now, in order.
     pub starts: Vec<PlannedStart>,
+    /// Running jobs that have to make room.
+    pub evictions: Vec<PlannedEviction>,
     /// What it says of the jobs that wait.
     pub outlook: Outlook,
     /// The pass reached one of its limits before it had looked at the whole queue; the jobs that it did not reach
@@ -88,6 +91,21 @@ pub struct Plan {
     pub exhausted: bool,
     /// The pass looked only at what has changed, and found something that deserves a pass over everything.
     pub is_partial: bool,
+}
+
+/// One running job that is to make room for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedEviction {
+    /// The job that goes.
+    pub job_id: JobId,
+    /// Which start of it.
+    pub restart: RestartCount,
+    /// What becomes of it.
+    pub mode: PreemptMode,
+    /// Time between notice and end.
+    pub grace: Span,
+    /// The job for which it makes room.
+    pub by: JobId,
 }
 
 /// One job, or one task of an array, to start now.
@@ -101,19 +119,25 @@ pub struct PlannedStart {
     pub task_index: Option<u32>,
     /// The partition.
     pub partition: Name,
+    /// The reservation in which it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Name>,
     /// A limit other than the one it asked for: with `--time-min` it may have to make room earlier.
     pub time_limit: Option<TimeLimit>,
     /// What it gets on each node, ascending by node.
     pub shares: Vec<PlannedShare>,
 }
 
-/// Amounts on one node; the core chooses which CPUs.
+/// Amounts on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedShare {
     /// The node.
     pub node: NodeIndex,
     /// CPUs to give.
     pub cpus: u32,
+    /// Which CPUs, where it matters; the core chooses the lowest whole cores otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_set: Option<IndexSet>,
     /// Memory to give.
     pub memory: Megabytes,
     /// Units to give, chosen.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::JobId;
+use crate::time::{Span, Timestamp};
+
 /// `PreemptMode` of the cluster, a partition or a QOS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,4 +31,39 @@ pub enum PreemptType {
     Partition,
     /// What its QOS names (`preempt/qos`).
     Qos,
+}
+
+/// What the configuration says about preemption.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PreemptionConfig {
+    /// `PreemptType`.
+    pub kind: PreemptType,
+    /// `PreemptMode` without its flags.
+    pub mode: PreemptMode,
+    /// `PreemptMode=…,WITHIN`: jobs may preempt those of their own QOS with lower priority.
+    pub within: bool,
+    /// `PreemptMode=…,PRIORITY`: the preemptor must also have the higher priority.
+    pub by_priority: bool,
+    /// `PreemptExemptTime`: jobs that have run for less are left alone.
+    pub exempt_time: Span,
+    /// `youngest_first` of `PreemptParameters`: the job that started last goes first.
+    pub youngest_first: bool,
+    /// `strict_order` of `PreemptParameters`: the order of victims is kept, even where others would do with less.
+    pub strict_order: bool,
+    /// `send_user_signal` of `PreemptParameters`: a victim with `--signal` gets that instead of TERM when it is told to go.
+    pub send_user_signal: bool,
+    /// `min_exempt_priority` of `PreemptParameters`: jobs with a higher priority are left alone.
+    pub exempt_priority_min: Option<u32>,
+}
+
+/// A running job that has been told to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eviction {
+    /// When it was told.
+    pub since: Timestamp,
+    /// What becomes of it.
+    pub mode: PreemptMode,
+    /// For whom.
+    pub by: JobId,
 }

@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
 use crate::priority::{PriorityReport, ShareReport, UsageOf};
+use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
@@ -106,6 +107,25 @@ pub enum Command {
     },
     /// Take a partition away that no job is in (`scontrol delete PartitionName=`).
     DeletePartition {
+        /// Which.
+        name: Name,
+    },
+    /// Make a reservation. Answer: [`Answer::ReservationCreated`].
+    CreateReservation {
+        /// Its name; `None` for one that says who it is for.
+        name: Option<Name>,
+        /// How it is to be.
+        changes: Box<ReservationChanges>,
+    },
+    /// Change a reservation (`scontrol update ReservationName=`).
+    UpdateReservation {
+        /// Which.
+        name: Name,
+        /// What.
+        changes: Box<ReservationChanges>,
+    },
+    /// Take a reservation away that no job asks for (`scontrol delete ReservationName=`).
+    DeleteReservation {
         /// Which.
         name: Name,
     },
@@ -265,6 +285,8 @@ pub enum Answer {
     Expected(Expectation),
     /// The step has started.
     StepCreated(Box<Step>),
+    /// The reservation is there under this name.
+    ReservationCreated(Name),
 }
 
 /// Declares the refusals with Slurm's error number and text.
@@ -326,6 +348,28 @@ refusals! {
     MemoryUnavailable = 2044 "Memory required by task is not available",
     /// No such reservation.
     InvalidReservation = 2053 "Requested reservation is invalid",
+    /// Not for this user, account, QOS or partition.
+    ReservationAccessDenied = 2052 "Access denied to requested reservation",
+    /// A reservation of that name is there.
+    ReservationNameDuplicate = 2082 "Duplicate reservation name",
+    /// Jobs ask for it.
+    ReservationInUse = 2055 "Requested reservation is in use",
+    /// Begin or end makes no sense.
+    InvalidTimeValue = 2054 "Invalid time specified",
+    /// Somebody else has reserved what it asks for.
+    ReservationOverlap = 2058 "Requested reservation overlaps with another reservation",
+    /// Nobody may use it.
+    ReservationEmpty = 2080 "Reservation request lacks users, groups or accounts",
+    /// Its begin has passed.
+    ReservationStarted = 2104 "Reservation already started",
+    /// It does not recur, or has not come to its first time.
+    ReservationNotSkippable = 2128 "Reservation given is not skipable, try deleting instead",
+    /// Numbers of cores of a reservation cannot be changed.
+    ReservationCoresFixed = 2109 "Core-based reservation can not be updated",
+    /// Not as many numbers of cores as nodes, or more than they have.
+    ReservationCores = 2111 "Core count for reservation node list is not consistent!",
+    /// No such group.
+    InvalidGroup = 2113 "Invalid group id",
     /// Bad array.
     InvalidArray = 2081 "Invalid job array specification",
     /// No such licence.
@@ -457,6 +501,10 @@ pub enum Query {
     Priorities,
     /// Shares and usage of associations, for `sshare`.
     Shares,
+    /// All reservations.
+    Reservations,
+    /// How the nodes are wired.
+    Topology,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -508,6 +556,10 @@ pub enum Reply {
     Priorities(Box<PriorityReport>),
     /// To [`Query::Shares`].
     Shares(Box<ShareReport>),
+    /// To [`Query::Reservations`].
+    Reservations(Vec<std::sync::Arc<Reservation>>),
+    /// To [`Query::Topology`]; `None` where all nodes are alike.
+    Topology(Option<crate::topology::Topology>),
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, NodeIndex};
+use crate::time::Span;
 
 /// An amount of memory in mebibytes, Slurm's unit for memory everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -100,6 +101,121 @@ pub enum Sharing {
     Exclusive,
     /// `--exclusive=user`: nodes shared only with jobs of the same user.
     ExclusiveUser,
+    /// `--exclusive=mcs`: nodes shared only with jobs of the same label.
+    ExclusiveMcs,
+}
+
+/// Over which sockets the cores of a job are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoreOrder {
+    /// As the cluster says: round the sockets, or by block with `CR_CORE_DEFAULT_DIST_BLOCK`.
+    #[default]
+    Default,
+    /// `-m *:block`: socket by socket.
+    Block,
+    /// `-m *:cyclic`: round the sockets.
+    Cyclic,
+}
+
+/// What a job wants of the sockets, cores and threads of its nodes. `None` leaves it open.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoreLayout {
+    /// `--sockets-per-node`, `-B S`: least number of sockets of a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets_per_node: Option<u32>,
+    /// `--cores-per-socket`, `-B S:C`: least number of cores of a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores_per_socket: Option<u32>,
+    /// `--threads-per-core`, `-B S:C:T`, `--hint`: threads of a core that tasks use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads_per_core: Option<u32>,
+    /// `--ntasks-per-socket`: most tasks on a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_per_socket: Option<u32>,
+    /// `--ntasks-per-core`: most tasks on a core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_per_core: Option<u32>,
+    /// `--core-spec`: cores of each node that the job leaves to the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores_reserved: Option<u32>,
+    /// `-m`, second level.
+    pub order: CoreOrder,
+}
+
+impl CoreLayout {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == CoreLayout::default()
+    }
+}
+
+/// `--switches=count@wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SwitchLimit {
+    /// Most leaf switches.
+    pub count: u32,
+    /// How long to wait for that; `None` for as long as the cluster allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
+}
+
+/// Which nodes a job had rather than others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodePreference {
+    /// `--spread-job`: over as many nodes as possible, evenly.
+    pub spread: bool,
+    /// `--use-min-nodes`: of a range the smaller number.
+    pub fewest_nodes: bool,
+    /// `--prefer` as written: features that nodes have if that lets the job start now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<Name>,
+    /// `--switches`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switches: Option<SwitchLimit>,
+    /// `--segment`: nodes that must lie within one block together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u32>,
+}
+
+impl NodePreference {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == NodePreference::default()
+    }
+}
+
+/// `--gres-flags`: whether cores must be near the generic resources that go with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GresBinding {
+    /// Near where possible.
+    #[default]
+    Preferred,
+    /// `enforce-binding`: only cores that `gres.conf` names for the units.
+    Enforced,
+    /// `disable-binding`: wherever.
+    Disabled,
+}
+
+/// What counts by GPU, beside the generic resources themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GpuTerms {
+    /// `--cpus-per-gpu`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// `--gres-flags`.
+    pub binding: GresBinding,
+}
+
+impl GpuTerms {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == GpuTerms::default()
+    }
 }
 
 /// Everything that decides where a job can run. Jobs with equal requests (and partition, account, QOS and
@@ -157,6 +273,18 @@ pub struct ResourceRequest {
     /// `--licenses` as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licenses: Option<Name>,
+    /// Sockets, cores and threads.
+    #[serde(default, skip_serializing_if = "CoreLayout::is_default")]
+    pub layout: CoreLayout,
+    /// Which nodes rather than others.
+    #[serde(default, skip_serializing_if = "NodePreference::is_default")]
+    pub preference: NodePreference,
+    /// What counts by GPU.
+    #[serde(default, skip_serializing_if = "GpuTerms::is_default")]
+    pub gpu_terms: GpuTerms,
+    /// `--mcs-label`: jobs with another label do not share nodes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcs_label: Option<Name>,
 }
 
 impl Default for ResourceRequest {
@@ -181,6 +309,10 @@ impl Default for ResourceRequest {
             contiguous: false,
             overcommit: false,
             licenses: None,
+            layout: CoreLayout::default(),
+            preference: NodePreference::default(),
+            gpu_terms: GpuTerms::default(),
+            mcs_label: None,
         }
     }
 }
@@ -244,6 +376,15 @@ impl IndexSet {
     /// Adds all members of `other`.
     pub fn add_all(&mut self, other: &IndexSet) {
         other.iter().for_each(|index| self.insert(index));
+    }
+
+    /// Keeps only the members that are in `other` too.
+    pub fn keep_all(&mut self, other: &IndexSet) {
+        self.words.truncate(other.words.len());
+        self.words.iter_mut().zip(&other.words).for_each(|(ours, theirs)| *ours &= theirs);
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
     }
 
     /// Removes all members of `other`.

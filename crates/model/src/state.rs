@@ -113,6 +113,8 @@ words! {
         Licenses = "Licenses",
         /// Its reservation has not begun or its resources are in use.
         Reservation = "Reservation",
+        /// The reservation it asked for is gone.
+        ReservationDeleted = "ReservationDeleted",
         /// A node it named cannot be used now.
         ReqNodeNotAvail = "ReqNodeNotAvail",
         /// Its partition is down.

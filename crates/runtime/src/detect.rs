@@ -48,7 +48,7 @@ pub fn hardware(tmp_dir: &Path) -> Hardware {
         threads_per_core: topology.threads_per_core,
         memory: Megabytes(meminfo("MemTotal") / 1024),
         tmp_disk: Megabytes(file_system_bytes(tmp_dir) >> 20),
-        gres: Vec::new(),
+        ..Hardware::of_cpus(topology.cpus)
     }
 }
 

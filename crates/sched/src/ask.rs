@@ -3,9 +3,11 @@
 //! This is where Slurm's rules about what a request means live; the rest of the crate only compares numbers. Rules
 //! without another source are as observed with Slurm 22.05 (select/cons_tres).
 
+use muster_model::ids::Name;
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::resources::{GresScope, MemoryRequest, ResourceRequest, Sharing};
+use muster_model::resources::{CoreOrder, GpuTerms, GresBinding, GresScope, MemoryRequest, ResourceRequest, Sharing};
+use muster_model::time::Span;
 use muster_model::{config::ClusterConfig, hostlist};
 
 use crate::constraint::Constraint;
@@ -81,6 +83,96 @@ pub(crate) struct Ask {
     /// Sets of which one must hold all its nodes; empty for no such condition.
     pub(crate) alternatives: Vec<NodeSet>,
     pub(crate) licenses: Licenses,
+    /// Sockets, cores and threads; `None` for jobs that say nothing about them on a cluster that does not either.
+    pub(crate) layout: Option<LayoutRule>,
+    /// Cores socket by socket rather than round the sockets.
+    pub(crate) cores_by_block: bool,
+    /// How many jobs may be on a core that this one gets; 1 for it alone.
+    pub(crate) rows: u32,
+    /// Whether the cores and units of a node must be looked at one by one, beside the amounts.
+    pub(crate) is_detailed: bool,
+    pub(crate) binding: GresBinding,
+    /// CPUs for each GPU that is counted over the job.
+    pub(crate) cpus_per_gpu: u32,
+    /// Sockets on which generic resources by socket are counted; `None` for all.
+    pub(crate) gres_sockets: Option<u32>,
+    pub(crate) order: NodeOrder,
+    /// Over as many nodes as possible.
+    pub(crate) is_spread: bool,
+    /// Nodes to use if that lets the job start.
+    pub(crate) preferred: Option<NodeSet>,
+    pub(crate) switches: Option<Switches>,
+    /// Nodes that must be in one block together.
+    pub(crate) segment: Option<u32>,
+    /// Label whose jobs alone may be on the nodes.
+    pub(crate) exclusive_label: Option<Option<Name>>,
+}
+
+/// In which order nodes are taken, where it is not the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeOrder {
+    /// Runs of neighbours.
+    Usual,
+    /// Most room first.
+    LeastLoaded,
+    /// From the last.
+    FromEnd,
+}
+
+/// `--switches`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switches {
+    /// Most leaf switches.
+    pub(crate) count: u32,
+    /// How long a job waits for that.
+    pub(crate) wait: Span,
+}
+
+/// Rules about sockets, cores and threads. 0 stands for no rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LayoutRule {
+    /// Threads of a core that tasks use.
+    pub(crate) threads: u32,
+    /// Most tasks on a core.
+    pub(crate) tasks_per_core: u32,
+    /// Most tasks on a socket.
+    pub(crate) tasks_per_socket: u32,
+    /// Most CPUs on a socket.
+    pub(crate) cpus_per_socket: u32,
+    /// Cores left to the system, for jobs that say how many.
+    pub(crate) cores_reserved: Option<u32>,
+}
+
+impl LayoutRule {
+    /// `None` where no rule is made.
+    fn of(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> Option<LayoutRule> {
+        let layout = &request.layout;
+        let one_per_core = layout.tasks_per_core.is_none() && config.placement.one_task_per_core;
+        let rule = LayoutRule {
+            threads: layout.threads_per_core.unwrap_or(0),
+            tasks_per_core: layout.tasks_per_core.unwrap_or(u32::from(one_per_core)),
+            tasks_per_socket: layout.tasks_per_socket.unwrap_or(0),
+            cpus_per_socket: part.cpus_per_socket_max.unwrap_or(0),
+            cores_reserved: layout.cores_reserved,
+        };
+        (rule != LayoutRule::default()).then_some(rule)
+    }
+
+    /// CPUs that tasks can use of `cpus`, which are given by cores of `per_core` of them.
+    #[inline]
+    pub(crate) fn usable(&self, cpus: u32, per_core: u32) -> u32 {
+        if self.threads == 0 { cpus } else { cpus / per_core * self.threads.min(per_core) }
+    }
+
+    /// CPUs that `tasks` of so many CPUs take.
+    pub(crate) fn cpus(&self, tasks: u32, cpus_per_task: u32, per_core: u32) -> Option<u32> {
+        let threads = if self.threads == 0 { per_core } else { self.threads.min(per_core) };
+        let mut cores = tasks.checked_mul(cpus_per_task)?.div_ceil(threads);
+        if self.tasks_per_core > 0 {
+            cores = cores.max(tasks.div_ceil(self.tasks_per_core));
+        }
+        cores.checked_mul(per_core)
+    }
 }
 
 /// A request as read, before partition limits: what refusals and limits are judged by.
@@ -107,7 +199,8 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
     let part = fleet.partition(partition);
     let named = Named::of(fleet, request)?;
     let memory = Memory::of(fleet, partition, request);
-    let cpus_per_task = request.cpus_per_task.max(1).saturating_mul(memory.cpus_factor);
+    let by_gpu = GpuCpus::of(part, request);
+    let cpus_per_task = request.cpus_per_task.max(by_gpu.per_task).saturating_mul(memory.cpus_factor);
     let nodes_min_named = request.nodes_min.max(1).max(named.required.len() as u32);
     let nodes_min = nodes_min_named.max(named.nodes_counted());
     let (spread, task_count) = spread(request, nodes_min);
@@ -120,11 +213,11 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
         task_count,
         cpus_per_task,
         tasks_per_node_max: tasks_per_node_max.min(named.bounds.tasks_per_node_max),
-        cpus_per_node_min: cpus_per_node_min(request, cpus_per_task, memory.cpus_min),
+        cpus_per_node_min: cpus_per_node_min(request, cpus_per_task, memory.cpus_min.max(by_gpu.per_node)),
         quota: fleet.quota_column(partition),
         overcommit: request.overcommit,
         whole_node: is_whole_node(fleet.config(), part, request),
-        exclusive_user: request.sharing == Sharing::ExclusiveUser,
+        exclusive_user: request.sharing == Sharing::ExclusiveUser || part.exclusive_user,
         memory: memory.need,
         gres: named.gres,
         nodes_min: nodes.min,
@@ -136,8 +229,30 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
         counted: Vec::new(),
         alternatives: Vec::new(),
         licenses: named.licenses,
+        layout: LayoutRule::of(fleet.config(), part, request),
+        cores_by_block: match request.layout.order {
+            CoreOrder::Default => fleet.config().placement.cores_by_block,
+            order => order == CoreOrder::Block,
+        },
+        rows: rows(part, request),
+        is_detailed: false,
+        binding: request.gpu_terms.binding,
+        cpus_per_gpu: by_gpu.per_gpu,
+        gres_sockets: request.layout.sockets_per_node,
+        order: node_order(fleet.config(), part, request),
+        is_spread: request.preference.spread,
+        preferred: None,
+        switches: request.preference.switches.map(|limit| {
+            let most = fleet.config().placement.switch_wait_max;
+            Switches { count: limit.count, wait: limit.wait.map_or(most, |wait| wait.min(most)) }
+        }),
+        segment: request.preference.segment,
+        exclusive_label: (request.sharing == Sharing::ExclusiveMcs).then(|| request.mcs_label.clone()),
     };
     fill_node_sets(fleet, &mut ask, request, &named.constraint, &named.excluded);
+    keep_fitting_hardware(fleet, &mut ask, request)?;
+    ask.preferred = preferred(fleet, &ask, request)?;
+    ask.is_detailed = is_detailed(fleet, &ask);
     Ok(Reading {
         ask,
         nodes_min_named,
@@ -146,6 +261,117 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
         memory_per_node_named: memory.per_node,
         memory_per_node_is_named: memory.per_node_is_named,
     })
+}
+
+/// How many jobs may share a core with this one. A job that wants whole nodes shares nothing, unless the partition
+/// forces it.
+fn rows(part: &Partition, request: &ResourceRequest) -> u32 {
+    let asks_to_share = request.sharing == Sharing::Oversubscribe;
+    if request.sharing == Sharing::Exclusive || request.layout.cores_reserved.is_some() {
+        return 1;
+    }
+    part.over_subscribe.rows(asks_to_share)
+}
+
+fn node_order(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> NodeOrder {
+    let rules = &config.placement;
+    let is_serial = request.tasks.max(1).saturating_mul(request.cpus_per_task.max(1)) == 1
+        && request.nodes_min <= 1
+        && request.tasks_per_node.is_none_or(|tasks| tasks <= 1);
+    if rules.least_loaded || part.least_loaded {
+        NodeOrder::LeastLoaded
+    } else if rules.serial_at_end && is_serial {
+        NodeOrder::FromEnd
+    } else {
+        NodeOrder::Usual
+    }
+}
+
+/// Leaves out nodes without the sockets, cores and threads that are asked for.
+fn keep_fitting_hardware(fleet: &Fleet, ask: &mut Ask, request: &ResourceRequest) -> Result<(), Refusal> {
+    let layout = &request.layout;
+    if layout.sockets_per_node.or(layout.cores_per_socket).or(layout.threads_per_core).is_none() {
+        return Ok(());
+    }
+    let has = |node: &u32| {
+        let hardware = &fleet.node(*node).hardware;
+        layout.sockets_per_node.is_none_or(|sockets| hardware.sockets >= sockets)
+            && layout.cores_per_socket.is_none_or(|cores| hardware.cores_per_socket >= cores)
+            && layout.threads_per_core.is_none_or(|threads| hardware.threads_per_core >= threads)
+    };
+    if !fleet.partition_nodes[ask.partition as usize].iter().any(|node| has(&node)) {
+        let detail = "Socket, core and/or thread specification can not be satisfied";
+        return Err(Refusal::new(RefusalCode::NodeConfigUnavailable, detail));
+    }
+    ask.eligible = ask.eligible.iter().filter(has).collect();
+    Ok(())
+}
+
+/// The nodes of `ask` that have what `--prefer` names. As Slurm 22.05 does, a feature that no node has is refused.
+fn preferred(fleet: &Fleet, ask: &Ask, request: &ResourceRequest) -> Result<Option<NodeSet>, Refusal> {
+    let Some(text) = &request.preference.features else {
+        return Ok(None);
+    };
+    let wish = Constraint::parse(text).map_err(|_| RefusalCode::InvalidPrefer)?;
+    if wish.names().any(|name| !fleet.knows_feature(name)) {
+        return Err(RefusalCode::InvalidPrefer.into());
+    }
+    let holds: Vec<bool> = fleet.feature_sets.iter().map(|features| wish.holds(features)).collect();
+    let nodes = ask.eligible.iter().filter(|node| holds[fleet.feature_class[*node as usize] as usize]).collect();
+    Ok(Some(nodes))
+}
+
+/// Whether amounts alone do not tell if the job fits on a node.
+fn is_detailed(fleet: &Fleet, ask: &Ask) -> bool {
+    let by_layout = ask
+        .layout
+        .is_some_and(|rule| rule.tasks_per_socket > 0 || rule.cpus_per_socket > 0 || rule.cores_reserved.is_some());
+    let by_gres = !ask.gres.is_empty()
+        && (ask.binding == GresBinding::Enforced
+            || ask.gres.iter().any(|need| need.is_shared || need.scope == GresScope::Socket));
+    let by_parts = ask.wants_gpu() && !fleet.gpu_parts.is_empty();
+    by_layout || by_gres || by_parts || ask.rows > 1 || (fleet.has_restricted_cores && !ask.wants_gpu())
+}
+
+/// CPUs that follow from GPUs, by `--cpus-per-gpu` or, for jobs that say nothing of CPUs, `DefCpuPerGPU`.
+struct GpuCpus {
+    per_task: u32,
+    per_node: u32,
+    /// For GPUs counted over the job.
+    per_gpu: u32,
+}
+
+impl GpuCpus {
+    fn of(part: &Partition, request: &ResourceRequest) -> GpuCpus {
+        let mut cpus = GpuCpus { per_task: 1, per_node: 1, per_gpu: 0 };
+        let GpuTerms { cpus: named, .. } = request.gpu_terms;
+        let default = part.cpus_per_gpu_default.filter(|_| !request.cpus_per_task_given);
+        let Some(each) = named.or(default) else {
+            return cpus;
+        };
+        let sum = |scope: GresScope| -> Option<u32> {
+            let lines = request.gres.iter().filter(|line| line.scope == scope && &*line.gres.name == "gpu");
+            let sum = lines.map(|line| line.gres.count).fold(0, u64::saturating_add);
+            (sum > 0).then(|| u32::try_from(sum).unwrap_or(u32::MAX).saturating_mul(each))
+        };
+        if let Some(per_task) = sum(GresScope::Task) {
+            cpus.per_task = per_task;
+        } else if let Some(per_node) = sum(GresScope::Node) {
+            cpus.per_node = per_node;
+        } else if sum(GresScope::Job).is_some() {
+            cpus.per_gpu = each;
+        } else if let Some(per_socket) = sum(GresScope::Socket) {
+            cpus.per_node = per_socket.saturating_mul(request.layout.sockets_per_node.unwrap_or(1));
+        }
+        cpus
+    }
+}
+
+impl Ask {
+    /// Whether it asks for GPUs or parts of them.
+    pub(crate) fn wants_gpu(&self) -> bool {
+        self.gres.iter().any(|need| need.is_gpu || need.is_shared)
+    }
 }
 
 /// The parts of a request that name things of the cluster.
@@ -271,16 +497,22 @@ impl NodeCounts {
         // Without -N, tasks that are counted by node stay on the fewest nodes, unless resources counted over the
         // job (`--gpus`) need more, or the nodes between two required ones.
         let floats = request.contiguous || named.gres.iter().any(|need| need.scope == GresScope::Job);
-        if request.nodes_max.is_none() && matches!(spread, Spread::PerNode(_)) && !floats {
+        if request.nodes_max.is_none() && matches!(spread, Spread::PerNode(_)) && !floats && !request.preference.spread
+        {
             max = max.min(min);
         }
-        let wanted = if request.nodes_max.is_some() { max.max(min) } else { min };
+        let preference = &request.preference;
+        let is_greedy = request.nodes_max.is_some() && !preference.fewest_nodes;
+        let wanted = if is_greedy || preference.spread { max.max(min) } else { min };
         NodeCounts { min, wanted, max }
     }
 }
 
 fn is_whole_node(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> bool {
-    config.whole_nodes || part.over_subscribe == OverSubscribe::Exclusive || request.sharing == Sharing::Exclusive
+    config.whole_nodes
+        || part.over_subscribe == OverSubscribe::Exclusive
+        || (request.sharing == Sharing::Exclusive && !matches!(part.over_subscribe, OverSubscribe::Force(_)))
+        || request.layout.cores_reserved.is_some()
 }
 
 fn fill_node_sets(
@@ -333,7 +565,9 @@ impl Memory {
             Some(MemoryDefault::PerCpu(memory)) => Some(MemoryRequest::PerCpu(memory)),
             None => None,
         };
-        let (need, per_node, per_node_is_named) = match request.memory.or(default) {
+        let wants_gpu = request.gres.iter().any(|line| &*line.gres.name == "gpu");
+        let by_gpu = part.memory_per_gpu_default.filter(|_| wants_gpu).map(MemoryRequest::PerGpu);
+        let (need, per_node, per_node_is_named) = match request.memory.or(by_gpu).or(default) {
             Some(MemoryRequest::PerNode(memory)) if memory.0 > 0 => {
                 (MemoryNeed::PerNode(memory.0), Some(memory.0), true)
             }

@@ -66,7 +66,7 @@ impl Books {
             plans_made: 0,
             owned: (0..)
                 .zip(&view.nodes)
-                .filter(|(_, node)| node.used.exclusive_user.is_some())
+                .filter(|(_, node)| node.used.exclusive_user.is_some() || node.used.exclusive_label.is_some())
                 .map(|(at, _)| at)
                 .collect(),
             nodes: view.nodes.clone(),
@@ -119,7 +119,7 @@ impl Books {
             return;
         };
         self.free.read_node(fleet, index, node);
-        if node.used.exclusive_user.is_some() {
+        if node.used.exclusive_user.is_some() || node.used.exclusive_label.is_some() {
             self.owned.insert(index);
         } else {
             self.owned.remove(&index);

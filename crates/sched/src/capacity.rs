@@ -2,7 +2,7 @@
 
 use muster_model::resources::GresScope;
 
-use crate::ask::{Ask, MemoryNeed, Spread};
+use crate::ask::{Ask, LayoutRule, MemoryNeed, Spread};
 use crate::fleet::Fleet;
 
 /// What a node offers to a job.
@@ -53,7 +53,11 @@ pub(crate) fn tasks(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
     if cpus < ask.cpus_per_node_min {
         return 0;
     }
-    let mut tasks = (cpus / ask.cpus_per_task).min(ask.tasks_per_node_max);
+    let mut tasks = match &ask.layout {
+        None => cpus / ask.cpus_per_task,
+        Some(rule) => tasks_by_layout(ask, rule, cpus, fleet.threads[node]),
+    };
+    tasks = tasks.min(ask.tasks_per_node_max);
     if !ask.gres.is_empty() {
         tasks = tasks.min(tasks_by_gres(ask, fleet, offer));
     }
@@ -61,6 +65,12 @@ pub(crate) fn tasks(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
         Spread::PerNode(wanted) if tasks < wanted => 0,
         _ => tasks,
     }
+}
+
+/// Tasks that `cpus` have room for where cores or threads are counted.
+fn tasks_by_layout(ask: &Ask, rule: &LayoutRule, cpus: u32, threads: u32) -> u32 {
+    let by_cpus = rule.usable(cpus, threads) / ask.cpus_per_task;
+    if rule.tasks_per_core == 0 { by_cpus } else { by_cpus.min((cpus / threads).saturating_mul(rule.tasks_per_core)) }
 }
 
 /// Tasks that the generic resources of a node have room for.
@@ -75,7 +85,10 @@ fn tasks_by_gres(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
         }
         let is_enough = match need.scope {
             GresScope::Node => free >= need.amount_with_specific,
-            GresScope::Socket => free >= need.amount_with_specific.saturating_mul(fleet.sockets[offer.node as usize]),
+            GresScope::Socket => {
+                let sockets = ask.gres_sockets.unwrap_or(fleet.sockets[offer.node as usize]);
+                free >= need.amount_with_specific.saturating_mul(sockets)
+            }
             GresScope::Job => free >= 1,
             GresScope::Task => {
                 tasks = tasks.min(free / need.amount_with_specific);
@@ -95,8 +108,9 @@ pub(crate) fn job_units(ask: &Ask, offer: Offer<'_>) -> u32 {
         return 0;
     };
     let free = need.free(offer.columns);
-    match ask.memory {
+    let free = match ask.memory {
         MemoryNeed::PerGpu(memory) if memory > 0 => free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX)),
         _ => free,
-    }
+    };
+    if ask.cpus_per_gpu > 0 && need.is_gpu { free.min(offer.cpus / ask.cpus_per_gpu) } else { free }
 }

@@ -7,7 +7,7 @@
 
 use muster_model::resources::GresScope;
 
-use crate::ask::{Ask, Spread};
+use crate::ask::{Ask, NodeOrder, Spread};
 
 /// A node that can take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct Choice {
 }
 
 /// Units of generic resources that `ask` counts over the whole job.
-fn job_units_wanted(ask: &Ask) -> u32 {
+pub(crate) fn job_units_wanted(ask: &Ask) -> u32 {
     ask.gres.iter().find(|need| need.scope == GresScope::Job).map_or(0, |need| need.amount)
 }
 
@@ -39,6 +39,8 @@ pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
         && ask.required.is_empty()
         && ask.counted.is_empty()
         && !ask.contiguous
+        && ask.order == NodeOrder::Usual
+        && !ask.is_spread
         && job_units_wanted(ask) == 0
 }
 
@@ -126,14 +128,17 @@ fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u
 
 /// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
 pub(crate) fn choose(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
-    let mut required: Vec<u32> = ask.required.clone();
-    pick_counted(ask, candidates, &mut required)?;
-    required.sort_unstable();
+    let required = required(ask, candidates)?;
     let mut choices = if ask.contiguous {
         choose_contiguous(ask, candidates, &required)?
     } else {
         let mut filling = Filling::new(ask, candidates, &required)?;
-        filling.run_by_run();
+        match ask.order {
+            NodeOrder::Usual if ask.is_spread => filling.spread(),
+            NodeOrder::Usual => filling.run_by_run(),
+            NodeOrder::LeastLoaded => filling.most_room_first(),
+            NodeOrder::FromEnd => (0..candidates.len()).rev().for_each(|position| filling.take_unless_done(position)),
+        }
         match filling.finish() {
             Some(choices) => choices,
             None => choose_largest(ask, candidates, &required)?,
@@ -141,6 +146,14 @@ pub(crate) fn choose(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>>
     };
     choices.sort_unstable_by_key(|choice| choice.node);
     Some(choices)
+}
+
+/// Nodes that must be part of it: those that are named, and enough of each counted set; ascending.
+pub(crate) fn required(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<u32>> {
+    let mut required: Vec<u32> = ask.required.clone();
+    pick_counted(ask, candidates, &mut required)?;
+    required.sort_unstable();
+    Some(required)
 }
 
 /// Adds nodes of each counted set to `required` until it has enough of them.
@@ -212,7 +225,7 @@ fn runs(candidates: &[Candidate], required: &[u32], by_weight: bool) -> Vec<Run>
 }
 
 /// Nodes being taken one after the other.
-struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     ask: &'a Ask,
     candidates: &'a [Candidate],
     runs: Vec<Run>,
@@ -225,7 +238,7 @@ struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     /// Begins with the required nodes; `None` when one of them cannot take part.
-    fn new(ask: &'a Ask, candidates: &'a [Candidate], required: &[u32]) -> Option<Filling<'a>> {
+    pub(crate) fn new(ask: &'a Ask, candidates: &'a [Candidate], required: &[u32]) -> Option<Filling<'a>> {
         let units_left = job_units_wanted(ask);
         let units_max = candidates.iter().map(|candidate| candidate.job_units).max().unwrap_or(0);
         let nodes_for_units = if units_left == 0 { 0 } else { units_left.div_ceil(units_max.max(1)) };
@@ -250,15 +263,24 @@ impl<'a> Filling<'a> {
         Some(filling)
     }
 
+    /// Another number of nodes than the request wants; to be called before anything else is taken.
+    pub(crate) fn want_nodes(&mut self, nodes: u32) {
+        self.nodes_wanted = nodes.max(self.choices.len() as u32).min(self.ask.nodes_max);
+        if let Spread::PerNode(tasks) = self.ask.spread {
+            let taken = self.choices.len() as u64 * u64::from(tasks);
+            self.tasks_left = (u64::from(tasks) * u64::from(self.nodes_wanted)).saturating_sub(taken);
+        }
+    }
+
     fn nodes_left(&self) -> u32 {
         self.nodes_wanted.saturating_sub(self.choices.len() as u32)
     }
 
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         (self.choices.len() as u32) < self.ask.nodes_max
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.nodes_left() == 0 && self.tasks_left == 0 && self.units_left == 0
     }
 
@@ -288,6 +310,29 @@ impl<'a> Filling<'a> {
         let nodes_needed = self.nodes_left().saturating_sub(nodes_spare) as usize;
         let free = (run.start..run.end).filter(|position| !self.taken[*position]).count();
         run.tasks >= self.tasks_left && run.job_units >= u64::from(self.units_left) && free >= nodes_needed
+    }
+
+    /// As many nodes as may be, each with one task at the least.
+    fn spread(&mut self) {
+        let tasks = match self.ask.spread {
+            Spread::Total(tasks) => tasks,
+            Spread::PerNode(_) => u32::MAX,
+        };
+        let most = (self.candidates.len() as u32).min(tasks).min(self.ask.nodes_max);
+        self.nodes_wanted = self.nodes_wanted.max(most);
+        let mut order: Vec<usize> = (0..self.candidates.len()).collect();
+        order.sort_by_key(|position| (self.candidates[*position].weight, *position));
+        order.into_iter().for_each(|position| self.take_unless_done(position));
+    }
+
+    /// Nodes with most room first (`LLN`, `CR_LLN`).
+    fn most_room_first(&mut self) {
+        let mut order: Vec<usize> = (0..self.candidates.len()).collect();
+        order.sort_by_key(|position| {
+            let candidate = &self.candidates[*position];
+            (candidate.weight, std::cmp::Reverse(candidate.tasks), *position)
+        });
+        order.into_iter().for_each(|position| self.take_unless_done(position));
     }
 
     fn run_by_run(&mut self) {
@@ -320,7 +365,7 @@ impl<'a> Filling<'a> {
         (run.start..run.end).for_each(|position| self.take_unless_done(position));
     }
 
-    fn take_unless_done(&mut self, position: usize) {
+    pub(crate) fn take_unless_done(&mut self, position: usize) {
         if !self.is_done() {
             self.take(position);
         }
@@ -336,7 +381,7 @@ impl<'a> Filling<'a> {
             .min_by_key(|position| (self.candidates[*position].tasks, *position))
     }
 
-    fn finish(self) -> Option<Vec<Choice>> {
+    pub(crate) fn finish(self) -> Option<Vec<Choice>> {
         let has_tasks = self.tasks_left == 0 || matches!(self.ask.spread, Spread::PerNode(_));
         let has_nodes = self.choices.len() as u32 >= self.ask.nodes_min;
         (has_tasks && has_nodes && self.units_left == 0).then_some(self.choices)

@@ -7,19 +7,24 @@ use muster_model::partition::MemoryDefault;
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
+use muster_model::time::Span;
 
 use crate::ask::{self, Ask, Reading};
 use crate::choose::Candidate;
+use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::nodeset::NodeSet;
 use crate::supply::{Company, Supply};
 
+/// Longer than anything that a job waits for.
+pub(crate) const FOR_EVER: Span = Span::from_seconds(1 << 40);
+
 /// What becomes of a request in a partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     /// It can run.
-    Possible(Ask),
+    Possible(Box<Ask>),
     /// It waits until the partition is changed.
     Waits(Reason),
     /// It can never run.
@@ -42,13 +47,22 @@ pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, sc
     if ask.nodes_max < ask.nodes_min || !fits_empty(fleet, &ask, &ask.eligible, scratch) {
         return Verdict::Never(RefusalCode::NodeConfigUnavailable.into());
     }
-    Verdict::Possible(ask)
+    Verdict::Possible(Box::new(ask))
 }
 
 /// Whether `ask` fits on `nodes` when nothing runs there.
 pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
     let free = Free::everything(fleet);
-    let supply = Supply { fleet, free: &free, usable: nodes, planned: None, company: Company::Anybody };
+    let supply = Supply {
+        fleet,
+        free: &free,
+        usable: nodes,
+        planned: None,
+        company: Company::Anybody,
+        reserved: None,
+        exact: Exact::Empty,
+        waited: FOR_EVER,
+    };
     supply.place(ask, scratch).is_some()
 }
 
@@ -67,7 +81,7 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
         return Some(Reason::MaxMemPerLimit);
     }
     let per_node_max = part.cpus_per_node_max.unwrap_or(u32::MAX);
-    let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.cpus[node as usize].min(per_node_max))).sum();
+    let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.node(node).hardware.cpus.min(per_node_max))).sum();
     (reading.cpus_total > cpus).then_some(Reason::PartitionConfig)
 }
 

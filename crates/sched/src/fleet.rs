@@ -6,14 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_model::config::ClusterConfig;
+use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::ids::Name;
 use muster_model::node::NodeConfig;
 use muster_model::partition::Partition;
 use muster_model::planning::PlanView;
 
+use crate::gres::PARTS_OF_GPU;
 use crate::licenses;
 use crate::nodeset::NodeSet;
+use crate::wiring::Wiring;
 
 /// Most units of one generic resource that are told apart on one node. A count-only resource with more is offered up
 /// to this number: units are kept as bit maps, which must stay small.
@@ -24,6 +26,15 @@ pub(crate) const UNITS_MAX: u32 = 4096;
 pub(crate) struct GresSlot {
     pub(crate) name: Name,
     pub(crate) kind: Option<Name>,
+}
+
+/// A generic resource whose units are parts of GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GpuParts {
+    /// Its column.
+    pub(crate) slot: usize,
+    /// Units of each GPU.
+    pub(crate) per_gpu: u32,
 }
 
 /// The fixed facts. Vectors are indexed by node unless said otherwise.
@@ -38,6 +49,16 @@ pub(crate) struct Fleet {
     pub(crate) cpus: Vec<u32>,
     /// CPUs that are given together: the threads of a core, or 1 where CPUs are cores.
     pub(crate) cpus_per_core: Vec<u32>,
+    /// CPUs of one core; differs from `cpus_per_core` where sockets are given whole.
+    pub(crate) threads: Vec<u32>,
+    /// Whether it matters which cores of a node a job gets, so that they are chosen with the plan.
+    pub(crate) has_exact_cores: Vec<bool>,
+    /// Whether any node keeps cores for jobs with GPUs.
+    pub(crate) has_restricted_cores: bool,
+    /// Shards or other parts of each GPU by node, with the columns of both; empty where there are none.
+    pub(crate) gpu_parts: BTreeMap<u32, Vec<GpuParts>>,
+    /// How nodes are wired.
+    pub(crate) wiring: Option<Wiring>,
     pub(crate) memory: Vec<u64>,
     pub(crate) tmp_disk: Vec<u64>,
     pub(crate) sockets: Vec<u32>,
@@ -84,7 +105,12 @@ impl Fleet {
             partition_by_name: (0..).zip(&partitions).map(|(index, part)| (part.name.clone(), index)).collect(),
             cpus: Vec::with_capacity(count),
             cpus_per_core: Vec::with_capacity(count),
-            memory: node_configs.iter().map(|node| node.hardware.memory.0).collect(),
+            threads: Vec::with_capacity(count),
+            has_exact_cores: Vec::with_capacity(count),
+            has_restricted_cores: node_configs.iter().any(|node| node.hardware.cores_per_gpu_restricted > 0),
+            gpu_parts: BTreeMap::new(),
+            wiring: Wiring::of(&view.config, count),
+            memory: node_configs.iter().map(|node| node.hardware.memory_usable().0).collect(),
             tmp_disk: node_configs.iter().map(|node| node.hardware.tmp_disk.0).collect(),
             sockets: node_configs.iter().map(|node| node.hardware.sockets.max(1)).collect(),
             weight: node_configs.iter().map(|node| node.weight).collect(),
@@ -106,18 +132,53 @@ impl Fleet {
         fleet.read_cpus();
         fleet.read_features();
         fleet.read_columns();
+        fleet.read_gpu_parts();
         fleet
     }
 
     fn read_cpus(&mut self) {
         for node in &self.node_configs {
             let hardware = &node.hardware;
-            let cores = hardware.sockets.saturating_mul(hardware.cores_per_socket).max(1);
             // Where CPUs counts cores although cores have threads, a CPU is a core.
-            let per_core = if hardware.cpus > cores { hardware.threads_per_core.max(1) } else { 1 };
-            self.cpus_per_core.push(per_core);
-            self.cpus.push(hardware.cpus - hardware.cpus % per_core);
+            let threads = hardware.cpus_per_core();
+            let per_piece = match self.config.placement.unit {
+                CpuUnit::Socket => threads.saturating_mul(hardware.cores_per_socket.max(1)),
+                CpuUnit::Core | CpuUnit::Cpu => threads,
+            };
+            let cpus = hardware.cpus.saturating_sub(hardware.cpus_reserved.len());
+            self.threads.push(threads);
+            self.cpus_per_core.push(per_piece);
+            self.cpus.push(cpus - cpus % per_piece);
+            let is_exact = hardware.sockets > 1
+                || !hardware.cpus_reserved.is_empty()
+                || hardware.places.iter().any(|place| place.cores.is_some());
+            self.has_exact_cores.push(is_exact);
         }
+    }
+
+    /// Where every GPU of a node has as many parts, and each part is of one GPU.
+    fn read_gpu_parts(&mut self) {
+        let slots = self.gres_slots.iter().enumerate();
+        let shared: Vec<usize> =
+            slots.filter(|(_, slot)| PARTS_OF_GPU.contains(&&*slot.name)).map(|(at, _)| at).collect();
+        for node in 0..self.node_configs.len() as u32 {
+            let gpus = self.gpus_of(node);
+            if gpus == 0 || shared.is_empty() {
+                continue;
+            }
+            let total = |slot: &usize| self.column_total[node as usize * self.width + *slot];
+            let parts = |slot: &usize| GpuParts { slot: *slot, per_gpu: (total(slot) / gpus).max(1) };
+            let here: Vec<GpuParts> = shared.iter().filter(|slot| total(slot) > 0).map(parts).collect();
+            if !here.is_empty() {
+                self.gpu_parts.insert(node, here);
+            }
+        }
+    }
+
+    /// Number of GPUs of `node`, of all types.
+    pub(crate) fn gpus_of(&self, node: u32) -> u32 {
+        let columns = &self.column_total[node as usize * self.width..][..self.gres_slots.len()];
+        self.gres_slots.iter().zip(columns).filter(|(slot, _)| &*slot.name == "gpu").map(|(_, units)| *units).sum()
     }
 
     fn read_features(&mut self) {
@@ -238,6 +299,11 @@ impl Fleet {
     pub(crate) fn knows_gres(&self, name: &str) -> bool {
         self.config.gres_types.iter().any(|known| &**known == name)
             || self.gres_slots.iter().any(|slot| &*slot.name == name)
+    }
+
+    /// Whether `slot` counts whole GPUs.
+    pub(crate) fn is_gpu(&self, slot: usize) -> bool {
+        self.gres_slots.get(slot).is_some_and(|slot| &*slot.name == "gpu")
     }
 
     /// Whether any node has this feature.

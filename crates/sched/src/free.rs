@@ -92,7 +92,7 @@ impl Free {
         let used = Amounts {
             cpus: node.used.cpus.len(),
             memory: node.used.memory.0,
-            columns: columns(fleet, &node.used.gres, None),
+            columns: columns_on(fleet, index, &node.used.gres, None),
         };
         if !used.is_nothing() {
             self.take(index, &used);
@@ -180,6 +180,32 @@ pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u3
     }
     if let Some((column, cpus)) = quota {
         columns[column] += cpus;
+    }
+    columns
+}
+
+/// As [`columns`] for shares on `node`, where GPUs may be given in parts: a whole GPU takes its parts with it, and one of
+/// which a part is given cannot be given whole.
+pub(crate) fn columns_on(fleet: &Fleet, node: u32, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Vec<u32> {
+    let mut columns = columns(fleet, shares, cpus);
+    let Some(parts) = fleet.gpu_parts.get(&node).filter(|_| !columns.is_empty()) else {
+        return columns;
+    };
+    let gpu_slots = || (0..fleet.gres_slots.len()).filter(|slot| fleet.is_gpu(*slot));
+    let whole: u32 = gpu_slots().map(|slot| columns[slot]).sum();
+    for part in parts {
+        let first = fleet.gres_units(node, part.slot).start;
+        let own = shares.iter().filter(|share| share.name == fleet.gres_slots[part.slot].name);
+        let mut touched: Vec<u32> =
+            own.flat_map(|share| share.units.iter().map(|unit| unit.saturating_sub(first) / part.per_gpu)).collect();
+        touched.dedup();
+        for gpu in touched {
+            let holds = |slot: &usize| fleet.gres_units(node, *slot).contains(&gpu);
+            if let Some(slot) = gpu_slots().find(holds) {
+                columns[slot] += 1;
+            }
+        }
+        columns[part.slot] = columns[part.slot].saturating_add(part.per_gpu.saturating_mul(whole));
     }
     columns
 }

@@ -19,7 +19,7 @@ use crate::nodeset::NodeSet;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
 /// between TERM and KILL.
-const OVERDUE: Span = Span::from_seconds(30);
+pub(crate) const OVERDUE: Span = Span::from_seconds(30);
 
 /// Something given back.
 #[derive(Debug, Clone)]
@@ -114,7 +114,12 @@ impl Future {
                 // Others may have the CPUs of a suspended job already.
                 cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
                 memory: share.memory.0,
-                columns: free::columns(fleet, &share.gres, partition.map(|part| (part, share.cpus.len()))),
+                columns: free::columns_on(
+                    fleet,
+                    share.node.0,
+                    &share.gres,
+                    partition.map(|part| (part, share.cpus.len())),
+                ),
             };
             if !amounts.is_nothing() && (share.node.0 as usize) < self.nodes.len() {
                 self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });

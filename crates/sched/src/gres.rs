@@ -16,7 +16,14 @@ pub(crate) struct GresNeed {
     pub(crate) amount: u32,
     /// Units that must be free in the columns for this line and the more specific ones before it.
     pub(crate) amount_with_specific: u32,
+    /// Whether it is named `gpu`.
+    pub(crate) is_gpu: bool,
+    /// Whether its units are parts of a GPU (`shard`, `mps`): all of a job on a node come from one.
+    pub(crate) is_shared: bool,
 }
+
+/// Names of generic resources that are parts of a GPU.
+pub(crate) const PARTS_OF_GPU: [&str; 2] = ["shard", "mps"];
 
 impl GresNeed {
     /// Units that are free for this line in the columns of a node.
@@ -57,7 +64,14 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
             scope: request.scope,
             amount,
             amount_with_specific: amount.saturating_add(specific),
+            is_gpu: &*gres.name == "gpu",
+            is_shared: PARTS_OF_GPU.contains(&&*gres.name),
         });
+    }
+    if needs.iter().any(|need| need.is_shared) && needs.iter().filter(|need| need.is_gpu || need.is_shared).count() > 1
+    {
+        // A job has whole GPUs or parts of one, not both.
+        return Err(RefusalCode::InvalidGres.into());
     }
     if needs.iter().filter(|need| need.scope == GresScope::Job).count() > 1 {
         let detail = "generic resources counted over the whole job: only one kind at a time";
@@ -133,6 +147,8 @@ mod tests {
             scope: *scope,
             amount: *amount,
             amount_with_specific: *amount,
+            is_gpu: true,
+            is_shared: false,
         };
         let mut needs: Vec<GresNeed> = lines.iter().map(need).collect();
         match reconcile(&mut needs, tasks) {

@@ -30,11 +30,15 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | which nodes | `choose` |
-//! | what exactly each node gives | `share` |
+//! | which running jobs make room | `preempt` |
+//! | which nodes, where they are wired | `wiring` |
+//! | what exactly each node gives | `share`, in amounts; `exact`, `cores` and `units`, one by one |
 //! | what happens later | `future` |
+//! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
+//! | why does it wait, and what would help | `explain` |
 
 mod ask;
 mod books;
@@ -43,7 +47,10 @@ mod capacity;
 mod choose;
 mod classes;
 mod constraint;
+mod cores;
+mod exact;
 mod expect;
+mod explain;
 mod feasible;
 mod fleet;
 mod forecast;
@@ -56,10 +63,14 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod preempt;
 mod queue;
+mod reservation;
 mod search;
 mod share;
 mod supply;
+mod units;
+mod wiring;
 
 pub use budget::Budget;
 pub use planner::Planner;

@@ -1,13 +1,14 @@
 //! Licences: counted things of the whole cluster that belong to no node (`--licenses=matlab:2,ansys`).
 //!
 //! Their totals are taken from the parameter `Licenses` of the configuration. What jobs hold is counted from the
-//! requests of those that run. Reservations of licences and remote licences are not known here.
+//! requests of those that run. What reservations keep of them, [`crate::reservation`] tells. Remote licences are not known here.
 
 use std::collections::BTreeMap;
 
 use muster_model::config::ClusterConfig;
 use muster_model::ids::Name;
 use muster_model::planning::PlanView;
+use muster_model::time::Timestamp;
 
 /// Licences by name.
 pub(crate) type Licenses = BTreeMap<Name, u64>;
@@ -38,19 +39,51 @@ pub(crate) fn parse(text: &str) -> Option<Licenses> {
     Some(licenses)
 }
 
-/// What is free of `totals` beside the jobs that run.
-pub(crate) fn free(totals: &Licenses, view: &PlanView) -> Licenses {
-    let mut free = totals.clone();
-    if free.is_empty() {
-        return free;
+/// What running jobs hold, until when, and in which reservation.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    list: Vec<(Timestamp, Option<Name>, Licenses)>,
+}
+
+impl Holdings {
+    /// Reads `view`.
+    pub(crate) fn of(view: &PlanView) -> Holdings {
+        let held = view.running.iter().filter_map(|((end, _), job)| {
+            let held = job.spec.request.licenses.as_deref().and_then(parse)?;
+            let end = if *end > view.now { *end } else { view.now + crate::future::OVERDUE };
+            Some((end, job.reservation.clone(), held))
+        });
+        Holdings { list: held.collect() }
     }
-    for job in view.running.values() {
-        let Some(held) = job.spec.request.licenses.as_deref().and_then(parse) else {
-            continue;
-        };
-        take(&mut free, &held);
+
+    /// A job in `reservation` starts and holds `held` until `end`.
+    pub(crate) fn add(&mut self, end: Timestamp, reservation: Option<Name>, held: &Licenses) {
+        self.list.push((end, reservation, held.clone()));
     }
-    free
+
+    /// What is free of `totals` at `time`.
+    pub(crate) fn free_at(&self, totals: &Licenses, time: Timestamp) -> Licenses {
+        let mut free = totals.clone();
+        self.list.iter().filter(|(end, ..)| *end > time).for_each(|(.., held)| take(&mut free, held));
+        free
+    }
+
+    /// Whether `wanted` is free of `totals` at `time`, beside what is `withheld`.
+    pub(crate) fn suffice(&self, totals: &Licenses, withheld: &Licenses, wanted: &Licenses, time: Timestamp) -> bool {
+        let mut free = self.free_at(totals, time);
+        take(&mut free, withheld);
+        suffice(&free, wanted)
+    }
+
+    /// What jobs in `reservation` hold at `time`.
+    pub(crate) fn used_in(&self, reservation: &Name, time: Timestamp) -> Licenses {
+        let mut used = Licenses::new();
+        let inside = self.list.iter().filter(|(end, name, _)| *end > time && name.as_ref() == Some(reservation));
+        for (name, count) in inside.flat_map(|(.., held)| held) {
+            *used.entry(name.clone()).or_default() += count;
+        }
+        used
+    }
 }
 
 /// Whether `free` has all of `wanted`.

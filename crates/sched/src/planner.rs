@@ -7,22 +7,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobSpec};
+use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, Plan, PlanView};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::resources::ResourceRequest;
+use muster_model::reservation::Reservation;
+use muster_model::resources::{ResourceRequest, Sharing};
+use muster_model::time::{Span, Timestamp};
 
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
 use crate::classes::Classes;
+use crate::expect;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
-use crate::pass::Pass;
+use crate::licenses::{self, Holdings};
+use crate::pass::{self, Pass};
 use crate::queue::{Changes, Groups};
-use crate::{expect, licenses};
+use crate::reservation::{self, Reservations};
 
 /// Most compiled requests to keep; beyond it all are dropped and made anew as needed.
 const ASKS_MAX: usize = 200_000;
@@ -41,6 +47,18 @@ pub struct Planner {
 struct Kept {
     books: Books,
     budget: Budget,
+    /// Reservations, and when they were looked at: what is open changes with both.
+    reservations: OrdMap<Name, Arc<Reservation>>,
+    time: Timestamp,
+}
+
+impl Kept {
+    /// Whether the same reservations are in force as when it was made.
+    fn has_reservations_of(&self, view: &PlanView) -> bool {
+        let passed = |moment: Timestamp| self.time < moment && moment <= view.now;
+        let turned = |row: &Reservation| row.float.is_some() || passed(row.start) || passed(row.end);
+        self.reservations.ptr_eq(&view.reservations) && !view.reservations.values().any(|row| turned(row))
+    }
 }
 
 impl Planner {
@@ -56,7 +74,7 @@ impl Planner {
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
         let mut books = Books::open(&tables.fleet, view);
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
-        *kept = Some(Kept { books, budget: *budget });
+        *kept = Some(Kept { books, budget: *budget, reservations: view.reservations.clone(), time: view.now });
         plan
     }
 
@@ -67,8 +85,9 @@ impl Planner {
     pub fn plan_changes(&mut self, view: &PlanView, budget: &Budget) -> Plan {
         let is_known =
             self.tables.as_ref().is_some_and(|tables| tables.fleet.is_of(view) && !tables.fleet.has_quotas());
-        let goes_on =
-            is_known && view.config.backfill && self.books.as_ref().is_some_and(|kept| kept.budget == *budget);
+        let goes_on = is_known
+            && view.config.backfill
+            && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view));
         if !goes_on {
             return self.plan(view, budget);
         }
@@ -78,6 +97,11 @@ impl Planner {
         };
         let nodes = books.follow(&tables.fleet, view);
         Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes)
+    }
+
+    /// Tables and groups as the last pass used them.
+    pub(crate) fn parts(&mut self) -> Option<(&mut Tables, &Groups)> {
+        Some((self.tables.as_mut()?, &self.groups))
     }
 
     /// Brings tables and groups in line with `view`.
@@ -112,15 +136,17 @@ impl Planner {
     fn judge(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
         let tables = self.tables_for(view);
         let partitions = partitions_of(&tables.fleet, spec)?;
-        if names_reservation(spec) {
-            return Err(RefusalCode::InvalidReservation.into());
-        }
+        reservation::check(view, spec, &tables.fleet.partition(partitions[0]).name)?;
+        let reservations = Reservations::of(&tables.fleet, view);
         let mut first_refusal = None;
         for partition in partitions {
             let ask = tables.ask(&spec.request, partition);
             match &**tables.verdict(ask) {
                 Verdict::Never(refusal) => {
                     first_refusal.get_or_insert_with(|| refusal.clone());
+                }
+                Verdict::Possible(ask) if !reservations.could_hold(&tables.fleet, ask, spec) => {
+                    first_refusal.get_or_insert(RefusalCode::NodeConfigUnavailable.into());
                 }
                 Verdict::Possible(_) | Verdict::Waits(_) => return Ok(()),
             }
@@ -148,11 +174,14 @@ impl Planner {
         if asks.is_empty() {
             return Err(RefusalCode::NodeConfigUnavailable.into());
         }
-        let free_licenses = licenses::free(&tables.fleet.licenses, view);
+        let free_licenses = Holdings::of(view).free_at(&tables.fleet.licenses, view.now);
         if !licenses::suffice(&free_licenses, &asks[0].licenses) {
             return Err(Refusal::new(RefusalCode::NodesBusy, "licenses are in use"));
         }
-        let earliest = asks.iter().filter_map(|ask| expect::earliest(&tables.fleet, view, ask, spec.identity.uid));
+        let earliest = asks.iter().filter_map(|ask| {
+            let duration = duration_in(tables.fleet.partition(ask.partition), spec);
+            expect::earliest(&tables.fleet, view, ask, spec, duration)
+        });
         // The first partition wins a tie.
         let best = earliest.reduce(|best, other| if other.start < best.start { other } else { best });
         best.ok_or_else(|| RefusalCode::NodesBusy.into())
@@ -166,9 +195,10 @@ impl Planner {
     }
 }
 
-/// Whether `spec` asks for a reservation; none are known here.
-pub(crate) fn names_reservation(spec: &JobSpec) -> bool {
-    spec.reservation.as_deref().is_some_and(|name| !name.is_empty())
+/// How long a job with `spec` may run in `partition`.
+fn duration_in(partition: &Partition, spec: &JobSpec) -> Span {
+    let limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
+    limit.span().unwrap_or(pass::UNLIMITED)
 }
 
 /// Indices of the partitions that `spec` names, or of the default one.
@@ -233,7 +263,7 @@ impl Tables {
     }
 
     /// The number of `request` in `partition`.
-    fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
+    pub(crate) fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
         let row = match self.requests.get(request) {
             Some(row) => *row,
             None => {
@@ -248,7 +278,8 @@ impl Tables {
         }
         let ask = self.verdicts.len() as AskId;
         let verdict = feasible::judge(&self.fleet, partition, request, &mut self.scratch);
-        self.asks_for_users |= matches!(&verdict, Verdict::Possible(ask) if ask.exclusive_user);
+        self.asks_for_users |= matches!(request.sharing, Sharing::ExclusiveUser | Sharing::ExclusiveMcs)
+            || self.fleet.partition(partition).exclusive_user;
         self.verdicts.push(Arc::new(verdict));
         self.partitions.push(partition);
         self.asks[row][partition as usize] = Some(ask);

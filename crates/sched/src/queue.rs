@@ -34,6 +34,8 @@ struct GroupKey {
     account: Option<Name>,
     qos: Option<Name>,
     reservation: Option<Name>,
+    /// Its `--signal=R:` with the time that it wants.
+    leaves_early: Option<Span>,
 }
 
 /// Jobs that ask for the same thing, in the order of the queue.
@@ -58,6 +60,11 @@ impl Groups {
     /// The group of that number.
     pub(crate) fn get(&self, id: GroupId) -> &Group {
         &self.groups[id as usize]
+    }
+
+    /// The group of the job at that place.
+    pub(crate) fn group_of(&self, key: &QueueKey) -> Option<GroupId> {
+        self.of_job.get(key).copied()
     }
 
     /// Number of groups, empty ones included.
@@ -113,6 +120,7 @@ impl Groups {
             account: job.spec.account.clone(),
             qos: job.spec.qos.clone(),
             reservation: job.spec.reservation.clone(),
+            leaves_early: job.spec.early_signal.filter(|early| early.reservation).map(|early| early.before_end),
         };
         let groups = &mut self.groups;
         let asks = group_key.asks.clone();

@@ -9,11 +9,13 @@ use muster_model::time::{Span, Timestamp};
 
 use crate::ask::{Ask, Spread};
 use crate::choose::{Candidate, Choice};
+use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::People;
+use crate::people::{Guest, People};
+use crate::reservation::{Open, Reservations};
 use crate::supply::{Company, Planned, Supply};
 
 /// Most choices of nodes that may fail for one job; after them only the end of all that is planned is tried. A bound for
@@ -26,9 +28,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ask: &'a Ask,
     pub(crate) duration: Span,
     pub(crate) rank: Rank,
-    pub(crate) uid: u32,
+    pub(crate) guest: Guest<'a>,
+    /// Since when it waits, for what it waits for only so long.
+    pub(crate) since: Timestamp,
     /// It starts no earlier.
     pub(crate) not_before: Timestamp,
+    /// It starts earlier than this: until then the same is open to it.
+    pub(crate) before: Option<Timestamp>,
+    /// Whether the licences that it needs are free at a time; `None` where it needs none.
+    pub(crate) is_licensed: Option<&'a dyn Fn(Timestamp) -> bool>,
 }
 
 /// Where it is looked for.
@@ -36,8 +44,13 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Place<'a> {
     pub(crate) fleet: &'a Fleet,
     pub(crate) people: &'a People,
+    /// Nodes that may be used, without those that reservations close.
     pub(crate) usable: &'a NodeSet,
     pub(crate) now: Timestamp,
+    /// What reservations leave of nodes that they have in part.
+    pub(crate) open: (&'a Reservations<'a>, &'a Open),
+    /// What is known in detail of now.
+    pub(crate) exact: Exact<'a>,
 }
 
 /// What was found.
@@ -96,7 +109,11 @@ impl Search<'_> {
         let mut failures = 0;
         let mut may_fit = true;
         loop {
-            if may_fit && self.tally.suffices() {
+            if self.wanted.before.is_some_and(|before| before <= self.time) {
+                return None;
+            }
+            let is_licensed = self.wanted.is_licensed.is_none_or(|is_licensed| is_licensed(self.time));
+            if may_fit && is_licensed && self.tally.suffices() {
                 if let Some(choices) = self.supply().place(self.wanted.ask, scratch) {
                     return Some(Found { start: self.time, choices, free: self.free });
                 }
@@ -107,13 +124,18 @@ impl Search<'_> {
                 return self.last_resort(scratch);
             }
             self.time = self.future.next_moment(self.time, self.passed)?;
-            may_fit = self.arrive();
+            // Where licences are lacking, room found earlier has not been used.
+            may_fit = self.arrive() || self.wanted.is_licensed.is_some();
         }
     }
 
     /// After everything that is planned it fits, or never.
     fn last_resort(mut self, scratch: &mut Vec<Candidate>) -> Option<Found> {
         self.time = self.future.last_end().max(self.time);
+        let is_late = self.wanted.before.is_some_and(|before| before <= self.time);
+        if is_late || self.wanted.is_licensed.is_some_and(|is_licensed| !is_licensed(self.time)) {
+            return None;
+        }
         let free = &mut self.free;
         self.future.pass_until(self.time, self.passed, |node, back| free.give(node, back));
         let choices = self.supply().place(self.wanted.ask, scratch)?;
@@ -121,7 +143,8 @@ impl Search<'_> {
     }
 
     fn supply(&self) -> Supply<'_> {
-        let (people, uid) = (self.place.people, self.wanted.uid);
+        let (people, guest) = (self.place.people, self.wanted.guest);
+        let is_now = self.time <= self.place.now;
         Supply {
             fleet: self.place.fleet,
             free: &self.free,
@@ -132,7 +155,10 @@ impl Search<'_> {
                 until: self.time + self.wanted.duration,
                 rank: self.wanted.rank,
             }),
-            company: if self.time <= self.place.now { Company::Now(people, uid) } else { Company::Later(people, uid) },
+            reserved: Some((self.place.open.0, self.place.open.1, self.time)),
+            company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
+            exact: if is_now { self.place.exact } else { Exact::Empty },
+            waited: self.time.since(self.wanted.since),
         }
     }
 

@@ -1,15 +1,17 @@
 //! What nodes offer to a job that would start at a given time, with all that restricts it.
 
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, Timestamp};
 
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
 use crate::choose::{self, Candidate, Choice};
+use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::People;
+use crate::people::{Guest, People};
+use crate::reservation::{Open, Reservations};
 
 /// Where a job could take from.
 #[derive(Clone, Copy)]
@@ -22,6 +24,11 @@ pub(crate) struct Supply<'a> {
     /// What planned starts hold.
     pub(crate) planned: Option<Planned<'a>>,
     pub(crate) company: Company<'a>,
+    /// What reservations leave of nodes that they have in part, at the time of the start.
+    pub(crate) reserved: Option<(&'a Reservations<'a>, &'a Open, Timestamp)>,
+    pub(crate) exact: Exact<'a>,
+    /// How long the job has waited, for what it waits for only so long.
+    pub(crate) waited: Span,
 }
 
 /// Planned starts as they concern one job.
@@ -42,10 +49,10 @@ pub(crate) enum Company<'a> {
     /// Only resources matter.
     Anybody,
     /// A job of this user, beside those that are there now.
-    Now(&'a People, u32),
+    Now(&'a People, Guest<'a>),
     /// A job of this user, later: who will be there then is not known, so a node that somebody has or wants for
     /// himself must be empty.
-    Later(&'a People, u32),
+    Later(&'a People, Guest<'a>),
 }
 
 impl Supply<'_> {
@@ -56,6 +63,17 @@ impl Supply<'_> {
         if ask.required.iter().any(|node| !nodes.contains(*node)) {
             return None;
         }
+        if let Some(preferred) = &ask.preferred {
+            let mut better = nodes.clone();
+            better.intersect(preferred);
+            if let Some(choices) = self.place_within(ask, better, scratch) {
+                return Some(choices);
+            }
+        }
+        self.place_within(ask, nodes, scratch)
+    }
+
+    fn place_within(&self, ask: &Ask, nodes: NodeSet, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
         if ask.alternatives.is_empty() {
             return self.place_on(ask, &nodes, scratch);
         }
@@ -67,7 +85,7 @@ impl Supply<'_> {
     }
 
     fn place_on(&self, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
-        if choose::is_for_one_node(ask) {
+        if choose::is_for_one_node(ask) && self.fleet.wiring.is_none() {
             let sweep = nodes.iter().map(|node| self.candidate(ask, node)).filter(|candidate| candidate.tasks > 0);
             match choose::one_node(ask, sweep) {
                 choose::OneNode::Found(choice) => return Some(vec![choice]),
@@ -77,21 +95,40 @@ impl Supply<'_> {
         }
         scratch.clear();
         scratch.extend(nodes.iter().map(|node| self.candidate(ask, node)).filter(|candidate| candidate.tasks > 0));
-        choose::choose(ask, scratch)
+        match &self.fleet.wiring {
+            Some(wiring) if !ask.contiguous => wiring.choose(ask, scratch, self.waited),
+            _ => choose::choose(ask, scratch),
+        }
     }
 
     /// What `node` can take of a job.
     #[inline]
     pub(crate) fn candidate(&self, ask: &Ask, node: u32) -> Candidate {
         let weight = self.fleet.weight[node as usize];
-        let cpus = self.free.cpus[node as usize];
+        let mut cpus = self.free.cpus[node as usize];
+        if ask.rows > 1 {
+            cpus = self.exact.cpus_with_shared(ask, self.fleet, node);
+        }
         // Most nodes of a busy cluster end here.
         if cpus < ask.cpus_per_node_min || !self.admits(ask, node) {
             return Candidate { node, weight, tasks: 0, job_units: 0 };
         }
         let offer = Offer { node, cpus, memory: self.free.memory[node as usize], columns: self.free.columns_of(node) };
+        if let Some((reservations, open, time)) = self.reserved
+            && reservations.is_partial(open, node)
+        {
+            let mut left = match self.planned {
+                Some(Planned { future, from, until, rank }) => {
+                    future.left(node, self.free.of(node), from, until, &rank)
+                }
+                None => self.free.of(node),
+            };
+            reservations.lower(open, node, time, &mut left);
+            let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
+            return self.measure(ask, weight, offer);
+        }
         match self.planned {
-            Some(Planned { future, from, until, rank }) if future.is_planned(node) => {
+            Some(Planned { future, from, until, rank }) if ask.rows == 1 && future.is_planned(node) => {
                 let left: Amounts = future.left(node, self.free.of(node), from, until, &rank);
                 let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
                 self.measure(ask, weight, offer)
@@ -102,23 +139,26 @@ impl Supply<'_> {
 
     #[inline]
     fn measure(&self, ask: &Ask, weight: u32, offer: Offer<'_>) -> Candidate {
-        let tasks = capacity::tasks(ask, self.fleet, offer);
-        let job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
+        let mut tasks = capacity::tasks(ask, self.fleet, offer);
+        if tasks > 0 && ask.is_detailed {
+            tasks = self.exact.tasks(ask, self.fleet, offer.node, tasks);
+        }
+        let mut job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
+        if job_units > 0 && ask.is_detailed {
+            job_units = self.exact.job_units(ask, self.fleet, offer.node, job_units);
+        }
         Candidate { node: offer.node, weight, tasks, job_units }
     }
 
     #[inline]
     fn admits(&self, ask: &Ask, node: u32) -> bool {
-        match self.company {
-            Company::Anybody => true,
-            Company::Now(people, uid) => {
-                people.admits_everybody(ask.exclusive_user) || people.admits(node, uid, ask.exclusive_user)
-            }
-            Company::Later(people, uid) => {
-                people.admits_everybody(ask.exclusive_user)
-                    || people.admits(node, uid, ask.exclusive_user)
-                    || self.free.cpus[node as usize] == self.fleet.cpus[node as usize]
-            }
-        }
+        let (people, guest, is_now) = match self.company {
+            Company::Anybody => return true,
+            Company::Now(people, guest) => (people, guest, true),
+            Company::Later(people, guest) => (people, guest, false),
+        };
+        people.admits_everybody(ask)
+            || people.admits(node, guest, ask)
+            || (!is_now && self.free.cpus[node as usize] == self.fleet.cpus[node as usize])
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Controller {
     planner: Planner,
     planner_busy: bool,
     plan_wanted: bool,
+    /// The next plan looks at everything.
+    full_plan_wanted: bool,
     plans_in_vain: u32,
     tick_planned: Option<Timestamp>,
 }
@@ -217,7 +219,7 @@ impl World {
         };
         let view = cluster.plan_view(self.now);
         // Mostly a look at what has changed, as on a large cluster, and one at everything some time after.
-        let is_full = self.random.chance(300);
+        let is_full = std::mem::take(&mut self.controller.full_plan_wanted) || self.random.chance(300);
         let planner = &mut self.controller.planner;
         let plan = if is_full {
             planner.plan(&view, &Budget::default())
@@ -242,6 +244,10 @@ impl World {
             let task = start.task_index.map(|index| format!("_{index}")).unwrap_or_default();
             self.note(format!("plan: start {}{task} in {} on {}", start.job_id, start.partition, on.join(", ")));
         }
+        self.counts.evictions += plan.evictions.len() as u64;
+        for eviction in &plan.evictions {
+            self.note(format!("plan: {} makes room for {}", eviction.job_id, eviction.by));
+        }
         if plan.is_partial {
             let pause = self.random.span(100, 2_000);
             self.after(pause, Happening::PlanWanted { life });
@@ -260,6 +266,7 @@ impl World {
 
     pub(crate) fn want_plan(&mut self, life: u64) {
         if self.controller.is_alive(life) {
+            self.controller.full_plan_wanted = true;
             self.controller_step(Event::PlanWanted);
         }
     }

@@ -53,6 +53,7 @@ pub struct Counts {
     pub machine_failures: u64,
     pub connections_lost: u64,
     pub requeues: u64,
+    pub evictions: u64,
     pub nodes_given_up: u64,
 }
 
@@ -68,6 +69,7 @@ impl Counts {
         self.machine_failures += other.machine_failures;
         self.connections_lost += other.connections_lost;
         self.requeues += other.requeues;
+        self.evictions += other.evictions;
         self.nodes_given_up += other.nodes_given_up;
     }
 }

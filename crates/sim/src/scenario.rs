@@ -6,7 +6,8 @@ use muster_model::dependency::{Dependencies, Dependency, DependencyKind, Depende
 use muster_model::ids::{Identity, JobId, Name, NodeIndex};
 use muster_model::job::{EarlySignal, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, NodeConfig};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::{OverSubscribe, Partition};
+use muster_model::preemption::{PreemptMode, PreemptType, PreemptionConfig};
 use muster_model::resources::{Gres, GresRequest, GresScope, Megabytes, MemoryRequest, ResourceRequest, Sharing};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
@@ -24,8 +25,10 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
     let count = random.small(1, 5);
     let threads = random.small(1, 2);
     let nodes: Vec<NodeConfig> = (1..=count).map(|number| node(random, number, threads)).collect();
-    let partitions =
+    let mut partitions =
         vec![partition("all", &nodes, 0, true), partition("some", &nodes[..nodes.len().div_ceil(2)], 1, false)];
+    partitions.iter_mut().for_each(|partition| partition.over_subscribe = sharing(random));
+    partitions[0].grace_time = if random.chance(500) { random.span(1_000, 60_000) } else { Span::ZERO };
     ClusterConfig {
         nodes,
         partitions,
@@ -39,14 +42,24 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
         kill_invalid_dependency: random.chance(300),
         over_time_limit: random.span(0, 60_000),
         memory_is_consumed: random.chance(700),
+        preemption: preemption(random),
         gres_types: vec!["gpu".into()],
         ..ClusterConfig::default()
     }
 }
 
+/// Half of the clusters let jobs of the higher tier preempt.
+fn preemption(random: &mut Random) -> PreemptionConfig {
+    let kind = if random.chance(500) { PreemptType::Partition } else { PreemptType::None };
+    let mode = if random.chance(600) { PreemptMode::Requeue } else { PreemptMode::Cancel };
+    PreemptionConfig { kind, mode, exempt_time: random.span(0, 60_000), ..PreemptionConfig::default() }
+}
+
 fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
     let name: Name = format!("n{number}").into();
     let cores = CPUS_MIN.div_ceil(threads) + random.small(0, 3);
+    // Where there are two sockets, the plan says which cores a job gets.
+    let sockets = if cores.is_multiple_of(2) { 2 } else { 1 };
     NodeConfig {
         host_name: name.clone(),
         address: name.clone(),
@@ -55,12 +68,13 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
         hardware: Hardware {
             cpus: cores * threads,
             boards: 1,
-            sockets: 1,
-            cores_per_socket: cores,
+            sockets,
+            cores_per_socket: cores / sockets,
             threads_per_core: threads,
             memory: Megabytes(NODE_MEMORY),
             tmp_disk: Megabytes(0),
             gres: vec![Gres { name: "gpu".into(), kind: None, count: NODE_GPUS }],
+            ..Hardware::of_cpus(cores * threads)
         },
         features: Vec::new(),
         weight: 1,
@@ -69,29 +83,23 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
     }
 }
 
+/// Whether jobs may share cores: two of them where they ask for it, or always.
+fn sharing(random: &mut Random) -> OverSubscribe {
+    match random.below(4) {
+        0 => OverSubscribe::Yes(2),
+        1 => OverSubscribe::Force(2),
+        _ => OverSubscribe::No,
+    }
+}
+
 fn partition(name: &str, nodes: &[NodeConfig], tier: u16, default: bool) -> Partition {
     let names: Vec<&str> = nodes.iter().map(|node| &*node.name).collect();
     Partition {
-        name: name.into(),
         node_list: names.join(",").into(),
-        nodes: (0..).map(NodeIndex).zip(nodes).map(|(index, _)| index).collect(),
         default,
-        state: PartitionState::Up,
-        time_default: None,
         time_max: TimeLimit::from_minutes(60),
-        nodes_min: 1,
-        nodes_max: None,
-        cpus_per_node_max: None,
         priority_tier: tier,
-        priority_job_factor: 1,
-        over_subscribe: OverSubscribe::No,
-        memory_default: None,
-        memory_max: None,
-        hidden: false,
-        root_only: false,
-        groups_allowed: Vec::new(),
-        accounts_allowed: Vec::new(),
-        others: Vec::new(),
+        ..Partition::new(name.into(), (0..).map(NodeIndex).zip(nodes).map(|(index, _)| index).collect())
     }
 }
 
@@ -177,6 +185,7 @@ fn request(random: &mut Random, nodes_there: u32) -> ResourceRequest {
         sharing: match random.below(20) {
             0 => Sharing::Exclusive,
             1 => Sharing::ExclusiveUser,
+            2..6 => Sharing::Oversubscribe,
             _ => Sharing::Default,
         },
         ..ResourceRequest::default()

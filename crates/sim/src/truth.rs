@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::{Job, JobKind};
+use muster_model::resources::Sharing;
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::Step;
 use muster_runtime::unit::UnitKey;
@@ -76,7 +77,7 @@ impl World {
         }
     }
 
-    /// Nothing is started twice, and no CPU is used by two jobs, or by two starts of one.
+    /// Nothing is started twice, and no CPU is used by more jobs, or starts of one, than may share it.
     pub(crate) fn check_start(&mut self, node: NodeIndex, key: UnitKey, launch: &Launch) {
         if !self.truth.started.insert((node, key)) {
             self.fail(format!("{key} is started twice on node {}", node.0));
@@ -91,12 +92,29 @@ impl World {
             return;
         };
         let running = &self.nodes[node.0 as usize].supervisor.running;
-        let others = running.iter().filter(|(other, _)| (other.job_id, other.restart) != (key.job_id, key.restart));
-        let clash =
-            others.filter(|(_, process)| !process.cpus.is_disjoint(&share.cpus)).map(|(other, _)| *other).next();
-        if let Some(other) = clash {
-            self.fail(format!("{key} is started on CPUs {} of node {}, which {other} uses", share.cpus, node.0));
+        let others: Vec<_> = running
+            .iter()
+            .filter(|(other, _)| (other.job_id, other.restart) != (key.job_id, key.restart))
+            .filter(|(_, process)| !process.cpus.is_disjoint(&share.cpus))
+            .collect();
+        let on = |cpu: u32| -> BTreeSet<(JobId, RestartCount)> {
+            let there = others.iter().filter(|(_, process)| process.cpus.contains(cpu));
+            there.map(|(other, _)| (other.job_id, other.restart)).collect()
+        };
+        let most = share.cpus.iter().map(|cpu| on(cpu).len()).max().unwrap_or(0);
+        if most >= self.jobs_on_a_cpu_max(&launch.job) {
+            let names: Vec<String> = others.iter().map(|(other, _)| other.to_string()).collect();
+            let names = names.join(", ");
+            self.fail(format!("{key} is started on CPUs {} of node {}, which {names} use", share.cpus, node.0));
         }
+    }
+
+    /// How many jobs may be on a CPU of `job`, which may share with others of its partition.
+    fn jobs_on_a_cpu_max(&self, job: &Job) -> usize {
+        let sharing = job.spec.request.sharing;
+        let partition = self.config.partitions.iter().find(|partition| partition.name == job.partition);
+        let rows = partition.map_or(1, |own| own.over_subscribe.rows(sharing == Sharing::Oversubscribe));
+        if sharing == Sharing::Exclusive { 1 } else { rows as usize }
     }
 
     /// What is written down about ended jobs and steps is what happened.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 use muster_model::config::ClusterConfig;
-use muster_model::dependency::Dependencies;
 use muster_model::ids::{Identity, JobId, NodeIndex, SpecId};
 use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
+use muster_model::reservation::Reservation;
 use muster_model::resources::{Allocation, Megabytes, NodeShare, ResourceRequest};
-use muster_model::state::{ExitStatus, JobState, Reason};
-use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_model::state::JobState;
+use muster_model::time::{Span, Timestamp};
 
 /// The time at which views are taken.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
@@ -24,16 +24,7 @@ pub fn node_config(name: &str, cpus: u32) -> NodeConfig {
         host_name: name.into(),
         address: name.into(),
         port: 0,
-        hardware: Hardware {
-            cpus,
-            boards: 1,
-            sockets: 1,
-            cores_per_socket: cpus,
-            threads_per_core: 1,
-            memory: Megabytes(64_000),
-            tmp_disk: Megabytes(0),
-            gres: Vec::new(),
-        },
+        hardware: Hardware { memory: Megabytes(64_000), ..Hardware::of_cpus(cpus) },
         features: Vec::new(),
         weight: 1,
         initial_state: InitialState::Unknown,
@@ -56,33 +47,14 @@ pub fn node(config: NodeConfig) -> Node {
         launch_sequence: 0,
         comment: None,
         extra: None,
+        reserved: false,
+        maintenance: false,
     }
 }
 
 /// A partition of the nodes `0..count` without limits.
 pub fn partition(name: &str, nodes: impl IntoIterator<Item = u32>) -> Partition {
-    Partition {
-        name: name.into(),
-        node_list: "".into(),
-        nodes: nodes.into_iter().map(NodeIndex).collect(),
-        default: false,
-        state: PartitionState::Up,
-        time_default: None,
-        time_max: TimeLimit::Unlimited,
-        nodes_min: 1,
-        nodes_max: None,
-        cpus_per_node_max: None,
-        priority_tier: 1,
-        priority_job_factor: 1,
-        over_subscribe: OverSubscribe::No,
-        memory_default: None,
-        memory_max: None,
-        hidden: false,
-        root_only: false,
-        groups_allowed: Vec::new(),
-        accounts_allowed: Vec::new(),
-        others: Vec::new(),
-    }
+    Partition::new(name.into(), nodes.into_iter().map(NodeIndex).collect())
 }
 
 /// A batch job of user 1000 for these resources.
@@ -99,43 +71,12 @@ pub fn identity(uid: u32) -> Identity {
 /// A pending job that waits in the first partition of its specification, or in `default`.
 pub fn pending(id: u32, spec: JobSpec, default: &str) -> Job {
     let partition = spec.partitions.first().cloned().unwrap_or_else(|| default.into());
+    let eligible = NOW - Span::from_minutes(1);
     Job {
-        id: JobId(id),
-        spec_id: SpecId(u64::from(id)),
         array: None,
-        state: JobState::Pending,
-        completing: false,
-        cleaning: None,
-        requeue_pending: false,
-        reason: Reason::None,
-        reason_detail: None,
-        hold: None,
-        partition,
-        priority: 1,
-        time_limit: spec.time_limit.unwrap_or(TimeLimit::Unlimited),
-        submit_time: NOW - Span::from_minutes(1),
-        eligible_time: Some(NOW - Span::from_minutes(1)),
         begin_time: None,
-        start_time: None,
-        end_time: None,
-        suspend_time: None,
-        suspended: Span::ZERO,
-        last_evaluated: None,
-        restart: Default::default(),
-        allocation: None,
-        node_list: None,
-        batch_host: None,
-        planned_nodes: None,
-        exit: ExitStatus::SUCCESS,
-        derived_exit: ExitStatus::SUCCESS,
-        cancelled_by: None,
-        dependencies: Dependencies::default(),
-        next_step: 0,
-        early_signal_sent: false,
-        special_exit: false,
-        priority_set: false,
-        past_runs: Vec::new(),
-        spec: Arc::new(spec),
+        eligible_time: Some(eligible),
+        ..Job::new(JobId(id), SpecId(u64::from(id)), Arc::new(spec), partition, eligible)
     }
 }
 
@@ -187,4 +128,35 @@ pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Tim
     job.end_time = Some(end);
     job.allocation = Some(Arc::new(Allocation { shares }));
     view.running.insert((end, job.id), Arc::new(job));
+}
+
+/// A reservation of nothing, now and for an hour, that everybody may use.
+pub fn reservation(name: &str) -> Reservation {
+    Reservation {
+        name: name.into(),
+        number: 0,
+        changed: NOW,
+        start: NOW,
+        end: NOW + Span::from_minutes(60),
+        anchor: None,
+        float: None,
+        flags: Vec::new(),
+        nodes: Vec::new(),
+        node_list: None,
+        nodes_wanted: None,
+        cores_wanted: Vec::new(),
+        tres: Default::default(),
+        partition: None,
+        features: None,
+        users: Default::default(),
+        groups: Default::default(),
+        accounts: Default::default(),
+        qos: Default::default(),
+        partitions: Default::default(),
+        purge_after: None,
+        start_delay_max: None,
+        comment: None,
+        creator_uid: 0,
+        idle_since: None,
+    }
 }

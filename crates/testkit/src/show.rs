@@ -10,6 +10,7 @@ use muster_model::time::Timestamp;
 /// ```text
 /// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
 /// 3_0 starts in debug: n3 1c 1t
+/// 9 makes room for 4: requeue in +1m
 /// 4 waits Resources, +30m on n[1-2]
 /// 5 waits Priority, +3m or so
 /// ```
@@ -18,7 +19,17 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
     for start in &plan.starts {
         let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
-        let _ = writeln!(text, "{}{task} starts in {}: {}", start.job_id, start.partition, shares.join(" | "));
+        let inside = start.reservation.as_ref().map_or(String::new(), |name| format!(" in {name}"));
+        let _ = writeln!(text, "{}{task} starts in {}{inside}: {}", start.job_id, start.partition, shares.join(" | "));
+    }
+    for eviction in &plan.evictions {
+        let grace = if eviction.grace.0 > 0 {
+            format!(" in {}", show_time(view.now, view.now + eviction.grace))
+        } else {
+            String::new()
+        };
+        let mode = format!("{:?}", eviction.mode).to_lowercase();
+        let _ = writeln!(text, "{} makes room for {}: {mode}{grace}", eviction.job_id, eviction.by);
     }
     for wait in view.queue.values().filter_map(|job| plan.outlook.get(job.id)) {
         let _ = write!(text, "{} waits {}", wait.job_id, wait.detail.as_deref().unwrap_or(wait.reason.as_str()));
@@ -42,6 +53,9 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
 fn show_share(view: &PlanView, share: &PlannedShare) -> String {
     let name = view.nodes.get(share.node.0 as usize).map_or("?", |node| node.name());
     let mut text = format!("{name} {}c {}t", share.cpus, share.tasks);
+    if let Some(cpus) = &share.cpu_set {
+        let _ = write!(text, " cpus:{cpus}");
+    }
     if share.memory.0 > 0 {
         let _ = write!(text, " {}M", share.memory.0);
     }

@@ -7,6 +7,7 @@
 mod api;
 mod commands;
 mod completions;
+pub(crate) mod replay;
 mod sched;
 mod support;
 
@@ -29,6 +30,11 @@ const BENCHES: &[Bench] = &[
         run: commands::run,
     },
     Bench { name: "completions", summary: "ends of tasks per second, each durable", run: completions::run },
+    Bench {
+        name: "replay",
+        summary: "replayed jobs per second; the planner beside other policies on a real trace",
+        run: replay::run,
+    },
     Bench { name: "sched", summary: "passes of the scheduler, over queue length and cluster size", run: sched::run },
 ];
 

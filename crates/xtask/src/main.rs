@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod compare;
 mod dist;
 mod tidy;
 mod workspace;
@@ -37,6 +38,12 @@ const COMMANDS: &[Command] = &[
         run: tidy::run,
     },
     Command { name: "bench", usage: "NAME [ARG...]", summary: "measure; `all` runs each", run: bench::run },
+    Command {
+        name: "compare",
+        usage: "slurm [--slurm-up FILE]",
+        summary: "the same queue before real Slurm and before Muster, decision by decision",
+        run: compare::run,
+    },
     Command {
         name: "dist",
         usage: "[--partial]",

@@ -169,7 +169,13 @@ pub(crate) fn prepare(
     let nodes: Vec<NodeFacts<'_>> = launch
         .nodes
         .iter()
-        .map(|node| NodeFacts { index: NodeIndex(node.index), name: &node.name, address: &node.address })
+        .map(|node| NodeFacts {
+            index: NodeIndex(node.index),
+            name: &node.name,
+            address: &node.address,
+            topology: Some((node.topology_address.as_str(), node.topology_pattern.as_str()))
+                .filter(|(address, _)| !address.is_empty()),
+        })
         .collect();
     let facts = LaunchFacts {
         job: &launch.job,

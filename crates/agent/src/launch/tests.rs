@@ -34,8 +34,12 @@ fn launch(nodes: u32) -> Launch {
         tasks: 2,
     };
     let shares = (0..nodes).map(share).collect();
-    let address =
-        |index: u32| NodeAddress { index, name: format!("n{}", index + 1), address: format!("10.0.0.{index}") };
+    let address = |index: u32| NodeAddress {
+        index,
+        name: format!("n{}", index + 1),
+        address: format!("10.0.0.{index}"),
+        ..NodeAddress::default()
+    };
     Launch {
         sequence: 1,
         job: Job { allocation: Some(Arc::new(Allocation { shares })), ..job },

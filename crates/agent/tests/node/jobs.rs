@@ -75,7 +75,7 @@ pub fn launch(sequence: u64, job: &Job) -> Launch {
     Launch {
         launch_sequence: sequence,
         job_json: encode(job).into(),
-        nodes: vec![NodeAddress { index: 0, name: NAME.into(), address: "10.0.0.1".into() }],
+        nodes: vec![NodeAddress { index: 0, name: NAME.into(), address: "10.0.0.1".into(), ..NodeAddress::default() }],
         cluster_name: "test".into(),
         controller_host: "head".into(),
         kill_wait_ms: 5000,

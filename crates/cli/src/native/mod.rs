@@ -13,6 +13,7 @@ mod profiles;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod runs;
+pub(crate) mod simulate;
 pub(crate) mod stop;
 mod terminal;
 mod watch;

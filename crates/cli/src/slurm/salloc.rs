@@ -103,7 +103,12 @@ async fn run_command(
     let facts: Vec<NodeFacts<'_>> = held
         .filter_map(|share| {
             let node = nodes.get(share.node.0 as usize)?;
-            Some(NodeFacts { index: share.node, name: &node.config.name, address: &node.config.address })
+            Some(NodeFacts {
+                index: share.node,
+                name: &node.config.name,
+                address: &node.config.address,
+                topology: None,
+            })
         })
         .collect();
     let added = environment::allocation_environment(job, &facts, gathered.cluster_name(), &gathered.client_facts());

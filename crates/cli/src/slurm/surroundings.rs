@@ -140,6 +140,7 @@ impl Gathered {
                 work_dir: &self.work_dir,
                 uid: self.identity.uid,
                 gres_types: Some(&self.settings.gres_types),
+                spec_resources_allowed: self.settings.spec_resources_allowed,
                 cluster_name: self.settings.cluster_name.as_deref(),
                 host: &System,
             },

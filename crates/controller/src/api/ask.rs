@@ -60,6 +60,9 @@ impl ApiService {
                 let steps = view.steps.values().filter(|step| job_id.is_none_or(|job_id| step.job_id == job_id));
                 give(sender, &Reply::Steps(steps.cloned().collect()));
             }
+            Query::Reservations => {
+                give(sender, &Reply::Reservations(view.reservations.values().cloned().collect()));
+            }
             Query::Config => {
                 give(sender, &Reply::Config(view.config.shown.clone()));
             }
@@ -68,6 +71,9 @@ impl ApiService {
             }
             Query::Shares => {
                 give(sender, &Reply::Shares(Box::new(view.share_report(clock::now()))));
+            }
+            Query::Topology => {
+                give(sender, &Reply::Topology(view.config.topology.clone()));
             }
             Query::Ping => {
                 give(sender, &Reply::Pong(self.pong(&view)));

@@ -42,7 +42,8 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
     if let Some(hold) = job.hold {
         job.eligible_time = None;
         // A job held since its launch failed too often goes on saying so.
-        if hold != Hold::Admin || job.reason != Reason::JobHoldMaxRequeue {
+        // So does one whose reservation is gone.
+        if job.reservation_gone.is_none() && (hold != Hold::Admin || job.reason != Reason::JobHoldMaxRequeue) {
             set_reason(job, if hold == Hold::User { Reason::JobHeldUser } else { Reason::JobHeldAdmin });
         }
     } else if hopeless {
@@ -65,7 +66,8 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
 }
 
 /// Reasons that say why a job was not eligible.
-const STALE_WHEN_ELIGIBLE: [Reason; 6] = [
+const STALE_WHEN_ELIGIBLE: [Reason; 7] = [
+    Reason::ReservationDeleted,
     Reason::JobHeldUser,
     Reason::JobHeldAdmin,
     Reason::JobHoldMaxRequeue,

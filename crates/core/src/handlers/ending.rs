@@ -121,6 +121,8 @@ pub(super) fn back_to_pending(
     // One that was held while it ran waits held.
     job.hold = hold.or(job.hold);
     job.special_exit = false;
+    job.reservation = None;
+    job.eviction = None;
     job.submit_time = now;
     job.eligible_time = None;
     job.begin_time = (delay > Span::ZERO).then(|| now + delay);

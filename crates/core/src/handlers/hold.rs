@@ -84,6 +84,7 @@ fn release_one(
     }
     job.special_exit = false;
     let was_held = job.hold.take().is_some();
+    job.reservation_gone = None;
     if job.state != JobState::Pending {
         job.reason = Reason::None;
     }

@@ -5,6 +5,7 @@ mod authorisation;
 mod cancel;
 pub(crate) mod dependency;
 pub(crate) mod ending;
+mod evict;
 mod hold;
 pub(crate) mod holder;
 mod nodes;
@@ -12,6 +13,7 @@ mod partitions;
 pub(crate) mod plan;
 pub(crate) mod priority;
 mod requeue;
+pub(crate) mod reservations;
 pub(crate) mod steps;
 mod submit;
 mod suspend;
@@ -64,6 +66,13 @@ pub(crate) fn command(
             done(partitions::change(cluster, now, identity, &name, &changes, create, out))
         }
         Command::DeletePartition { name } => done(partitions::delete(cluster, now, identity, &name, out)),
+        Command::CreateReservation { name, changes } => {
+            reservations::create(cluster, now, identity, name, &changes, out).map(Answer::ReservationCreated)
+        }
+        Command::UpdateReservation { name, changes } => {
+            done(reservations::update(cluster, now, identity, &name, &changes, out))
+        }
+        Command::DeleteReservation { name } => done(reservations::delete(cluster, identity, &name, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
             return steps::create(

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
-use muster_model::partition::{OverSubscribe, Partition, PartitionState};
+use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::Timestamp;
 
 use super::{authorisation, priority};
 use crate::cluster::Cluster;
@@ -43,7 +43,7 @@ pub(super) fn change(
     let nodes = changes.nodes.as_ref().map(|list| find_nodes(cluster, list)).transpose()?;
     let mut partition = match at.and_then(|at| cluster.partitions.get(at)) {
         Some(partition) => (**partition).clone(),
-        None => new_partition(name.clone()),
+        None => Partition::new(name.clone(), Vec::new()),
     };
     apply(&mut partition, changes);
     if let (Some(nodes), Some(list)) = (nodes, &changes.nodes) {
@@ -122,31 +122,6 @@ fn clear_default(cluster: &mut Cluster) {
 }
 
 /// A partition as the configuration makes it when it says nothing but its name.
-fn new_partition(name: Name) -> Partition {
-    Partition {
-        name,
-        node_list: "".into(),
-        nodes: Vec::new(),
-        default: false,
-        state: PartitionState::Up,
-        time_default: None,
-        time_max: TimeLimit::Unlimited,
-        nodes_min: 1,
-        nodes_max: None,
-        cpus_per_node_max: None,
-        priority_tier: 1,
-        priority_job_factor: 1,
-        over_subscribe: OverSubscribe::No,
-        memory_default: None,
-        memory_max: None,
-        hidden: false,
-        root_only: false,
-        groups_allowed: Vec::new(),
-        accounts_allowed: Vec::new(),
-        others: Vec::new(),
-    }
-}
-
 fn apply(partition: &mut Partition, changes: &PartitionChanges) {
     fn set<T: Clone>(place: &mut T, change: &Option<T>) {
         if let Some(value) = change {

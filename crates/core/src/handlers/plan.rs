@@ -5,16 +5,17 @@ use std::sync::Arc;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
-use muster_model::partition::PartitionState;
+use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart};
-use muster_model::resources::{Allocation, NodeShare, Sharing};
+use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{dependency, targets};
+use super::{dependency, evict, reservations, targets};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
+use crate::placement::Claim;
 use crate::{index, placement};
 
 pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut Outcome) {
@@ -23,6 +24,9 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
             // The state moved on; the next plan will see it.
             out.plan_needed = true;
         }
+    }
+    for eviction in &plan.evictions {
+        evict::evict(cluster, now, eviction, out);
     }
     cluster.outlook = plan.outlook;
 }
@@ -53,7 +57,10 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         }
         _ => None,
     };
-    let Some(shares) = realise_shares(cluster, &record, start, &partition.nodes) else {
+    if !reservations::access::may_enter(cluster, now, &record, start) {
+        return false;
+    }
+    let Some(shares) = realise_shares(cluster, now, &record, start, &partition) else {
         return false;
     };
     let job = match task_index {
@@ -63,24 +70,46 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         },
         None => (*record).clone(),
     };
+    let mut job = job;
+    job.reservation.clone_from(&start.reservation);
     begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
     true
+}
+
+/// How long the job may run in `partition`.
+fn limit_in(job: &Job, partition: &Partition) -> TimeLimit {
+    if job.partition == partition.name {
+        return job.time_limit;
+    }
+    job.spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max)
 }
 
 fn array_may_start(cluster: &Cluster, array: JobId) -> bool {
     cluster.array_slots.get(&array).is_none_or(|slots| *slots > 0)
 }
 
-fn realise_shares(cluster: &Cluster, job: &Job, start: &PlannedStart, allowed: &[NodeIndex]) -> Option<Vec<NodeShare>> {
-    let uid = job.spec.identity.uid;
-    let exclusive_user = job.spec.request.sharing == Sharing::ExclusiveUser;
+fn realise_shares(
+    cluster: &Cluster,
+    now: Timestamp,
+    job: &Job,
+    start: &PlannedStart,
+    partition: &Partition,
+) -> Option<Vec<NodeShare>> {
+    let until = start
+        .time_limit
+        .unwrap_or_else(|| limit_in(job, partition))
+        .span()
+        .map_or(Timestamp(i64::MAX), |limit| now + limit);
+    let claim = Claim::of(job, Some(partition));
     let mut shares = Vec::with_capacity(start.shares.len());
     for planned in &start.shares {
         let ascending = shares.last().is_none_or(|last: &NodeShare| last.node < planned.node);
-        if !ascending || allowed.binary_search(&planned.node).is_err() {
+        if !ascending || partition.nodes.binary_search(&planned.node).is_err() {
             return None;
         }
-        shares.push(placement::realise(cluster, planned, uid, exclusive_user)?);
+        let inside = start.reservation.as_ref();
+        let closed = reservations::access::closed_to(cluster, now, &job.spec, inside, planned.node, until)?;
+        shares.push(placement::realise(cluster, planned, &claim, &closed)?);
     }
     Some(shares)
 }

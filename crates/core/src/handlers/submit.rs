@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
-use muster_model::ids::{Identity, JobId, Name, RestartCount};
-use muster_model::job::{ArrayRole, Hold, Job, JobKind, JobSpec};
+use muster_model::ids::{Identity, JobId, Name};
+use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::state::{ExitStatus, JobState, Reason};
-use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{authorisation, dependency, priority};
+use super::{authorisation, dependency, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -28,56 +27,24 @@ pub(super) fn submit(
     }
     let partition = choose_partition(cluster, identity, &spec)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
-    check_array(cluster, &spec)?;
+    check_place(cluster, now, &spec, &partition)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     check_priority(identity, &spec)?;
 
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
-    let partition_name = partition.name.clone();
-    let hold = spec
-        .hold
-        .then(|| if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User });
+    let hold = spec.hold.then(|| hold_by(identity, &spec));
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let job = Job {
-        id,
-        spec_id,
-        array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
-        state: JobState::Pending,
-        completing: false,
-        cleaning: None,
-        requeue_pending: false,
-        reason: Reason::None,
-        reason_detail: None,
         hold,
-        partition: partition_name,
         // Found below, when it is known from when it may start.
         priority: spec.priority.filter(|_| set).unwrap_or(0),
+        priority_set: set,
         time_limit,
-        submit_time: now,
-        eligible_time: None,
-        begin_time: spec.begin,
-        start_time: None,
-        end_time: None,
-        suspend_time: None,
-        suspended: Span::ZERO,
         // Slurm counts the check at submit as a look at it.
         last_evaluated: Some(now),
-        restart: RestartCount(0),
-        allocation: None,
-        node_list: None,
-        batch_host: None,
-        planned_nodes: None,
-        exit: ExitStatus::SUCCESS,
-        derived_exit: ExitStatus::SUCCESS,
-        cancelled_by: None,
         dependencies,
-        next_step: 0,
-        early_signal_sent: false,
-        special_exit: false,
-        priority_set: set,
-        past_runs: Vec::new(),
-        spec,
+        ..Job::new(id, spec_id, spec, partition.name.clone(), now)
     };
     enter_queue(cluster, now, job, out);
     Ok(id)
@@ -148,6 +115,17 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
         return Err(RefusalCode::InvalidTimeLimit.into());
     }
     Ok(())
+}
+
+/// Whether its reservations are there and for it, and whether it may be an array.
+fn check_place(cluster: &Cluster, now: Timestamp, spec: &JobSpec, partition: &Partition) -> Result<(), Refusal> {
+    reservations::access::may_ask(cluster, now, spec, &partition.name)?;
+    check_array(cluster, spec)
+}
+
+/// Who holds a job that is submitted held.
+fn hold_by(identity: &Identity, spec: &JobSpec) -> Hold {
+    if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User }
 }
 
 fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {

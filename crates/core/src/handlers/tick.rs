@@ -6,7 +6,7 @@ use muster_model::ids::JobId;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
-use super::{agent, cancel, dependency, holder, priority};
+use super::{agent, cancel, dependency, evict, holder, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, Outcome, SignalScope};
 use crate::timers::Timer;
@@ -36,6 +36,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
             Timer::Priorities => priority::calculate(cluster, now, out),
+            Timer::Reservations => reservations::life::due(cluster, out),
         }
     }
 }
@@ -62,7 +63,12 @@ fn time_limit(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Ou
     let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running) else {
         return;
     };
-    if job.end_time.is_some_and(|end| end + cluster.config.over_time_limit <= now) {
+    if job.end_time.is_none_or(|end| end + cluster.over_time(job) > now) {
+        return;
+    }
+    if job.eviction.is_some() {
+        evict::leave(cluster, now, job_id, out);
+    } else {
         cancel::end_by_system(cluster, now, job_id, JobState::Timeout, Reason::TimeLimit, EndCause::TimeLimit, out);
     }
 }

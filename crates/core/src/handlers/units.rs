@@ -95,6 +95,8 @@ fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
     let of_job = job.restart == step.restart;
     match job.state {
         _ if step.out_of_memory => JobState::OutOfMemory,
+        // It ended in the time it was given to make room.
+        JobState::Running if of_job && job.eviction.is_some() && step.step_id == StepId::Batch => JobState::Preempted,
         // A script that was asked to end and did so by itself.
         JobState::Cancelled | JobState::Timeout
             if of_job && step.step_id == StepId::Batch && step.exit.is_success() =>
@@ -126,7 +128,7 @@ fn main_unit_ended(
 ) {
     let reason = match (state, exit) {
         (JobState::OutOfMemory, _) => Reason::OutOfMemory,
-        (JobState::Completed, _) => Reason::None,
+        (JobState::Completed | JobState::Preempted, _) => Reason::None,
         (_, ExitStatus { signal: 0, .. }) => Reason::NonZeroExitCode,
         _ => Reason::RaisedSignal,
     };

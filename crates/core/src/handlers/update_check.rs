@@ -28,10 +28,6 @@ pub(super) fn names(cluster: &Cluster, changes: &JobChanges) -> Result<(), Refus
     if let Some(wanted) = changes.licenses.as_deref().filter(|text| !text.is_empty()) {
         licenses(cluster, wanted)?;
     }
-    // There are no reservations yet.
-    if changes.reservation.as_ref().is_some_and(|name| !name.is_empty()) {
-        return Err(RefusalCode::InvalidReservation.into());
-    }
     sizes(cluster, changes)
 }
 

@@ -38,7 +38,7 @@ pub(super) fn update(
         if job.state.is_final() && many {
             continue;
         }
-        check(cluster, identity, &job, changes)?;
+        check(cluster, now, identity, &job, changes)?;
         changed.push(job);
     }
     if changed.is_empty() {
@@ -50,7 +50,13 @@ pub(super) fn update(
     Ok(())
 }
 
-fn check(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+fn check(
+    cluster: &Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    job: &Job,
+    changes: &JobChanges,
+) -> Result<(), Refusal> {
     let only_notes = JobChanges {
         comment: changes.comment.clone(),
         admin_comment: changes.admin_comment.clone(),
@@ -71,7 +77,18 @@ fn check(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges
             return Err(RefusalCode::CircularDependency.into());
         }
     }
+    check_reservation(cluster, now, job, changes)?;
     check_rights(identity, job, changes)
+}
+
+/// The reservations that it would ask for must be there and be for it.
+fn check_reservation(cluster: &Cluster, now: Timestamp, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+    if changes.reservation.as_ref().is_none_or(|name| name.is_empty()) {
+        return Ok(());
+    }
+    let mut spec = (*job.spec).clone();
+    change_spec(&mut spec, changes);
+    super::reservations::access::may_ask(cluster, now, &spec, &job.partition)
 }
 
 /// What cannot be changed any more, or not yet, as the job stands.

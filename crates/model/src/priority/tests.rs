@@ -11,7 +11,7 @@ use crate::accounting::{
 };
 use crate::ids::{Identity, JobId, SpecId};
 use crate::job::{Job, JobKind, JobSpec};
-use crate::partition::{OverSubscribe, Partition, PartitionState};
+use crate::partition::Partition;
 use crate::time::{Span, TimeLimit, Timestamp};
 
 /// An association: number, that above it, name (`account` or `account.user`), shares.
@@ -256,28 +256,7 @@ fn job(cpus: u32, minutes: i64, nice: i32, site: i32, waited: i64) -> Job {
 }
 
 fn partition() -> Partition {
-    Partition {
-        name: "p".into(),
-        node_list: "".into(),
-        nodes: Vec::new(),
-        default: true,
-        state: PartitionState::Up,
-        time_default: None,
-        time_max: TimeLimit::Unlimited,
-        nodes_min: 1,
-        nodes_max: None,
-        cpus_per_node_max: None,
-        priority_tier: 1,
-        priority_job_factor: 3,
-        over_subscribe: OverSubscribe::No,
-        memory_default: None,
-        memory_max: None,
-        hidden: false,
-        root_only: false,
-        groups_allowed: Vec::new(),
-        accounts_allowed: Vec::new(),
-        others: Vec::new(),
-    }
+    Partition { priority_job_factor: 3, ..Partition::new("p".into(), Vec::new()) }
 }
 
 proptest! {

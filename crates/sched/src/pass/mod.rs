@@ -6,8 +6,12 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | why one job waits | `explain` |
+//! | making room by ending others | `evict` |
 //! | a walk over what has changed only | `partial` |
 
+mod evict;
+mod explain;
 mod partial;
 mod standing;
 mod start;
@@ -15,7 +19,7 @@ mod wait;
 
 use std::cmp::Reverse;
 use std::collections::btree_map;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use muster_model::array::TaskSet;
@@ -28,20 +32,21 @@ use muster_model::time::{Span, TimeLimit, Timestamp};
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
+use crate::exact::Taken;
 use crate::feasible::Verdict;
 use crate::forecast::{Footprint, Forecast};
 use crate::free::Amounts;
 use crate::future::Rank;
-use crate::licenses::Licenses;
+use crate::licenses::Holdings;
 use crate::nodeset::NodeSet;
 use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
-use crate::share::UnitsTaken;
+use crate::reservation::{Inside, Reservations};
 use standing::{Known, Standings};
 
 /// A job without limit is expected to take so long (Slurm's year).
-const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
+pub(crate) const UNLIMITED: Span = Span::from_seconds(365 * 86_400);
 
 /// The state of one pass.
 pub(crate) struct Pass<'a> {
@@ -53,16 +58,25 @@ pub(crate) struct Pass<'a> {
     scratch: Vec<Candidate>,
     /// Made when first needed.
     people: Option<People>,
-    licenses: Option<Licenses>,
+    licenses: Option<Holdings>,
+    reservations: Reservations<'a>,
+    /// Reservations in which a job waits for resources.
+    reservations_blocked: BTreeSet<Inside>,
     forecast: Option<Forecast>,
     footprints: BTreeMap<AskId, Arc<[Footprint]>>,
-    units: UnitsTaken,
+    units: Taken,
     /// By number of the group.
     known: Vec<Known>,
     standings: Standings,
     /// Nodes of partitions with a blocked job.
     contended: NodeSet,
     plans_of_users: BTreeMap<u32, u32>,
+    /// Jobs for which running ones make room, and these.
+    preemptors: usize,
+    evicted: BTreeSet<JobId>,
+    /// Groups that nobody makes room for.
+    without_victims: BTreeSet<GroupId>,
+    room_by: Option<Timestamp>,
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
     plan: Plan,
@@ -119,6 +133,7 @@ struct Case {
     id: AskId,
     verdict: Arc<Verdict>,
     duration: Span,
+    lack: start::Lack,
 }
 
 /// One job or task that is looked at: its record, its place in the queue, and which task of an array it is.
@@ -150,13 +165,19 @@ impl<'a> Pass<'a> {
         Pass {
             people: None,
             licenses: None,
+            reservations: Reservations::of(&tables.fleet, view),
+            reservations_blocked: BTreeSet::new(),
             forecast: None,
             footprints: BTreeMap::new(),
-            units: UnitsTaken::default(),
+            units: Taken::default(),
             known,
             standings: Standings::default(),
             contended: NodeSet::empty(tables.fleet.node_count()),
             plans_of_users: BTreeMap::new(),
+            preemptors: 0,
+            evicted: BTreeSet::new(),
+            without_victims: BTreeSet::new(),
+            room_by: None,
             tasks_started: BTreeMap::new(),
             plan: Plan::default(),
             waits: Vec::new(),
@@ -171,12 +192,24 @@ impl<'a> Pass<'a> {
 
     /// Walks over the whole queue.
     pub(crate) fn run(mut self) -> Plan {
+        self.walk(None);
+        self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
+        self.books.outlook = self.plan.outlook.clone();
+        self.plan
+    }
+
+    /// Walks over the queue, up to the job at `end`, which is left out.
+    fn walk(&mut self, end: Option<&QueueKey>) {
         let groups = self.groups;
         let mut members: Vec<btree_map::Iter<'a, QueueKey, Arc<Job>>> =
             (0..groups.len()).map(|id| groups.get(id as GroupId).members.iter()).collect();
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = groups.heads().map(Reverse).collect();
         let mut looked_at = 0;
-        while let Some(Reverse((_, id))) = heads.pop() {
+        while let Some(Reverse((key, id))) = heads.pop() {
+            if end.is_some_and(|end| key >= *end) {
+                break;
+            }
             if looked_at >= self.budget.jobs_max || self.is_full() {
                 self.plan.exhausted = true;
                 break;
@@ -189,10 +222,6 @@ impl<'a> Pass<'a> {
             }
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
-        self.tables.return_scratch(std::mem::take(&mut self.scratch));
-        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
-        self.books.outlook = self.plan.outlook.clone();
-        self.plan
     }
 
     fn is_full(&self) -> bool {
@@ -259,10 +288,10 @@ impl<'a> Pass<'a> {
         for id in asks.iter() {
             let verdict = self.tables.verdict(*id).clone();
             let duration = self.duration(entry.job, self.tables.partition_of(*id));
-            let case = Case { id: *id, verdict, duration };
+            let case = Case { id: *id, verdict, duration, lack: start::Lack::Busy };
             match self.try_in(entry, &case) {
                 start::Trial::Started => return Ok(()),
-                start::Trial::Lacks => lacking.push(case),
+                start::Trial::Lacks(lack) => lacking.push(Case { lack, ..case }),
                 // What may pass is told rather than what never will.
                 start::Trial::Waits(wait) => {
                     if other.as_ref().is_none_or(|before| before.reason == Reason::BadConstraints) {

@@ -75,9 +75,11 @@ impl Pass<'_> {
         let fleet = &self.tables.fleet;
         let can_use = |node: u32| {
             let free = &self.books.free;
-            self.books.usable.contains(node)
+            self.books.in_service.contains(node)
                 && self.groups.get(id).asks.iter().any(|ask| match &**self.tables.verdict(*ask) {
-                    Verdict::Possible(ask) if ask.eligible.contains(node) => {
+                    // Room beside others who share their cores is not counted among what is free.
+                    Verdict::Possible(ask) if ask.rows > 1 => ask.eligible.contains(node),
+                    Verdict::Possible(ask) if ask.eligible.contains(node) && self.books.usable.contains(node) => {
                         let offer = Offer {
                             node,
                             cpus: free.cpus[node as usize],

@@ -34,24 +34,25 @@ pub(super) struct Standing {
 pub(super) struct Standings {
     /// By number of the ask, for all users alike.
     of_all: Vec<Standing>,
-    of_users: BTreeMap<(AskId, u32), Standing>,
+    /// By user and by what reservations mean to the job, where either matters.
+    of_some: BTreeMap<(AskId, u32, u64), Standing>,
     /// Before this time no further job with this ask and duration starts: each is planned after the one before it.
-    planned_from: BTreeMap<(AskId, Span, u32), Timestamp>,
+    planned_from: BTreeMap<(AskId, Span, u32, u64), Timestamp>,
     /// How far the forecast has come for these.
     frontiers: BTreeMap<(AskId, Span), usize>,
 }
 
 impl Standings {
-    pub(super) fn get(&self, id: AskId, uid: Option<u32>) -> Option<&Standing> {
-        match uid {
-            Some(uid) => self.of_users.get(&(id, uid)),
+    pub(super) fn get(&self, id: AskId, of: Option<(u32, u64)>) -> Option<&Standing> {
+        match of {
+            Some((uid, class)) => self.of_some.get(&(id, uid, class)),
             None => self.of_all.get(id as usize),
         }
     }
 
-    pub(super) fn entry(&mut self, id: AskId, uid: Option<u32>) -> &mut Standing {
-        if let Some(uid) = uid {
-            return self.of_users.entry((id, uid)).or_default();
+    pub(super) fn entry(&mut self, id: AskId, of: Option<(u32, u64)>) -> &mut Standing {
+        if let Some((uid, class)) = of {
+            return self.of_some.entry((id, uid, class)).or_default();
         }
         if self.of_all.len() <= id as usize {
             self.of_all.resize(id as usize + 1, Standing::default());
@@ -59,8 +60,8 @@ impl Standings {
         &mut self.of_all[id as usize]
     }
 
-    pub(super) fn planned_from(&mut self, id: AskId, duration: Span, uid: u32) -> &mut Timestamp {
-        self.planned_from.entry((id, duration, uid)).or_insert(Timestamp(i64::MIN))
+    pub(super) fn planned_from(&mut self, id: AskId, duration: Span, uid: u32, class: u64) -> &mut Timestamp {
+        self.planned_from.entry((id, duration, uid, class)).or_insert(Timestamp(i64::MIN))
     }
 
     pub(super) fn frontier(&mut self, id: AskId, duration: Span) -> &mut usize {

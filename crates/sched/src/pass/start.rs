@@ -1,6 +1,7 @@
 //! Starting a job now.
 
 use muster_model::hostlist;
+use muster_model::job::Job;
 use muster_model::partition::PartitionState;
 use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
@@ -9,12 +10,13 @@ use muster_model::time::{Span, TimeLimit, Timestamp};
 use super::{Case, Entry, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::choose::Choice;
-use crate::feasible::Verdict;
+use crate::exact::Exact;
+use crate::feasible::{FOR_EVER, Verdict};
 use crate::free::{Amounts, Free};
 use crate::future::Rank;
-use crate::licenses::{self, Licenses};
-use crate::people::People;
-use crate::planner;
+use crate::licenses::Holdings;
+use crate::people::{Guest, People};
+use crate::reservation::{Inside, Open};
 use crate::share;
 use crate::supply::{Company, Planned, Supply};
 
@@ -24,7 +26,50 @@ pub(super) enum Trial {
     /// For a reason other than lack of resources.
     Waits(Wait),
     /// Resources are lacking.
-    Lacks,
+    Lacks(Lack),
+}
+
+/// What stands between a job and its resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Other jobs.
+    Busy,
+    /// Other jobs in its reservation.
+    BusyInside(Inside),
+    /// Reservations: what they leave open would not hold it even if nothing ran there.
+    Reserved {
+        /// Its whole partition is reserved for maintenance.
+        maintenance: bool,
+    },
+    /// Its own reservation, which has not begun.
+    TooEarly,
+    /// Licences in use or reserved.
+    Unlicensed,
+}
+
+impl Lack {
+    /// The reason it gives, unless that is the usual one of jobs that wait for others.
+    pub(super) fn wait(self) -> Option<Wait> {
+        let because = |reason, detail: &str| Some(Wait { reason, detail: Some(detail.into()), expected: None });
+        match self {
+            Lack::Busy | Lack::BusyInside(_) => None,
+            Lack::Reserved { maintenance: true } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, Reserved for maintenance")
+            }
+            Lack::Reserved { maintenance: false } => {
+                because(Reason::ReqNodeNotAvail, "ReqNodeNotAvail, May be reserved for other job")
+            }
+            Lack::TooEarly => Some(Reason::Reservation.into()),
+            Lack::Unlicensed => Some(Reason::Licenses.into()),
+        }
+    }
+}
+
+/// A reservation, or none, with what is open to a job in it.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'o> {
+    pub(super) inside: Inside,
+    pub(super) open: &'o Open,
 }
 
 impl Pass<'_> {
@@ -45,34 +90,82 @@ impl Pass<'_> {
         if self.limit(entry.job, partition) > self.tables.fleet.partition(partition).time_max {
             return waits(Reason::PartitionTimeLimit);
         }
-        if planner::names_reservation(&entry.job.spec) {
-            return waits(Reason::Reservation);
-        }
-        if !ask.licenses.is_empty() && !licenses::suffice(self.licenses_free(), &ask.licenses) {
-            return waits(Reason::Licenses);
-        }
-        let is_shut = !self.view.config.backfill && self.books.standings[partition as usize].is_blocked;
-        if is_shut || self.is_known_blocked(entry, case, ask) {
-            return self.lack(ask);
-        }
-        match self.start_now(entry, case, ask) {
-            Some(start) => {
-                self.note_start(entry, start);
-                Trial::Started
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(partition).name);
+        let mut lack = None;
+        for inside in ways {
+            match self.try_inside(entry, case, ask, inside) {
+                Ok(start) => {
+                    self.note_start(entry, start);
+                    return Trial::Started;
+                }
+                Err(found) => lack = Some(found),
             }
-            None => {
-                self.note_blocked(entry, case, ask);
-                self.lack(ask)
-            }
+        }
+        match lack {
+            Some(lack) => self.lack(ask, lack),
+            // It names reservations that are gone or not for it.
+            None => waits(Reason::Reservation),
         }
     }
 
+    /// Tries to start a job in one reservation, or in none.
+    fn try_inside(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> Result<PlannedStart, Lack> {
+        let open = self.open_now(entry, ask, inside, case.duration).ok_or(Lack::TooEarly)?;
+        let way = Way { inside, open: &open };
+        if !ask.licenses.is_empty() && !self.has_licenses(ask, &open) {
+            return Err(Lack::Unlicensed);
+        }
+        let is_shut = !self.view.config.backfill && self.books.standings[ask.partition as usize].is_blocked;
+        if !is_shut && !self.is_known_blocked(entry, case, ask, inside) {
+            match self.start_now(entry, case, ask, way) {
+                Some(start) => return Ok(start),
+                None => self.note_blocked(entry, case, ask, way),
+            }
+        }
+        if open.closes && !self.fits_empty_in(ask, &open) {
+            let maintenance = open.maintains(&self.tables.fleet.partition_nodes[ask.partition as usize]);
+            return Err(Lack::Reserved { maintenance });
+        }
+        Err(if inside.is_some() { Lack::BusyInside(inside) } else { Lack::Busy })
+    }
+
+    /// What is open to a job that starts now and runs for `duration`; `None` when its reservation does not let it start.
+    pub(super) fn open_now(&self, entry: Entry<'_>, ask: &Ask, inside: Inside, duration: Span) -> Option<Open> {
+        let now = self.view.now;
+        self.reservations.open(&entry.job.spec, inside, ask.whole_node, now, now + duration)
+    }
+
+    /// Whether what is open would hold the job if nothing ran there.
+    fn fits_empty_in(&mut self, ask: &Ask, open: &Open) -> bool {
+        let nodes = open.narrow(&self.books.in_service);
+        let free = Free::everything(&self.tables.fleet);
+        let supply = Supply {
+            fleet: &self.tables.fleet,
+            free: &free,
+            usable: &nodes,
+            planned: None,
+            company: Company::Anybody,
+            exact: Exact::Empty,
+            waited: FOR_EVER,
+            reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
+        };
+        supply.place(ask, &mut self.scratch).is_some()
+    }
+
+    /// Whether the licences are free now that reservations leave.
+    fn has_licenses(&mut self, ask: &Ask, open: &Open) -> bool {
+        let (view, now) = (self.view, self.view.now);
+        let holdings = self.licenses.get_or_insert_with(|| Holdings::of(view));
+        let withheld = self.reservations.licenses_withheld(open, |name| holdings.used_in(name, now));
+        holdings.suffice(&self.tables.fleet.licenses, &withheld, &ask.licenses, now)
+    }
+
     /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
-    fn lack(&self, ask: &Ask) -> Trial {
+    fn lack(&self, ask: &Ask, lack: Lack) -> Trial {
         let in_service = &self.books.in_service;
         let missing: Vec<u32> = ask.required.iter().copied().filter(|node| !in_service.contains(*node)).collect();
-        if missing.is_empty() {
-            return Trial::Lacks;
+        if missing.is_empty() || lack == Lack::Unlicensed || lack == Lack::TooEarly {
+            return Trial::Lacks(lack);
         }
         let names = self.node_list(missing.into_iter());
         Trial::Waits(Wait {
@@ -86,15 +179,12 @@ impl Pass<'_> {
         hostlist::compress(nodes.map(|node| &self.tables.fleet.node(node).name))
     }
 
-    fn licenses_free(&mut self) -> &Licenses {
-        let totals = &self.tables.fleet.licenses;
-        let view = self.view;
-        self.licenses.get_or_insert_with(|| licenses::free(totals, view))
-    }
-
-    /// The user, where the outcome may depend on whose job it is.
-    pub(super) fn user_of_standing(&mut self, entry: Entry<'_>, ask: &Ask) -> Option<u32> {
-        self.know_people().user_matters(ask).then_some(entry.job.spec.identity.uid)
+    /// The user and what reservations mean to the job, where the outcome may depend on either.
+    pub(super) fn standing_of(&mut self, entry: Entry<'_>, ask: &Ask, inside: Inside) -> Option<(u32, u64)> {
+        let class = self.reservations.class(&entry.job.spec, inside);
+        let user_matters = self.know_people().user_matters(ask);
+        let uid = if user_matters { entry.job.spec.identity.uid } else { 0 };
+        (user_matters || class != 0).then_some((uid, class))
     }
 
     pub(super) fn know_people(&mut self) -> &People {
@@ -103,20 +193,25 @@ impl Pass<'_> {
         self.people.get_or_insert_with(|| if matters { People::of(&tables.fleet, view) } else { People::all_alike() })
     }
 
-    fn is_known_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
-        let uid = self.user_of_standing(entry, ask);
+    fn is_known_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> bool {
+        if ask.switches.is_some() {
+            // How long each has waited decides.
+            return false;
+        }
+        let of = self.standing_of(entry, ask, inside);
         let shortest = self.duration_min(entry, case);
         let blocks = |from: Span| shortest >= from;
-        self.standings.get(case.id, uid).and_then(|standing| standing.blocked_from).is_some_and(blocks)
+        self.standings.get(case.id, of).and_then(|standing| standing.blocked_from).is_some_and(blocks)
     }
 
     /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
-    fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) {
+    fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) {
         let has_plans = self.books.future.has_plans();
-        let fits_without_plans = has_plans && self.choose_now(entry, ask, None).is_some();
-        let from = if fits_without_plans { self.duration_min(entry, case) } else { Span::ZERO };
-        let uid = self.user_of_standing(entry, ask);
-        let standing = self.standings.entry(case.id, uid);
+        // A shorter run may be over before a reservation begins.
+        let may_be_shorter = way.open.closes || has_plans && self.choose_now(entry, ask, None, way.open).is_some();
+        let from = if may_be_shorter { self.duration_min(entry, case) } else { Span::ZERO };
+        let of = self.standing_of(entry, ask, way.inside);
+        let standing = self.standings.entry(case.id, of);
         standing.blocked_from = Some(standing.blocked_from.map_or(from, |before| before.min(from)));
     }
 
@@ -127,8 +222,23 @@ impl Pass<'_> {
     }
 
     /// Nodes on which the job fits now, with regard to planned starts when it runs for `duration`.
-    pub(super) fn choose_now(&mut self, entry: Entry<'_>, ask: &Ask, duration: Option<Span>) -> Option<Vec<Choice>> {
+    pub(super) fn choose_now(
+        &mut self,
+        entry: Entry<'_>,
+        ask: &Ask,
+        duration: Option<Span>,
+        open: &Open,
+    ) -> Option<Vec<Choice>> {
         self.know_people();
+        let narrowed;
+        // A full node may still have room for one who shares cores.
+        let usable = if ask.rows > 1 { &self.books.in_service } else { &self.books.usable };
+        let usable = if open.is_everything() {
+            usable
+        } else {
+            narrowed = open.narrow(usable);
+            &narrowed
+        };
         let people = self.people.as_ref()?;
         let now = self.view.now;
         let future = Some(&self.books.future).filter(|future| future.has_plans());
@@ -141,34 +251,51 @@ impl Pass<'_> {
         let supply = Supply {
             fleet: &self.tables.fleet,
             free: &self.books.free,
-            usable: &self.books.usable,
+            usable,
+            reserved: Some((&self.reservations, open, now)),
             planned,
-            company: Company::Now(people, entry.job.spec.identity.uid),
+            company: Company::Now(people, Guest::of(&entry.job.spec)),
+            exact: Exact::Now(&self.view.nodes, &self.units),
+            waited: now.since(since(entry.job)),
         };
         supply.place(ask, &mut self.scratch)
     }
 
-    fn start_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<PlannedStart> {
-        if let Some(choices) = self.choose_now(entry, ask, Some(case.duration)) {
-            return self.start_on(entry, case, ask, &choices, case.duration);
+    fn start_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) -> Option<PlannedStart> {
+        if let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open) {
+            return self.start_on(entry, ask, &choices, case.duration, way);
         }
         // With --time-min it may start where it has to make room before its limit: as long as it gets its least time.
         let least = self.duration_min(entry, case);
         if least == case.duration {
             return None;
         }
-        let choices = self.choose_now(entry, ask, Some(least))?;
-        let duration = self.longest(entry, ask, &choices, least, case.duration);
-        let mut start = self.start_on(entry, case, ask, &choices, duration)?;
+        let open = self.open_now(entry, ask, way.inside, least)?;
+        let way = Way { open: &open, ..way };
+        let choices = self.choose_now(entry, ask, Some(least), way.open)?;
+        let duration = self.longest(entry, ask, &choices, (least, case.duration), way);
+        let mut start = self.start_on(entry, ask, &choices, duration, way)?;
         start.time_limit = Some(TimeLimit::Limited(duration));
         Some(start)
     }
 
     /// The longest time, between `least` and `most`, for which the job can have these nodes.
-    fn longest(&self, entry: Entry<'_>, ask: &Ask, choices: &[Choice], least: Span, most: Span) -> Span {
+    fn longest(
+        &self,
+        entry: Entry<'_>,
+        ask: &Ask,
+        choices: &[Choice],
+        (least, most): (Span, Span),
+        way: Way<'_>,
+    ) -> Span {
         let now = self.view.now;
-        let fits =
-            |duration: Span| self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free).is_some();
+        let fits = |duration: Span| {
+            self.open_now(entry, ask, way.inside, duration).is_some_and(|open| {
+                let until = now + duration;
+                choices.iter().all(|choice| open.admits(choice.node))
+                    && self.parts(ask, choices, now, until, &entry.rank(), &self.books.free, &open).is_some()
+            })
+        };
         // Whole minutes, as limits are kept.
         let minute = Span::from_minutes(1).0;
         let (mut low, mut high) = (least.0 / minute, most.0 / minute);
@@ -186,33 +313,37 @@ impl Pass<'_> {
     fn start_on(
         &mut self,
         entry: Entry<'_>,
-        case: &Case,
         ask: &Ask,
         choices: &[Choice],
         duration: Span,
+        way: Way<'_>,
     ) -> Option<PlannedStart> {
         let now = self.view.now;
-        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free)?;
+        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free, way.open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
-        let tasks = share::task_counts(ask, choices, &cpus);
+        let tasks = share::task_counts(ask, &self.tables.fleet, choices, &cpus);
         let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
-        for ((node, amounts), tasks) in parts.iter().zip(tasks) {
+        for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
             let row = &self.view.nodes[*node as usize];
-            let units = self.units.choose(&self.tables.fleet, *node, row, &amounts.columns)?;
-            shares.push(share::planned(*node, amounts, units, tasks));
+            let seen = self.reservations.seen(way.open, *node, row);
+            let row = seen.as_ref().unwrap_or(row);
+            let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts)?;
+            shares.push(share::planned(*node, amounts, pieces, tasks));
         }
-        self.take(entry, ask, now + duration, parts);
+        self.take(entry, ask, now + duration, parts, way.inside);
         Some(PlannedStart {
             job_id: entry.job.id,
             restart: entry.job.restart,
             task_index: entry.task_index,
-            partition: self.tables.fleet.partition(self.tables.partition_of(case.id)).name.clone(),
+            partition: self.tables.fleet.partition(ask.partition).name.clone(),
+            reservation: self.reservations.get(way.inside).map(|row| row.name.clone()),
             time_limit: None,
             shares,
         })
     }
 
     /// What each chosen node gives to a job that runs from `from` until `until`, of what is `free` then.
+    #[expect(clippy::too_many_arguments, reason = "a window, a place in the queue, and what is there")]
     pub(super) fn parts(
         &self,
         ask: &Ask,
@@ -221,9 +352,11 @@ impl Pass<'_> {
         until: Timestamp,
         rank: &Rank,
         free: &Free,
+        open: &Open,
     ) -> Option<Parts> {
         let part = |choice: &Choice| {
-            let available = self.available(choice.node, free, from, until, rank);
+            let mut available = self.available(choice.node, free, from, until, rank);
+            self.reservations.lower(open, choice.node, from, &mut available);
             Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
         };
         choices.iter().map(part).collect()
@@ -236,22 +369,26 @@ impl Pass<'_> {
     }
 
     /// Books a start.
-    fn take(&mut self, entry: Entry<'_>, ask: &Ask, until: Timestamp, parts: Parts) {
-        if !ask.licenses.is_empty() {
-            let mut licenses = std::mem::take(&mut self.licenses).unwrap_or_default();
-            licenses::take(&mut licenses, &ask.licenses);
-            self.licenses = Some(licenses);
+    fn take(&mut self, entry: Entry<'_>, ask: &Ask, until: Timestamp, parts: Parts, inside: Inside) {
+        if let Some(licenses) = self.licenses.as_mut().filter(|_| !ask.licenses.is_empty()) {
+            licenses.add(until, self.reservations.get(inside).map(|row| row.name.clone()), &ask.licenses);
         }
         for (node, amounts) in parts {
+            self.reservations.take(inside, node, &amounts, until);
             self.books.free.take(node, &amounts);
             self.books.touched.insert(node);
             if self.books.free.cpus[node as usize] == 0 {
                 self.books.usable.remove(node);
             }
             if let Some(people) = &mut self.people {
-                people.add(node, entry.job.spec.identity.uid, ask);
+                people.add(node, Guest::of(&entry.job.spec), ask);
             }
             self.books.future.add_started(until, node, &amounts);
         }
     }
+}
+
+/// Since when `job` waits.
+pub(super) fn since(job: &Job) -> Timestamp {
+    job.eligible_time.unwrap_or(job.submit_time)
 }

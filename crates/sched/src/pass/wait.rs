@@ -6,11 +6,16 @@ use muster_model::ids::Name;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
+use super::start::{self, Lack};
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::books::Books;
+use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Forecast};
+use crate::licenses::Holdings;
+use crate::people::Guest;
+use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
 
 /// What Slurm says of a job whose nodes are not in service, or kept for jobs of another partition before it.
@@ -20,10 +25,17 @@ const NODES_WITHHELD: &str =
 impl Pass<'_> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and says when it is to start.
     pub(super) fn block(&mut self, entry: Entry<'_>, cases: &[Case]) -> Wait {
-        let mut wait = Wait::from(Reason::Priority);
+        let mut wait = cases.iter().find_map(|case| case.lack.wait()).unwrap_or(Reason::Priority.into());
         for case in cases {
             let partition = self.tables.partition_of(case.id);
-            if !self.books.standings[partition as usize].is_blocked {
+            if let Lack::BusyInside(inside) = case.lack {
+                // It keeps nobody waiting but those who want the same reservation.
+                if self.reservations_blocked.insert(inside) {
+                    wait = Reason::Resources.into();
+                }
+                continue;
+            }
+            if case.lack == Lack::Busy && !self.books.standings[partition as usize].is_blocked {
                 let detail = self.withheld(entry, case);
                 self.books.standings[partition as usize].is_blocked = true;
                 let nodes = &self.tables.fleet.partition_nodes[partition as usize];
@@ -42,6 +54,7 @@ impl Pass<'_> {
                 wait.expected = self.forecast_start(entry, cases);
             }
         }
+        self.make_room(entry, cases, wait.expected.as_ref().map(|expected| expected.start));
         wait
     }
 
@@ -67,12 +80,12 @@ impl Pass<'_> {
         if ask.eligible.is_within(&self.books.in_service) {
             return false;
         }
-        let uid = self.user_of_standing(entry, ask);
-        if let Some(known) = self.standings.get(case.id, uid).and_then(|standing| standing.out_of_service) {
+        let of = self.standing_of(entry, ask, None);
+        if let Some(known) = self.standings.get(case.id, of).and_then(|standing| standing.out_of_service) {
             return known;
         }
         let fits = feasible::fits_empty(&self.tables.fleet, ask, &self.books.in_service, &mut self.scratch);
-        self.standings.entry(case.id, uid).out_of_service = Some(!fits);
+        self.standings.entry(case.id, of).out_of_service = Some(!fits);
         !fits
     }
 
@@ -101,6 +114,10 @@ impl Pass<'_> {
         }
         let nodes = self.node_list(parts.iter().map(|(node, _)| *node));
         let end = start + case.duration;
+        if case.lack == Lack::Unlicensed {
+            // Nodes are not kept idle for a job that waits for a licence.
+            return Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false });
+        }
         self.books.future.hold(entry.rank(), start, end, &parts);
         if let Some(forecast) = &mut self.forecast {
             for (node, amounts) in &parts {
@@ -124,20 +141,82 @@ impl Pass<'_> {
                 && entry.job.priority >= budget.reservation_priority_min)
     }
 
-    /// When the job fits beside what runs and what is planned, and what it would take of each node.
-    fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+    /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
+    /// which that is soonest, or in none.
+    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let found = ways.into_iter().filter_map(|inside| self.earliest_inside(entry, case, ask, inside));
+        // The first one wins a tie.
+        found.reduce(|best, other| if other.0 < best.0 { other } else { best })
+    }
+
+    /// As [`Pass::earliest`], in one reservation or in none: stretch by stretch, within which the same nodes are open.
+    fn earliest_inside(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        inside: Inside,
+    ) -> Option<(Timestamp, Parts)> {
+        let (spec, uid) = (&entry.job.spec, entry.job.spec.identity.uid);
+        let class = self.reservations.class(spec, inside);
+        let first = *self.standings.planned_from(case.id, case.duration, uid, class);
+        let moments = self.reservations.moments(inside, first.max(self.view.now), case.duration);
+        let found = (0..moments.len()).find_map(|at| {
+            let (from, before) = (moments[at], moments.get(at + 1).copied());
+            let open = self.reservations.open(spec, inside, ask.whole_node, from, from + case.duration)?;
+            self.earliest_while(entry, case, ask, &open, (from, before))
+        })?;
+        *self.standings.planned_from(case.id, case.duration, uid, class) = found.0;
+        Some(found)
+    }
+
+    /// The earliest start within one stretch of time, while `open` is open.
+    fn earliest_while(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        open: &Open,
+        (from, before): (Timestamp, Option<Timestamp>),
+    ) -> Option<(Timestamp, Parts)> {
         self.know_people();
-        let people = self.people.as_ref()?;
-        let uid = entry.job.spec.identity.uid;
-        let planned_from = self.standings.planned_from(case.id, case.duration, uid);
-        let wanted = Wanted { ask, duration: case.duration, rank: entry.rank(), uid, not_before: *planned_from };
+        let view = self.view;
+        if self.licenses.is_none() && !ask.licenses.is_empty() {
+            self.licenses = Some(Holdings::of(view));
+        }
+        let nothing = Holdings::default();
+        let holdings = self.licenses.as_ref().unwrap_or(&nothing);
+        let (reservations, fleet) = (&self.reservations, &self.tables.fleet);
+        let is_licensed = |time: Timestamp| {
+            let withheld = reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
+            holdings.suffice(&fleet.licenses, &withheld, &ask.licenses, time)
+        };
+        let since = start::since(entry.job);
+        let wanted = Wanted {
+            ask,
+            duration: case.duration,
+            rank: entry.rank(),
+            guest: Guest::of(&entry.job.spec),
+            not_before: from,
+            before,
+            since,
+            is_licensed: if ask.licenses.is_empty() { None } else { Some(&is_licensed) },
+        };
         let Books { future, free, in_service, .. } = &mut *self.books;
-        let place = Place { fleet: &self.tables.fleet, people, usable: in_service, now: self.view.now };
-        let found = search::earliest(future, free, place, wanted, &mut self.scratch)?;
+        let usable = open.narrow(in_service);
+        let people = self.people.as_ref()?;
+        let exact = Exact::Now(&view.nodes, &self.units);
+        let place = Place { fleet, people, usable: &usable, now: view.now, open: (reservations, open), exact };
+        let found = search::earliest(future, free, place, wanted, &mut self.scratch).or_else(|| {
+            // Who waits for few switches waits only so long.
+            let patient = ask.switches.map(|switches| since + switches.wait)?;
+            let wanted = Wanted { not_before: from.max(patient), ..wanted };
+            search::earliest(future, free, place, wanted, &mut self.scratch)
+        })?;
         let Found { start, choices, free: free_then } = found;
-        *planned_from = start;
         let until = start + case.duration;
-        let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then)?;
+        let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
         if ask.exclusive_user {
             // Nobody else may come in beside it.
             for (node, amounts) in &mut parts {
@@ -154,7 +233,8 @@ impl Pass<'_> {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
-            if self.is_out_of_service(entry, case, ask) {
+            // The forecast knows nothing of reservations and licences.
+            if case.lack != Lack::Busy || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
             let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);

@@ -1,7 +1,13 @@
 //! Scenarios written as text: what is planned, and what is refused.
 
 mod common;
+mod cores;
+mod explain;
 mod feasible;
+mod laws;
 mod placement;
+mod preemption;
 mod properties;
 mod queue;
+mod reservations;
+mod wiring;

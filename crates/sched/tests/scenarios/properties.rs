@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use muster_model::job::Job;
-use muster_model::planning::{Plan, PlanView};
-use muster_model::resources::{IndexSet, NodeShare};
+use muster_model::node::{CpuRow, Node};
+use muster_model::planning::{Plan, PlanView, PlannedShare};
+use muster_model::resources::{IndexSet, NodeShare, Sharing};
 use muster_model::time::{Span, Timestamp};
 use muster_sched::{Budget, Planner};
 use muster_testkit::load::Numbers;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use crate::common::view;
 
 /// A random scenario as text, so that a failure can be read and tried by hand.
-fn scenario(seed: u64) -> String {
+pub fn scenario(seed: u64) -> String {
     let mut numbers = Numbers::new(seed);
     let mut pick = |bound: u32| numbers.below(bound);
     let mut text = String::new();
@@ -85,7 +86,7 @@ fn scenario(seed: u64) -> String {
 }
 
 /// Carries the plan out as the core does, and checks that everything was free and allowed.
-fn apply(view: &mut PlanView, plan: &Plan) {
+pub(crate) fn apply(view: &mut PlanView, plan: &Plan) {
     for start in &plan.starts {
         let job = queued(view, start.job_id.0);
         assert_eq!(job.restart, start.restart);
@@ -98,17 +99,22 @@ fn apply(view: &mut PlanView, plan: &Plan) {
             assert!(partition.nodes.contains(&share.node));
             let node = &view.nodes[share.node.0 as usize];
             assert!(node.is_schedulable(), "placed on a node out of service");
-            assert!(share.cpus > 0 && share.cpus <= node.cpus_free(), "CPUs given twice");
+            assert!(share.cpus > 0);
             assert!(share.cpus.is_multiple_of(node.config.hardware.threads_per_core), "part of a core");
             assert!(share.memory <= node.memory_free(), "memory given twice");
             for gres in &share.gres {
                 let held = node.used.gres.iter().filter(|held| held.name == gres.name);
                 assert!(held.clone().all(|held| held.units.is_disjoint(&gres.units)), "units given twice");
-                assert!(gres.units.iter().all(|unit| unit < 4));
+                assert!(gres.units.iter().all(|unit| unit < 16));
             }
-            let mut cpus = IndexSet::default();
-            let free = (0..node.config.hardware.cpus).filter(|cpu| !node.used.cpus.contains(*cpu));
-            free.take(share.cpus as usize).for_each(|cpu| cpus.insert(cpu));
+            let rows = partition.over_subscribe.rows(job.spec.request.sharing == Sharing::Oversubscribe);
+            let cpus = cpus(node, share, rows, &partition.name, job.spec.request.layout.cores_reserved.is_some());
+            if rows > 1 && job.spec.request.sharing != Sharing::Exclusive {
+                let index = share.node.0 as usize;
+                let used = &mut std::sync::Arc::make_mut(view.nodes.get_mut(index).unwrap()).used;
+                let row = CpuRow::room(&used.rows, &partition.name, rows, &cpus).unwrap_or(usize::MAX);
+                CpuRow::put(&mut used.rows, &partition.name, row, &cpus);
+            }
             shares.push(NodeShare {
                 node: share.node,
                 cpus,
@@ -126,19 +132,43 @@ fn apply(view: &mut PlanView, plan: &Plan) {
     }
 }
 
+/// The CPUs of a share: those of the plan if they can be given, else the lowest free ones.
+fn cpus(node: &Node, share: &PlannedShare, rows: u32, partition: &str, may_use_reserved: bool) -> IndexSet {
+    let (hardware, used) = (&node.config.hardware, &node.used);
+    let Some(cpus) = &share.cpu_set else {
+        assert!(share.cpus <= node.cpus_free(), "CPUs given twice");
+        let mut cpus = IndexSet::default();
+        let free = (0..hardware.cpus).filter(|cpu| !used.cpus.contains(*cpu) && !hardware.cpus_reserved.contains(*cpu));
+        free.take(share.cpus as usize).for_each(|cpu| cpus.insert(cpu));
+        return cpus;
+    };
+    assert_eq!(cpus.len(), share.cpus);
+    assert!(cpus.iter().all(|cpu| cpu < hardware.cpus));
+    assert!(may_use_reserved || cpus.is_disjoint(&hardware.cpus_reserved), "CPUs of the system given away");
+    let threads = hardware.threads_per_core;
+    assert!(cpus.iter().all(|cpu| (0..threads).all(|t| cpus.contains(cpu - cpu % threads + t))), "part of a core");
+    let mut others = used.cpus.clone();
+    if rows > 1 {
+        used.rows.iter().filter(|row| *row.partition == *partition).for_each(|row| others.remove_all(&row.cpus));
+        assert!(CpuRow::room(&used.rows, &partition.into(), rows, cpus).is_some(), "too many jobs on a core");
+    }
+    assert!(cpus.is_disjoint(&others), "CPUs given twice");
+    cpus.clone()
+}
+
 fn queued(view: &PlanView, id: u32) -> Job {
     view.queue.values().find(|job| job.id.0 == id).map(|job| Job::clone(job)).unwrap()
 }
 
 /// The queue after `plan`: without the jobs that started whole.
-fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
+pub fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
     let mut rest = view.clone();
     keep(&mut rest, |job| job.array.is_some() || plan.starts.iter().all(|start| start.job_id != job.id));
     rest
 }
 
 /// Takes all other jobs out of the queue.
-fn keep(view: &mut PlanView, wanted: impl Fn(&Job) -> bool) {
+pub(crate) fn keep(view: &mut PlanView, wanted: impl Fn(&Job) -> bool) {
     view.queue = view.queue.iter().filter(|(_, job)| wanted(job)).map(|(key, job)| (*key, job.clone())).collect();
 }
 
@@ -261,14 +291,14 @@ proptest! {
 }
 
 /// Lets time pass: jobs whose time is over give back what they hold.
-fn advance(view: &mut PlanView, now: Timestamp) {
+pub fn advance(view: &mut PlanView, now: Timestamp) {
     view.now = now;
     let over: Vec<_> = view.running.keys().copied().filter(|(end, _)| *end <= now).collect();
     over.into_iter().for_each(|key| end(view, key));
 }
 
 /// The scenario with each array as one job: their records would have to be kept up to date between passes.
-fn without_arrays(text: &str) -> String {
+pub fn without_arrays(text: &str) -> String {
     let word = |word: &&str| !word.starts_with("array=") && !word.starts_with("slots=");
     text.lines().map(|line| line.split(' ').filter(word).collect::<Vec<_>>().join(" ") + "\n").collect()
 }
@@ -289,7 +319,7 @@ fn queued_like(view: &PlanView, id: u32, limit: Span) -> Option<Job> {
 }
 
 /// A running job gives back what it holds.
-fn end(view: &mut PlanView, key: (Timestamp, muster_model::ids::JobId)) {
+pub fn end(view: &mut PlanView, key: (Timestamp, muster_model::ids::JobId)) {
     if let Some(job) = view.running.remove(&key) {
         for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
             let Some(node) = view.nodes.get_mut(share.node.0 as usize) else {

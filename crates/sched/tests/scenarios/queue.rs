@@ -211,7 +211,7 @@ fn licenses_run_out_without_blocking_others() {
         "1 starts in main: n1 1c 1t
          3 starts in main: n1 1c 1t
          4 starts in main: n1 1c 1t
-         2 waits Licenses",
+         2 waits Licenses, +60m on n1",
     );
 }
 

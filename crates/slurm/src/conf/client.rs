@@ -9,6 +9,8 @@ pub struct ClientSettings {
     pub cluster_name: Option<String>,
     /// `GresTypes`; empty when none are configured.
     pub gres_types: Vec<Name>,
+    /// `AllowSpecResourcesUsage`.
+    pub spec_resources_allowed: bool,
     /// Address of the first controller: what stands in brackets after `SlurmctldHost`, else the host.
     pub controller_address: Option<String>,
     /// `MaxArraySize`.
@@ -36,6 +38,10 @@ pub fn client_settings(text: &str) -> ClientSettings {
             }
             "grestypes" => {
                 settings.gres_types = value.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect()
+            }
+            "allowspecresourcesusage" => {
+                settings.spec_resources_allowed =
+                    ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
             }
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),

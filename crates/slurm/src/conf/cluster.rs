@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use muster_model::config::ClusterConfig;
+use muster_model::config::{ClusterConfig, CpuUnit, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{InitialState, NodeConfig};
 use muster_model::time::Span;
@@ -11,19 +11,26 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, priority, scheduling, shown};
+use super::{ConfError, gres_conf, nodes, preemption, priority, scheduling, shown, topology};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
 
 /// The cluster, and what is to be said about parameters that are not acted on.
-pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(ClusterConfig, Vec<String>), ConfError> {
+pub(super) fn read(
+    path: &Path,
+    lines: &[Line],
+    gres: &[Line],
+    topology_lines: Option<&[Line]>,
+) -> Result<(ClusterConfig, Vec<String>), ConfError> {
     let mut warnings = Vec::new();
     let mut reader = Reader::new(path, lines);
     for line in lines {
         reader.check_parameters(line, &mut warnings)?;
     }
     let mut config = reader.parameters()?;
+    reader.name_idle_words(&mut warnings);
+    config.preemption = preemption::read(&|key| reader.find(key), &mut warnings)?;
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;
@@ -34,6 +41,11 @@ pub(super) fn read(path: &Path, lines: &[Line], gres: &[Line]) -> Result<(Cluste
     if config.partitions.is_empty() {
         return Err(reader.whole("No PartitionName information available!"));
     }
+    config.topology = match (reader.topology_kind(), topology_lines) {
+        (Some(kind), Some(lines)) => Some(topology::read(kind, lines, &config.nodes)?),
+        (Some(_), None) => return Err(reader.whole("TopologyPlugin is set, and there is no topology.conf beside")),
+        (None, _) => None,
+    };
     config.shown = shown::show(lines, path, &config);
     Ok((config, warnings))
 }
@@ -135,6 +147,10 @@ impl<'a> Reader<'a> {
             Some((_, text)) if text.eq_ignore_ascii_case("unlimited") => Span::from_minutes(i64::from(u16::MAX)),
             _ => Span::from_minutes(self.number("OverTimeLimit", 0)?),
         };
+        let reservation_over_run = match self.find("ResvOverRun") {
+            Some((_, text)) if ["unlimited", "infinite"].iter().any(|word| text.eq_ignore_ascii_case(word)) => None,
+            _ => Some(Span::from_minutes(self.number("ResvOverRun", 0_u16)?.into())),
+        };
         let array_size_max = self.number("MaxArraySize", defaults.array_size_max)?;
         Ok(ClusterConfig {
             cluster_name: self
@@ -147,6 +163,7 @@ impl<'a> Reader<'a> {
             job_age_min: seconds("MinJobAge", 300)?,
             kill_wait: seconds("KillWait", 30)?,
             over_time_limit,
+            reservation_over_run,
             node_timeout: seconds("SlurmdTimeout", 300)?,
             return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
             requeue_default: self.flag("JobRequeue", true)?,
@@ -159,12 +176,81 @@ impl<'a> Reader<'a> {
             append_output: self.flag("JobFileAppend", false)?,
             memory_is_consumed: select_parameters.contains("memory"),
             whole_nodes: select.contains("linear"),
+            placement: self.placement(&select_parameters)?,
             backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin")),
             gres_types: self.gres_types(),
             hardware_overrides: self.hardware_overrides(),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })
+    }
+
+    /// `SelectTypeParameters`, and what `SchedulerParameters` and `TopologyParam` say about the choice of nodes.
+    fn placement(&self, select: &str) -> Result<PlacementRules, ConfError> {
+        let has = |word: &str| select.split(',').any(|own| own.trim() == word);
+        let defaults = PlacementRules::default();
+        let seconds = self.scheduler_number("max_switch_wait", defaults.switch_wait_max.seconds())?;
+        let topology = self.find("TopologyParam").map_or("", |(_, value)| value);
+        Ok(PlacementRules {
+            unit: match () {
+                () if select.contains("cr_socket") => CpuUnit::Socket,
+                () if select.contains("cr_cpu") => CpuUnit::Cpu,
+                () => CpuUnit::Core,
+            },
+            one_task_per_core: has("cr_one_task_per_core"),
+            cores_by_block: has("cr_core_default_dist_block"),
+            least_loaded: has("cr_lln"),
+            serial_at_end: self.scheduler("pack_serial_at_end").is_some(),
+            switch_wait_max: Span::from_seconds(seconds),
+            topology_optional: topology.split(',').any(|word| word.eq_ignore_ascii_case("TopoOptional")),
+        })
+    }
+
+    /// Words about placement, within parameters that are acted on, that mean nothing to this version.
+    fn name_idle_words(&self, warnings: &mut Vec<String>) {
+        /// Parameters with those of their words that are acted on.
+        const ACTING: &[(&str, &[&str])] = &[
+            (
+                "SelectTypeParameters",
+                &[
+                    "none",
+                    "cr_cpu",
+                    "cr_cpu_memory",
+                    "cr_core",
+                    "cr_core_memory",
+                    "cr_socket",
+                    "cr_socket_memory",
+                    "cr_memory",
+                    "cr_one_task_per_core",
+                    "cr_core_default_dist_block",
+                    "cr_lln",
+                ],
+            ),
+            ("TopologyParam", &["topooptional", "none"]),
+        ];
+        for (key, known) in ACTING {
+            let Some((line, value)) = self.find(key) else { continue };
+            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+            for word in words.filter(|word| !known.iter().any(|known| known.eq_ignore_ascii_case(word))) {
+                let place = format!("{} line {}", line.file.display(), line.number);
+                warnings.push(format!("{key}={word} is not acted on by this version ({place})"));
+            }
+        }
+        if let Some((line, _)) = self.find("SchedulerParameters").filter(|_| self.scheduler("bf_busy_nodes").is_some())
+        {
+            let place = format!("{} line {}", line.file.display(), line.number);
+            warnings.push(format!("SchedulerParameters=bf_busy_nodes is not acted on by this version ({place})"));
+        }
+    }
+
+    /// `tree` or `block` of `TopologyPlugin`; other plugins know no wiring.
+    fn topology_kind(&self) -> Option<topology::Kind> {
+        let (_, plugin) = self.find("TopologyPlugin")?;
+        match plugin.to_ascii_lowercase().trim_start_matches("topology/") {
+            "tree" => Some(topology::Kind::Tree),
+            "block" => Some(topology::Kind::Block),
+            _ => None,
+        }
     }
 
     /// Slurm holds a requeued job back until the credential of its last start has run out.
@@ -227,6 +313,11 @@ impl<'a> Reader<'a> {
         let mut known = Known {
             nodes: &nodes,
             sets: &BTreeMap::new(),
+            cpus_per_gpu: self.find("DefCpuPerGPU").map(|_| self.number("DefCpuPerGPU", 0)).transpose()?,
+            memory_per_gpu: match self.find("DefMemPerGPU") {
+                Some((line, text)) => partitions::memory_per_gpu(line, Some(text))?,
+                None => None,
+            },
             memory_default: partitions::memory(whole, &blank, "Def")?,
             memory_max: partitions::memory(
                 self.lines.iter().find(|line| has_max_memory_key(line)).unwrap_or(&blank),

@@ -2,11 +2,12 @@
 
 use muster_model::config::ClusterConfig;
 use muster_model::hostlist;
+use muster_model::node::{GresPlace, Hardware};
 use muster_model::resources::Gres;
 
 use super::ConfError;
 use super::lines::Line;
-use super::nodes::check_keys;
+use super::nodes::{check_keys, index_list};
 
 /// Keys that a line may have. Those marked `false` are read and not acted on.
 const KEYS: &[(&str, bool)] = &[
@@ -15,8 +16,8 @@ const KEYS: &[(&str, bool)] = &[
     ("Type", true),
     ("Count", true),
     ("File", true),
-    ("Cores", false),
-    ("CPUs", false),
+    ("Cores", true),
+    ("CPUs", true),
     ("AutoDetect", false),
     ("Links", false),
     ("Flags", false),
@@ -34,11 +35,25 @@ pub(super) fn apply(lines: &[Line], config: &mut ClusterConfig, warnings: &mut V
     }
     for at in 0..config.nodes.len() {
         let name = config.nodes[at].name.clone();
+        let mut places: Vec<GresPlace> = Vec::new();
         let mut found: Vec<Gres> = Vec::new();
         for line in lines.iter().filter(|line| line.get("Name").is_some()) {
             if concerns(line, &name)? {
-                found.push(one(line)?);
+                let gres = one(line)?;
+                places.push(place(line, &gres, &config.nodes[at].hardware)?);
+                found.push(gres);
             }
+        }
+        // Only where a line names cores is anything said about places; and then of as many units as there are.
+        let is_told = |place: &GresPlace| {
+            let own = |gres: &&Gres| gres.name == place.name;
+            let told: u64 =
+                places.iter().filter(|other| other.name == place.name).map(|own| u64::from(own.count)).sum();
+            told == config.nodes[at].hardware.gres.iter().filter(own).map(|gres| gres.count).sum::<u64>()
+        };
+        if places.iter().any(|place| place.cores.is_some()) {
+            let kept: Vec<GresPlace> = places.iter().filter(|place| is_told(place)).cloned().collect();
+            config.nodes[at].hardware.places = kept;
         }
         let declared = &mut config.nodes[at].hardware.gres;
         for own in declared.clone() {
@@ -59,6 +74,21 @@ fn concerns(line: &Line, node: &str) -> Result<bool, ConfError> {
     };
     let names = hostlist::expand(list).map_err(|problem| line.error(problem.to_string()))?;
     Ok(names.iter().any(|name| name == node))
+}
+
+/// Where the units of a line are. `Cores` counts cores over the sockets, as Slurm does.
+fn place(line: &Line, gres: &Gres, hardware: &Hardware) -> Result<GresPlace, ConfError> {
+    let text = line.get("Cores").or_else(|| line.get("CPUs"));
+    let bad = |text: &str| line.error(format!("Cores {text:?} is no list of cores of the node"));
+    let cores = text.map(|text| index_list(text).ok_or_else(|| bad(text))).transpose()?;
+    let most = hardware.cpus / hardware.cpus_per_core();
+    if let (Some(cores), Some(text)) = (&cores, text)
+        && cores.iter().any(|core| core >= most)
+    {
+        return Err(bad(text));
+    }
+    let count = u32::try_from(gres.count).unwrap_or(u32::MAX);
+    Ok(GresPlace { name: gres.name.clone(), count, cores, gpu: None })
 }
 
 fn one(line: &Line) -> Result<Gres, ConfError> {

@@ -130,7 +130,15 @@ pub(super) enum Taken {
 }
 
 /// Keys that are acted on although they are not listed by `show config`.
-const ALSO_USED: &[&str] = &["DefMemPerCPU", "MaxMemPerCPU", "MaxBatchRequeue", "FastSchedule"];
+const ALSO_USED: &[&str] = &[
+    "AllowSpecResourcesUsage",
+    "DefCpuPerGPU",
+    "DefMemPerGPU",
+    "DefMemPerCPU",
+    "MaxMemPerCPU",
+    "MaxBatchRequeue",
+    "FastSchedule",
+];
 
 /// How `key` is to be taken.
 pub(super) fn standing(key: &str) -> Taken {

@@ -1,4 +1,4 @@
-//! `slurm.conf` and `gres.conf`: read, checked, and turned into the configuration of a cluster.
+//! `slurm.conf`, `gres.conf` and `topology.conf`: read, checked, and turned into the configuration of a cluster.
 //!
 //! An unknown parameter is an error with its file and line. One that is known but not acted on by this version is named
 //! once, for the log. Nothing is read here: the caller gives a way to have the text of a file.
@@ -12,12 +12,14 @@ mod keys;
 mod lines;
 mod nodes;
 mod partitions;
+mod preemption;
 mod priority;
 mod scheduling;
 mod shown;
 mod table;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 use std::path::Path;
 
@@ -42,7 +44,7 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads `path`, what it includes, and `gres.conf` beside it.
+/// Reads `path`, what it includes, and `gres.conf` and `topology.conf` beside it.
 ///
 /// # Errors
 /// With file and line: a file that cannot be read, a malformed line, an unknown key, a bad value, names of nodes that are
@@ -55,7 +57,12 @@ pub fn load(path: &Path, read_file: &ReadFile<'_>) -> Result<Loaded, ConfError> 
         // Most clusters have none.
         Err(_) => Vec::new(),
     };
+    let topology_path = path.parent().unwrap_or(Path::new("")).join("topology.conf");
+    let topology = match read_file(&topology_path) {
+        Ok(_) => Some(lines::read(&topology_path, read_file)?),
+        Err(_) => None,
+    };
     let daemon = daemon::read(path, &lines)?;
-    let (cluster, warnings) = cluster::read(path, &lines, &gres)?;
+    let (cluster, warnings) = cluster::read(path, &lines, &gres, topology.as_deref())?;
     Ok(Loaded { cluster, daemon, warnings })
 }

@@ -1,9 +1,10 @@
 //! `NodeName=` lines.
 
+use muster_model::array::TaskSet;
 use muster_model::hostlist;
 use muster_model::ids::Name;
 use muster_model::node::{Hardware, InitialState, NodeConfig};
-use muster_model::resources::{Gres, Megabytes};
+use muster_model::resources::{Gres, IndexSet, Megabytes};
 
 use super::ConfError;
 use super::lines::Line;
@@ -31,13 +32,13 @@ const KEYS: &[(&str, bool)] = &[
     ("State", true),
     ("Reason", true),
     ("BcastAddr", false),
-    ("CoreSpecCount", false),
-    ("CPUSpecList", false),
+    ("CoreSpecCount", true),
+    ("CPUSpecList", true),
     ("CpuBind", false),
     ("GresConf", false),
-    ("MemSpecLimit", false),
+    ("MemSpecLimit", true),
     ("Parameters", false),
-    ("RestrictedCoresPerGPU", false),
+    ("RestrictedCoresPerGPU", true),
     ("SuspendTime", false),
     ("Topology", false),
     ("TRESWeights", false),
@@ -146,20 +147,62 @@ fn hardware(line: &Line, default: &Line) -> Result<Hardware, ConfError> {
             .map(|text| text.parse().map_err(|_| line.error(format!("{key} value ({text}) is not a valid number"))));
         Ok(Megabytes(value.transpose()?.unwrap_or(otherwise)))
     };
-    let gres_text = line.get("Gres").or_else(|| default.get("Gres")).unwrap_or_default();
-    Ok(Hardware {
-        cpus,
+    let mut hardware = Hardware {
         boards,
         sockets,
         cores_per_socket,
         threads_per_core,
         memory: megabytes("RealMemory", 1)?,
         tmp_disk: megabytes("TmpDisk", 0)?,
-        gres: gres_list(line, gres_text)?,
-    })
+        memory_reserved: megabytes("MemSpecLimit", 0)?,
+        cores_per_gpu_restricted: number("RestrictedCoresPerGPU")?.unwrap_or(0),
+        ..Hardware::of_cpus(cpus)
+    };
+    hardware.cpus_reserved = reserved(line, default, &hardware)?;
+    let gres_text = line.get("Gres").or_else(|| default.get("Gres")).unwrap_or_default();
+    hardware.gres = gres_list(line, gres_text)?;
+    Ok(hardware)
 }
 
-/// `gpu:2,gpu:h100:4(S:0)`: what stands in brackets is where they are, which is not looked at.
+/// CPUs kept for the system: `CPUSpecList`, or `CoreSpecCount` cores from the last of the last socket, round the sockets.
+fn reserved(line: &Line, default: &Line, hardware: &Hardware) -> Result<IndexSet, ConfError> {
+    let mut cpus = IndexSet::default();
+    let threads = hardware.cpus_per_core();
+    if let Some(list) = line.get("CPUSpecList").or_else(|| default.get("CPUSpecList")) {
+        let bad = || line.error(format!("CPUSpecList {list:?} is no list of CPUs of the node"));
+        for cpu in index_list(list).ok_or_else(bad)?.iter() {
+            if cpu >= hardware.cpus {
+                return Err(bad());
+            }
+            // Cores are kept whole.
+            let first = cpu - cpu % threads;
+            (first..first + threads).for_each(|cpu| cpus.insert(cpu));
+        }
+        return Ok(cpus);
+    }
+    let count = number(line, default, "CoreSpecCount")?.unwrap_or(0);
+    let cores = hardware.cpus / threads;
+    if count > 0 && count >= cores {
+        return Err(line.error(format!("CoreSpecCount {count} leaves none of {cores} cores")));
+    }
+    let (sockets, per_socket) = (hardware.sockets, hardware.cores_per_socket);
+    let backwards = (0..per_socket).rev().flat_map(|core| (0..sockets).rev().map(move |at| at * per_socket + core));
+    for core in backwards.filter(|core| *core < cores).take(count as usize) {
+        (core * threads..(core + 1) * threads).for_each(|cpu| cpus.insert(cpu));
+    }
+    Ok(cpus)
+}
+
+/// `0-3,8`, at most [`INDEX_MAX`].
+pub(super) fn index_list(text: &str) -> Option<IndexSet> {
+    /// Most CPUs or cores of a node.
+    const INDEX_MAX: u32 = 65_536;
+    let mut set = IndexSet::default();
+    TaskSet::parse(text, INDEX_MAX)?.iter().for_each(|index| set.insert(index));
+    Some(set)
+}
+
+/// `gpu:2,gpu:h100:4(S:0)`: what stands in brackets is where they are, which `gres.conf` tells.
 fn gres_list(line: &Line, text: &str) -> Result<Vec<Gres>, ConfError> {
     let mut all = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {

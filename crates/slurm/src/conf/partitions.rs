@@ -6,11 +6,11 @@ use muster_model::hostlist;
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::resources::Megabytes;
-use muster_model::time::TimeLimit;
+use muster_model::time::{Span, TimeLimit};
 
-use super::ConfError;
 use super::lines::Line;
 use super::nodes::{check_keys, number};
+use super::{ConfError, preemption};
 
 /// Keys that a partition line may have. Those marked `false` are read, shown and not acted on.
 const KEYS: &[(&str, bool)] = &[
@@ -40,17 +40,17 @@ const KEYS: &[(&str, bool)] = &[
     ("AllowQos", false),
     ("Alternate", false),
     ("CpuBind", false),
-    ("DefCPUPerGPU", false),
-    ("DefMemPerGPU", false),
+    ("DefCPUPerGPU", true),
+    ("DefMemPerGPU", true),
     ("DenyAccounts", false),
     ("DenyQos", false),
     ("DisableRootJobs", false),
     ("Exclusive", false),
-    ("ExclusiveUser", false),
+    ("ExclusiveUser", true),
     ("ExclusiveTopo", false),
     ("GraceTime", false),
-    ("LLN", false),
-    ("MaxCPUsPerSocket", false),
+    ("LLN", true),
+    ("MaxCPUsPerSocket", true),
     ("OverTimeLimit", false),
     ("PowerDownOnIdle", false),
     ("PreemptMode", false),
@@ -71,6 +71,9 @@ pub(super) struct Known<'a> {
     /// Memory defaults and limits of the cluster, for partitions without their own.
     pub memory_default: Option<MemoryDefault>,
     pub memory_max: Option<MemoryDefault>,
+    /// `DefCpuPerGPU` and `DefMemPerGPU` of the cluster.
+    pub cpus_per_gpu: Option<u32>,
+    pub memory_per_gpu: Option<Megabytes>,
 }
 
 /// The partitions of one line, with the defaults of `PartitionName=DEFAULT` lines before it.
@@ -117,6 +120,13 @@ pub(super) fn read(
         over_subscribe: over_subscribe(line, get("OverSubscribe").or_else(|| get("Shared")))?,
         memory_default: memory(line, default, "Def")?.or(known.memory_default),
         memory_max: memory(line, default, "Max")?.or(known.memory_max),
+        cpus_per_gpu_default: number("DefCPUPerGPU")?.or(known.cpus_per_gpu).filter(|cpus| *cpus > 0),
+        memory_per_gpu_default: memory_per_gpu(line, get("DefMemPerGPU"))?.or(known.memory_per_gpu),
+        cpus_per_socket_max: count(line, get("MaxCPUsPerSocket"), "MaxCPUsPerSocket")?,
+        least_loaded: yes(line, get("LLN"), "LLN")?,
+        exclusive_user: yes(line, get("ExclusiveUser"), "ExclusiveUser")?,
+        preempt_mode: get("PreemptMode").map(|word| preemption::mode(line, word, warnings)).transpose()?,
+        grace_time: Span::from_seconds(number("GraceTime")?.unwrap_or(0).into()),
         hidden: yes(line, get("Hidden"), "Hidden")?,
         root_only: yes(line, get("RootOnly"), "RootOnly")?,
         groups_allowed: list("AllowGroups"),
@@ -126,9 +136,11 @@ pub(super) fn read(
     Ok(names.map(|name| Partition { name: name.into(), ..base.clone() }).collect())
 }
 
-/// Values that are only shown, or are acted on as they are written.
+/// Values that are shown as they are written; most of them are only shown.
 fn others(line: &Line, default: &Line) -> Vec<(Name, Name)> {
-    let unused = KEYS.iter().filter(|(key, used)| !used || *key == "TRESBillingWeights");
+    const SHOWN_TOO: &[&str] =
+        &["DefCPUPerGPU", "DefMemPerGPU", "ExclusiveUser", "LLN", "MaxCPUsPerSocket", "TRESBillingWeights"];
+    let unused = KEYS.iter().filter(|(key, used)| !used || SHOWN_TOO.contains(key));
     unused.filter_map(|(key, _)| Some(((*key).into(), line.get(key).or_else(|| default.get(key))?.into()))).collect()
 }
 
@@ -197,6 +209,14 @@ fn over_subscribe(line: &Line, text: Option<&str>) -> Result<OverSubscribe, Conf
         "FORCE" => Ok(OverSubscribe::Force(number)),
         _ => Err(bad()),
     }
+}
+
+/// `DefMemPerGPU`: MiB, 0 for none.
+pub(super) fn memory_per_gpu(line: &Line, text: Option<&str>) -> Result<Option<Megabytes>, ConfError> {
+    let Some(text) = text else { return Ok(None) };
+    let amount = Megabytes::parse(text)
+        .ok_or_else(|| line.error(format!("DefMemPerGPU value \"{text}\" is not a valid number")))?;
+    Ok((amount.0 > 0).then_some(amount))
 }
 
 /// `DefMemPerNode`, `DefMemPerCPU`, `MaxMemPerNode`, `MaxMemPerCPU`: MiB, 0 or UNLIMITED for none.

@@ -89,9 +89,9 @@ fn included_files_are_part_of_it() {
 #[test]
 fn what_is_not_acted_on_is_named_once() {
     let loaded =
-        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 LLN=YES\n");
+        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 GraceTime=5\n");
     let words: Vec<&str> = loaded.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    assert_eq!(words, ["TreeWidth", "MailProg", "LLN"]);
+    assert_eq!(words, ["TreeWidth", "MailProg", "GraceTime"]);
 }
 
 #[test]
@@ -103,4 +103,77 @@ fn show_config_lists_values_with_their_units() {
     assert_eq!(value("MinJobAge"), Some("300 sec"));
     assert_eq!(value("PriorityMaxAge"), Some("14-00:00:00"));
     assert_eq!(value("SlurmctldHost[0]"), Some("head(127.0.0.1)"));
+}
+
+/// The error of a `topology.conf` for four nodes.
+fn check_topology(plugin: &str, text: &str, message: &str) {
+    let conf = format!("{HEAD}TopologyPlugin={plugin}\nNodeName=n[1-4]\nPartitionName=p Nodes=ALL\n");
+    let outcome = match load_files(&[("/c/slurm.conf", &conf), ("/c/topology.conf", text)]) {
+        Ok(_) => "fine".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(outcome, message, "{text}");
+}
+
+#[test]
+fn a_topology_makes_sense_or_is_refused_with_its_line() {
+    let at = |line: u32, text: &str| format!("/c/topology.conf line {line}: {text}");
+    check_topology("topology/tree", "SwitchName=s[0-1] Nodes=n1\n", &at(1, "a node of switch s1 is at switch s0 too"));
+    check_topology("topology/tree", "SwitchName=s0 Nodes=n1\nSwitchName=t Switches=s0\n", "fine");
+    check_topology("tree", "SwitchName=s0\n", &at(1, "switch s0 needs either Nodes or Switches"));
+    check_topology("tree", "SwitchName=s0 Nodes=n9\n", &at(1, "no node n9 is defined"));
+    check_topology("tree", "SwitchName=s0 Speed=1\n", &at(1, "unrecognized key: Speed"));
+    check_topology(
+        "tree",
+        "SwitchName=s0 Nodes=n1\nSwitchName=t Switches=x\n",
+        &at(2, "switch t names x, which is not defined"),
+    );
+    check_topology("tree", "SwitchName=a Switches=b\nSwitchName=b Switches=a\n", &at(1, "switch a is within itself"));
+    check_topology(
+        "tree",
+        "SwitchName=s Nodes=n1\nSwitchName=a Switches=s\nSwitchName=b Switches=s\n",
+        &at(3, "switch s is under two others"),
+    );
+    check_topology("block", "BlockName=b1 Nodes=n[1-2]\nBlockName=b2 Nodes=n[3-4]\nBlockSizes=2,4\n", "fine");
+    check_topology(
+        "block",
+        "BlockName=b1 Nodes=n[1-2]\nBlockSizes=2,6\n",
+        &at(2, "BlockSizes=2,6: each size must be the first times a power of two, ascending"),
+    );
+    check_topology(
+        "block",
+        "BlockName=b1 Nodes=n[1-2]\nBlockName=b2 Nodes=n[2-3]\n",
+        &at(2, "a node of block b2 is in block b1 too"),
+    );
+    let alone = format!("{HEAD}TopologyPlugin=topology/tree\nNodeName=n1\nPartitionName=p Nodes=n1\n");
+    let error = load_files(&[("/c/slurm.conf", &alone)]).unwrap_err().to_string();
+    assert_eq!(error, "/c/slurm.conf: TopologyPlugin is set, and there is no topology.conf beside");
+}
+
+#[test]
+fn hardware_that_is_kept_and_places_of_units() {
+    let slurm = format!(
+        "{HEAD}SelectTypeParameters=CR_Socket_Memory,CR_ONE_TASK_PER_CORE,CR_PACK_NODES\n\
+         SchedulerParameters=max_switch_wait=60,pack_serial_at_end\nDefCpuPerGPU=3\n\
+         NodeName=n1 CPUs=16 Sockets=2 CoresPerSocket=4 ThreadsPerCore=2 RealMemory=100 CoreSpecCount=2 MemSpecLimit=10 Gres=gpu:4\n\
+         NodeName=n2 CPUs=4 CPUSpecList=1\nPartitionName=p Nodes=ALL LLN=YES ExclusiveUser=YES DefMemPerGPU=7\n"
+    );
+    let gres = "NodeName=n1 Name=gpu File=/dev/g[0-1] Cores=0-3\nNodeName=n1 Name=gpu File=/dev/g[2-3] Cores=4-7\n";
+    let loaded = load_files(&[("/c/slurm.conf", &slurm), ("/c/gres.conf", gres)]).unwrap();
+    let hardware = &loaded.cluster.nodes[0].hardware;
+    assert_eq!(hardware.cpus_reserved.to_string(), "6-7,14-15");
+    assert_eq!((hardware.memory_usable().0, hardware.places.len()), (90, 2));
+    assert_eq!(hardware.places[1].cores.as_ref().map(ToString::to_string).as_deref(), Some("4-7"));
+    assert_eq!(loaded.cluster.nodes[1].hardware.cpus_reserved.to_string(), "1");
+    let rules = &loaded.cluster.placement;
+    assert!(rules.one_task_per_core && rules.serial_at_end && !rules.least_loaded);
+    assert_eq!((rules.unit, rules.switch_wait_max.seconds()), (muster_model::config::CpuUnit::Socket, 60));
+    let part = &loaded.cluster.partitions[0];
+    assert!(part.least_loaded && part.exclusive_user);
+    assert_eq!((part.cpus_per_gpu_default, part.memory_per_gpu_default.map(|memory| memory.0)), (Some(3), Some(7)));
+    assert_eq!(
+        loaded.warnings,
+        ["SelectTypeParameters=CR_PACK_NODES is not acted on by this version (/c/slurm.conf line 3)"]
+    );
+    check_error("NodeName=n1 CPUs=4 CoreSpecCount=4\n", "/c/slurm.conf line 3: CoreSpecCount 4 leaves none of 4 cores");
 }

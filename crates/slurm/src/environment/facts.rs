@@ -18,6 +18,8 @@ pub struct NodeFacts<'a> {
     pub name: &'a str,
     /// Address at which others reach it.
     pub address: &'a str,
+    /// `SLURM_TOPOLOGY_ADDR` and `SLURM_TOPOLOGY_ADDR_PATTERN`, where the cluster has a topology.
+    pub topology: Option<(&'a str, &'a str)>,
 }
 
 /// Everything about a launch on one node that its environment tells.
@@ -46,6 +48,12 @@ impl<'a> LaunchFacts<'a> {
     /// Name of this node.
     pub(super) fn node_name(&self) -> &'a str {
         self.nodes.iter().find(|node| node.index == self.here).map_or("", |node| node.name)
+    }
+
+    /// Where this node hangs, and what each part of that is; without a topology just its name.
+    pub(super) fn topology(&self) -> (&'a str, &'a str) {
+        let here = self.nodes.iter().find(|node| node.index == self.here);
+        here.and_then(|node| node.topology).unwrap_or((self.node_name(), "node"))
     }
 
     /// What the job holds on this node.

@@ -23,7 +23,7 @@ pub(super) fn job(list: &mut Builder, job: &Job, cluster_name: &str) {
     list.set("SLURM_JOB_PARTITION", &job.partition);
     list.set_some("SLURM_JOB_ACCOUNT", job.spec.account.as_ref());
     list.set("SLURM_JOB_QOS", job.spec.qos.as_deref().unwrap_or(QOS_DEFAULT));
-    list.set_some("SLURM_JOB_RESERVATION", job.spec.reservation.as_ref());
+    list.set_some("SLURM_JOB_RESERVATION", job.reservation_shown());
 }
 
 /// Whose job it is.
@@ -65,8 +65,9 @@ pub(super) fn licenses(list: &mut Builder, job: &Job) {
 pub(super) fn node(list: &mut Builder, launch: &LaunchFacts<'_>) {
     let name = launch.node_name();
     list.set("SLURMD_NODENAME", name);
-    list.set("SLURM_TOPOLOGY_ADDR", name);
-    list.set("SLURM_TOPOLOGY_ADDR_PATTERN", "node");
+    let (address, pattern) = launch.topology();
+    list.set("SLURM_TOPOLOGY_ADDR", address);
+    list.set("SLURM_TOPOLOGY_ADDR_PATTERN", pattern);
     list.set_some("SLURM_CONF", launch.slurm_conf);
     if let Some((host, port)) = launch.controller {
         let text = format!("{}:{host}:{port}:{PROTOCOL_VERSION}:{SELECT_PLUGIN}", launch.cluster_name);

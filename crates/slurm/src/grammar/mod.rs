@@ -13,6 +13,7 @@ pub mod mail;
 pub mod nodes;
 pub mod numbers;
 pub mod patterns;
+pub mod reservation_flags;
 pub mod rlimits;
 pub mod signal;
 pub mod tasks_per_node;

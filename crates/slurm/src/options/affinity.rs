@@ -15,27 +15,23 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("extra-node-info", ALL, Required, extra_node_info)
         .short('B')
         .help("S[:C[:T]]", "sockets per node, cores per socket, threads per core; * for any")
-        .section(Section::Affinity)
-        .not_yet(),
+        .section(Section::Affinity),
     OptionSpec::new("sockets-per-node", ALL, Required, |options, input| {
         count(input, &mut options.resources.sockets_per_node)
     })
     .help("N", "fewest sockets on each node")
-    .section(Section::Affinity)
-    .not_yet(),
+    .section(Section::Affinity),
     OptionSpec::new("cores-per-socket", ALL, Required, |options, input| {
         count(input, &mut options.resources.cores_per_socket)
     })
     .help("N", "fewest cores on each socket")
-    .section(Section::Affinity)
-    .not_yet(),
+    .section(Section::Affinity),
     OptionSpec::new("threads-per-core", ALL, Required, |options, input| {
         count(input, &mut options.resources.threads_per_core)
     })
     .env(&[(Sbatch, "SBATCH_THREADS_PER_CORE"), (Srun, "SLURM_THREADS_PER_CORE"), (Salloc, "SALLOC_THREADS_PER_CORE")])
     .help("N", "threads used of each core")
-    .section(Section::Affinity)
-    .not_yet(),
+    .section(Section::Affinity),
     OptionSpec::new("core-spec", ALL, Required, |options, input| reserved(options, input, "-S"))
         .short('S')
         .env(&[(Sbatch, "SBATCH_CORE_SPEC"), (Srun, "SLURM_CORE_SPEC"), (Salloc, "SALLOC_CORE_SPEC")])
@@ -56,8 +52,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             (Salloc, "SALLOC_HINT"),
         ])
         .help("type", "bind by the nature of the program (nomultithread, compute_bound, memory_bound)")
-        .section(Section::Affinity)
-        .not_yet(),
+        .section(Section::Affinity),
     OptionSpec::new("mem-bind", ALL, Required, |options, input| {
         const WORDS: &[&str] =
             &["nosort", "sort", "q", "quiet", "v", "verbose", "no", "none", "rank", "local", "p", "prefer"];
@@ -149,9 +144,19 @@ fn extra_node_info(options: &mut SubmitOptions, input: &Input<'_>) -> Result<Str
     Ok(if shown.is_empty() { "unset".to_owned() } else { shown.to_owned() })
 }
 
-/// Nothing is kept for the system here; Slurm says the same where its configuration forbids it.
+/// Cores that the job leaves to the system, which a cluster must allow. It then has its nodes for itself.
 fn reserved(options: &mut SubmitOptions, input: &Input<'_>, written: &str) -> Result<String, Fault> {
     let value = numbers::not_negative(input.value).ok_or_else(|| input.not_a_number())?;
+    if input.world.spec_resources_allowed && input.name == "core-spec" {
+        options.resources.cores_reserved = Some(value);
+        options.others.insert("core-spec", value.to_string());
+        return Ok(value.to_string());
+    }
+    if input.world.spec_resources_allowed {
+        let text = format!("Ignoring {written}: threads are kept for the system by whole cores here, use --core-spec");
+        options.notices.push(Line::Error(text));
+        return Ok(value.to_string());
+    }
     let text = format!("Ignoring {written} since it's not allowed by configuration (AllowSpecResourcesUsage = No)");
     options.notices.push(Line::Error(text));
     Ok(value.to_string())

@@ -22,8 +22,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         _ => Err(input.invalid()),
     })
     .env(&[(Sbatch, "SBATCH_GRES_FLAGS"), (Srun, "SLURM_GRES_FLAGS"), (Salloc, "SALLOC_GRES_FLAGS")])
-    .help("flags", "binding of generic resources to cores")
-    .not_yet(),
+    .help("flags", "binding of generic resources to cores"),
     OptionSpec::new("gpus", ALL, Required, |options, input| gpus(input, |list| options.resources.gpus = Some(list)))
         .short('G')
         .env(&[(Sbatch, "SBATCH_GPUS"), (Srun, "SLURM_GPUS"), (Salloc, "SALLOC_GPUS")])

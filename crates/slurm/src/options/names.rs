@@ -70,7 +70,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(gid.to_string())
     })
     .help("group", "run as this group (root only)"),
-    OptionSpec::new("mcs-label", ALL, Required, keep).help("label", "security label").not_yet(),
+    OptionSpec::new("mcs-label", ALL, Required, keep).help("label", "security label"),
     OptionSpec::new("context", ALL, Required, keep)
         .help("label", "security context")
         .section(Section::Hidden)

@@ -29,8 +29,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .not_yet(),
     OptionSpec::new("prefer", ALL, Required, keep)
         .help("list", "features that nodes should have")
-        .section(Section::Constraints)
-        .not_yet(),
+        .section(Section::Constraints),
     OptionSpec::new("batch", Commands::SBATCH, Required, keep)
         .env(&[(Sbatch, "SBATCH_BATCH")])
         .help("list", "features that the first node must have")
@@ -84,16 +83,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         keep(options, input)
     })
     .env(&[(Sbatch, "SBATCH_REQ_SWITCH"), (Srun, "SLURM_REQ_SWITCH"), (Salloc, "SALLOC_REQ_SWITCH")])
-    .help("max[@time]", "at most this many switches, waiting at most so long for that")
-    .not_yet(),
+    .help("max[@time]", "at most this many switches, waiting at most so long for that"),
     OptionSpec::new("spread-job", ALL, NoValue, keep_flag)
         .env(&[(Sbatch, "SBATCH_SPREAD_JOB"), (Srun, "SLURM_SPREAD_JOB"), (Salloc, "SALLOC_SPREAD_JOB")])
-        .help("", "over as many nodes as possible")
-        .not_yet(),
+        .help("", "over as many nodes as possible"),
     OptionSpec::new("use-min-nodes", ALL, NoValue, keep_flag)
         .env(&[(Sbatch, "SBATCH_USE_MIN_NODES"), (Srun, "SLURM_USE_MIN_NODES"), (Salloc, "SALLOC_USE_MIN_NODES")])
-        .help("", "of a range of node counts rather the smaller")
-        .not_yet(),
+        .help("", "of a range of node counts rather the smaller"),
     OptionSpec::new("relative", Commands::SRUN, Required, |options, input| {
         let value = numbers::not_negative(input.value).ok_or_else(|| input.not_a_number())?;
         options.placement.relative = Some(value);

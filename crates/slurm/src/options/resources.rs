@@ -44,15 +44,13 @@ pub const OPTIONS: &[OptionSpec] = &[
     })
     .env(&[(Srun, "SLURM_NTASKS_PER_SOCKET")])
     .help("N", "tasks on each socket")
-    .section(Section::Affinity)
-    .not_yet(),
+    .section(Section::Affinity),
     OptionSpec::new("ntasks-per-core", ALL, Required, |options, input| {
         count(input, &mut options.resources.ntasks_per_core)
     })
     .env(&[(Srun, "SLURM_NTASKS_PER_CORE")])
     .help("N", "tasks on each core")
-    .section(Section::Affinity)
-    .not_yet(),
+    .section(Section::Affinity),
     OptionSpec::new("mincpus", ALL, Required, |options, input| count(input, &mut options.resources.mincpus))
         .help("N", "fewest cpus on each node")
         .section(Section::Constraints),
@@ -79,8 +77,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         let (sharing, shown) = match input.value.to_ascii_lowercase().as_str() {
             "" => (Sharing::Exclusive, "exclusive"),
             "user" => (Sharing::ExclusiveUser, "user"),
-            // No labels of that kind exist here, so that nobody can share by them.
-            "mcs" => (Sharing::Exclusive, "mcs"),
+            "mcs" => (Sharing::ExclusiveMcs, "mcs"),
             _ => return Err(input.invalid()),
         };
         options.resources.sharing = Some(sharing);

@@ -171,6 +171,8 @@ pub struct World<'a> {
     pub uid: u32,
     /// Kinds of generic resources of the cluster, if known.
     pub gres_types: Option<&'a [muster_model::ids::Name]>,
+    /// `AllowSpecResourcesUsage`: whether a job may say how many cores it leaves to the system.
+    pub spec_resources_allowed: bool,
     /// Name of the cluster, if known.
     pub cluster_name: Option<&'a str>,
     /// Everything that must be looked up.

@@ -57,6 +57,7 @@ fn read(command: Command, environment: &str, line: &str, uid: u32) -> Result<Sub
         zone: TimeZone::UTC,
         work_dir: "/tmp/w",
         uid,
+        spec_resources_allowed: false,
         gres_types: Some(&types),
         cluster_name: Some("peer"),
         host: &TestHost,
@@ -367,8 +368,8 @@ fn environments() {
 
 #[test]
 fn what_does_not_act_is_told() {
-    let options = read(Command::Sbatch, "", "--reboot --hint=nomultithread -S 2 -J x --hint=multithread", 0).unwrap();
-    assert_eq!(options.not_yet, ["reboot", "hint"]);
+    let options = read(Command::Sbatch, "", "--reboot --mem-bind=local -S 2 -J x --mem-bind=no", 0).unwrap();
+    assert_eq!(options.not_yet, ["reboot", "mem-bind"]);
     let notices: Vec<String> = options.notices.iter().map(|line| line.print("sbatch")).collect();
     assert_eq!(
         notices,

@@ -63,6 +63,8 @@ pub struct Resources {
     /// `--ntasks-per-gpu`, `--ntasks-per-tres`.
     pub ntasks_per_gpu: Option<u32>,
     pub mincpus: Option<u32>,
+    /// `--core-spec`, where the cluster allows it.
+    pub cores_reserved: Option<u32>,
     pub sockets_per_node: Option<u32>,
     pub cores_per_socket: Option<u32>,
     pub threads_per_core: Option<u32>,
@@ -75,6 +77,8 @@ pub struct Resources {
     pub gpus_per_node: Option<Vec<Gres>>,
     pub gpus_per_socket: Option<Vec<Gres>>,
     pub gpus_per_task: Option<Vec<Gres>>,
+    /// `--tres-per-task`, without CPUs and GPUs.
+    pub gres_per_task: Vec<Gres>,
     pub cpus_per_gpu: Option<u32>,
     pub overcommit: bool,
     /// `--exclusive`, `--oversubscribe`.

@@ -11,6 +11,7 @@ use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong, Reply};
+use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
@@ -103,6 +104,8 @@ pub struct Answers {
     pub priorities: Option<PriorityReport>,
     /// Shares and usage.
     pub shares: Option<ShareReport>,
+    /// Reservations.
+    pub reservations: Vec<Arc<Reservation>>,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -120,7 +123,9 @@ impl Answers {
                     answers.cluster.partitions = partitions;
                 }
                 Reply::Partitions(partitions) => answers.cluster.partitions = partitions,
+                Reply::Topology(topology) => answers.cluster.topology = topology,
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
+                Reply::Reservations(rows) => answers.reservations.extend(rows),
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Priorities(report) => answers.priorities = Some(*report),
                 Reply::Shares(report) => answers.shares = Some(*report),
@@ -146,6 +151,8 @@ pub struct Cluster {
     pub partitions: Vec<Arc<Partition>>,
     /// Parameters in force, as in `scontrol show config`; empty when not asked for.
     pub parameters: Vec<(String, String)>,
+    /// How the nodes are wired; `None` when not asked for, too.
+    pub topology: Option<muster_model::topology::Topology>,
 }
 
 impl Cluster {

@@ -214,6 +214,7 @@ pub fn over_subscribe(job: &Job, cluster: &Cluster) -> &'static str {
         Sharing::Default => "OK",
         Sharing::Oversubscribe => "YES",
         Sharing::ExclusiveUser => "USER",
+        Sharing::ExclusiveMcs => "MCS",
     }
 }
 

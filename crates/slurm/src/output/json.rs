@@ -112,7 +112,7 @@ fn job_identity(job: &Job, cluster: &Cluster, context: &Context) -> Value {
         "qos": spec.qos.as_deref().unwrap_or("normal"),
         "requeue": job_text::requeue(job),
         "restart_cnt": job.restart.0,
-        "resv_name": spec.reservation.as_deref().unwrap_or_default(),
+        "resv_name": job.reservation_shown().map_or("", |name| name),
         "standard_error": files.error,
         "standard_input": files.input,
         "standard_output": files.output,

@@ -21,6 +21,10 @@ pub enum Base {
 
 /// Takes no new jobs.
 const DRAIN: u32 = 1 << 9;
+/// A reservation in force has it.
+const RESERVED: u32 = 1 << 5;
+/// That one is for maintenance.
+const MAINTENANCE: u32 = 1 << 15;
 /// Ended jobs are being cleaned.
 const COMPLETING: u32 = 1 << 10;
 /// The agent is silent.
@@ -51,6 +55,8 @@ impl NodeState {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let flags = flag(node.drain, DRAIN)
             | flag(node.used.jobs_completing > 0, COMPLETING)
+            | flag(node.reserved, RESERVED)
+            | flag(node.maintenance, MAINTENANCE)
             | flag(node.not_responding && node.health != NodeHealth::Future, NOT_RESPONDING);
         NodeState { flags, base }
     }
@@ -81,15 +87,20 @@ impl NodeState {
 
     /// The long word: `idle`, `allocated+`, `drained*`, in lower case.
     pub fn long(self) -> String {
-        self.word(["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"])
+        let kept = ["maint", "reserved"];
+        self.word(
+            ["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"],
+            kept,
+        )
     }
 
     /// The short word: `idle`, `alloc+`, `drain*`.
     pub fn compact(self) -> String {
-        self.word(["drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr"])
+        let kept = ["maint", "resv"];
+        self.word(["drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr"], kept)
     }
 
-    fn word(self, words: [&str; 9]) -> String {
+    fn word(self, words: [&str; 9], [maint, reserved]: [&str; 2]) -> String {
         let [draining, drained, allocated, completing, unknown, down, idle, mixed, future] = words;
         let silent = if self.is_silent() { "*" } else { "" };
         let word = match self.base {
@@ -105,6 +116,8 @@ impl NodeState {
             Base::Allocated => allocated,
             _ if self.has(COMPLETING) => completing,
             Base::Unknown => unknown,
+            Base::Idle if self.has(MAINTENANCE) => maint,
+            Base::Idle if self.has(RESERVED) => reserved,
             Base::Idle => idle,
             Base::Mixed => mixed,
             Base::Future => future,
@@ -122,7 +135,13 @@ impl NodeState {
             Base::Mixed => "MIXED",
             Base::Future => "FUTURE",
         };
-        let flags = [(DRAIN, "+DRAIN"), (COMPLETING, "+COMPLETING"), (NOT_RESPONDING, "+NOT_RESPONDING")];
+        let flags = [
+            (MAINTENANCE, "+MAINTENANCE"),
+            (RESERVED, "+RESERVED"),
+            (DRAIN, "+DRAIN"),
+            (COMPLETING, "+COMPLETING"),
+            (NOT_RESPONDING, "+NOT_RESPONDING"),
+        ];
         flags.iter().filter(|(flag, _)| self.has(*flag)).fold(base.to_owned(), |text, (_, word)| text + word)
     }
 }
@@ -142,6 +161,10 @@ pub enum Asked {
     Completing,
     /// The agent is silent.
     NotResponding,
+    /// A reservation has it.
+    Reserved,
+    /// A reservation for maintenance has it.
+    Maintenance,
     /// A flag that no node here ever carries.
     Never,
 }
@@ -159,7 +182,7 @@ const WORDS: &[(&str, Asked)] = &[
     ("drained", Asked::Drained),
     ("draining", Asked::Draining),
     ("no_respond", Asked::NotResponding),
-    ("reserved", Asked::Never),
+    ("reserved", Asked::Reserved),
     ("perfctrs", Asked::Never),
     ("cloud", Asked::Never),
     ("completing", Asked::Completing),
@@ -168,7 +191,7 @@ const WORDS: &[(&str, Asked)] = &[
     ("power_down", Asked::Never),
     ("powering_up", Asked::Never),
     ("fail", Asked::Never),
-    ("maint", Asked::Never),
+    ("maint", Asked::Maintenance),
     ("reboot", Asked::Never),
     ("reboot^", Asked::Never),
     ("unknown", Asked::Base(Base::Unknown)),
@@ -183,8 +206,9 @@ impl Asked {
         }
         match lower.as_str() {
             "drng" => return Some(Asked::Draining),
+            "resv" => return Some(Asked::Reserved),
             "futr" => return Some(Asked::Base(Base::Future)),
-            "err" | "error" | "planned" | "plnd" | "resv" | "failing" | "failg" | "pow_dn" | "pow_up" | "blocked" => {
+            "err" | "error" | "planned" | "plnd" | "failing" | "failg" | "pow_dn" | "pow_up" | "blocked" => {
                 return Some(Asked::Never);
             }
             _ => {}
@@ -201,6 +225,8 @@ impl Asked {
             Asked::Draining => state.drains() && state.is_busy(),
             Asked::Completing => state.has(COMPLETING),
             Asked::NotResponding => state.is_silent(),
+            Asked::Reserved => state.has(RESERVED),
+            Asked::Maintenance => state.has(MAINTENANCE),
             Asked::Never => false,
         }
     }

@@ -311,7 +311,7 @@ impl Scancel {
             && same(&self.name, Some(&spec.name))
             && same(&self.partition, Some(&job.partition))
             && same(&self.qos, Some(spec.qos.as_deref().unwrap_or("normal")))
-            && same(&self.reservation, spec.reservation.as_deref())
+            && same(&self.reservation, job.reservation_shown().map(|name| &**name))
             && same(&self.wckey, job_text::wckey(job))
             && names.is_none_or(|names| touches(&job_text::nodes(job), &names))
     }

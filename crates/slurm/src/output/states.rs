@@ -12,6 +12,8 @@ pub enum Shown {
     Completing,
     /// Put back into the queue and held to be looked into.
     SpecialExit,
+    /// Held since the reservation that it asked for is gone.
+    ReservationGone,
     /// A flag of Slurm that no job here ever carries; asking for it finds nothing.
     Never(&'static str, &'static str),
 }
@@ -38,6 +40,8 @@ pub fn of(job: &Job) -> Shown {
         Shown::Completing
     } else if job.special_exit && job.state == JobState::Pending {
         Shown::SpecialExit
+    } else if job.reservation_gone.is_some() && job.state == JobState::Pending {
+        Shown::ReservationGone
     } else {
         Shown::Base(job.state)
     }
@@ -50,6 +54,7 @@ impl Shown {
             Shown::Base(state) => state.as_str(),
             Shown::Completing => "COMPLETING",
             Shown::SpecialExit => "SPECIAL_EXIT",
+            Shown::ReservationGone => "RESV_DEL_HOLD",
             Shown::Never(long, _) => long,
         }
     }
@@ -60,6 +65,7 @@ impl Shown {
             Shown::Base(state) => state.compact(),
             Shown::Completing => "CG",
             Shown::SpecialExit => "SE",
+            Shown::ReservationGone => "RD",
             Shown::Never(_, compact) => compact,
         }
     }
@@ -78,6 +84,7 @@ impl Shown {
         Some(match long {
             "COMPLETING" => Shown::Completing,
             "SPECIAL_EXIT" => Shown::SpecialExit,
+            "RESV_DEL_HOLD" => Shown::ReservationGone,
             _ => Shown::Never(long, compact),
         })
     }

@@ -92,6 +92,10 @@ pub fn requests(options: &SubmitOptions, tasks: u32, counts: impl Fn(&str) -> bo
             requests.push(GresRequest { scope, gres: gres.clone() });
         }
     }
+    if counts("tres-per-task") {
+        let each = |gres: &Gres| GresRequest { scope: GresScope::Task, gres: gres.clone() };
+        requests.extend(resources.gres_per_task.iter().map(each));
+    }
     // With a number of tasks for each GPU and no GPU named, the tasks decide how many GPUs there must be.
     if let Some(each) = resources.ntasks_per_gpu.filter(|_| !asks_for_gpus(options)) {
         let gres = Gres { name: Name::from("gpu"), kind: None, count: tasks.div_ceil(each.max(1)).into() };
@@ -110,7 +114,7 @@ pub enum GpuCpus {
 }
 
 /// What `--cpus-per-gpu` asks for, as far as it can be said before nodes are chosen.
-pub fn cpus(options: &SubmitOptions, tasks: u32) -> Option<GpuCpus> {
+pub fn cpus(options: &SubmitOptions) -> Option<GpuCpus> {
     let each = u64::from(options.resources.cpus_per_gpu?);
     let clamp = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let resources = &options.resources;
@@ -120,6 +124,6 @@ pub fn cpus(options: &SubmitOptions, tasks: u32) -> Option<GpuCpus> {
     if let Some(per_node) = sum(resources.gpus_per_node.as_ref()).or_else(|| sum(resources.gres.as_ref())) {
         return Some(GpuCpus::PerNode(clamp(per_node.saturating_mul(each))));
     }
-    let all = sum(resources.gpus.as_ref())?.saturating_mul(each);
-    Some(GpuCpus::PerTask(clamp(all.div_ceil(u64::from(tasks.max(1))))))
+    // GPUs counted over the job: the scheduler counts CPUs with them, node by node.
+    None
 }

@@ -5,7 +5,9 @@ use muster_model::dependency::Dependencies;
 use muster_model::ids::{Identity, Name};
 use muster_model::job::{JobKind, JobSpec, RareOptions};
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::resources::{MemoryRequest, ResourceRequest, Sharing};
+use muster_model::resources::{
+    CoreLayout, CoreOrder, GpuTerms, GresBinding, MemoryRequest, NodePreference, ResourceRequest, Sharing, SwitchLimit,
+};
 use muster_model::time::TimeLimit;
 
 use super::gpus::{self, GpuCpus};
@@ -176,13 +178,64 @@ pub fn request(options: &SubmitOptions, counts: &Counts) -> Result<ResourceReque
         contiguous: options.placement.contiguous,
         overcommit: resources.overcommit,
         licenses: text(&resources.licenses),
+        layout: layout(options),
+        preference: preference(options),
+        gpu_terms: GpuTerms {
+            cpus: resources.cpus_per_gpu,
+            binding: match options.others.get("gres-flags").map(|flags| flags.to_ascii_lowercase()).as_deref() {
+                Some("enforce-binding") => GresBinding::Enforced,
+                Some("disable-binding") => GresBinding::Disabled,
+                _ => GresBinding::Preferred,
+            },
+        },
+        mcs_label: options.others.get("mcs-label").filter(|label| !label.is_empty()).map(|label| label.as_str().into()),
     };
-    match gpus::cpus(options, counts.tasks) {
+    match gpus::cpus(options) {
         Some(GpuCpus::PerTask(cpus)) if !counts.cpus_per_task_given => request.cpus_per_task = cpus.max(1),
         Some(GpuCpus::PerNode(cpus)) => request.cpus_per_node_min = request.cpus_per_node_min.max(Some(cpus)),
         _ => {}
     }
     Ok(request)
+}
+
+/// What is asked of sockets, cores and threads. `--hint` stands for threads and tasks of a core, as in Slurm 22.05.
+fn layout(options: &SubmitOptions) -> CoreLayout {
+    let resources = &options.resources;
+    let one_thread =
+        matches!(options.placement.hint.as_deref(), Some("nomultithread" | "compute_bound" | "memory_bound"));
+    let second = options.placement.distribution.as_ref().and_then(|distribution| {
+        let levels = distribution.text.split(',').next().unwrap_or_default();
+        levels.split(':').nth(1).map(str::to_owned)
+    });
+    CoreLayout {
+        sockets_per_node: resources.sockets_per_node,
+        cores_per_socket: resources.cores_per_socket,
+        threads_per_core: resources.threads_per_core.or(one_thread.then_some(1)),
+        tasks_per_socket: resources.ntasks_per_socket,
+        tasks_per_core: resources.ntasks_per_core,
+        cores_reserved: resources.cores_reserved,
+        order: match second.as_deref() {
+            Some("block") => CoreOrder::Block,
+            Some("cyclic" | "fcyclic") => CoreOrder::Cyclic,
+            _ => CoreOrder::Default,
+        },
+    }
+}
+
+/// Which nodes are liked better than others.
+fn preference(options: &SubmitOptions) -> NodePreference {
+    let other = |name: &str| options.others.get(name).map(String::as_str);
+    let switches = other("switches").map(|text| text.split_once('@').map_or((text, None), |(n, t)| (n, Some(t))));
+    NodePreference {
+        spread: other("spread-job").is_some(),
+        fewest_nodes: other("use-min-nodes").is_some(),
+        features: other("prefer").filter(|text| !text.is_empty()).map(Name::from),
+        switches: switches.and_then(|(count, wait)| {
+            let wait = wait.and_then(TimeLimit::parse).and_then(TimeLimit::span);
+            Some(SwitchLimit { count: count.parse().ok()?, wait })
+        }),
+        segment: other("segment").and_then(|text| text.parse().ok()),
+    }
 }
 
 /// The memory that is asked for.

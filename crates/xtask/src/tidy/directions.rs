@@ -43,6 +43,8 @@ pub(super) const DIRECTIONS: &[Direction] = &[
     Direction::pure("model", &[]),
     Direction::decides("sched", &["model"]),
     Direction::decides("core", &["model"]),
+    // What-if: workloads in virtual time, under the planner and under policies to compare it with.
+    Direction::decides("replay", &["model", "sched"]),
     // The dialects: translators, which know neither each other nor the cluster.
     Direction::pure("slurm", &["model"]),
     Direction::pure("dstack", &["model"]),
@@ -56,7 +58,8 @@ pub(super) const DIRECTIONS: &[Direction] = &[
     Direction::outer("controller", &["model", "core", "sched", "slurm", "dstack", "proto", "store", "provision"]),
     Direction::outer("client", &["model", "proto"]),
     // Of the runtime only the stream protocol of live steps, and the way to a supervisor of a development cluster.
-    Direction::outer("cli", &["model", "slurm", "dstack", "client", "runtime"]),
+    // `simulate` reads files and asks for history, which only commands do; what it does with them is in `replay`.
+    Direction::outer("cli", &["model", "slurm", "dstack", "client", "runtime", "replay"]),
     // The program: puts the above together.
     Direction::outer("muster", &["model", "slurm", "runtime", "agent", "cli", "client", "controller"]),
     // Never shipped.

@@ -66,6 +66,7 @@ async fn present(show: &Show, flags: Flags, call: &Call) -> Outcome {
 async fn change(changes: Changes) -> Outcome {
     let mut refusals = Vec::with_capacity(changes.list.len());
     let mut client: Option<Client> = None;
+    let mut told = String::new();
     for wanted in &changes.list {
         let refusal = match &wanted.command {
             Err(reason) => Some(reason.clone()),
@@ -81,14 +82,22 @@ async fn change(changes: Changes) -> Outcome {
                     }
                 }
                 match &client {
-                    Some(client) => client.command(command).await.err().map(|error| reason(&error)),
+                    Some(client) => match client.command(command).await {
+                        Ok(answer) => {
+                            told.push_str(&wanted.what.success(&answer));
+                            None
+                        }
+                        Err(error) => Some(reason(&error)),
+                    },
                     None => None,
                 }
             }
         };
         refusals.push(refusal);
     }
-    changes.outcome(&refusals)
+    let mut outcome = changes.outcome(&refusals);
+    outcome.stdout.insert_str(0, &told);
+    outcome
 }
 
 async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {

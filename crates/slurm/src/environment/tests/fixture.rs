@@ -69,9 +69,12 @@ pub(crate) fn job(id: u32) -> Job {
         dependencies: Dependencies::default(),
         next_step: 0,
         early_signal_sent: false,
+        reservation: None,
+        reservation_gone: None,
         special_exit: false,
         priority_set: false,
         past_runs: Vec::new(),
+        eviction: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job
@@ -152,7 +155,12 @@ pub(crate) fn held(gpus: u32) -> Vec<GresShare> {
 pub(crate) fn nodes(job: &Job) -> Vec<NodeFacts<'static>> {
     let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     shares
-        .map(|share| NodeFacts { index: share.node, name: NAMES[share.node.0 as usize], address: "127.0.0.1" })
+        .map(|share| NodeFacts {
+            index: share.node,
+            name: NAMES[share.node.0 as usize],
+            address: "127.0.0.1",
+            topology: None,
+        })
         .collect()
 }
 

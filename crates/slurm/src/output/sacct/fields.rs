@@ -225,7 +225,9 @@ pub static FIELDS: &[Field] = &[
         if row.step.is_some() { row.nodes() } else { row.spec().request.nodes_min as usize }.to_string()
     }),
     field("ReqTRES", 10, |row, _| row.of_job(|_| row.requested().text_sorted())),
-    field("Reservation", 20, |row, _| row.of_job(|job| job.spec.reservation.as_deref().unwrap_or_default().to_owned())),
+    field("Reservation", 20, |row, _| {
+        row.of_job(|job| job.reservation_shown().map(ToString::to_string).unwrap_or_default())
+    }),
     field("ReservationId", 8, nothing),
     field("Reserved", 10, |row, context| row.of_job(|_| format_days_hours(row.waited(context)))),
     field("ResvCPU", 10, |row, context| {

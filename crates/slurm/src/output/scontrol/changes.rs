@@ -1,6 +1,6 @@
 //! Changes that a line asks for, and how refusals of them are told.
 
-use muster_model::request::{Command, JobTarget, RefusalCode};
+use muster_model::request::{Answer, Command, JobTarget, RefusalCode};
 
 use super::super::context::Outcome;
 use super::Verb;
@@ -34,6 +34,24 @@ pub enum What {
     Other,
     /// Something with words of its own before the reason.
     Named(String),
+    /// A reservation that is made.
+    NewReservation,
+    /// A reservation that is changed.
+    Reservation,
+}
+
+/// What Slurm adds where no nodes are found for a reservation.
+const RESERVATION_NOTE: &str = "Note, unless nodes are directly requested a reservation must exist in a single partition.\nIf no partition is requested the default partition is assumed.\n";
+
+impl What {
+    /// What is printed when it was done; most changes are silent.
+    pub fn success(&self, answer: &Answer) -> String {
+        match (self, answer) {
+            (What::NewReservation, Answer::ReservationCreated(name)) => format!("Reservation created: {name}\n"),
+            (What::Reservation, _) => "Reservation updated.\n".to_owned(),
+            _ => String::new(),
+        }
+    }
 }
 
 impl Changes {
@@ -66,6 +84,14 @@ impl Changes {
                 What::Tasks(text) => format!("{text}: {reason}\n"),
                 What::Other => format!("slurm_update error: {reason}\n"),
                 What::Named(words) => format!("{words}: {reason}\n"),
+                What::NewReservation => {
+                    let busy = *reason == RefusalCode::NodesBusy.text();
+                    let note = if busy { RESERVATION_NOTE } else { "" };
+                    format!("Error creating the reservation: {reason}\n{note}")
+                }
+                What::Reservation => {
+                    format!("Error updating the reservation: {reason}\nslurm_update error: {reason}\n")
+                }
             };
             outcome.stderr.push_str(&line);
         }

@@ -7,12 +7,15 @@ mod changes;
 mod options;
 mod partition;
 mod record;
+mod reservation;
 mod show;
 mod show_job;
 mod show_license;
 mod show_node;
 mod show_partition;
+mod show_reservation;
 mod show_step;
+mod show_topology;
 mod top;
 mod update;
 mod update_job;
@@ -25,6 +28,7 @@ pub use changes::{Change, Changes, What};
 pub use options::{Flags, Start, start};
 pub use show::{Show, compress as host_list_of_text, down};
 pub use show_partition::{over_subscribe_word, state_word as partition_state_word};
+pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,7 +183,7 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
     match keyword.as_str() {
         _ if is("show", 3) => show::parse(arguments, environment),
         _ if is("update", 1) => update::parse(arguments, context),
-        _ if is("create", 2) => partition::create(arguments),
+        _ if is("create", 2) => partition::create(arguments, context),
         _ if is("delete", 2) => partition::delete(arguments),
         _ if is("hold", 4) => jobs(keyword, arguments, Verb::Hold),
         _ if is("holdu", 5) || is("uhold", 2) => jobs(keyword, arguments, Verb::UserHold),

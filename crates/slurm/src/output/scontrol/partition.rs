@@ -5,9 +5,10 @@ use muster_model::partition::{OverSubscribe, PartitionState};
 use muster_model::request::{Command, PartitionChanges};
 use muster_model::time::TimeLimit;
 
-use super::super::context::Outcome;
+use super::super::context::{Context, Outcome};
 use super::Action;
 use super::changes::{Change, Changes, What};
+use super::reservation;
 use super::show::is;
 use super::update::{Setting, no_changes, not_a_setting, one};
 
@@ -24,14 +25,14 @@ pub(super) fn update(words: &[String]) -> Action {
 }
 
 /// What the words behind `create` mean.
-pub(super) fn create(words: &[String]) -> Action {
+pub(super) fn create(words: &[String], context: &Context) -> Action {
     let Some(first) = words.first() else {
         return Action::complain("too few arguments for create keyword\n");
     };
     let names =
         |key: &str, least: usize| words.iter().any(|word| is(word.split('=').next().unwrap_or_default(), key, least));
     if is(first, "reservation", 3) || names("ReservationName", 3) {
-        return no_reservations("create");
+        return reservation::create(words, context);
     }
     if !names("PartitionName", 4) {
         return Action::complain(&format!("scontrol: error: Invalid creation entity: {first}\n"));
@@ -49,9 +50,16 @@ pub(super) fn delete(words: &[String]) -> Action {
     let Some(first) = words.first() else {
         return Action::complain("too few arguments for delete keyword\n");
     };
-    let (key, name) = first.split_once('=').unwrap_or((first, ""));
+    let (key, name) = match (first.split_once('='), words.get(1)) {
+        (Some((key, name)), _) => (key, name),
+        (None, Some(name)) => (first.as_str(), name.as_str()),
+        (None, None) => {
+            let text = "scontrol: error: Proper format is 'delete <ENTITY>=<ID>' or 'delete <ENTITY> <ID>'\n";
+            return Action::complain(text);
+        }
+    };
     match () {
-        () if is(key, "ReservationName", 3) => no_reservations("delete"),
+        () if is(key, "ReservationName", 3) => reservation::delete(first, name),
         () if is(key, "PartitionName", 4) => {
             let command = Command::DeletePartition { name: name.into() };
             told_as(&format!("delete_partition {first}"), command)
@@ -65,12 +73,6 @@ fn told_as(words: &str, command: Command) -> Action {
         list: vec![Change { what: What::Named(words.to_owned()), command: Ok(command) }],
         trailer: None,
     })
-}
-
-fn no_reservations(verb: &str) -> Action {
-    Action::complain(&format!(
-        "scontrol: error: {verb} reservation: Requested operation not supported on this system\n"
-    ))
 }
 
 fn read(words: &[String]) -> Result<(Name, PartitionChanges), Action> {
@@ -264,6 +266,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_made_or_deleted_is_refused() {
+        let root = muster_model::ids::Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
+        let now = muster_model::time::Timestamp(0);
+        let context = Context::new(now, jiff::tz::TimeZone::UTC, &Default::default(), root);
+        let create = |words: &[String]| create(words, &context);
         assert_eq!(complaint(&create(&[])), "too few arguments for create keyword\n");
         assert_eq!(complaint(&create(&words("foo=1"))), "scontrol: error: Invalid creation entity: foo=1\n");
         assert_eq!(complaint(&delete(&words("foo=1"))), "Invalid deletion entity: foo=1\n");

@@ -8,7 +8,7 @@ use super::super::context::{Answers, Context, Environment, Outcome};
 use super::super::{ids, order, time_text};
 use super::show_job::JobPrinter;
 use super::show_node::NodePrinter;
-use super::{Action, Flags, show_license, show_partition, show_step};
+use super::{Action, Flags, show_license, show_partition, show_reservation, show_step, show_topology};
 
 /// What to show, once the answers are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Show {
     Config,
     /// All licences, or one.
     Licenses(Option<String>),
+    /// All reservations, or one.
+    Reservations(Option<String>),
+    /// How the nodes are wired: all of it, or what is above a node or below a switch.
+    Topology(Option<String>),
     /// Names of nodes by their addresses.
     Aliases,
     /// Whether the controller is there.
@@ -48,8 +52,10 @@ impl Show {
             Show::Config => vec![Query::Config, Query::Ping],
             Show::Licenses(_) => {
                 let running = Query::Jobs { ids: None, uids: None, active_only: true };
-                vec![running, Query::Config]
+                vec![running, Query::Config, Query::Reservations]
             }
+            Show::Reservations(_) => vec![Query::Reservations, Query::Nodes],
+            Show::Topology(_) => vec![Query::Topology, Query::Nodes],
             Show::Aliases => vec![Query::Nodes],
             Show::Ping => vec![Query::Ping],
         }
@@ -60,9 +66,11 @@ impl Show {
         match self {
             Show::Jobs(_) => "slurm_load_jobs error",
             Show::Nodes(_) | Show::Aliases => "slurm_load_node error",
+            Show::Topology(_) => "slurm_load_topo error",
             Show::Partitions(_) => "slurm_load_partitions error",
             Show::Steps(_) => "slurm_get_job_steps error",
             Show::Licenses(_) => "slurm_load_licenses error",
+            Show::Reservations(_) => "slurm_load_reservations error",
             Show::Config | Show::Ping => "slurm_load_ctl_conf error",
         }
     }
@@ -87,7 +95,13 @@ impl Show {
             }
             Show::Steps(which) => steps(which.as_ref(), answers, context, flags),
             Show::Config => Outcome::success(config(answers, context)),
-            Show::Licenses(name) => Outcome::success(show_license::print(answers, name.as_deref(), flags.one_line)),
+            Show::Reservations(name) => {
+                found(show_reservation::print(answers, context, name.as_deref(), flags.one_line))
+            }
+            Show::Licenses(name) => {
+                Outcome::success(show_license::print(answers, context.now, name.as_deref(), flags.one_line))
+            }
+            Show::Topology(name) => show_topology::print(&answers.cluster, name.as_deref()),
             Show::Aliases => {
                 let names: Vec<&str> = answers.cluster.nodes.iter().map(|node| node.name().as_ref()).collect();
                 Outcome::success(format!("{}\n", names.join(" ")))
@@ -232,7 +246,11 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
         },
         _ if is(entity, "partitions", 2) || is(entity, "partitionname", 2) => Action::Show(Show::Partitions(id)),
         _ if is(entity, "steps", 2) => target("scontrol_print_step", Show::Steps),
+        _ if is(entity, "topology", 1) => Action::Show(Show::Topology(id)),
         _ if is(entity, "config", 1) => Action::Show(Show::Config),
+        _ if is(entity, "reservations", 1) || is(entity, "reservationname", 1) => {
+            Action::Show(Show::Reservations(id.filter(|name| !name.is_empty())))
+        }
         _ if is(entity, "licenses", 2) => Action::Show(Show::Licenses(id)),
         _ if is(entity, "hostlist", 5) => match id {
             Some(path) if path.starts_with('/') => Action::HostListOfFile { path, sorted: false },
@@ -251,11 +269,6 @@ fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Ou
         _ if is(entity, "hostnames", 5) => host_names(id, environment),
         _ if is(entity, "hostlistsorted", 9) => host_list(id, true),
         _ if is(entity, "daemons", 1) => Outcome::success("slurmctld slurmd\n"),
-        None if is(entity, "reservations", 1) => Outcome::success("No reservations in the system\n"),
-        Some(name) if is(entity, "reservations", 1) => {
-            Outcome { stdout: format!("Reservation {name} not found\n"), stderr: String::new(), code: 1 }
-        }
-        _ if is(entity, "topology", 1) => Outcome::failure("scontrol: error: No topology information available\n", 0),
         _ if is(entity, "frontend", 2) => Outcome::success("No nodes in the system\n"),
         _ if NONE.iter().any(|(word, least)| is(entity, word, *least)) => Outcome::default(),
         _ if NOT_HERE.iter().any(|(word, least)| is(entity, word, *least)) => {

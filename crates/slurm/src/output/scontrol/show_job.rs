@@ -161,7 +161,7 @@ impl JobPrinter<'_> {
         let disk = units::megabytes(request.tmp_disk_min.map_or(0, |Megabytes(size)| size));
         record.line(format!("MinCPUsNode={} {memory} MinTmpDiskNode={disk}", job_text::cpus_per_node_min(job)));
         record.line(format!("Features={} DelayBoot=00:00:00", or_null(request.constraint.as_deref())));
-        record.optional("Reservation", job.spec.reservation.as_deref());
+        record.optional("Reservation", job.reservation_shown().map(|name| &**name));
         record.line(format!(
             "OverSubscribe={} Contiguous={} Licenses={} Network={}",
             job_text::over_subscribe(job, self.cluster),

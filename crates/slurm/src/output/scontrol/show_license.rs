@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use muster_model::state::JobState;
+use muster_model::time::Timestamp;
 
 use super::super::context::Answers;
 
 /// The records of all licences by name, or of the one called `name`; empty when there is none.
-pub fn print(answers: &Answers, name: Option<&str>, one_line: bool) -> String {
+pub fn print(answers: &Answers, now: Timestamp, name: Option<&str>, one_line: bool) -> String {
     let totals = counts(answers.cluster.parameter("Licenses").unwrap_or_default());
     let mut used: BTreeMap<&str, u64> = BTreeMap::new();
     for job in &answers.jobs {
@@ -17,13 +18,22 @@ pub fn print(answers: &Answers, name: Option<&str>, one_line: bool) -> String {
             *used.entry(name).or_default() += count;
         }
     }
+    let mut reserved: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in answers.reservations.iter().filter(|row| row.is_active(now)) {
+        for (name, count) in row.licenses() {
+            *reserved.entry(name).or_default() += count;
+        }
+    }
     let wanted = totals.iter().filter(|(license, _)| name.is_none_or(|name| name == **license));
     wanted
         .map(|(license, total)| {
             let used = used.get(license).copied().unwrap_or(0);
             let free = total.saturating_sub(used);
+            let reserved = reserved.get(license).copied().unwrap_or(0);
             let between = if one_line { " " } else { "\n    " };
-            format!("LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved=0 Remote=no\n")
+            format!(
+                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved={reserved} Remote=no\n"
+            )
         })
         .collect()
 }
@@ -52,10 +62,13 @@ mod tests {
         let mut answers = Answers::default();
         answers.cluster.parameters = vec![("Licenses".to_owned(), "matlab:4,foo:2".to_owned())];
         assert_eq!(
-            print(&answers, None, false),
+            print(&answers, Timestamp(0), None, false),
             "LicenseName=foo\n    Total=2 Used=0 Free=2 Reserved=0 Remote=no\nLicenseName=matlab\n    Total=4 Used=0 Free=4 Reserved=0 Remote=no\n"
         );
-        assert_eq!(print(&answers, Some("foo"), true), "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n");
-        assert_eq!(print(&answers, Some("nosuch"), false), "");
+        assert_eq!(
+            print(&answers, Timestamp(0), Some("foo"), true),
+            "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n"
+        );
+        assert_eq!(print(&answers, Timestamp(0), Some("nosuch"), false), "");
     }
 }

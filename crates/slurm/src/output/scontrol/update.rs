@@ -7,7 +7,7 @@ use muster_model::request::{Command, NodeChanges, NodeTransition};
 use super::super::context::Context;
 use super::changes::{Change, Changes, What};
 use super::show::is;
-use super::{Action, partition, update_job};
+use super::{Action, partition, reservation, update_job};
 
 /// `KEY=VALUE`, `KEY+=VALUE`, `KEY-=VALUE`.
 pub(super) struct Setting<'a> {
@@ -49,13 +49,16 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
     if given(&[("NodeName", 4)]) {
         return nodes(&words);
     }
+    if given(&[("ReservationName", 3)]) && !given(&[("JobId", 3), ("JobName", 4)]) {
+        return reservation::update(&words, context);
+    }
     if given(&[("PartitionName", 9), ("Partition", 9)]) && !given(&[("JobId", 3), ("JobName", 4)]) {
         return partition::update(&words);
     }
     if given(&[("JobId", 3), ("JobName", 4)]) {
         return update_job::parse(&words, context);
     }
-    if given(&[("ReservationName", 3), ("SlurmctldDebug", 3), ("StepId", 4)]) {
+    if given(&[("SlurmctldDebug", 3), ("StepId", 4)]) {
         return Action::complain("slurm_update error: Requested operation not supported on this system\n");
     }
     Action::complain(

@@ -3,6 +3,7 @@
 mod fields;
 mod group;
 mod options;
+mod reservations;
 
 use muster_model::request::Query;
 
@@ -38,6 +39,9 @@ impl Sinfo {
         if self.options.cluster.is_some() || self.options.json {
             queries.push(Query::Ping);
         }
+        if self.options.reservations {
+            queries.push(Query::Reservations);
+        }
         queries
     }
 
@@ -57,7 +61,7 @@ impl Sinfo {
             return outcome;
         }
         if options.reservations {
-            outcome.stdout.push_str("No reservations in the system\n");
+            outcome.stdout.push_str(&reservations::table(answers, context, !options.no_header));
             return outcome;
         }
         if !options.no_header && (options.long || options.iterate.is_some()) {

@@ -74,7 +74,10 @@ pub fn wanted(job: &Job, options: &Options, nodes: Option<&[String]>) -> bool {
         && among(&options.accounts, spec.account.as_deref().unwrap_or_default())
         && among(&options.qos, spec.qos.as_deref().unwrap_or("normal"))
         && options.licenses.as_ref().is_none_or(|list| licenses(job).any(|name| list.iter().any(|entry| entry == name)))
-        && options.reservation.as_ref().is_none_or(|name| spec.reservation.as_deref() == Some(name.as_str()))
+        && options.reservation.as_ref().is_none_or(|name| {
+            let asked = job.reservation_shown().map_or("", |names| names);
+            asked.split(',').any(|asked| asked == name)
+        })
         && nodes.is_none_or(|names| touches(&job_text::nodes(job), names))
 }
 
@@ -91,7 +94,7 @@ fn state_wanted(job: &Job, options: &Options) -> bool {
         None if options.start => shown == Shown::Base(JobState::Pending),
         None => match shown {
             Shown::Base(state) => !state.is_final(),
-            Shown::Completing | Shown::SpecialExit | Shown::Never(..) => true,
+            Shown::Completing | Shown::SpecialExit | Shown::ReservationGone | Shown::Never(..) => true,
         },
     }
 }

@@ -170,7 +170,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('s', &["selectjobinfo"], "", |_, _| String::new()),
     field('t', &["statecompact"], "ST", |row, _| states::of(&row.job).compact().to_owned()),
     field('T', &["state"], "STATE", |row, _| states::of(&row.job).long().to_owned()),
-    field('v', &["reservation"], "RESERVATION", |row, _| or_null(row.job.spec.reservation.as_deref())),
+    field('v', &["reservation"], "RESERVATION", |row, _| or_null(row.job.reservation_shown().map(|name| &**name))),
     field('y', &["nice"], "NICE", |row, _| row.job.spec.nice.to_string()),
     whole_field('Y', &["schednodes"], "SCHEDNODES", |row, _| or_null(row.job.planned_nodes.as_deref())),
     field('\0', &["derivedec"], "DERIVED_EC", |row, _| row.job.derived_exit.code.to_string()),

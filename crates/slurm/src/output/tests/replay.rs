@@ -157,9 +157,11 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
             let wanted = |step: &&Arc<muster_model::step::Step>| job_id.is_none_or(|id| step.job_id == id);
             vec![Reply::Steps(scene.steps.iter().filter(wanted).cloned().collect())]
         }
+        Query::Reservations => vec![Reply::Reservations(Vec::new())],
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
         Query::Priorities => scene.priorities.iter().cloned().map(|it| Reply::Priorities(Box::new(it))).collect(),
         Query::Shares => scene.shares.iter().cloned().map(|it| Reply::Shares(Box::new(it))).collect(),
+        Query::Topology => vec![Reply::Topology(None)],
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {
             let ids = filter.ids.as_ref();

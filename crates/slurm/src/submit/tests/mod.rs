@@ -67,6 +67,7 @@ fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl 
             work_dir: "/tmp/w",
             uid: 0,
             gres_types: Some(&types),
+            spec_resources_allowed: false,
             cluster_name: Some("peer"),
             host: &host,
         },

@@ -1,0 +1,79 @@
+//! A running job makes room for a more important one: told to go, given its grace, then ended or put back into the queue.
+
+use std::collections::BTreeSet;
+
+use muster_model::job::Job;
+use muster_model::planning::PlannedEviction;
+use muster_model::preemption::{Eviction, PreemptMode};
+use muster_model::state::{JobState, Reason};
+use muster_model::time::{Span, Timestamp};
+
+use super::ending::{self, Requeue};
+use super::{cancel, requeue};
+use crate::cluster::Cluster;
+use crate::effect::{EndCause, Outcome, SignalScope};
+
+const SIGTERM: u8 = 15;
+const SIGCONT: u8 = 18;
+
+/// Carries out what the scheduler proposed, if the job still runs and has not been told yet. A job that cannot go back to
+/// the queue is cancelled instead (slurm.conf(5), `PreemptMode=REQUEUE`).
+pub(super) fn evict(cluster: &mut Cluster, now: Timestamp, planned: &PlannedEviction, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&planned.job_id).cloned() else {
+        return;
+    };
+    let is_there = job.state == JobState::Running && job.restart == planned.restart && job.eviction.is_none();
+    let waits = cluster.jobs.get(&planned.by).is_some_and(|by| by.state == JobState::Pending);
+    if !is_there || !waits {
+        return;
+    }
+    let mode = match planned.mode {
+        PreemptMode::Requeue if requeue::may_requeue(cluster, &job) => PreemptMode::Requeue,
+        PreemptMode::Requeue | PreemptMode::Cancel => PreemptMode::Cancel,
+        PreemptMode::Off | PreemptMode::Suspend => return,
+    };
+    let mut job = (*job).clone();
+    job.eviction = Some(Box::new(Eviction { since: now, mode, by: planned.by }));
+    if planned.grace > Span::ZERO {
+        tell(cluster, &job, out);
+        job.end_time = Some(job.end_time.map_or(now + planned.grace, |end| end.min(now + planned.grace)));
+        cluster.set_job_timers(&job, now);
+        cluster.put_job(now, job, out);
+    } else {
+        let job_id = job.id;
+        cluster.put_job(now, job, out);
+        leave(cluster, now, job_id, out);
+    }
+}
+
+/// CONT and TERM to its steps; or the signal it asked for, where the configuration says so.
+fn tell(cluster: &Cluster, job: &Job, out: &mut Outcome) {
+    match job.spec.early_signal.filter(|_| cluster.config.preemption.send_user_signal) {
+        Some(early) => {
+            let scope = if early.batch_only { SignalScope::Batch } else { SignalScope::Steps };
+            cancel::send_signal(job, None, early.signal, scope, out);
+        }
+        None => {
+            cancel::send_signal(job, None, SIGCONT, SignalScope::Steps, out);
+            cancel::send_signal(job, None, SIGTERM, SignalScope::Steps, out);
+        }
+    }
+}
+
+/// Its grace is over.
+pub(super) fn leave(cluster: &mut Cluster, now: Timestamp, job_id: muster_model::ids::JobId, out: &mut Outcome) {
+    let Some(eviction) = cluster.jobs.get(&job_id).and_then(|job| job.eviction.clone()) else {
+        return;
+    };
+    if eviction.mode == PreemptMode::Requeue {
+        let how = Requeue {
+            past_state: JobState::Preempted,
+            cause: EndCause::Preemption,
+            hold: None,
+            delay: cluster.config.requeue_delay,
+        };
+        ending::requeue_running(cluster, now, job_id, how, &BTreeSet::new(), out);
+    } else {
+        cancel::end_by_system(cluster, now, job_id, JobState::Preempted, Reason::None, EndCause::Preemption, out);
+    }
+}

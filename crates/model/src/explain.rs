@@ -1,0 +1,260 @@
+//! Why a job waits, what would let it start, and when it starts otherwise.
+//!
+//! Everything here is told with its numbers, and comes from the planner itself: no second opinion about the queue.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{JobId, Name};
+use crate::state::Reason;
+use crate::time::{Span, TimeLimit, Timestamp};
+
+/// All that is to be said about one waiting job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The job.
+    pub job_id: JobId,
+    /// When this was true.
+    pub time: Timestamp,
+    /// The reason that Slurm's commands show.
+    pub reason: Reason,
+    /// Each thing that keeps it from starting now.
+    pub causes: Vec<Cause>,
+    /// When it is to start, if that can be said.
+    pub expected_start: Option<Timestamp>,
+    /// Where, if resources are kept for it.
+    pub expected_nodes: Option<Name>,
+    /// The time is a forecast over the whole queue.
+    pub is_forecast: bool,
+    /// How many jobs are looked at before it and wait too.
+    pub ahead_count: u32,
+    /// The first of them.
+    pub ahead: Vec<Ahead>,
+    /// If exactly these were gone, it would start in the next pass, and with any one of them still there it would not.
+    /// Empty where nothing of that kind stands in its way, or more than is worth listing.
+    pub blockers: Vec<Blocker>,
+    /// When it would start if it asked for something else.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// A job that comes before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The job.
+    pub job_id: JobId,
+    /// Its user.
+    pub user: Name,
+    /// Its priority.
+    pub priority: u32,
+    /// When it is to start.
+    pub expected_start: Option<Timestamp>,
+}
+
+/// A job that stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocker {
+    /// It runs.
+    Running(JobId),
+    /// It waits, and comes before it.
+    Waiting(JobId),
+}
+
+/// What a job could ask for instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// What would be different.
+    pub change: Change,
+    /// When it would start then.
+    pub start: Timestamp,
+}
+
+/// One difference in what a job asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// `--time`.
+    TimeLimit(TimeLimit),
+    /// `--partition`.
+    Partition(Name),
+    /// Without `--constraint`.
+    NoConstraint,
+    /// Without `--nodelist`.
+    AnyNode,
+    /// Without `--exclude`.
+    NoExclusion,
+    /// Without `--exclusive`.
+    Shared,
+    /// Without `--contiguous`.
+    Scattered,
+    /// `--nodes`: as many as this instead of more.
+    Nodes(u32),
+    /// Half of the memory.
+    HalfMemory,
+}
+
+/// Prints the option that would be given.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::TimeLimit(limit) => write!(f, "with --time={limit}"),
+            Change::Partition(name) => write!(f, "in partition {name}"),
+            Change::NoConstraint => f.write_str("without --constraint"),
+            Change::AnyNode => f.write_str("without --nodelist"),
+            Change::NoExclusion => f.write_str("without --exclude"),
+            Change::Shared => f.write_str("without --exclusive"),
+            Change::Scattered => f.write_str("without --contiguous"),
+            Change::Nodes(count) => write!(f, "with --nodes={count}"),
+            Change::HalfMemory => f.write_str("with half of the memory"),
+        }
+    }
+}
+
+/// One thing that keeps a job from starting now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Somebody holds it back.
+    Held {
+        /// An operator, whose hold only an operator releases.
+        by_operator: bool,
+    },
+    /// Its begin time has not come.
+    BeginTime(Timestamp),
+    /// Jobs it depends on, as Slurm prints them.
+    Dependency {
+        /// The list.
+        list: String,
+        /// Whether it can still be satisfied.
+        hopeless: bool,
+    },
+    /// Its array may not run more tasks at once.
+    ArrayThrottle,
+    /// Its partition starts no jobs, or none like it.
+    Partition {
+        /// Which.
+        partition: Name,
+        /// The reason that Slurm has for it.
+        reason: Reason,
+    },
+    /// No set of nodes can ever satisfy it.
+    Never {
+        /// In which partition.
+        partition: Name,
+        /// What is wrong, as its submit would be told.
+        message: String,
+    },
+    /// Licences are in use.
+    Licence {
+        /// Which.
+        name: Name,
+        /// How many it asks for.
+        wanted: u64,
+        /// How many are free.
+        free: u64,
+        /// How many there are.
+        total: u64,
+    },
+    /// Another rule, with what it says.
+    Rule {
+        /// The reason that Slurm has for it.
+        reason: Reason,
+        /// The words.
+        detail: String,
+    },
+    /// Too few nodes can take it.
+    Nodes(Census),
+}
+
+/// The nodes of a partition, counted by what keeps each from taking part in a job now. Each is counted once, under the
+/// first that applies.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Census {
+    /// The partition.
+    pub partition: String,
+    /// Nodes of it.
+    pub nodes: u32,
+    /// How many it needs at the least.
+    pub needed: u32,
+    /// Down, drained or silent.
+    pub out_of_service: u32,
+    /// Excluded by name or constraint.
+    pub not_matching: u32,
+    /// Do not have what it wants on one node even when idle; with what they lack.
+    pub too_small: Vec<Shortage>,
+    /// Have it, and others use it; with what is in use.
+    pub in_use: Vec<Shortage>,
+    /// Have it free, kept for planned starts of jobs before it.
+    pub kept: u32,
+    /// Could take part of it now.
+    pub able: u32,
+}
+
+/// Nodes that lack one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// What: `cpu`, `mem`, `gres/gpu:h100`.
+    pub resource: String,
+    /// How many nodes.
+    pub nodes: u32,
+}
+
+/// Prints the cause as a sentence without a full stop.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Held { by_operator: false } => f.write_str("held by its user (release it with scontrol release)"),
+            Cause::Held { by_operator: true } => f.write_str("held by an operator, who has to release it"),
+            Cause::BeginTime(_) => f.write_str("its begin time has not come"),
+            Cause::Dependency { list, hopeless: false } => write!(f, "waits for other jobs: {list}"),
+            Cause::Dependency { list, hopeless: true } => {
+                write!(f, "depends on what cannot come about any more: {list}")
+            }
+            Cause::ArrayThrottle => f.write_str("as many tasks of its array run as its throttle allows"),
+            Cause::Partition { partition, reason } => write!(f, "partition {partition}: {reason}"),
+            Cause::Never { partition, message } => write!(f, "can never run in partition {partition}: {message}"),
+            Cause::Licence { name, wanted, free, total } => {
+                write!(f, "asks for {wanted} of licence {name}; {free} of {total} are free")
+            }
+            Cause::Rule { detail, reason } if detail.is_empty() => write!(f, "{reason}"),
+            Cause::Rule { detail, .. } => f.write_str(detail),
+            Cause::Nodes(census) => census.fmt(f),
+        }
+    }
+}
+
+/// Prints `partition p: needs 2 of 4 nodes; 1 out of service, 2 lack gres/gpu:h100, 1 in use (cpu)`.
+impl fmt::Display for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {}: needs {} of {} nodes", self.partition, self.needed, self.nodes)?;
+        let mut parts: Vec<String> = Vec::new();
+        let mut part = |count: u32, words: &str| {
+            if count > 0 {
+                parts.push(format!("{count} {words}"));
+            }
+        };
+        part(self.out_of_service, "out of service");
+        part(self.not_matching, "not matching");
+        for shortage in &self.too_small {
+            part(shortage.nodes, &format!("too small ({})", shortage.resource));
+        }
+        for shortage in &self.in_use {
+            part(shortage.nodes, &format!("in use ({})", shortage.resource));
+        }
+        part(self.kept, "kept for jobs before it");
+        part(self.able, "could take part now");
+        if parts.is_empty() { Ok(()) } else { write!(f, "; {}", parts.join(", ")) }
+    }
+}
+
+/// How far ahead an expectation lies, for people: `now`, `in 12 min`, `in 3 h 05 min`, `in 2 d 4 h`.
+pub fn distance(span: Span) -> String {
+    let minutes = span.minutes_rounded_up();
+    match minutes {
+        ..=0 => "now".to_owned(),
+        1..60 => format!("in {minutes} min"),
+        60..1440 => format!("in {} h {:02} min", minutes / 60, minutes % 60),
+        _ => format!("in {} d {} h", minutes / 1440, minutes % 1440 / 60),
+    }
+}

@@ -1,0 +1,167 @@
+//! Why a job waits, and what would let it start.
+//!
+//! The causes and the other starts come from a pass over everything before the job ([`crate::pass`]). The blockers come from
+//! the planner as a whole, asked about copies of the view from which some jobs are missing: what is named is exactly what
+//! lets the job start, whatever the rules are by which it waits.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_model::explain::{Blocker, Cause, Explanation};
+use muster_model::ids::JobId;
+use muster_model::job::{ArrayRole, Job};
+use muster_model::planning::{PlanView, QueueKey};
+use muster_model::resources::NodeShare;
+use muster_model::state::Reason;
+
+use crate::books::Books;
+use crate::budget::Budget;
+use crate::pass::Pass;
+use crate::planner::Planner;
+
+/// Most running jobs and jobs before it among which blockers are looked for: the question costs a pass for each.
+const SUSPECTS_MAX: usize = 200;
+
+impl Planner {
+    /// Explains a job that is in the queue of `view`; `None` for any other.
+    pub fn explain(&mut self, view: &PlanView, budget: &Budget, job_id: JobId) -> Option<Explanation> {
+        let (key, job) = view.queue.iter().find(|(_, job)| job.id == job_id)?;
+        let plan = self.plan(view, budget);
+        let wait = plan.outlook.get(job_id)?.clone();
+        let (tables, groups) = self.parts()?;
+        let group = groups.group_of(key)?;
+        let mut books = Books::open(&tables.fleet, view);
+        let finding = Pass::new(view, budget, tables, groups, &mut books).explain(group, *key, job);
+        let mut causes = finding.causes;
+        if wait.reason == Reason::JobArrayTaskLimit {
+            causes = vec![Cause::ArrayThrottle];
+        } else if causes.is_empty() || !matches!(wait.reason, Reason::Priority | Reason::Resources) {
+            let detail = wait.detail.as_deref().unwrap_or_default().to_owned();
+            let is_said = causes.iter().any(|cause| !matches!(cause, Cause::Nodes(_)));
+            if !is_said {
+                causes.insert(0, Cause::Rule { reason: wait.reason, detail });
+            }
+        }
+        Some(Explanation {
+            job_id,
+            time: view.now,
+            reason: wait.reason,
+            causes,
+            expected_start: wait.expected_start,
+            expected_nodes: wait.expected_nodes.clone(),
+            is_forecast: wait.is_forecast,
+            ahead_count: finding.ahead_count,
+            ahead: finding.ahead,
+            blockers: blockers(view, budget, key, job),
+            alternatives: finding.alternatives,
+        })
+    }
+}
+
+/// The jobs without which `job` starts in the next pass, none of them for nothing.
+fn blockers(view: &PlanView, budget: &Budget, key: &QueueKey, job: &Job) -> Vec<Blocker> {
+    // Jobs behind it do not matter.
+    let mut view = view.clone();
+    view.queue = view.queue.range(..=*key).map(|(key, job)| (*key, job.clone())).collect();
+    let running = view.running.values().map(|other| Blocker::Running(other.id));
+    let ahead = view.queue.values().filter(|other| other.id != job.id).map(|other| Blocker::Waiting(other.id));
+    let mut suspects: Vec<Blocker> = running.chain(ahead).take(SUSPECTS_MAX + 1).collect();
+    if suspects.len() > SUSPECTS_MAX {
+        return Vec::new();
+    }
+    let mut judge = Judge { planner: Planner::new(), view: &view, budget, job_id: job.id };
+    if !judge.starts_without(&suspects) {
+        return Vec::new();
+    }
+    reduce(&mut suspects, |left| judge.starts_without(left));
+    suspects.sort();
+    suspects
+}
+
+/// Leaves out of `items` what is not needed for `holds` to hold: large parts first, then one by one, until no single one
+/// can be left out.
+fn reduce(items: &mut Vec<Blocker>, mut holds: impl FnMut(&[Blocker]) -> bool) {
+    let mut part = items.len().div_ceil(2).max(1);
+    loop {
+        let before = items.len();
+        let mut at = 0;
+        while at < items.len() {
+            let end = (at + part).min(items.len());
+            let rest: Vec<Blocker> = items[..at].iter().chain(&items[end..]).copied().collect();
+            if holds(&rest) {
+                *items = rest;
+            } else {
+                at = end;
+            }
+        }
+        if part > 1 {
+            part = part.div_ceil(2);
+        } else if items.len() == before {
+            return;
+        }
+    }
+}
+
+/// Asks the planner about views without some jobs.
+struct Judge<'a> {
+    planner: Planner,
+    view: &'a PlanView,
+    budget: &'a Budget,
+    job_id: JobId,
+}
+
+impl Judge<'_> {
+    fn starts_without(&mut self, gone: &[Blocker]) -> bool {
+        let gone: BTreeSet<Blocker> = gone.iter().copied().collect();
+        let view = without(self.view, &gone);
+        let plan = self.planner.plan(&view, self.budget);
+        plan.starts.iter().any(|start| start.job_id == self.job_id)
+    }
+}
+
+/// `view` as it would be without these jobs.
+fn without(view: &PlanView, gone: &BTreeSet<Blocker>) -> PlanView {
+    let mut view = view.clone();
+    let waits = |job: &Job| gone.contains(&Blocker::Waiting(job.id));
+    view.queue = view.queue.iter().filter(|(_, job)| !waits(job)).map(|(key, job)| (*key, job.clone())).collect();
+    let ended: Vec<_> =
+        view.running.iter().filter(|(_, job)| gone.contains(&Blocker::Running(job.id))).map(|(key, _)| *key).collect();
+    for key in ended {
+        if let Some(job) = view.running.remove(&key) {
+            give_back(&mut view, &job);
+        }
+    }
+    view
+}
+
+fn give_back(view: &mut PlanView, job: &Job) {
+    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        free_share(view, job, share);
+    }
+    if let Some(ArrayRole::Task { array_job_id, .. }) = &job.array
+        && let Some(slots) = view.array_slots.get_mut(array_job_id)
+    {
+        *slots = slots.saturating_add(1);
+    }
+}
+
+fn free_share(view: &mut PlanView, job: &Job, share: &NodeShare) {
+    let Some(node) = view.nodes.get_mut(share.node.0 as usize) else {
+        return;
+    };
+    let used = &mut Arc::make_mut(node).used;
+    used.cpus.remove_all(&share.cpus);
+    used.memory.0 = used.memory.0.saturating_sub(share.memory.0);
+    for gres in &share.gres {
+        let held = used.gres.iter_mut().filter(|held| held.name == gres.name);
+        held.for_each(|held| held.units.remove_all(&gres.units));
+    }
+    if job.completing {
+        used.jobs_completing = used.jobs_completing.saturating_sub(1);
+    } else {
+        used.jobs_running = used.jobs_running.saturating_sub(1);
+    }
+    if used.jobs_running + used.jobs_completing == 0 {
+        used.exclusive_user = None;
+    }
+}

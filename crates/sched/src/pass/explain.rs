@@ -1,0 +1,336 @@
+//! Why one job waits, at the point of the pass at which its turn comes: everything before it has been looked at, and
+//! nothing behind it has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
+use muster_model::ids::Name;
+use muster_model::job::Job;
+use muster_model::partition::PartitionState;
+use muster_model::planning::QueueKey;
+use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing};
+use muster_model::state::Reason;
+use muster_model::time::{Span, TimeLimit, Timestamp};
+
+use super::start::Lack;
+use super::{Case, Entry, Pass};
+use crate::ask::Ask;
+use crate::capacity::{self, Offer};
+use crate::feasible::Verdict;
+use crate::free::Amounts;
+use crate::licenses::Holdings;
+use crate::planner::AskId;
+use crate::queue::GroupId;
+
+/// Most jobs before it that are named.
+const AHEAD_MAX: usize = 5;
+/// Partitions that are tried instead of its own.
+const PARTITIONS_MAX: usize = 8;
+
+/// What a pass found out about a job.
+pub(crate) struct Finding {
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) ahead_count: u32,
+    pub(crate) ahead: Vec<Ahead>,
+    pub(crate) alternatives: Vec<Alternative>,
+}
+
+impl Pass<'_> {
+    /// Looks at everything before `key`, then explains `job`, which is there.
+    pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job) -> Finding {
+        self.walk(Some(&key));
+        let ahead_count = u32::try_from(self.waits.len()).unwrap_or(u32::MAX);
+        let ahead = self.first_ahead(job);
+        let entry = Entry { group, key, job, task_index: None };
+        let asks = self.groups.get(group).asks.clone();
+        let mut causes = Vec::new();
+        for id in asks.iter() {
+            let duration = self.duration(job, self.tables.partition_of(*id));
+            let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
+            causes.extend(self.causes(entry, &case));
+        }
+        let base = asks.iter().filter_map(|id| self.when(entry, *id, None)).min();
+        let alternatives = self.alternatives(entry, base);
+        self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        Finding { causes, ahead_count, ahead, alternatives }
+    }
+
+    /// The first waiting jobs before it that could be in its way: those of its partitions.
+    fn first_ahead(&self, job: &Job) -> Vec<Ahead> {
+        let by_id: BTreeMap<_, _> = self.waits.iter().map(|wait| (wait.job_id, wait)).collect();
+        let row = |other: &Arc<Job>| {
+            let wait = by_id.get(&other.id)?;
+            (other.partition == job.partition).then(|| Ahead {
+                job_id: other.id,
+                user: other.spec.identity.user.clone(),
+                priority: other.priority,
+                expected_start: wait.expected_start,
+            })
+        };
+        self.view.queue.values().filter_map(row).take(AHEAD_MAX).collect()
+    }
+
+    fn causes(&mut self, entry: Entry<'_>, case: &Case) -> Vec<Cause> {
+        let at = self.tables.partition_of(case.id);
+        let part = self.tables.fleet.partition(at);
+        let partition = part.name.clone();
+        let of_partition = |reason| vec![Cause::Partition { partition: partition.clone(), reason }];
+        match part.state {
+            PartitionState::Down => return of_partition(Reason::PartitionDown),
+            PartitionState::Inactive => return of_partition(Reason::PartitionInactive),
+            PartitionState::Up | PartitionState::Drain => {}
+        }
+        if self.limit(entry.job, at) > part.time_max {
+            return of_partition(Reason::PartitionTimeLimit);
+        }
+        let ask = match &*case.verdict {
+            Verdict::Possible(ask) => ask,
+            Verdict::Waits(reason) => return of_partition(*reason),
+            Verdict::Never(refusal) => {
+                let detail = if refusal.detail.is_empty() { String::new() } else { format!(" ({})", refusal.detail) };
+                return vec![Cause::Never { partition, message: format!("{refusal}{detail}") }];
+            }
+        };
+        let mut causes = self.licence_causes(ask);
+        if !self.fits_now(entry, ask, case.duration) {
+            causes.push(Cause::Nodes(self.census(entry, case, ask)));
+        }
+        causes
+    }
+
+    fn licence_causes(&mut self, ask: &Ask) -> Vec<Cause> {
+        if ask.licenses.is_empty() {
+            return Vec::new();
+        }
+        let totals = &self.tables.fleet.licenses;
+        let free = Holdings::of(self.view).free_at(totals, self.view.now);
+        let short = ask.licenses.iter().filter(|(name, wanted)| free.get(*name).copied().unwrap_or(0) < **wanted);
+        short
+            .map(|(name, wanted)| Cause::Licence {
+                name: name.clone(),
+                wanted: *wanted,
+                free: free.get(name).copied().unwrap_or(0),
+                total: totals.get(name).copied().unwrap_or(0),
+            })
+            .collect()
+    }
+
+    /// Counts the nodes of a partition by what keeps them from taking part now.
+    fn census(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Census {
+        let at = self.tables.partition_of(case.id);
+        let fleet = &self.tables.fleet;
+        let nodes = fleet.partition_nodes[at as usize].clone();
+        let mut census = Census {
+            partition: fleet.partition(at).name.to_string(),
+            nodes: nodes.len(),
+            needed: ask.nodes_min.max(1),
+            ..Census::default()
+        };
+        let (mut too_small, mut in_use): (BTreeMap<String, u32>, BTreeMap<String, u32>) = Default::default();
+        for node in nodes.iter() {
+            if !self.books.in_service.contains(node) {
+                census.out_of_service += 1;
+            } else if !ask.eligible.contains(node) {
+                census.not_matching += 1;
+            } else if let Some(what) = self.shortage(ask, node, &fleet.total_of(node), &fleet.total_of(node)) {
+                *too_small.entry(what).or_default() += 1;
+            } else if let Some(what) = self.shortage(ask, node, &self.books.free.of(node), &fleet.total_of(node)) {
+                *in_use.entry(what).or_default() += 1;
+            } else {
+                let until = self.view.now + case.duration;
+                let left = self.available(node, &self.books.free, self.view.now, until, &entry.rank());
+                if self.fits_on(ask, node, &left) { census.able += 1 } else { census.kept += 1 }
+            }
+        }
+        let list = |counts: BTreeMap<String, u32>| {
+            counts.into_iter().map(|(resource, nodes)| Shortage { resource, nodes }).collect()
+        };
+        (census.too_small, census.in_use) = (list(too_small), list(in_use));
+        census
+    }
+
+    fn fits_on(&self, ask: &Ask, node: u32, amounts: &Amounts) -> bool {
+        let offer = Offer { node, cpus: amounts.cpus, memory: amounts.memory, columns: &amounts.columns };
+        capacity::tasks(ask, &self.tables.fleet, offer) > 0
+    }
+
+    /// What of `have` does not suffice for a part of the job on `node`, which has `total`: the first resource that would
+    /// let it fit if all of it were there.
+    fn shortage(&self, ask: &Ask, node: u32, have: &Amounts, total: &Amounts) -> Option<String> {
+        if self.fits_on(ask, node, have) {
+            return None;
+        }
+        let fleet = &self.tables.fleet;
+        let helps = |change: &dyn Fn(&mut Amounts)| {
+            let mut amounts = have.clone();
+            change(&mut amounts);
+            self.fits_on(ask, node, &amounts)
+        };
+        let plenty = u32::MAX / 4;
+        let is_total = have == total;
+        let cpus = if is_total { plenty } else { total.cpus };
+        let memory = if is_total { u64::MAX / 4 } else { total.memory };
+        if helps(&|amounts| amounts.cpus = cpus) {
+            return Some("cpu".to_owned());
+        }
+        if helps(&|amounts| amounts.memory = memory) {
+            return Some("mem".to_owned());
+        }
+        for need in &ask.gres {
+            let fill = |amounts: &mut Amounts| {
+                for slot in &need.slots {
+                    amounts.columns[*slot] = if is_total { plenty } else { total.columns[*slot] };
+                }
+            };
+            if let Some(slot) = need.slots.first().map(|slot| &fleet.gres_slots[*slot])
+                && helps(&fill)
+            {
+                let kind = slot.kind.as_ref().filter(|_| need.slots.len() == 1);
+                return Some(match kind {
+                    Some(kind) => format!("gres/{}:{kind}", slot.name),
+                    None => format!("gres/{}", slot.name),
+                });
+            }
+        }
+        Some("cpu and more".to_owned())
+    }
+
+    /// When the job would start, with `duration` in place of its limit.
+    fn when(&mut self, entry: Entry<'_>, id: AskId, duration: Option<Span>) -> Option<Timestamp> {
+        let at = self.tables.partition_of(id);
+        let part = self.tables.fleet.partition(at);
+        let duration = duration.unwrap_or_else(|| self.duration(entry.job, at));
+        let is_open = matches!(part.state, PartitionState::Up | PartitionState::Drain);
+        if !is_open || TimeLimit::Limited(duration) > part.time_max {
+            return None;
+        }
+        let verdict = self.tables.verdict(id).clone();
+        let Verdict::Possible(ask) = &*verdict else {
+            return None;
+        };
+        if !self.licence_causes(ask).is_empty() {
+            return None;
+        }
+        if self.fits_now(entry, ask, duration) {
+            return Some(self.view.now);
+        }
+        let case = Case { id, verdict: verdict.clone(), duration, lack: Lack::Busy };
+        self.earliest(entry, &case, ask).map(|(start, _)| start)
+    }
+
+    /// Whether it could start now, in one of its reservations or in none.
+    fn fits_now(&mut self, entry: Entry<'_>, ask: &Ask, duration: Span) -> bool {
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        ways.into_iter().any(|inside| {
+            let open = self.open_now(entry, ask, inside, duration);
+            open.is_some_and(|open| self.choose_now(entry, ask, Some(duration), &open).is_some())
+        })
+    }
+
+    /// What would let it start earlier than `base`.
+    fn alternatives(&mut self, entry: Entry<'_>, base: Option<Timestamp>) -> Vec<Alternative> {
+        let mut found: Vec<Alternative> = Vec::new();
+        for Variant { change, request, partitions, duration } in self.variants(entry.job) {
+            let mut start = None;
+            for name in &partitions {
+                let Some(at) = self.tables.fleet.partition_named(name) else { continue };
+                let id = self.tables.ask(&request, at);
+                start = start.into_iter().chain(self.when(entry, id, duration)).min();
+            }
+            if let Some(start) = start.filter(|start| base.is_none_or(|base| *start < base)) {
+                found.push(Alternative { change, start });
+            }
+        }
+        found.sort_by_key(|alternative| alternative.start);
+        // Of the shorter limits the longest that starts at the same time says all.
+        let mut seen: Vec<Timestamp> = Vec::new();
+        found.retain(|alternative| {
+            let is_limit = matches!(alternative.change, Change::TimeLimit(_));
+            let known = is_limit && seen.contains(&alternative.start);
+            if is_limit {
+                seen.push(alternative.start);
+            }
+            !known
+        });
+        found
+    }
+
+    /// Things the job could ask for instead.
+    fn variants(&self, job: &Job) -> Vec<Variant> {
+        let own = std::slice::from_ref(&job.partition);
+        let own: &[Name] = if job.spec.partitions.is_empty() { own } else { &job.spec.partitions };
+        let request = &job.spec.request;
+        let mut all = Vec::new();
+        if let TimeLimit::Limited(limit) = job.time_limit {
+            // From long to short, in parts that people would choose.
+            for part in LIMIT_PARTS {
+                let minutes = limit.minutes_rounded_up() * part / 100;
+                if minutes > 0 {
+                    let duration = Span::from_minutes(minutes);
+                    let change = Change::TimeLimit(TimeLimit::Limited(duration));
+                    all.push(Variant::new(change, request, own, Some(duration)));
+                }
+            }
+        }
+        let others = self.view.partitions.iter().filter(|part| !own.contains(&part.name) && !part.root_only);
+        for part in others.take(PARTITIONS_MAX) {
+            let other = std::slice::from_ref(&part.name);
+            all.push(Variant::new(Change::Partition(part.name.clone()), request, other, None));
+        }
+        for (change, request) in lesser_requests(request) {
+            all.push(Variant::new(change, &request, own, None));
+        }
+        all
+    }
+}
+
+/// Parts of its limit that a job could do with, percent.
+const LIMIT_PARTS: [i64; 6] = [75, 50, 33, 25, 10, 5];
+
+/// What a job could ask for instead.
+struct Variant {
+    change: Change,
+    request: ResourceRequest,
+    partitions: Vec<Name>,
+    /// In place of its limit.
+    duration: Option<Span>,
+}
+
+impl Variant {
+    fn new(change: Change, request: &ResourceRequest, partitions: &[Name], duration: Option<Span>) -> Variant {
+        Variant { change, request: request.clone(), partitions: partitions.to_vec(), duration }
+    }
+}
+
+/// Requests for less than `request`, each different in one thing.
+fn lesser_requests(request: &ResourceRequest) -> Vec<(Change, ResourceRequest)> {
+    let mut all = Vec::new();
+    let mut with = |applies: bool, change: Change, edit: &dyn Fn(&mut ResourceRequest)| {
+        if applies {
+            let mut request = request.clone();
+            edit(&mut request);
+            all.push((change, request));
+        }
+    };
+    with(request.constraint.is_some(), Change::NoConstraint, &|request| request.constraint = None);
+    with(request.nodes_required.is_some(), Change::AnyNode, &|request| request.nodes_required = None);
+    with(request.nodes_excluded.is_some(), Change::NoExclusion, &|request| request.nodes_excluded = None);
+    let is_exclusive = !matches!(request.sharing, Sharing::Default | Sharing::Oversubscribe);
+    with(is_exclusive, Change::Shared, &|request| request.sharing = Sharing::Default);
+    with(request.contiguous, Change::Scattered, &|request| request.contiguous = false);
+    let half = request.nodes_min / 2;
+    with(request.nodes_min > 1 && !request.tasks_given, Change::Nodes(half), &|request| {
+        (request.nodes_min, request.nodes_max) = (half, Some(half));
+        request.tasks = half.saturating_mul(request.tasks_per_node.unwrap_or(1));
+    });
+    with(request.memory.is_some(), Change::HalfMemory, &|request| {
+        let half = |amount: Megabytes| Megabytes(amount.0 / 2);
+        request.memory = request.memory.map(|memory| match memory {
+            MemoryRequest::PerNode(amount) => MemoryRequest::PerNode(half(amount)),
+            MemoryRequest::PerCpu(amount) => MemoryRequest::PerCpu(half(amount)),
+            MemoryRequest::PerGpu(amount) => MemoryRequest::PerGpu(half(amount)),
+        });
+    });
+    all
+}

@@ -1,0 +1,178 @@
+//! Explanations: texts for small cases, and laws over random ones.
+
+use std::sync::Arc;
+
+use muster_model::explain::{Blocker, Change, Explanation, distance};
+use muster_model::ids::JobId;
+use muster_model::job::Job;
+use muster_model::planning::PlanView;
+use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_sched::{Budget, Planner};
+use proptest::prelude::*;
+
+use crate::common::view;
+use crate::properties::{advance, apply, end, keep, remaining, scenario, without_arrays};
+
+fn explain(view: &PlanView, id: u32) -> Option<Explanation> {
+    Planner::new().explain(view, &far(), JobId(id))
+}
+
+/// A budget that plans every start exactly.
+fn far() -> Budget {
+    Budget { window: Span::from_minutes(1_000_000), ..Budget::default() }
+}
+
+fn show(view: &PlanView, explanation: &Explanation) -> String {
+    let mut lines: Vec<String> = explanation.causes.iter().map(|cause| cause.to_string()).collect();
+    if !explanation.blockers.is_empty() {
+        let names = explanation.blockers.iter().map(|blocker| match blocker {
+            Blocker::Running(id) => format!("running {id}"),
+            Blocker::Waiting(id) => format!("waiting {id}"),
+        });
+        lines.push(format!("blocked by {}", names.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(start) = explanation.expected_start {
+        lines.push(format!("starts {}", distance(start.since(view.now))));
+    }
+    for other in &explanation.alternatives {
+        lines.push(format!("{}: {}", other.change, distance(other.start.since(view.now))));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[track_caller]
+fn check(text: &str, id: u32, expected: &str) {
+    let view = view(text);
+    let actual = show(&view, &explain(&view, id).unwrap());
+    let expected: String = expected.lines().map(|line| format!("{}\n", line.trim())).collect();
+    assert!(actual == expected, "expected:\n{expected}\nactual:\n{actual}");
+}
+
+#[test]
+fn what_is_lacking_is_counted() {
+    check(
+        "nodes n[1-2] cpus=4
+         nodes n[3-4] cpus=4 gres=gpu:h100:2
+         nodes n5 cpus=4 gres=gpu:h100:2 state=drain
+         partition p
+         partition q nodes=n[1-2] max=30
+         run 8 on=n3:0-3 t=120 gres=gpu:h100:0-1
+         run 9 on=n4:0-0 t=600 gres=gpu:h100:0-0
+         job 1 gres=gpu:h100:2 t=60 n=1",
+        1,
+        "partition p: needs 1 of 5 nodes; 1 out of service, 2 too small (gres/gpu:h100), 1 in use (cpu and more), 1 in use (gres/gpu:h100)
+         blocked by running 9
+         starts in 2 h 00 min",
+    );
+}
+
+#[test]
+fn a_shorter_limit_or_another_partition_may_start_at_once() {
+    check(
+        "nodes n[1-2] cpus=4
+         nodes n3 cpus=4
+         partition p nodes=n[1-2]
+         partition q nodes=n3
+         run 8 part=p on=n1:0-3 t=120
+         job 1 part=p n=8 t=60
+         job 2 part=p n=4 t=240",
+        2,
+        "partition p: needs 1 of 2 nodes; 1 in use (cpu), 1 kept for jobs before it
+         blocked by waiting 1
+         starts in 3 h 00 min
+         with --time=02:00:00: now
+         in partition q: now",
+    );
+}
+
+/// Random cases; more with `MUSTER_TEST_CASES=10000`.
+fn cases() -> ProptestConfig {
+    let cases = std::env::var("MUSTER_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256);
+    ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Without exactly the named blockers the job starts in the next pass, and with any one of them it does not.
+    #[test]
+    fn the_named_blockers_and_nobody_else_stand_in_the_way(seed: u64) {
+        let text = scenario(seed);
+        let view = view(&text);
+        let waiting: Vec<u32> = view.queue.values().map(|job| job.id.0).collect();
+        for id in waiting {
+            let Some(explanation) = explain(&view, id) else { continue };
+            let blockers = &explanation.blockers;
+            if blockers.is_empty() {
+                continue;
+            }
+            prop_assert!(starts_without(&view, id, blockers), "{} does not start without {:?}\n{}", id, blockers, text);
+            for left in 0..blockers.len() {
+                let mut fewer = blockers.clone();
+                fewer.remove(left);
+                prop_assert!(!starts_without(&view, id, &fewer), "{} starts without {:?} already\n{}", id, fewer, text);
+            }
+        }
+    }
+
+    /// What is told about another limit comes true when the queue is played on with it, to the second.
+    #[test]
+    fn other_starts_come_true(seed: u64) {
+        let text = without_arrays(&scenario(seed)).replace("t=0 ", "t=5 ").replace(" exclusive=user", "");
+        let view = view(&text);
+        let waiting: Vec<u32> = view.queue.values().map(|job| job.id.0).collect();
+        for id in waiting {
+            let Some(explanation) = explain(&view, id) else { continue };
+            for other in explanation.alternatives.iter().take(2) {
+                if let Change::TimeLimit(limit) = other.change {
+                    let started = play(&with_limit(&view, id, limit), id, other.start);
+                    prop_assert_eq!(started, Some(other.start), "job {} {}\n{}", id, other.change, text);
+                }
+            }
+        }
+    }
+}
+
+fn starts_without(view: &PlanView, id: u32, gone: &[Blocker]) -> bool {
+    let mut view = view.clone();
+    keep(&mut view, |job| !gone.contains(&Blocker::Waiting(job.id)));
+    let ended: Vec<_> = view.running.keys().copied().filter(|(_, id)| gone.contains(&Blocker::Running(*id))).collect();
+    ended.into_iter().for_each(|key| end(&mut view, key));
+    Planner::new().plan(&view, &far()).starts.iter().any(|start| start.job_id.0 == id)
+}
+
+fn with_limit(view: &PlanView, id: u32, limit: TimeLimit) -> PlanView {
+    let mut view = view.clone();
+    let change = |job: &Arc<Job>| {
+        if job.id.0 != id {
+            return job.clone();
+        }
+        let mut job = Job::clone(job);
+        job.time_limit = limit;
+        let mut spec = (*job.spec).clone();
+        spec.time_limit = Some(limit);
+        job.spec = Arc::new(spec);
+        Arc::new(job)
+    };
+    view.queue = view.queue.iter().map(|(key, job)| (*key, change(job))).collect();
+    view
+}
+
+/// Plays the queue on until job `id` starts, every job running to its limit; no further than `until`.
+fn play(view: &PlanView, id: u32, until: Timestamp) -> Option<Timestamp> {
+    let mut view = view.clone();
+    let mut planner = Planner::new();
+    loop {
+        let plan = planner.plan(&view, &far());
+        if plan.starts.iter().any(|start| start.job_id.0 == id) {
+            return Some(view.now);
+        }
+        apply(&mut view, &plan);
+        view = remaining(&view, &plan);
+        let next = view.running.keys().map(|(end, _)| *end).find(|end| *end > view.now)?;
+        if next > until {
+            return None;
+        }
+        advance(&mut view, next);
+    }
+}

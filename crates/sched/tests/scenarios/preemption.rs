@@ -1,0 +1,89 @@
+//! Who makes room for whom.
+
+use crate::common::check;
+
+#[test]
+fn a_higher_tier_preempts_what_loses_least() {
+    // Job 8 has worked for an hour on two CPUs, job 9 for ten minutes.
+    check(
+        "config preempt=partition:requeue
+         nodes n1 cpus=4
+         partition low tier=1
+         partition high tier=2
+         run 8 part=low on=n1:0-1 t=600 since=60
+         run 9 part=low on=n1:2-3 t=600 since=10
+         job 1 part=high n=2 t=60",
+        "9 makes room for 1: requeue
+         1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn only_as_many_as_are_needed_make_room() {
+    // By work lost 7 comes first and does not help: it is on the other node.
+    check(
+        "config preempt=partition:cancel
+         nodes n[1-2] cpus=4
+         partition low tier=1
+         partition high tier=2 grace=2
+         run 7 part=low on=n1:0-0 t=600 since=1
+         run 8 part=low on=n1:1-3 t=600 since=60
+         run 9 part=low on=n2:0-3 t=600 since=50
+         job 1 part=high N=1 n=4 t=60",
+        "7 makes room for 1: cancel
+         8 makes room for 1: cancel
+         1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn grace_and_mode_are_those_of_the_victims_partition() {
+    check(
+        "config preempt=partition:cancel
+         nodes n[1-3] cpus=4
+         partition safe tier=1 preempt=off
+         partition low tier=1 preempt=requeue grace=5
+         partition high tier=2
+         run 7 part=safe on=n1:0-3 t=600 since=1
+         run 8 part=low on=n2:0-3 t=600 since=60
+         run 9 part=low on=n3:0-3 t=600 since=50
+         job 1 part=high n=4 t=60",
+        "9 makes room for 1: requeue in +5m
+         1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn nobody_makes_room_for_what_starts_or_does_not_fit_anyway() {
+    check(
+        "config preempt=partition:cancel
+         nodes n[1-2] cpus=4
+         partition low tier=1
+         partition high tier=2
+         run 8 part=low on=n1:0-3 t=600
+         job 1 part=high n=4 t=60
+         job 2 part=high N=2 n=8 exclusive w=n2 t=60",
+        "1 starts in high: n2 4c 4t
+         2 waits Resources, +600m on n[1-2]",
+    );
+}
+
+#[test]
+fn a_qos_preempts_those_it_names_once_they_have_run_long_enough() {
+    check(
+        "config preempt=qos:requeue
+         qos urgent prio=100 preempts=idle,normal
+         qos normal prio=10 exempt=30
+         qos idle prio=0 grace=1
+         nodes n1 cpus=4
+         run 7 qos=normal on=n1:0-1 t=600 since=10
+         run 8 qos=idle on=n1:2-3 t=600 since=500
+         job 1 qos=urgent n=2 t=60
+         job 2 qos=urgent n=2 t=60
+         job 3 qos=normal n=1 t=60",
+        "8 makes room for 1: requeue in +1m
+         1 waits Resources, +600m on n1
+         2 waits Priority, +600m on n1
+         3 waits Priority, +660m on n1",
+    );
+}

@@ -1,0 +1,77 @@
+//! `PreemptType`, `PreemptMode` and their kin.
+
+use muster_model::preemption::{PreemptMode, PreemptType, PreemptionConfig};
+use muster_model::time::{Span, TimeLimit};
+
+use super::ConfError;
+use super::lines::Line;
+
+/// What the four keys of the cluster say; `get` finds a key with its line.
+pub(super) fn read<'a>(
+    get: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>,
+    warnings: &mut Vec<String>,
+) -> Result<PreemptionConfig, ConfError> {
+    let mut config = PreemptionConfig::default();
+    if let Some((line, text)) = get("PreemptType") {
+        config.kind = match text.trim_start_matches("preempt/") {
+            "none" => PreemptType::None,
+            "partition_prio" => PreemptType::Partition,
+            "qos" => PreemptType::Qos,
+            _ => return Err(line.error(format!("PreemptType \"{text}\" is unknown: none, partition_prio or qos"))),
+        };
+    }
+    if let Some((line, text)) = get("PreemptMode") {
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word.to_ascii_uppercase().as_str() {
+                "WITHIN" => config.within = true,
+                "PRIORITY" => config.by_priority = true,
+                "GANG" => warnings.push("PreemptMode=GANG: time slicing is not done; jobs keep their cores".to_owned()),
+                _ => config.mode = mode(line, word, warnings)?,
+            }
+        }
+    }
+    if let Some((line, text)) = get("PreemptExemptTime") {
+        config.exempt_time = exempt_time(line, text)?;
+    }
+    if let Some((_, text)) = get("PreemptParameters") {
+        parameters(&mut config, text, warnings);
+    }
+    Ok(config)
+}
+
+/// One of the modes.
+pub(super) fn mode(line: &Line, word: &str, warnings: &mut Vec<String>) -> Result<PreemptMode, ConfError> {
+    match word.to_ascii_uppercase().as_str() {
+        "OFF" => Ok(PreemptMode::Off),
+        "CANCEL" => Ok(PreemptMode::Cancel),
+        "REQUEUE" => Ok(PreemptMode::Requeue),
+        "SUSPEND" => {
+            warnings.push("PreemptMode=SUSPEND: jobs are not suspended to make room; they are left alone".to_owned());
+            Ok(PreemptMode::Suspend)
+        }
+        _ => Err(line.error(format!("PreemptMode \"{word}\" is unknown: OFF, CANCEL, REQUEUE or SUSPEND"))),
+    }
+}
+
+fn exempt_time(line: &Line, text: &str) -> Result<Span, ConfError> {
+    if text == "-1" || text.eq_ignore_ascii_case("none") {
+        return Ok(Span::ZERO);
+    }
+    let limit = TimeLimit::parse(text).and_then(TimeLimit::span);
+    limit.ok_or_else(|| line.error(format!("PreemptExemptTime \"{text}\" is not a time")))
+}
+
+fn parameters(config: &mut PreemptionConfig, text: &str, warnings: &mut Vec<String>) {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        match key.to_ascii_lowercase().as_str() {
+            "youngest_first" => config.youngest_first = true,
+            "strict_order" => config.strict_order = true,
+            "send_user_signal" => config.send_user_signal = true,
+            "min_exempt_priority" => config.exempt_priority_min = value.parse().ok(),
+            // Victims that are not needed are always left alone here, whatever the count says.
+            "reorder_count" => {}
+            _ => warnings.push(format!("PreemptParameters: {key} is not acted on")),
+        }
+    }
+}

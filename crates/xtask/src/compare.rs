@@ -1,0 +1,217 @@
+//! `cargo xtask compare slurm`: the same queue before real Slurm and before Muster, decision by decision.
+//!
+//! Both get the same slurm.conf and the same submissions while all nodes are drained. Then the nodes are resumed, and when
+//! nothing moves any more, who started, where, and why the others wait is compared: a checkpoint. Jobs end when they are
+//! told to, so no time has to be hit. After each checkpoint what differs is cancelled on both sides, so that one difference
+//! does not make others, half of the rest is ended, and the next checkpoint is awaited.
+//!
+//! Differences that are wanted, or cannot be helped, stand in `known.rs` with their reason; any other is ours to fix and
+//! makes the command fail.
+
+mod known;
+mod observe;
+mod side;
+mod submissions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use known::Difference;
+use observe::{Key, Row, Snapshot};
+use side::Side;
+
+/// Most checkpoints: enough for the queue to drain, and an end when it does not.
+const CHECKPOINTS_MAX: usize = 30;
+
+/// A job that holds everything while the others come, so that they wait for what jobs usually wait for.
+const BLOCKER: &str = "blocker";
+
+/// The program that starts a real Slurm: `slurm-up DIR NODES`, with `slurm-down` beside it.
+const SLURM_UP: &str = "MUSTER_PEER_SLURM_UP";
+
+/// Compares with the peer named by the first argument.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let slurm_up = match words.as_slice() {
+        ["slurm"] => std::env::var_os(SLURM_UP).map(PathBuf::from),
+        ["slurm", "--slurm-up", path] => Some(PathBuf::from(path)),
+        _ => bail!("usage: cargo xtask compare slurm [--slurm-up FILE]"),
+    };
+    let Some(slurm_up) = slurm_up.filter(|path| path.exists()) else {
+        eprintln!("skipped: no program that starts a real Slurm; name one with --slurm-up or {SLURM_UP}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let slurm = Side::slurm(&slurm_up)?;
+    let muster = Side::muster(&slurm.conf())?;
+    let differences = compare(&[&slurm, &muster])?;
+    Ok(if report(&differences) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for side in sides {
+        let options = ["-N4", "--exclusive", "-p", "batch", "-t", "60"].map(str::to_owned);
+        side.submit(BLOCKER, &options)?;
+        observe::wait_until(side, |queue| queue.get(BLOCKER).is_some_and(Row::is_running))?;
+    }
+    submit(sides, &mut differences)?;
+    end_at_once(sides, &BTreeSet::from([BLOCKER.to_owned()]), [Vec::new(), Vec::new()])?;
+    let mut known_running: BTreeSet<Key> = BTreeSet::new();
+    for checkpoint in 1..=CHECKPOINTS_MAX {
+        let [theirs, ours] = observe::settled(sides)?;
+        let found = compare_snapshots(checkpoint, &theirs, &ours, &known_running);
+        let differing: BTreeSet<Key> = found
+            .iter()
+            .filter(|difference| !difference.is_reason())
+            .map(|difference| difference.job.clone())
+            .collect();
+        differences.extend(found);
+        let ids = |snapshot: &Snapshot| -> Vec<String> {
+            differing.iter().filter_map(|job| snapshot.get(job)).map(|row| row.id.clone()).collect()
+        };
+        let cancelled = [ids(&theirs), ids(&ours)];
+        let running: Vec<&Key> = theirs
+            .iter()
+            .filter(|(job, row)| row.is_running() && !differing.contains(*job))
+            .map(|(job, _)| job)
+            .collect();
+        eprintln!(
+            "checkpoint {checkpoint}: {} run on both, {} wait in Slurm, {} in Muster, {} set aside",
+            running.len(),
+            theirs.values().filter(|row| !row.is_running()).count(),
+            ours.values().filter(|row| !row.is_running()).count(),
+            differing.len()
+        );
+        if running.is_empty() && differing.is_empty() {
+            break;
+        }
+        // Every second one, so that the rest holds parts of nodes.
+        let ending: BTreeSet<Key> = running.iter().step_by(2).map(|job| (*job).clone()).collect();
+        known_running = running.into_iter().filter(|job| !ending.contains(*job)).cloned().collect();
+        let gone: BTreeSet<Key> = ending.into_iter().chain(differing).collect();
+        end_at_once(sides, &gone, cancelled)?;
+    }
+    Ok(differences)
+}
+
+/// Ends jobs on both sides, those with these numbers by cancelling them. What they held becomes free bit by bit, and is
+/// offered all at once, so that it does not matter who looks first.
+fn end_at_once(sides: &[&Side; 2], jobs: &BTreeSet<Key>, cancelled: [Vec<String>; 2]) -> Result<()> {
+    for (side, ids) in sides.iter().zip(cancelled) {
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=DRAIN", "Reason=compare"])?;
+        side.cancel(ids)?;
+        side.end(jobs)?;
+    }
+    for side in sides {
+        observe::wait_until(side, |queue| jobs.iter().all(|job| !queue.contains_key(job)))?;
+        side.call("scontrol", &["update", "NodeName=n[1-4]", "State=RESUME"])?;
+    }
+    Ok(())
+}
+
+/// Submits everything to both, and compares what they say.
+fn submit(sides: &[&Side; 2], differences: &mut Vec<Difference>) -> Result<()> {
+    let mut numbers: [BTreeMap<String, String>; 2] = Default::default();
+    let submissions = submissions::all();
+    for submission in &submissions {
+        let mut answers = Vec::new();
+        for (side, numbers) in sides.iter().zip(&mut numbers) {
+            let answer = side.submit(&submission.name, &submission.arguments_with(numbers))?;
+            match answer.trim().strip_prefix("Submitted batch job ") {
+                Some(number) => {
+                    numbers.insert(submission.name.clone(), number.to_owned());
+                    answers.push("taken".to_owned());
+                }
+                None => answers.push(answer.trim().to_owned()),
+            }
+        }
+        if answers[0] != answers[1] {
+            // Who has it alone gives it up, so that the queues stay alike.
+            for (side, numbers) in sides.iter().zip(&mut numbers) {
+                side.cancel(numbers.remove(&submission.name).into_iter().collect())?;
+            }
+            differences.push(Difference {
+                checkpoint: 0,
+                class: "submit",
+                follows: false,
+                options: submission.options(),
+                job: submission.name.clone(),
+                theirs: answers.remove(0),
+                ours: answers.remove(0),
+            });
+        }
+    }
+    ensure!(!numbers[0].is_empty(), "real Slurm took none of the jobs");
+    eprintln!(
+        "{} submissions, taken: {} by Slurm, {} by Muster",
+        submissions.len(),
+        numbers[0].len(),
+        numbers[1].len()
+    );
+    Ok(())
+}
+
+/// All differences of a checkpoint, in the order of the queue. The first start or place that differs is the last that says
+/// something by itself: it changes what is left for those after it.
+fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, known: &BTreeSet<Key>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let jobs: BTreeSet<&Key> = theirs.keys().chain(ours.keys()).collect();
+    for job in jobs.into_iter().filter(|job| !known.contains(*job)) {
+        let (their, our) = (theirs.get(job), ours.get(job));
+        let mut add = |class, show: fn(&Row) -> String| {
+            let text = |row: Option<&Row>| row.map_or_else(|| "not in the queue".to_owned(), show);
+            let (theirs, ours) = (text(their), text(our));
+            let (job, options) = (job.clone(), submissions::of(job));
+            found.push(Difference { checkpoint, class, follows: false, job, options, theirs, ours });
+        };
+        match (their, our) {
+            (Some(their), Some(our)) if their.is_running() && our.is_running() => {
+                if their.nodes != our.nodes {
+                    add("nodes", |row| row.nodes.clone());
+                }
+            }
+            (Some(their), Some(our)) if !their.is_running() && !our.is_running() => {
+                if their.reason != our.reason {
+                    add("reason", |row| row.reason.clone());
+                }
+            }
+            _ => add("start", Row::text),
+        }
+    }
+    found.sort_by_key(|difference| submissions::rank(&difference.job));
+    let later = found.iter_mut().skip_while(|difference| difference.is_reason()).skip(1);
+    later.for_each(|difference| difference.follows = true);
+    found
+}
+
+/// Prints all differences; whether each is known.
+fn report(differences: &[Difference]) -> bool {
+    let mut groups: BTreeMap<(&str, Option<&str>), Vec<&Difference>> = BTreeMap::new();
+    let (following, own): (Vec<&Difference>, Vec<&Difference>) =
+        differences.iter().partition(|difference| difference.follows);
+    for difference in &own {
+        groups.entry((difference.class, known::why(difference))).or_default().push(difference);
+    }
+    println!("{} differences that may follow from one before them in the queue:", following.len());
+    following.iter().for_each(|difference| println!("  {difference}"));
+    let mut unknown = 0;
+    for ((class, why), group) in &groups {
+        println!("\n{class}: {} differences; {}", group.len(), why.unwrap_or("OURS TO FIX"));
+        group.iter().for_each(|difference| println!("  {difference}"));
+        if why.is_none() {
+            unknown += group.len();
+        }
+    }
+    println!("\n{} differences by themselves, {unknown} of them ours to fix", own.len());
+    unknown == 0
+}
+
+/// The text of a finished command, or what went wrong.
+fn text_of(output: std::process::Output, what: &str) -> Result<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what} ended with {}: {}", output.status, stderr.trim());
+    String::from_utf8(output.stdout).with_context(|| format!("{what} printed what is no text"))
+}

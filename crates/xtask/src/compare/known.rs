@@ -1,0 +1,63 @@
+//! Differences between real Slurm and Muster that are wanted or cannot be helped, each with its reason.
+
+use std::fmt;
+
+/// One difference at one checkpoint; 0 is the submit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) checkpoint: usize,
+    /// `submit`, `start`, `nodes` or `reason`.
+    pub(super) class: &'static str,
+    /// Whether it comes after a start or place that differs, and may be a consequence of it.
+    pub(super) follows: bool,
+    pub(super) job: String,
+    /// How the job was submitted.
+    pub(super) options: String,
+    pub(super) theirs: String,
+    pub(super) ours: String,
+}
+
+impl Difference {
+    /// Whether both sides did the same and only say different things.
+    pub(super) fn is_reason(&self) -> bool {
+        self.class == "reason"
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { checkpoint, job, options, theirs, ours, .. } = self;
+        write!(f, "at {checkpoint} {job} ({options}): Slurm {theirs:?}, Muster {ours:?}")
+    }
+}
+
+/// A kind of difference that is known.
+struct Known {
+    is: fn(&Difference) -> bool,
+    why: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        is: |difference| difference.is_reason() && difference.theirs == "Priority" && difference.ours == "Licenses",
+        why: "Slurm does not look at licences of a job behind a blocked one; that it would have to wait for them even as the first tells its user more",
+    },
+    Known {
+        is: |difference| difference.is_reason() && difference.theirs.starts_with("ReqNodeNotAvail"),
+        why: "Slurm goes on saying that nodes are drained, as they are between checkpoints, until it looks at the job again",
+    },
+    Known {
+        is: |difference| {
+            difference.is_reason()
+                && difference.theirs == "Dependency"
+                && difference.ours == "DependencyNeverSatisfied"
+                && difference.options.contains("afterok:")
+        },
+        why: "afterok of an array can never be satisfied once one task has failed; Slurm only says so when all tasks have ended",
+    },
+];
+
+/// Why a difference is right; `None` where it is ours to fix.
+pub(super) fn why(difference: &Difference) -> Option<&'static str> {
+    KNOWN.iter().find(|known| (known.is)(difference)).map(|known| known.why)
+}

@@ -1,0 +1,196 @@
+//! One of the two clusters: how it is started, spoken to and stopped.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::text_of;
+
+/// First port of the real Slurm; several follow.
+const PORT_BASE: u16 = 23_800;
+/// Nodes of both clusters.
+const NODES: u16 = 4;
+
+/// What both are configured with besides their addresses: schedulers that act within seconds, priorities that only differ
+/// by nice, and partitions that overlap.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("SelectTypeParameters", "CR_Core_Memory"),
+    (
+        "SchedulerParameters",
+        "bf_interval=2,bf_continue,sched_interval=2,sched_min_interval=0,batch_sched_delay=0,default_queue_depth=10000,bf_max_job_test=10000",
+    ),
+    ("PriorityWeightAge", "0"),
+    ("PriorityWeightFairshare", "0"),
+    ("PriorityWeightJobSize", "0"),
+    ("PriorityWeightQOS", "0"),
+    ("PriorityWeightPartition", "100000"),
+    ("Licenses", "matlab:4"),
+    ("MinJobAge", "3600"),
+    ("DefMemPerCPU", "1000"),
+];
+
+const PARTITIONS: &str = "\
+PartitionName=debug Nodes=n[1-4] Default=YES DefaultTime=00:10:00 MaxTime=01:00:00 State=UP
+PartitionName=batch Nodes=n[1-4] DefaultTime=01:00:00 MaxTime=INFINITE State=UP
+PartitionName=high Nodes=n[3-4] DefaultTime=00:30:00 MaxTime=04:00:00 PriorityTier=10 State=UP
+PartitionName=small Nodes=n1 MaxNodes=1 DefaultTime=00:20:00 MaxTime=08:00:00 State=UP
+";
+
+/// A running cluster; stopped when it goes out of scope.
+pub(super) struct Side {
+    directory: PathBuf,
+    bin: PathBuf,
+    conf: PathBuf,
+    stop: Vec<PathBuf>,
+}
+
+impl Side {
+    /// Starts a real Slurm.
+    pub(super) fn slurm(slurm_up: &Path) -> Result<Side> {
+        let directory = fresh("slurm")?;
+        let up = |conf_only: bool| -> Result<()> {
+            let mut command = Command::new(slurm_up);
+            command.arg(&directory).arg(NODES.to_string()).env("PORT_BASE", PORT_BASE.to_string());
+            command.env("NODB", "1").env("NOREST", "1");
+            if conf_only {
+                command.env("CONF_ONLY", "1");
+            }
+            // Daemons keep what they inherit open, so it must not be a pipe that somebody reads to its end.
+            let log = std::fs::File::create(directory.join("up.log"))?;
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            let status = command.status().with_context(|| format!("cannot run {}", slurm_up.display()))?;
+            ensure!(status.success(), "{} ended with {status}; see {}/up.log", slurm_up.display(), directory.display());
+            Ok(())
+        };
+        let side = Side {
+            bin: "/usr/bin".into(),
+            conf: directory.join("etc/slurm.conf"),
+            stop: vec![slurm_up.with_file_name("slurm-down"), directory.clone()],
+            directory: directory.clone(),
+        };
+        up(true)?;
+        let text = std::fs::read_to_string(&side.conf)?;
+        std::fs::write(&side.conf, configured(&text))?;
+        up(false)?;
+        Ok(side)
+    }
+
+    /// Builds Muster and starts a development cluster with the configuration of the other.
+    pub(super) fn muster(conf: &Path) -> Result<Side> {
+        let built = Command::new("cargo").args(["build", "--locked", "--package", "muster"]).status()?;
+        ensure!(built.success(), "the build failed");
+        let metadata = Command::new("cargo").args(["metadata", "--format-version=1", "--no-deps"]).output()?;
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).context("cargo metadata")?;
+        let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+        let program = Path::new(target).join("debug/muster");
+        let directory = fresh("muster")?;
+        let side = Side {
+            bin: directory.join("bin"),
+            conf: directory.join("slurm.conf"),
+            stop: vec![program.clone(), "dev".into(), "down".into(), directory.clone()],
+            directory: directory.clone(),
+        };
+        let log = std::fs::File::create(directory.join("up.log"))?;
+        let up =
+            Command::new(&program).args(["dev", "up"]).arg(&directory).arg("--conf").arg(conf).stderr(log).status();
+        ensure!(up?.success(), "the cluster did not start; see {}/up.log", directory.display());
+        Ok(side)
+    }
+
+    /// Its slurm.conf.
+    pub(super) fn conf(&self) -> PathBuf {
+        self.conf.clone()
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .args(arguments)
+            .env("SLURM_CONF", &self.conf)
+            .env("MUSTER_SOCKET", self.directory.join("state/muster.sock"))
+            .current_dir(&self.directory)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end and gives what it prints.
+    pub(super) fn call(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.command(program, arguments).output();
+        text_of(output.with_context(|| format!("cannot run {program}"))?, program)
+    }
+
+    /// Submits a job that runs until it is told to end. What sbatch says, also when it refuses.
+    pub(super) fn submit(&self, name: &str, arguments: &[String]) -> Result<String> {
+        let ends = self.directory.join("ends");
+        let script = format!(
+            "#!/bin/sh\nend={}/$SLURM_JOB_NAME${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}\nwhile ! [ -e $end ]; do sleep 0.3; done\n",
+            ends.display()
+        );
+        let body = self.directory.join("body.sh");
+        std::fs::create_dir_all(&ends)?;
+        std::fs::write(&body, script)?;
+        let mut words = vec!["-J", name, "-o", "/dev/null"];
+        words.extend(arguments.iter().map(String::as_str));
+        let body = body.display().to_string();
+        words.push(&body);
+        let output = self.command("sbatch", &words).output().context("cannot run sbatch")?;
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Lets jobs end well.
+    pub(super) fn end(&self, jobs: &BTreeSet<String>) -> Result<()> {
+        for job in jobs {
+            std::fs::write(self.directory.join("ends").join(job), "")?;
+        }
+        Ok(())
+    }
+
+    /// Cancels jobs by number.
+    pub(super) fn cancel(&self, ids: Vec<String>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<&str> = ids.iter().map(String::as_str).collect();
+        self.call("scancel", &words).map(drop)
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let [program, arguments @ ..] = self.stop.as_slice() else {
+            return;
+        };
+        let stopped = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if stopped.is_ok_and(|status| status.success()) {
+            drop(std::fs::remove_dir_all(&self.directory));
+        }
+    }
+}
+
+/// An empty directory of its own.
+fn fresh(name: &str) -> Result<PathBuf> {
+    let directory = std::env::temp_dir().join(format!("muster-compare-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// The configuration that was written for the real Slurm, with our parameters, nodes and partitions.
+fn configured(text: &str) -> String {
+    let ours = |line: &&str| {
+        let key = line.split('=').next().unwrap_or_default();
+        key == "NodeName" || key == "PartitionName" || PARAMETERS.iter().any(|(name, _)| *name == key)
+    };
+    let mut lines: Vec<String> = text.lines().filter(|line| !ours(line)).map(str::to_owned).collect();
+    lines.extend(PARAMETERS.iter().map(|(name, value)| format!("{name}={value}")));
+    let old: Vec<&str> = text.lines().filter(|line| line.starts_with("NodeName=")).collect();
+    for (at, line) in old.iter().enumerate() {
+        let features = if at < 2 { "slow,disk" } else { "fast,disk" };
+        let weight = if at == 3 { 10 } else { 1 };
+        lines.push(format!("{line} Feature={features} Weight={weight}"));
+    }
+    lines.push(PARTITIONS.to_owned());
+    lines.join("\n")
+}

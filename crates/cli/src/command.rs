@@ -54,6 +54,18 @@ pub const ALL: &[Command] = &[
         about: "show and change accounts, users and QOS",
         run: slurm::sacctmgr::run,
     },
+    Command {
+        name: "sprio",
+        family: Family::Slurm,
+        about: "show what the priorities of waiting jobs are made of",
+        run: slurm::sprio::run,
+    },
+    Command {
+        name: "sshare",
+        family: Family::Slurm,
+        about: "show shares and usage of accounts and users",
+        run: slurm::sshare::run,
+    },
     Command { name: "apply", family: Family::Run, about: "run a .dstack.yml configuration", run: native::apply::run },
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
     Command { name: "logs", family: Family::Run, about: "show the output of a run", run: native::logs::run },

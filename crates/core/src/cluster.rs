@@ -12,6 +12,7 @@ use muster_model::job::{ArrayRole, Job, JobSpec};
 use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
 use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, PlanView, QueueKey};
+use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::{Step, StepLaunch, StepRequest};
 use muster_model::time::{Span, Timestamp};
@@ -19,6 +20,7 @@ use muster_model::time::{Span, Timestamp};
 use crate::effect::Outcome;
 use crate::event::{Event, RequestId};
 use crate::handlers;
+use crate::handlers::priority::{ARRIVAL_FIRST, Calculation};
 use crate::timers::Timers;
 use crate::view::ReadView;
 
@@ -78,6 +80,18 @@ pub struct Cluster {
     pub(crate) next_qos_id: u32,
     /// Reservations by name.
     pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub(crate) usage: UsageAccounts,
+    /// Jobs with runs that are not counted in it.
+    pub(crate) ran: BTreeSet<JobId>,
+    /// What the priorities of jobs were calculated from.
+    pub(crate) priorities: CalculationProgress,
+    /// The calculation that is under way.
+    pub(crate) calculation: Option<Calculation>,
+    /// When it goes on, or the next one begins.
+    pub(crate) calculation_due: Option<Timestamp>,
+    /// The last number that `priority/basic` gave.
+    pub(crate) arrival: u32,
     /// Jobs that have not ended and ask for each reservation or are in it.
     pub(crate) reservation_jobs: BTreeMap<Name, BTreeSet<JobId>>,
     /// Nodes that reservations in force have, and whether one of them is for maintenance.
@@ -154,6 +168,12 @@ impl Cluster {
             next_association_id: 1,
             next_qos_id: 1,
             reservations: OrdMap::new(),
+            usage: UsageAccounts::default(),
+            ran: BTreeSet::new(),
+            priorities: CalculationProgress::default(),
+            calculation: None,
+            calculation_due: None,
+            arrival: ARRIVAL_FIRST,
             reservation_jobs: BTreeMap::new(),
             reserved_nodes: BTreeMap::new(),
             reservations_touched: false,
@@ -209,6 +229,8 @@ impl Cluster {
             tallies: self.tallies.clone(),
             past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
+            usage: self.usage.clone(),
+            priorities: self.priorities.clone(),
         }
     }
 

@@ -43,6 +43,14 @@ impl Cluster {
         self.jobs.insert(job.id, job);
     }
 
+    /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what can be calculated again.
+    pub(crate) fn put_unstored(&mut self, now: Timestamp, job: Job) {
+        let job = Arc::new(job);
+        let old = self.jobs.get(&job.id).cloned();
+        self.index_job(old.as_deref(), &job, now);
+        self.jobs.insert(job.id, job);
+    }
+
     pub(crate) fn index_job(&mut self, old: Option<&Job>, new: &Arc<Job>, now: Timestamp) {
         if let Some(old) = old {
             self.queue.remove(&self.queue_key(old));
@@ -55,6 +63,7 @@ impl Cluster {
             self.running.insert(running_key(new), new.clone());
         }
         self.tally_job(old, new);
+        self.index_run(new);
         self.index_array(old, new);
         self.index_reservations(old, new);
         self.index_name(old, new);
@@ -170,6 +179,7 @@ impl Cluster {
         let Some(job) = self.jobs.remove(&job_id) else {
             return;
         };
+        self.ran.remove(&job_id);
         self.queue.remove(&self.queue_key(&job));
         self.running.remove(&running_key(&job));
         // Who waits for an array waits for it as long as any task of it is known.
@@ -370,6 +380,8 @@ impl Cluster {
     fn queue_key(&self, job: &Job) -> QueueKey {
         let tier = self.partition(&job.partition).map_or(0, |partition| partition.priority_tier);
         QueueKey {
+            preemption_rank: 0,
+            without_reservation: job.spec.reservation.is_none(),
             tier: std::cmp::Reverse(tier),
             priority: std::cmp::Reverse(job.priority),
             submit_time: job.submit_time,

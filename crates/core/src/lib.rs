@@ -12,6 +12,7 @@ mod index;
 pub mod invariants;
 mod placement;
 mod restore;
+mod standing;
 mod tallies;
 mod timers;
 pub mod view;

@@ -68,6 +68,8 @@ impl Cluster {
                 handlers::ending::nodes_vanished(&mut cluster, now, *job_id, out);
             }
         }
+        handlers::priority::restore_arrivals(&mut cluster);
+        handlers::priority::begin(&mut cluster, now);
         handlers::reservations::life::restored(&mut cluster);
         handlers::reservations::life::tend(&mut cluster, now, out);
         handlers::dependency::evaluate_all(&mut cluster, now, out);
@@ -98,6 +100,7 @@ impl Cluster {
 
     fn restore_document(&mut self, document: Document) {
         match document {
+            Document::Usage(record) => self.usage.restore(&record),
             Document::Reservation(row) => drop(self.reservations.insert(row.name.clone(), row)),
             row => self.accounting.put(&row),
         }

@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Forget(JobId),
     /// A silent node is given up.
     NodeSilent(NodeIndex),
+    /// Priorities are calculated.
+    Priorities,
     /// Reservations that begin, end, or have been idle for long enough.
     Reservations,
 }

@@ -10,6 +10,7 @@ use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, PlanView, QueueKey};
+use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
@@ -47,6 +48,10 @@ pub struct ReadView {
     pub past_use: PastUse,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub usage: UsageAccounts,
+    /// What the priorities of jobs were calculated from.
+    pub priorities: CalculationProgress,
 }
 
 impl ReadView {
@@ -69,6 +74,8 @@ impl ReadView {
             tallies: self.tallies.clone(),
             past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
+            usage: self.usage.clone(),
+            priorities: self.priorities.clone(),
         }
     }
 }

@@ -305,7 +305,7 @@ fn owners_cannot_order_the_queue() {
     check(
         "user submit
          user update 1 priority=100 => Changes to job priority are not persistent, change nice instead
-         user update 1 priority=4000000000 => Access/permission denied
+         user update 1 priority=4294967294 => Access/permission denied
          user update 1 limit=5",
     );
 }

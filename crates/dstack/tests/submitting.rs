@@ -199,8 +199,8 @@ fn limits_priorities_and_retries() {
     let spec = |lines: &str| submit(&format!("{COMMANDS}{lines}")).spec;
     assert_eq!(spec("max_duration: 90").time_limit.unwrap().span().unwrap().seconds(), 90);
     assert_eq!(spec("max_duration: 2h").time_limit.unwrap().to_string(), "02:00:00");
-    assert_eq!(spec("priority: 50").priority, Some(1_050_000));
-    assert_eq!(spec("priority: 0").priority, None);
+    assert_eq!((spec("priority: 50").priority, spec("priority: 50").site_factor), (None, 32_500));
+    assert_eq!(spec("priority: 0").site_factor, 0);
     assert_eq!(spec("retry: {on_events: [interruption]}").requeue, Some(true));
     assert_eq!(spec("retry: {on_events: [error]}").requeue, Some(false));
 }

@@ -7,6 +7,7 @@ use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
 use crate::preemption::PreemptionConfig;
+use crate::priority::PriorityConfig;
 use crate::time::Span;
 use crate::topology::Topology;
 
@@ -69,6 +70,9 @@ pub struct ClusterConfig {
     pub gres_types: Vec<Name>,
     /// Whether registration with less hardware than configured is accepted (`config_overrides`).
     pub hardware_overrides: bool,
+    /// How priorities are calculated.
+    #[serde(default)]
+    pub priority: PriorityConfig,
     /// `ResvOverRun`: how long jobs may stay after the end of their reservation; `None` for ever.
     #[serde(default = "no_time")]
     pub reservation_over_run: Option<Span>,
@@ -170,6 +174,7 @@ impl Default for ClusterConfig {
             preemption: PreemptionConfig::default(),
             gres_types: Vec::new(),
             hardware_overrides: false,
+            priority: PriorityConfig::default(),
             reservation_over_run: no_time(),
             zone: utc(),
             accounting: false,

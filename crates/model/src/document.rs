@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::{Account, Association, Qos, User};
 use crate::ids::Name;
+use crate::priority::UsageRecord;
 use crate::reservation::Reservation;
 
 /// Which table.
@@ -24,6 +25,8 @@ pub enum DocumentKind {
     Reservation,
     /// [`Document::User`].
     User,
+    /// [`Document::Usage`].
+    Usage,
 }
 
 impl DocumentKind {
@@ -35,6 +38,7 @@ impl DocumentKind {
             DocumentKind::Qos => "qos",
             DocumentKind::Reservation => "reservation",
             DocumentKind::User => "user",
+            DocumentKind::Usage => "usage",
         }
     }
 }
@@ -53,6 +57,8 @@ pub enum Document {
     Reservation(Arc<Reservation>),
     /// A user of accounts.
     User(Arc<User>),
+    /// What was used by one association or QOS.
+    Usage(Arc<UsageRecord>),
 }
 
 impl Document {
@@ -66,6 +72,7 @@ impl Document {
             Document::Qos(qos) => (DocumentKind::Qos, qos.name.clone()),
             Document::Reservation(reservation) => (DocumentKind::Reservation, reservation.name.clone()),
             Document::User(user) => (DocumentKind::User, user.name.clone()),
+            Document::Usage(record) => (DocumentKind::Usage, record.name()),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
 use crate::preemption::Eviction;
+use crate::priority::PastRun;
 use crate::resources::{Allocation, ResourceRequest};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::time::{Span, TimeLimit, Timestamp};
@@ -113,6 +114,9 @@ pub struct JobSpec {
     /// `--priority`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
+    /// Added to the priority by the site: an operator, or the `priority` of a dstack run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub site_factor: i32,
     /// `--reservation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<Name>,
@@ -191,6 +195,7 @@ impl JobSpec {
             requeue: None,
             nice: 0,
             priority: None,
+            site_factor: 0,
             reservation: None,
             early_signal: None,
             kill_on_invalid_dependency: None,
@@ -212,6 +217,12 @@ impl JobSpec {
             run: None,
         }
     }
+}
+
+/// For serde, which asks by reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &i32) -> bool {
+    *value == 0
 }
 
 /// Options that few jobs give. Kept apart so that a pending job stays small.
@@ -398,6 +409,12 @@ pub struct Job {
     /// Put back into the queue and held to be looked into (Slurm: SPECIAL_EXIT).
     #[serde(default)]
     pub special_exit: bool,
+    /// The priority was set by an operator and is not calculated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub priority_set: bool,
+    /// Earlier starts whose usage is not counted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_runs: Vec<PastRun>,
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
@@ -445,6 +462,8 @@ impl Job {
             reservation: None,
             reservation_gone: None,
             special_exit: false,
+            priority_set: false,
+            past_runs: Vec::new(),
             eviction: None,
             spec,
         }

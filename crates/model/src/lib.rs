@@ -17,6 +17,7 @@ pub mod node;
 pub mod partition;
 pub mod planning;
 pub mod preemption;
+pub mod priority;
 pub mod request;
 pub mod reservation;
 pub mod resources;

@@ -15,6 +15,7 @@ use crate::job::Job;
 use crate::node::Node;
 use crate::partition::Partition;
 use crate::preemption::PreemptMode;
+use crate::priority::{CalculationProgress, UsageAccounts};
 use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, IndexSet, Megabytes};
 use crate::state::{JobState, Reason};
@@ -23,6 +24,10 @@ use crate::time::{Span, TimeLimit, Timestamp};
 /// Order of the queue: the smallest key is looked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {
+    /// Who may preempt whom: those with a smaller rank may preempt those with a greater one.
+    pub preemption_rank: u32,
+    /// Jobs in a reservation go before those without.
+    pub without_reservation: bool,
     /// Priority tier of the partition, higher first.
     pub tier: std::cmp::Reverse<u16>,
     /// Priority of the job, higher first.
@@ -36,6 +41,8 @@ pub struct QueueKey {
 impl QueueKey {
     /// Behind every job.
     pub const LAST: QueueKey = QueueKey {
+        preemption_rank: u32::MAX,
+        without_reservation: true,
         tier: std::cmp::Reverse(0),
         priority: std::cmp::Reverse(0),
         submit_time: Timestamp(i64::MAX),
@@ -68,6 +75,10 @@ pub struct PlanView {
     pub past_use: PastUse,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
+    /// What was used, by association and QOS.
+    pub usage: UsageAccounts,
+    /// What the priorities of jobs were calculated from.
+    pub priorities: CalculationProgress,
 }
 
 /// What the scheduler proposes after one pass.

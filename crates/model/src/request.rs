@@ -13,6 +13,7 @@ use crate::job::JobSpec;
 use crate::node::Node;
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
+use crate::priority::{PriorityReport, ShareReport, UsageOf};
 use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepRequest};
@@ -67,6 +68,10 @@ pub enum Command {
         #[serde(default)]
         special_exit: bool,
     },
+    /// Forget what an association or a QOS used (`sacctmgr modify … set RawUsage=0`).
+    ResetUsage(UsageOf),
+    /// Put jobs of a user before the user's others, in this order (`scontrol top`).
+    Top(Vec<JobId>),
     /// Stop the processes of a running job.
     Suspend(JobTarget),
     /// Continue a suspended job.
@@ -181,6 +186,7 @@ pub struct JobChanges {
     pub dependencies: Option<Dependencies>,
     pub comment: Option<Name>,
     pub admin_comment: Option<Name>,
+    pub site_factor: Option<i32>,
     pub constraint: Option<Name>,
     pub nodes_required: Option<Name>,
     pub nodes_excluded: Option<Name>,
@@ -326,6 +332,8 @@ refusals! {
     TooManyCpus = 2005 "More processors requested than permitted",
     /// No such node.
     InvalidNodeName = 2018 "Invalid node name specified",
+    /// Job is held.
+    JobHeld = 2042 "Job is in held state, pending scheduler release",
     /// No such account, or not for this user and partition.
     InvalidAccount = 2045 "Invalid account or account/partition combination specified",
     /// No such QOS.
@@ -495,6 +503,10 @@ pub enum Query {
     Config,
     /// Why a job waits and when it starts. Answer: [`Reply::Explained`].
     Explain(JobId),
+    /// Priorities of waiting jobs with their parts, for `sprio`.
+    Priorities,
+    /// Shares and usage of associations, for `sshare`.
+    Shares,
     /// All reservations.
     Reservations,
     /// How the nodes are wired.
@@ -550,6 +562,10 @@ pub enum Reply {
     Config(Vec<(String, String)>),
     /// To [`Query::Explain`].
     Explained(Box<crate::explain::Explanation>),
+    /// To [`Query::Priorities`].
+    Priorities(Box<PriorityReport>),
+    /// To [`Query::Shares`].
+    Shares(Box<ShareReport>),
     /// To [`Query::Reservations`].
     Reservations(Vec<std::sync::Arc<Reservation>>),
     /// To [`Query::Topology`]; `None` where all nodes are alike.

@@ -161,6 +161,8 @@ impl<'a> Replay<'a> {
                 tallies: Default::default(),
                 past_use: Default::default(),
                 reservations: OrdMap::new(),
+                usage: Default::default(),
+                priorities: Default::default(),
                 config,
             },
         }
@@ -182,6 +184,8 @@ impl<'a> Replay<'a> {
         let tier = partition.map_or(1, |partition| partition.priority_tier);
         let job_id = JobId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(FIRST_ID));
         let key = QueueKey {
+            preemption_rank: 0,
+            without_reservation: true,
             tier: Reverse(tier),
             priority: Reverse(submission.priority),
             submit_time: submission.submit,

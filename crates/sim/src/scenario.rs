@@ -141,6 +141,7 @@ pub(crate) fn job(random: &mut Random, config: &ClusterConfig, now: Timestamp, u
         requeue: by_chance(random, 200).map(|()| random.chance(500)),
         nice: 0,
         priority: None,
+        site_factor: 0,
         reservation: None,
         early_signal: by_chance(random, 60).map(|()| EarlySignal {
             signal: 15,

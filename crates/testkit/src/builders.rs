@@ -94,6 +94,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         tallies: Default::default(),
         past_use: Default::default(),
         reservations: OrdMap::new(),
+        usage: Default::default(),
+        priorities: Default::default(),
     }
 }
 
@@ -101,6 +103,8 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
 pub fn enqueue(view: &mut PlanView, job: Job) {
     let tier = view.partitions.iter().find(|part| part.name == job.partition).map_or(1, |part| part.priority_tier);
     let key = QueueKey {
+        preemption_rank: 0,
+        without_reservation: job.spec.reservation.is_none(),
         tier: std::cmp::Reverse(tier),
         priority: std::cmp::Reverse(job.priority),
         submit_time: job.submit_time,

@@ -69,6 +69,12 @@ impl ApiService {
             Query::Config => {
                 give(sender, &Reply::Config(view.config.shown.clone()));
             }
+            Query::Priorities => {
+                give(sender, &Reply::Priorities(Box::new(view.priority_report(clock::now()))));
+            }
+            Query::Shares => {
+                give(sender, &Reply::Shares(Box::new(view.share_report(clock::now()))));
+            }
             Query::Topology => {
                 give(sender, &Reply::Topology(view.config.topology.clone()));
             }

@@ -38,7 +38,7 @@ fn by_itself(view: &ReadView, job: &Job) -> Explanation {
         causes.push(Cause::Held { by_operator: hold == Hold::Admin });
     }
     if !job.dependencies.is_empty() {
-        let list = muster_slurm::output::job_text::dependency(&job.dependencies);
+        let list = job.dependencies.to_string();
         let failed = |dependency: &muster_model::dependency::Dependency| dependency.state == DependencyState::Failed;
         let hopeless = if job.dependencies.any_is_enough {
             job.dependencies.all.iter().all(failed)

@@ -12,7 +12,7 @@ use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
-use super::{dependency, holder, requeue, submit};
+use super::{dependency, holder, priority, requeue};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
@@ -111,6 +111,11 @@ pub(super) fn back_to_pending(
     hold: Option<Hold>,
     delay: Span,
 ) -> Job {
+    if !job.state.is_final() || job.end_time.is_some_and(|end| end > cluster.usage.accounted_until) {
+        let ended = job.end_time.filter(|_| job.state.is_final()).unwrap_or(now);
+        job.past_runs.retain(|run| run.end > cluster.usage.accounted_until);
+        job.past_runs.extend(priority::past_run(&job, ended));
+    }
     job.restart = RestartCount(job.restart.0.saturating_add(1));
     job.state = JobState::Pending;
     // One that was held while it ran waits held.
@@ -118,7 +123,6 @@ pub(super) fn back_to_pending(
     job.special_exit = false;
     job.reservation = None;
     job.eviction = None;
-    job.priority = if job.hold.is_some() { 0 } else { submit::initial_priority(&job.spec) };
     job.submit_time = now;
     job.eligible_time = None;
     job.begin_time = (delay > Span::ZERO).then(|| now + delay);
@@ -138,6 +142,7 @@ pub(super) fn back_to_pending(
         job.time_limit = job.spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
     }
     dependency::settle(cluster, now, &mut job);
+    priority::assign(cluster, &mut job);
     job
 }
 

@@ -6,7 +6,7 @@ use muster_model::request::{JobTarget, Refusal, RefusalCode};
 use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
-use super::{authorisation, dependency, submit, targets};
+use super::{authorisation, dependency, priority, targets};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -82,14 +82,18 @@ fn release_one(
     if job.hold == Some(Hold::Admin) && !identity.is_operator() {
         return Err(RefusalCode::AccessDenied.into());
     }
-    job.hold = None;
     job.special_exit = false;
+    let was_held = job.hold.take().is_some();
     job.reservation_gone = None;
-    job.priority = submit::initial_priority(&job.spec);
     if job.state != JobState::Pending {
         job.reason = Reason::None;
     }
     dependency::settle(cluster, now, &mut job);
+    if was_held || job.priority_set {
+        // A priority that was set directly is given up, as Slurm does it.
+        job.priority_set = false;
+        priority::assign(cluster, &mut job);
+    }
     cluster.put_job(now, job, out);
     Ok(())
 }

@@ -12,6 +12,7 @@ pub(crate) mod holder;
 mod nodes;
 mod partitions;
 pub(crate) mod plan;
+pub(crate) mod priority;
 mod requeue;
 pub(crate) mod reservations;
 pub(crate) mod steps;
@@ -51,17 +52,21 @@ pub(crate) fn command(
         Command::Requeue { target, hold, special_exit } => {
             done(requeue::requeue(cluster, now, identity, &target, requeue::Held { hold, special_exit }, out))
         }
+        Command::ResetUsage(of) => done(priority::reset(cluster, now, identity, &of, out)),
+        Command::Top(jobs) => done(priority::top(cluster, now, identity, &jobs, out)),
         Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),
         Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
         Command::UpdateJob { target, changes } => {
             done(update_job::update(cluster, now, identity, &target, &changes, out))
         }
         Command::UpdateNodes { nodes, changes } => done(nodes::update(cluster, now, identity, &nodes, &changes, out)),
-        Command::UpdatePartition { name, state } => done(partitions::set_state(cluster, identity, &name, state, out)),
-        Command::ChangePartition { name, changes, create } => {
-            done(partitions::change(cluster, identity, &name, &changes, create, out))
+        Command::UpdatePartition { name, state } => {
+            done(partitions::set_state(cluster, now, identity, &name, state, out))
         }
-        Command::DeletePartition { name } => done(partitions::delete(cluster, identity, &name, out)),
+        Command::ChangePartition { name, changes, create } => {
+            done(partitions::change(cluster, now, identity, &name, &changes, create, out))
+        }
+        Command::DeletePartition { name } => done(partitions::delete(cluster, now, identity, &name, out)),
         Command::CreateReservation { name, changes } => {
             reservations::create(cluster, now, identity, name, &changes, out).map(Answer::ReservationCreated)
         }

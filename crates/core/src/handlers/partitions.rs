@@ -8,24 +8,27 @@ use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
+use muster_model::time::Timestamp;
 
-use super::authorisation;
+use super::{authorisation, priority};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
 pub(super) fn set_state(
     cluster: &mut Cluster,
+    now: Timestamp,
     identity: &Identity,
     name: &Name,
     state: PartitionState,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let changes = PartitionChanges { state: Some(state), ..PartitionChanges::default() };
-    change(cluster, identity, name, &changes, false, out)
+    change(cluster, now, identity, name, &changes, false, out)
 }
 
 pub(super) fn change(
     cluster: &mut Cluster,
+    now: Timestamp,
     identity: &Identity,
     name: &Name,
     changes: &PartitionChanges,
@@ -57,12 +60,14 @@ pub(super) fn change(
             cluster.partitions.push_back(Arc::new(partition));
         }
     }
+    priority::policy_changed(cluster, now);
     out.plan_needed = true;
     Ok(())
 }
 
 pub(super) fn delete(
     cluster: &mut Cluster,
+    now: Timestamp,
     identity: &Identity,
     name: &Name,
     out: &mut Outcome,
@@ -78,6 +83,7 @@ pub(super) fn delete(
     cluster.partitions.remove(at);
     cluster.partition_index =
         cluster.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
+    priority::policy_changed(cluster, now);
     out.plan_needed = true;
     Ok(())
 }

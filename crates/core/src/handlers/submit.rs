@@ -11,12 +11,9 @@ use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, reservations};
+use super::{accounting, authorisation, dependency, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
-
-/// Priority of a job for which nobody asked for another. Far from both ends, so that nice and boosts have room.
-pub(crate) const PRIORITY_DEFAULT: u32 = 1_000_000;
 
 pub(super) fn submit(
     cluster: &mut Cluster,
@@ -37,26 +34,22 @@ pub(super) fn submit(
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let hold = spec.hold.then(|| hold_by(identity, &spec));
-    let mut job = Job {
+    let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
+    let job = Job {
         hold,
         account: charge.account,
         association: charge.association,
         qos: charge.qos,
-        priority: if hold.is_some() { 0 } else { initial_priority(&spec) },
+        // Found below, when it is known from when it may start.
+        priority: spec.priority.filter(|_| set).unwrap_or(0),
+        priority_set: set,
         time_limit,
         // Slurm counts the check at submit as a look at it.
         last_evaluated: Some(now),
         dependencies,
         ..Job::new(id, spec_id, spec, partition.name.clone(), now)
     };
-    dependency::settle(cluster, now, &mut job);
-    cluster.set_job_timers(&job, now);
-    if super::holder::needs_holder(&job) {
-        // Its client attaches right after; until then it counts as away.
-        super::holder::gone_since(cluster, now, id);
-    }
-    dependency::correspond_all(cluster, &job);
-    cluster.put_job(now, job, out);
+    enter_queue(cluster, now, job, out);
     Ok(id)
 }
 
@@ -73,10 +66,18 @@ fn admit(
     Ok((partition, charge, time_limit))
 }
 
-/// What a job's priority is when it enters the queue or is released.
-pub(crate) fn initial_priority(spec: &JobSpec) -> u32 {
-    let base = i64::from(spec.priority.unwrap_or(PRIORITY_DEFAULT)) - i64::from(spec.nice);
-    u32::try_from(base.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(1)
+/// Puts a new job in, with its priority and all that waits for it.
+fn enter_queue(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) {
+    dependency::settle(cluster, now, &mut job);
+    priority::assign(cluster, &mut job);
+    priority::wake(cluster, now);
+    cluster.set_job_timers(&job, now);
+    if super::holder::needs_holder(&job) {
+        // Its client attaches right after; until then it counts as away.
+        super::holder::gone_since(cluster, now, job.id);
+    }
+    dependency::correspond_all(cluster, &job);
+    cluster.put_job(now, job, out);
 }
 
 /// The first partition asked for that takes the job, and what it is charged to; or the reason why none does.
@@ -166,10 +167,8 @@ pub(super) fn check_dependencies(dependencies: &Dependencies) -> Result<Dependen
     if dependencies.all.iter().all(complete) { Ok(dependencies.clone()) } else { Err(RefusalCode::Dependency.into()) }
 }
 
+/// Only operators may raise a priority. A `--priority` of others counts for nothing, as in Slurm.
 fn check_priority(identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
-    let raised = spec.run.is_none() && spec.priority.is_some_and(|priority| priority > PRIORITY_DEFAULT);
-    if (raised || spec.nice < 0) && !identity.is_operator() {
-        return Err(Refusal::new(RefusalCode::AccessDenied, "only operators may raise a priority"));
-    }
-    Ok(())
+    let raised = spec.nice < 0 || (spec.site_factor != 0 && spec.run.is_none());
+    if raised && !identity.is_operator() { Err(RefusalCode::InvalidNice.into()) } else { Ok(()) }
 }

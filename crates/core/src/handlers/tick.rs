@@ -6,13 +6,16 @@ use muster_model::ids::JobId;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::Timestamp;
 
-use super::{agent, cancel, dependency, evict, holder, reservations};
+use super::{agent, cancel, dependency, evict, holder, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, Outcome, SignalScope};
 use crate::timers::Timer;
 
 /// Most timers handled by one event, so that a flood of them cannot delay everything else. The rest is due at once again.
 const TIMERS_PER_EVENT_MAX: usize = 1000;
+
+/// How long after a calculation an ended job that it counted is looked at again.
+const FORGET_RETRY: muster_model::time::Span = muster_model::time::Span::from_seconds(1);
 
 pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome) {
     let mut seen = BTreeSet::new();
@@ -32,6 +35,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::Holder(job_id) => holder::expire(cluster, now, job_id, out),
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
+            Timer::Priorities => priority::calculate(cluster, now, out),
             Timer::Reservations => reservations::life::due(cluster, out),
         }
     }
@@ -116,6 +120,11 @@ fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcom
     let ended = job.end_time.unwrap_or(now);
     if ended + age > now {
         cluster.timers.set(ended + age, Timer::Forget(job_id));
+        return;
+    }
+    if !priority::is_counted(cluster, job) {
+        // What it used is counted first.
+        cluster.timers.set(cluster.calculation_due.unwrap_or(now) + FORGET_RETRY, Timer::Forget(job_id));
         return;
     }
     let array_goes_on = job.array_job_id().is_some_and(|array| {

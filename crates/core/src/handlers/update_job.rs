@@ -11,7 +11,7 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, submit, targets, update_check};
+use super::{accounting, authorisation, dependency, priority, submit, targets, update_check};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -157,6 +157,7 @@ fn check_rights(identity: &Identity, job: &Job, changes: &JobChanges) -> Result<
         || changes.end_time.is_some();
     let raises_priority = changes.priority.is_some_and(|priority| priority > job.priority)
         || changes.nice.is_some_and(|nice| nice < job.spec.nice.min(0))
+        || changes.site_factor.is_some()
         || changes.admin_comment.is_some();
     if (raises_limit && job.state != JobState::Pending) || raises_priority {
         return Err(RefusalCode::AccessDenied.into());
@@ -178,6 +179,7 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     if old.state != JobState::Pending {
         // The order of the queue is over for it.
         spec.nice = old.spec.nice;
+        spec.site_factor = old.spec.site_factor;
     }
     let mut job = old.clone();
     let spec_id = cluster.allocate_spec_id();
@@ -209,19 +211,22 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     if let Some(dependencies) = &changes.dependencies {
         job.dependencies = dependencies.clone();
     }
-    change_priority(&mut job, changes);
     if let (Some(throttle), Some(array)) = (changes.array_throttle, job.array_job_id())
         && let Some(info) = cluster.arrays.get_mut(&array)
     {
         info.throttle = (throttle > 0).then_some(throttle);
         out.plan_needed = true;
     }
+    change_priority(&mut job, old.spec.nice, changes);
     dependency::settle(cluster, now, &mut job);
+    if job.state == JobState::Pending && changes.priority.is_none() && !job.priority_set {
+        priority::change(cluster, old, &mut job);
+    }
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job, out);
 }
 
-fn change_priority(job: &mut Job, changes: &JobChanges) {
+fn change_priority(job: &mut Job, nice_before: i32, changes: &JobChanges) {
     match changes.priority {
         Some(0) => {
             job.hold = job.hold.or(Some(muster_model::job::Hold::Admin));
@@ -230,9 +235,12 @@ fn change_priority(job: &mut Job, changes: &JobChanges) {
         Some(priority) => {
             job.hold = None;
             job.priority = priority;
+            job.priority_set = true;
         }
-        None if changes.nice.is_some() && job.hold.is_none() && job.state == JobState::Pending => {
-            job.priority = submit::initial_priority(&job.spec)
+        // One that was set directly is moved by as much as its owner moves it.
+        None if job.priority_set && job.hold.is_none() && job.state == JobState::Pending => {
+            let moved = i64::from(job.priority) + i64::from(nice_before) - i64::from(job.spec.nice);
+            job.priority = u32::try_from(moved.clamp(1, i64::from(u32::MAX))).unwrap_or(1);
         }
         None => {}
     }
@@ -241,6 +249,7 @@ fn change_priority(job: &mut Job, changes: &JobChanges) {
 fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     set(&mut spec.name, &changes.name);
     set(&mut spec.nice, &changes.nice);
+    set(&mut spec.site_factor, &changes.site_factor);
     set(&mut spec.work_dir, &changes.work_dir);
     set(&mut spec.dependencies, &changes.dependencies);
     set_name(&mut spec.account, &changes.account);

@@ -12,4 +12,4 @@ mod submission;
 pub use name::{NAME_SEEDS, generated_name};
 pub use overrides::Overrides;
 pub use placement::ClusterView;
-pub use submission::{Applicant, PRIORITY_BASE, PRIORITY_STEP, PROJECT_DEFAULT, Submission, submission};
+pub use submission::{Applicant, PRIORITY_STEP, PROJECT_DEFAULT, Submission, submission};

@@ -15,10 +15,9 @@ use crate::document::{Problem, Problems};
 use crate::interpolation::{interpolate, shell_join};
 use crate::values::{Env, EnvValue, OffDuration};
 
-/// Priority of a run with `priority: 0`: that of a job for which nobody asked for another.
-pub const PRIORITY_BASE: u32 = 1_000_000;
-/// What each step of `priority` (0 to 100) adds. Wide enough that a `nice` of some hundred does not cross a step.
-pub const PRIORITY_STEP: u32 = 1000;
+/// What each step of `priority` (0 to 100) adds to the priority of its job. Wide enough that a `nice` of some hundred does
+/// not cross a step; a hundred of them fit above the numbers that `priority/basic` gives (65,535).
+pub const PRIORITY_STEP: i32 = 650;
 
 /// The project where none is named. Any other project is also the account of its runs.
 pub const PROJECT_DEFAULT: &str = "main";
@@ -105,7 +104,7 @@ pub fn submission(
         partitions: placement.partitions,
         account: (applicant.project != PROJECT_DEFAULT).then(|| applicant.project.into()),
         requeue: Some(is_requeued(&task)),
-        priority: priority(&task),
+        site_factor: site_factor(&task),
         work_dir: work_dir.as_str().into(),
         run: Some(Box::new(RunReference {
             run_name: name.into(),
@@ -225,9 +224,9 @@ fn is_requeued(task: &Task) -> bool {
     terms.is_some_and(|(events, _)| events.contains(&RetryEvent::Interruption))
 }
 
-fn priority(task: &Task) -> Option<u32> {
-    let priority = task.base.priority.filter(|priority| *priority > 0)?;
-    Some(PRIORITY_BASE.saturating_add(priority.saturating_mul(PRIORITY_STEP)))
+fn site_factor(task: &Task) -> i32 {
+    let steps = i32::try_from(task.base.priority.unwrap_or(0)).unwrap_or(i32::MAX);
+    steps.saturating_mul(PRIORITY_STEP)
 }
 
 /// The configuration as others may see it: everybody can list jobs, so values of variables and passwords are left out.

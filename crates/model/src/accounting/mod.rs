@@ -25,7 +25,7 @@ pub use change::{AccountingChange, AssociationChanges, ListChange, QosChanges};
 pub use check::{Enforcement, Request, check_start, check_submit};
 pub use layers::Layers;
 pub use limits::{CountLimit, LimitChanges, Limits, TresLimit};
-pub use past::{PastUse, past_use};
+pub use past::{PastUse, Used, past_use};
 pub use policy::AccountingPolicy;
 pub use qos::{Qos, QosFlag};
 pub use resolve::{AccountingEnforce, Charge, ChargeRequest, charge, partition_takes};

@@ -186,6 +186,7 @@ fn limits_of_partitions() {
          job 9 resv=gone mem=1
          job 10 part=drain mem=1 t=1 C=none",
         "5 starts in drain: n1 1c 1t 1M
+         9 waits Reservation
          1 waits PartitionNodeLimit
          2 waits PartitionTimeLimit
          3 waits PartitionDown
@@ -193,7 +194,6 @@ fn limits_of_partitions() {
          6 waits PartitionNodeLimit
          7 waits PartitionConfig
          8 waits MaxMemPerLimit
-         9 waits Reservation
          10 waits BadConstraints",
     );
 }

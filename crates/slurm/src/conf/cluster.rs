@@ -12,7 +12,7 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, preemption, scheduling, shown, topology};
+use super::{ConfError, gres_conf, nodes, preemption, priority, scheduling, shown, topology};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -36,6 +36,7 @@ pub(super) fn read(
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;
+    config.priority.billing = priority::billing(&reader.blank(), &config.partitions)?;
     if config.nodes.is_empty() {
         return Err(reader.whole("no NodeName information available"));
     }
@@ -184,6 +185,7 @@ impl<'a> Reader<'a> {
             accounting: self.accounting()?,
             accounting_enforce: self.accounting_enforce()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
+            priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })
     }

@@ -13,6 +13,7 @@ mod lines;
 mod nodes;
 mod partitions;
 mod preemption;
+mod priority;
 mod scheduling;
 mod shown;
 mod table;

@@ -61,7 +61,7 @@ const KEYS: &[(&str, bool)] = &[
     ("SuspendTime", false),
     ("SuspendTimeout", false),
     ("Topology", false),
-    ("TRESBillingWeights", false),
+    ("TRESBillingWeights", true),
 ];
 
 /// Nodes and node sets that partitions may name.
@@ -142,7 +142,8 @@ pub(super) fn read(
 
 /// Values that are shown as they are written; most of them are only shown.
 fn others(line: &Line, default: &Line) -> Vec<(Name, Name)> {
-    const SHOWN_TOO: &[&str] = &["DefCPUPerGPU", "DefMemPerGPU", "ExclusiveUser", "LLN", "MaxCPUsPerSocket"];
+    const SHOWN_TOO: &[&str] =
+        &["DefCPUPerGPU", "DefMemPerGPU", "ExclusiveUser", "LLN", "MaxCPUsPerSocket", "TRESBillingWeights"];
     let unused = KEYS.iter().filter(|(key, used)| !used || SHOWN_TOO.contains(key));
     unused.filter_map(|(key, _)| Some(((*key).into(), line.get(key).or_else(|| default.get(key))?.into()))).collect()
 }

@@ -24,6 +24,9 @@ pub(super) fn show(lines: &[Line], path: &Path, config: &ClusterConfig) -> Vec<(
                 "MULTIPLE_SLURMD" => shown.push((parameter.name.to_owned(), "Yes".to_owned())),
                 _ => {}
             },
+            _ if parameter.name == "AccountingStorageTRES" => {
+                shown.push((parameter.name.to_owned(), config.priority.tracked.join(",")));
+            }
             _ => shown.push((parameter.name.to_owned(), value(parameter, find(parameter.name)))),
         }
     }

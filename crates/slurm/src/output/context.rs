@@ -10,6 +10,7 @@ use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
+use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong, Reply};
 use muster_model::reservation::Reservation;
 use muster_model::step::Step;
@@ -100,6 +101,10 @@ pub struct Answers {
     pub cluster: Cluster,
     /// Jobs from the store.
     pub history: Vec<HistoryRow>,
+    /// Priorities with their parts.
+    pub priorities: Option<PriorityReport>,
+    /// Shares and usage.
+    pub shares: Option<ShareReport>,
     /// Reservations.
     pub reservations: Vec<Arc<Reservation>>,
     /// Accounts, users, associations, QOS.
@@ -126,6 +131,8 @@ impl Answers {
                 Reply::Config(parameters) => answers.cluster.parameters = parameters,
                 Reply::Reservations(rows) => answers.reservations.extend(rows),
                 Reply::History(rows) => answers.history.extend(rows),
+                Reply::Priorities(report) => answers.priorities = Some(*report),
+                Reply::Shares(report) => answers.shares = Some(*report),
                 Reply::Pong(pong) => {
                     answers.cluster.name = Some(pong.cluster_name.clone());
                     answers.pong = Some(pong);

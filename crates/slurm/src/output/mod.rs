@@ -1,5 +1,5 @@
-//! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`,
-//! `scancel`.
+//! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`, `scancel`,
+//! `sprio`, `sshare`.
 //!
 //! Everything here is pure: arguments and environment go in and a plan comes out; the plan names the questions for
 //! the controller; the answers go in and text comes out. The clock, the time zone and the caller come in through
@@ -21,7 +21,9 @@ pub mod sacctmgr;
 pub mod scancel;
 pub mod scontrol;
 pub mod sinfo;
+pub mod sprio;
 pub mod squeue;
+pub mod sshare;
 pub mod states;
 pub mod time_text;
 pub mod tres;

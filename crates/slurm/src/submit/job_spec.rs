@@ -70,6 +70,7 @@ pub fn build(
         requeue: options.queue.requeue,
         nice: options.queue.nice.unwrap_or(0),
         priority: options.queue.priority.filter(|priority| *priority > 0),
+        site_factor: 0,
         reservation: options.names.reservation.as_ref().map(name),
         early_signal: options.queue.signal,
         kill_on_invalid_dependency: options.queue.kill_on_invalid_dep,

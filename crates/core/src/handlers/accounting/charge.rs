@@ -115,8 +115,9 @@ pub(crate) fn forbids(
 }
 
 /// The fair-share factor of the association of a job, where one is worked out.
-fn fair_share(_cluster: &Cluster, _job: &Job) -> Option<f64> {
-    None
+fn fair_share(cluster: &Cluster, job: &Job) -> Option<f64> {
+    let shares = &cluster.priorities.current.fair_shares;
+    shares.get(&job.association?).and_then(|share| share.factor)
 }
 
 /// After a change of rows: tallies follow the tree, and jobs that wait are charged to what there is now. One that has

@@ -74,6 +74,7 @@ pub(super) fn change(
     nobody_runs_under_what_goes(cluster, &draft)?;
     if draft.settle(cluster, out) {
         charge::reconsider(cluster, now, out);
+        super::priority::policy_changed(cluster, now);
     }
     Ok(())
 }

@@ -75,6 +75,8 @@ pub(crate) fn job(id: u32) -> Job {
         account: None,
         association: None,
         qos: None,
+        priority_set: false,
+        past_runs: Vec::new(),
         eviction: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
@@ -100,6 +102,7 @@ fn spec() -> JobSpec {
         requeue: None,
         nice: 0,
         priority: None,
+        site_factor: 0,
         reservation: None,
         early_signal: None,
         kill_on_invalid_dependency: None,

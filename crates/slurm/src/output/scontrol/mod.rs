@@ -16,6 +16,7 @@ mod show_partition;
 mod show_reservation;
 mod show_step;
 mod show_topology;
+mod top;
 mod update;
 mod update_job;
 
@@ -191,6 +192,7 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
         _ if is("requeue", 3) => jobs(keyword, arguments, Verb::Requeue),
         _ if is("suspend", 2) => jobs(keyword, arguments, Verb::Suspend),
         _ if is("resume", 3) => jobs(keyword, arguments, Verb::Resume),
+        _ if is("top", 3) => top::parse(arguments),
         _ if is("ping", 3) => match arguments {
             [] => Action::Show(Show::Ping),
             _ => Action::complain("too many arguments for keyword:ping\n"),
@@ -275,7 +277,6 @@ fn not_here(keyword: &str) -> Action {
         "shutdown",
         "takeover",
         "token",
-        "top",
     ];
     if KNOWN.iter().any(|word| show::is(keyword, word, 3)) {
         return Action::complain(&format!(

@@ -80,7 +80,7 @@ pub const HELP: &str = "scontrol [OPTIONS] [KEYWORD [ARGUMENTS]]
 
 Keywords (without one, lines are read from a prompt):
   show config|daemons|hostlist|hostlistsorted|hostnames|job|node|partition|reservation|step [ID]
-  hold, uhold, release, requeue, requeuehold, suspend, resume JOBS
+  hold, uhold, release, requeue, requeuehold, suspend, resume, top JOBS
   update JobId=N|JobName=X|NodeName=LIST|PartitionName=X KEY=VALUE...
   write batch_script JOB [FILE]
   wait_job JOB, ping, version, help, exit, !!

@@ -157,6 +157,10 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
             let nice = i32::try_from(numbers::leading_or_zero(value));
             changes.nice = Some(nice.map_err(|_| invalid("Nice"))?);
         }
+        () if setting.is("SiteFactor", 5) => {
+            let factor = i32::try_from(numbers::leading_or_zero(value));
+            changes.site_factor = Some(factor.map_err(|_| invalid("SiteFactor"))?);
+        }
         () if setting.is("MailType", 5) => {
             changes.mail_type = Some(mail::parse(value).ok_or_else(|| invalid("MailType"))?.into());
         }

@@ -9,6 +9,7 @@ mod scene_busy;
 mod scene_history;
 mod scene_nodes;
 mod scene_records;
+mod scene_shares;
 mod scenes;
 
 use replay::replay;
@@ -31,6 +32,16 @@ fn scontrol_prints_what_slurm_prints() {
 #[test]
 fn sacct_prints_what_slurm_prints() {
     replay(include_str!("sacct.txt"));
+}
+
+#[test]
+fn sprio_prints_what_slurm_prints() {
+    replay(include_str!("sprio.txt"));
+}
+
+#[test]
+fn sshare_prints_what_slurm_prints() {
+    replay(include_str!("sshare.txt"));
 }
 
 #[test]

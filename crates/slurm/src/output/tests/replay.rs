@@ -11,7 +11,9 @@ use crate::output::sacct::Sacct;
 use crate::output::scancel::Scancel;
 use crate::output::scontrol::{self, Action};
 use crate::output::sinfo::Sinfo;
+use crate::output::sprio::Sprio;
 use crate::output::squeue::Squeue;
+use crate::output::sshare::Sshare;
 use crate::output::{Answers, Context, Environment, Outcome};
 
 /// Checks every entry of `transcript` and tells all differences together.
@@ -99,6 +101,8 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
     let mut context = Context::new(now, jiff::tz::TimeZone::UTC, &environment, caller);
     context.user_number = |name| match name {
         "root" | "0" => Some(0),
+        "bin" | "2" => Some(2),
+        "games" | "5" => Some(5),
         "alice" | "1001" => Some(1001),
         "bob" | "1002" => Some(1002),
         _ => None,
@@ -114,6 +118,8 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
         "sacct" => {
             Sacct::new(&words, &environment, &context).map(|sacct| sacct.render(&ask(sacct.queries()), &context))
         }
+        "sprio" => Sprio::new(&words, &environment, &context).map(|sprio| sprio.render(&ask(sprio.queries()))),
+        "sshare" => Sshare::new(&words, &environment, &context).map(|sshare| sshare.render(&ask(sshare.queries()))),
         "scancel" => Scancel::new(&words, &environment, &context).map(|_| Outcome::default()),
         "scontrol" => scontrol::start(&words, &environment).map(|start| {
             match scontrol::parse(&start.words, start.flags, &environment, &context) {
@@ -153,6 +159,8 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
         }
         Query::Reservations => vec![Reply::Reservations(Vec::new())],
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
+        Query::Priorities => scene.priorities.iter().cloned().map(|it| Reply::Priorities(Box::new(it))).collect(),
+        Query::Shares => scene.shares.iter().cloned().map(|it| Reply::Shares(Box::new(it))).collect(),
         Query::Topology => vec![Reply::Topology(None)],
         Query::Accounting | Query::Explain(_) => Vec::new(),
         Query::Ping => vec![Reply::Pong(scene.pong())],

@@ -7,6 +7,7 @@ use muster_model::ids::{Identity, JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Hold, Job, JobSpec};
 use muster_model::node::{Node, NodeConfig};
 use muster_model::partition::Partition;
+use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong};
 use muster_model::resources::{Allocation, Gres, GresShare, IndexSet, Megabytes, NodeShare, ResourceRequest};
 use muster_model::state::{ExitStatus, JobState, Reason};
@@ -14,7 +15,7 @@ use muster_model::step::Step;
 use muster_model::time::{TimeLimit, Timestamp};
 use serde_json::json;
 
-use super::{scene_busy, scene_history, scene_nodes, scene_records};
+use super::{scene_busy, scene_history, scene_nodes, scene_records, scene_shares};
 
 /// Everything a controller would tell.
 #[derive(Clone, Default)]
@@ -25,6 +26,8 @@ pub struct Scene {
     pub partitions: Vec<Arc<Partition>>,
     pub parameters: Vec<(String, String)>,
     pub history: Vec<HistoryRow>,
+    pub priorities: Option<PriorityReport>,
+    pub shares: Option<ShareReport>,
 }
 
 impl Scene {
@@ -53,6 +56,7 @@ pub fn scene(name: &str) -> Scene {
         "ended" => scene_busy::ended(),
         "records" => scene_records::records(),
         "history" => scene_history::history(),
+        "shares" => scene_shares::shares(),
         other => panic!("unknown scene {other}"),
     }
 }

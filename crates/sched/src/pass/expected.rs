@@ -20,9 +20,9 @@ pub(super) struct Deferred<'a> {
 
 impl<'a> Pass<'a> {
     /// Leaves it for later to say when a blocked job starts.
-    pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &[Case]) {
+    pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) {
         // What is said of this record comes next.
-        self.deferred.push(Deferred { entry, cases: cases.into(), wait: self.waits.len() });
+        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait: self.waits.len() });
     }
 
     /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
@@ -35,7 +35,7 @@ impl<'a> Pass<'a> {
         let mut planned = Vec::new();
         for Deferred { entry, cases, wait } in deferred {
             let mut expected: Option<Expected> = None;
-            if self.books.plans_made < self.budget.reservations_max {
+            if !self.is_rough && self.books.plans_made < self.budget.reservations_max {
                 expected = self.plan_start(entry, &cases, false);
                 planned.push(entry.rank());
             }

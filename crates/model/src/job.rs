@@ -418,6 +418,9 @@ pub struct Job {
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
+    /// While it runs where jobs can be preempted: from when it can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preemptable_from: Option<Timestamp>,
 }
 
 impl Job {
@@ -465,6 +468,7 @@ impl Job {
             priority_set: false,
             past_runs: Vec::new(),
             eviction: None,
+            preemptable_from: None,
             spec,
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use muster_model::accounting::Charged;
 use muster_model::explain::{Blocker, Cause, Explanation};
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job};
@@ -54,6 +55,7 @@ impl Planner {
             ahead: finding.ahead,
             blockers: blockers(view, budget, key, job),
             alternatives: finding.alternatives,
+            priorities: Vec::new(),
         })
     }
 }
@@ -138,6 +140,9 @@ fn give_back(view: &mut PlanView, job: &Job) {
     for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
         free_share(view, job, share);
     }
+    let partition = view.partitions.iter().find(|partition| partition.name == job.partition);
+    let qos = partition.and_then(|partition| partition.qos.clone());
+    view.tallies.remove(&Charged::of(&view.accounting, job, qos.as_ref()));
     if let Some(ArrayRole::Task { array_job_id, .. }) = &job.array
         && let Some(slots) = view.array_slots.get_mut(array_job_id)
     {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use muster_model::accounting::Violation;
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
 use muster_model::ids::Name;
 use muster_model::job::Job;
@@ -13,7 +14,7 @@ use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::start::Lack;
+use super::start::{Lack, Trial};
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
@@ -50,8 +51,11 @@ impl Pass<'_> {
             let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
             causes.extend(self.causes(entry, &case));
         }
-        let base = asks.iter().filter_map(|id| self.when(entry, *id, None)).min();
+        let base = asks.iter().filter_map(|id| self.when(entry, *id, None, &job.spec.request)).min();
         let alternatives = self.alternatives(entry, base);
+        if causes.is_empty() {
+            causes.extend(self.limits_of_start(entry, &asks));
+        }
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         Finding { causes, ahead_count, ahead, alternatives }
     }
@@ -65,6 +69,7 @@ impl Pass<'_> {
                 job_id: other.id,
                 user: other.spec.identity.user.clone(),
                 priority: other.priority,
+                ledger: None,
                 expected_start: wait.expected_start,
             })
         };
@@ -75,26 +80,78 @@ impl Pass<'_> {
         let at = self.tables.partition_of(case.id);
         let part = self.tables.fleet.partition(at);
         let partition = part.name.clone();
-        let of_partition = |reason| vec![Cause::Partition { partition: partition.clone(), reason }];
+        let of_partition = |reason, detail: String| {
+            let partition = partition.clone();
+            vec![Cause::Partition { partition, reason, detail }]
+        };
         match part.state {
-            PartitionState::Down => return of_partition(Reason::PartitionDown),
-            PartitionState::Inactive => return of_partition(Reason::PartitionInactive),
+            PartitionState::Down => {
+                return of_partition(Reason::PartitionDown, "is down and starts no jobs".to_owned());
+            }
+            PartitionState::Inactive => {
+                return of_partition(Reason::PartitionInactive, "is inactive and starts no jobs".to_owned());
+            }
             PartitionState::Up | PartitionState::Drain => {}
         }
         if self.limit(entry.job, at) > part.time_max {
-            return of_partition(Reason::PartitionTimeLimit);
+            let (asked, most) = (self.limit(entry.job, at), part.time_max);
+            return of_partition(Reason::PartitionTimeLimit, format!("allows a time limit of {most}, {asked} asked"));
         }
         let ask = match &*case.verdict {
             Verdict::Possible(ask) => ask,
-            Verdict::Waits(reason) => return of_partition(*reason),
+            Verdict::Waits(reason) => {
+                let detail = match reason {
+                    Reason::PartitionNodeLimit => self.node_limit(entry.job, at),
+                    _ => String::new(),
+                };
+                return of_partition(*reason, detail);
+            }
             Verdict::Never(refusal) => {
                 let detail = if refusal.detail.is_empty() { String::new() } else { format!(" ({})", refusal.detail) };
                 return vec![Cause::Never { partition, message: format!("{refusal}{detail}") }];
             }
         };
         let mut causes = self.licence_causes(ask);
+        if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
+            causes.push(Cause::Limit { partition, violation });
+        }
         if !self.fits_now(entry, ask, case.duration) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
+        }
+        causes
+    }
+
+    fn node_limit(&self, job: &Job, partition: u32) -> String {
+        let part = self.tables.fleet.partition(partition);
+        let there = self.tables.fleet.partition_nodes[partition as usize].len();
+        let most = part.nodes_max.unwrap_or(u32::MAX).min(there);
+        let (from, to) = (job.spec.request.nodes_min, job.spec.request.nodes_max);
+        let asked = to.filter(|to| *to != from).map_or(from.to_string(), |to| format!("{from}-{to}"));
+        format!("has {there} nodes and allows {}-{most} per job, {asked} asked", part.nodes_min)
+    }
+
+    /// The limit in the way of a job that would run for `duration`, or without end where its limit is none.
+    fn violation(&mut self, job: &Job, id: AskId, duration: Span, request: &ResourceRequest) -> Option<Violation> {
+        let at = self.tables.partition_of(id);
+        let is_endless = self.limit(job, at) == TimeLimit::Unlimited && self.duration(job, at) == duration;
+        let limit = if is_endless { TimeLimit::Unlimited } else { TimeLimit::Limited(duration) };
+        let limit = TimeLimit::min(limit, job.spec.time_limit_min.unwrap_or(TimeLimit::Unlimited));
+        self.limits.violation(job, self.tables.fleet.partition(at), limit, request)
+    }
+
+    /// Limits that are met only with what it would get, which may be more than it asks for: whole cores, whole nodes.
+    fn limits_of_start(&mut self, entry: Entry<'_>, asks: &[AskId]) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        for id in asks {
+            let at = self.tables.partition_of(*id);
+            let duration = self.duration(entry.job, at);
+            let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
+            self.limits.take_last_violation();
+            if let Trial::Started = self.try_in(entry, &case) {
+                return Vec::new();
+            }
+            let partition = self.tables.fleet.partition(at).name.clone();
+            causes.extend(self.limits.take_last_violation().map(|violation| Cause::Limit { partition, violation }));
         }
         causes
     }
@@ -196,8 +253,15 @@ impl Pass<'_> {
         Some("cpu and more".to_owned())
     }
 
-    /// When the job would start, with `duration` in place of its limit.
-    fn when(&mut self, entry: Entry<'_>, id: AskId, duration: Option<Span>) -> Option<Timestamp> {
+    /// When the job would start with `request`, with `duration` in place of its limit. Not told where a licence or a limit is
+    /// in its way: these go by what others do.
+    fn when(
+        &mut self,
+        entry: Entry<'_>,
+        id: AskId,
+        duration: Option<Span>,
+        request: &ResourceRequest,
+    ) -> Option<Timestamp> {
         let at = self.tables.partition_of(id);
         let part = self.tables.fleet.partition(at);
         let duration = duration.unwrap_or_else(|| self.duration(entry.job, at));
@@ -205,11 +269,15 @@ impl Pass<'_> {
         if !is_open || TimeLimit::Limited(duration) > part.time_max {
             return None;
         }
+        if !self.limits.takes(entry.job, part) {
+            return None;
+        }
         let verdict = self.tables.verdict(id).clone();
         let Verdict::Possible(ask) = &*verdict else {
             return None;
         };
-        if !self.licence_causes(ask).is_empty() {
+        let is_kept_back = self.violation(entry.job, id, duration, request).is_some();
+        if is_kept_back || !self.licence_causes(ask).is_empty() {
             return None;
         }
         if self.fits_now(entry, ask, duration) {
@@ -236,7 +304,7 @@ impl Pass<'_> {
             for name in &partitions {
                 let Some(at) = self.tables.fleet.partition_named(name) else { continue };
                 let id = self.tables.ask(&request, at);
-                start = start.into_iter().chain(self.when(entry, id, duration)).min();
+                start = start.into_iter().chain(self.when(entry, id, duration, &request)).min();
             }
             if let Some(start) = start.filter(|start| base.is_none_or(|base| *start < base)) {
                 found.push(Alternative { change, start });

@@ -25,6 +25,9 @@ pub struct Explanation {
     pub causes: Vec<Cause>,
     /// When it is to start, if that can be said.
     pub expected_start: Option<Timestamp>,
+    /// By when it has to start to end by its deadline; it is given up then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_start: Option<Timestamp>,
     /// Where, if resources are kept for it.
     pub expected_nodes: Option<Name>,
     /// The time is a forecast over the whole queue.
@@ -137,6 +140,11 @@ pub enum Cause {
         /// Whether it can still be satisfied.
         hopeless: bool,
     },
+    /// Running jobs have been told to make room for it.
+    MakingRoom {
+        /// Which.
+        jobs: Vec<JobId>,
+    },
     /// Its array may not run more tasks at once.
     ArrayThrottle,
     /// Its partition starts no jobs, or none like it.
@@ -228,6 +236,10 @@ impl fmt::Display for Cause {
             Cause::Dependency { list, hopeless: false } => write!(f, "waits for other jobs: {list}"),
             Cause::Dependency { list, hopeless: true } => {
                 write!(f, "depends on what cannot come about any more: {list}")
+            }
+            Cause::MakingRoom { jobs } => {
+                let jobs: Vec<String> = jobs.iter().map(JobId::to_string).collect();
+                write!(f, "{} has been told to make room for it", jobs.join(", "))
             }
             Cause::ArrayThrottle => f.write_str("as many tasks of its array run as its throttle allows"),
             Cause::Partition { partition, reason, detail } if detail.is_empty() => {

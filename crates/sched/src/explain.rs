@@ -43,6 +43,11 @@ impl Planner {
                 causes.insert(0, Cause::Rule { reason: wait.reason, detail });
             }
         }
+        let leaves = |other: &&Arc<Job>| other.eviction.as_ref().is_some_and(|eviction| eviction.by == job_id);
+        let jobs: Vec<JobId> = view.running.values().filter(leaves).map(|other| other.id).collect();
+        if !jobs.is_empty() {
+            causes.push(Cause::MakingRoom { jobs });
+        }
         Some(Explanation {
             job_id,
             time: view.now,
@@ -56,6 +61,7 @@ impl Planner {
             blockers: blockers(view, budget, key, job),
             alternatives: finding.alternatives,
             priorities: Vec::new(),
+            latest_start: job.latest_start(),
         })
     }
 }

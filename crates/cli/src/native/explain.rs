@@ -72,6 +72,9 @@ fn show(explanation: &Explanation) -> String {
         format!("Expected to start {when}, {about}{}{on}.", local(start))
     });
     lines.push(start.unwrap_or_else(|| "When it starts cannot be told.".to_owned()));
+    if let Some(latest) = explanation.latest_start {
+        lines.push(format!("It has to start by {} to end by its deadline, and is given up then.", local(latest)));
+    }
     if explanation.ahead_count > 0 {
         let end = if explanation.ahead.is_empty() { '.' } else { ':' };
         lines.push(format!("{} before it in the queue{end}", count(explanation.ahead_count)));
@@ -216,6 +219,7 @@ mod tests {
                 ledger: Some(ledger(6, 800.25, 99.75)),
             }],
             blockers: vec![Blocker::Running(JobId(3)), Blocker::Waiting(JobId(6))],
+            latest_start: None,
             priorities: vec![ledger(7, 400.5, 100.5), ledger(8, 0.0, 0.0)],
             alternatives: vec![Alternative { change: Change::TimeLimit(TimeLimit::from_minutes(120)), start: time }],
         };

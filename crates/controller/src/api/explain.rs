@@ -98,5 +98,6 @@ fn by_itself(job: &Job) -> Explanation {
         blockers: Vec::new(),
         alternatives: Vec::new(),
         priorities: Vec::new(),
+        latest_start: job.latest_start(),
     }
 }

@@ -157,7 +157,8 @@ fn begin(
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    job.time_limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    let limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    job.time_limit = job.limit_by_deadline(limit, now);
     job.partition = partition;
     job.state = JobState::Running;
     job.reason = Reason::None;

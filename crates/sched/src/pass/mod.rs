@@ -6,11 +6,13 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
 //! | a walk over what has changed only | `partial` |
 
 mod evict;
+mod expected;
 mod explain;
 mod partial;
 mod standing;
@@ -83,6 +85,8 @@ pub(crate) struct Pass<'a> {
     tasks_started: BTreeMap<JobId, u32>,
     plan: Plan,
     waits: Vec<PlannedWait>,
+    /// Blocked jobs whose start is worked out at the end.
+    deferred: Vec<expected::Deferred<'a>>,
 }
 
 /// Why a job does not start.
@@ -184,6 +188,7 @@ impl<'a> Pass<'a> {
             tasks_started: BTreeMap::new(),
             plan: Plan::default(),
             waits: Vec::new(),
+            deferred: Vec::new(),
             scratch: tables.borrow_scratch(),
             view,
             budget,
@@ -196,6 +201,7 @@ impl<'a> Pass<'a> {
     /// Walks over the whole queue.
     pub(crate) fn run(mut self) -> Plan {
         self.walk(None);
+        self.expect_deferred(false);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
         self.books.outlook = self.plan.outlook.clone();
@@ -232,7 +238,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Starts what can start of one record. `None` when all of it did.
-    fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &Job) -> Option<Wait> {
+    fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &'a Job) -> Option<Wait> {
         let entry = Entry { group, key, job, task_index: None };
         match &job.array {
             Some(ArrayRole::Waiting { tasks }) => self.look_at_array(entry, tasks),
@@ -245,7 +251,7 @@ impl<'a> Pass<'a> {
 
     /// Starts tasks, lowest first, until one does not fit or no more may start. `None` when all were started, or the
     /// pass ends here.
-    fn look_at_array(&mut self, entry: Entry<'_>, tasks: &TaskSet) -> Option<Wait> {
+    fn look_at_array(&mut self, entry: Entry<'a>, tasks: &TaskSet) -> Option<Wait> {
         let mut first_wait = None;
         for (part, index) in (0..).zip(tasks.iter()) {
             if first_wait.is_none() && self.slots(entry.job.id) == 0 {
@@ -276,7 +282,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Tries the partitions of a job in order.
-    fn look_at(&mut self, entry: Entry<'_>) -> Result<(), Wait> {
+    fn look_at(&mut self, entry: Entry<'a>) -> Result<(), Wait> {
         match &self.known[entry.group as usize] {
             Known::Open => {}
             Known::Waits(wait) => return Err(wait.clone()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_model::ids::JobId;
-use muster_model::state::{JobState, Reason};
+use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
 use super::{agent, cancel, dependency, evict, holder, priority, reservations};
@@ -110,6 +110,8 @@ fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outc
     let mut job = (*job).clone();
     job.state = JobState::Deadline;
     job.reason = Reason::DeadLine;
+    // As accounting shows it.
+    job.exit = ExitStatus::exited(1);
     job.end_time = Some(now);
     job.start_time = None;
     holder::forget(cluster, job_id);

@@ -6,6 +6,7 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
@@ -17,6 +18,7 @@ mod explain;
 mod partial;
 mod standing;
 mod start;
+mod told;
 mod wait;
 
 use std::cmp::Reverse;

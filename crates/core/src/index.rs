@@ -215,8 +215,9 @@ impl Cluster {
                 for at in [job.begin_time, job.eligible_time].into_iter().flatten().filter(|at| *at > now) {
                     self.timers.set(at, Timer::Eligible(id));
                 }
-                if let Some(deadline) = job.spec.deadline {
-                    self.timers.set(deadline, Timer::Deadline(id));
+                if let Some(latest) = job.latest_start() {
+                    // Times are compared by the second.
+                    self.timers.set(latest + Span::from_seconds(1), Timer::Deadline(id));
                 }
             }
             JobState::Running => {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use muster_model::accounting::{Association, AssociationId, TresAmounts, TresLimit};
 use muster_model::job::Job;
 use muster_model::priority::{
-    PriorityFlag, PriorityReport, PriorityRow, ShareReport, ShareRow, allocated, association_of, billed, ledgers,
+    PriorityFlag, PriorityLedger, PriorityReport, PriorityRow, ShareReport, ShareRow, allocated, association_of,
+    billed, ledgers,
 };
 use muster_model::state::JobState;
 use muster_model::time::Timestamp;
@@ -21,13 +22,17 @@ impl ReadView {
             let eligible = job.eligible_time.is_some_and(|eligible| eligible <= now);
             job.state == JobState::Pending && job.priority > 0 && eligible
         };
-        let partition = |name: &str| self.partitions.iter().find(|part| *part.name == *name).map(|part| &**part);
         let rows = self.jobs.values().filter(waits).flat_map(|job| {
-            let all = ledgers(job, partition, self.priorities.of(job.id), config);
             let row = |ledger| PriorityRow { user: job.spec.identity.user.clone(), uid: job.spec.identity.uid, ledger };
-            all.into_iter().map(row).collect::<Vec<_>>()
+            self.ledgers_of(job).into_iter().map(row).collect::<Vec<_>>()
         });
         PriorityReport { rows: rows.collect(), config: config.clone() }
+    }
+
+    /// What the priority of `job` is made of, for each partition it asks for, the one in its row first.
+    pub fn ledgers_of(&self, job: &Job) -> Vec<PriorityLedger> {
+        let partition = |name: &str| self.partitions.iter().find(|part| *part.name == *name).map(|part| &**part);
+        ledgers(job, partition, self.priorities.of(job.id), &self.config.priority)
     }
 
     /// Shares and usage of all associations as of the last calculation; what runs may still use, at `now`.

@@ -19,7 +19,7 @@ pub(crate) enum Timer {
     TimeLimit(JobId),
     /// The time limit of a step.
     StepTimeLimit(JobId, StepId),
-    /// The deadline of a pending job.
+    /// A pending job can no longer end by its deadline.
     Deadline(JobId),
     /// The client of an allocation has been away for too long.
     Holder(JobId),

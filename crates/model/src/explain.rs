@@ -6,7 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::Violation;
 use crate::ids::{JobId, Name};
+use crate::priority::PriorityLedger;
 use crate::state::Reason;
 use crate::time::{Span, TimeLimit, Timestamp};
 
@@ -23,6 +25,9 @@ pub struct Explanation {
     pub causes: Vec<Cause>,
     /// When it is to start, if that can be said.
     pub expected_start: Option<Timestamp>,
+    /// By when it has to start to end by its deadline; it is given up then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_start: Option<Timestamp>,
     /// Where, if resources are kept for it.
     pub expected_nodes: Option<Name>,
     /// The time is a forecast over the whole queue.
@@ -36,10 +41,13 @@ pub struct Explanation {
     pub blockers: Vec<Blocker>,
     /// When it would start if it asked for something else.
     pub alternatives: Vec<Alternative>,
+    /// What its priority is made of, for each partition it asks for.
+    #[serde(default)]
+    pub priorities: Vec<PriorityLedger>,
 }
 
 /// A job that comes before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ahead {
     /// The job.
     pub job_id: JobId,
@@ -47,6 +55,9 @@ pub struct Ahead {
     pub user: Name,
     /// Its priority.
     pub priority: u32,
+    /// What that is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<PriorityLedger>,
     /// When it is to start.
     pub expected_start: Option<Timestamp>,
 }
@@ -129,6 +140,11 @@ pub enum Cause {
         /// Whether it can still be satisfied.
         hopeless: bool,
     },
+    /// Running jobs have been told to make room for it.
+    MakingRoom {
+        /// Which.
+        jobs: Vec<JobId>,
+    },
     /// Its array may not run more tasks at once.
     ArrayThrottle,
     /// Its partition starts no jobs, or none like it.
@@ -137,6 +153,9 @@ pub enum Cause {
         partition: Name,
         /// The reason that Slurm has for it.
         reason: Reason,
+        /// What it allows and what is asked, where that is a matter of numbers.
+        #[serde(default)]
+        detail: String,
     },
     /// No set of nodes can ever satisfy it.
     Never {
@@ -155,6 +174,13 @@ pub enum Cause {
         free: u64,
         /// How many there are.
         total: u64,
+    },
+    /// A limit of an account, user or QOS.
+    Limit {
+        /// In which partition it asks to run.
+        partition: Name,
+        /// The limit, with its numbers.
+        violation: Violation,
     },
     /// Another rule, with what it says.
     Rule {
@@ -211,11 +237,22 @@ impl fmt::Display for Cause {
             Cause::Dependency { list, hopeless: true } => {
                 write!(f, "depends on what cannot come about any more: {list}")
             }
+            Cause::MakingRoom { jobs } => {
+                let jobs: Vec<String> = jobs.iter().map(JobId::to_string).collect();
+                write!(f, "{} has been told to make room for it", jobs.join(", "))
+            }
             Cause::ArrayThrottle => f.write_str("as many tasks of its array run as its throttle allows"),
-            Cause::Partition { partition, reason } => write!(f, "partition {partition}: {reason}"),
+            Cause::Partition { partition, reason, detail } if detail.is_empty() => {
+                write!(f, "partition {partition}: {reason}")
+            }
+            Cause::Partition { partition, detail, .. } => write!(f, "partition {partition} {detail}"),
             Cause::Never { partition, message } => write!(f, "can never run in partition {partition}: {message}"),
             Cause::Licence { name, wanted, free, total } => {
                 write!(f, "asks for {wanted} of licence {name}; {free} of {total} are free")
+            }
+            Cause::Limit { violation, .. } if violation.may_pass() => write!(f, "{violation}"),
+            Cause::Limit { violation, .. } => {
+                write!(f, "{violation}: it cannot start unless one of the two is changed")
             }
             Cause::Rule { detail, reason } if detail.is_empty() => write!(f, "{reason}"),
             Cause::Rule { detail, .. } => f.write_str(detail),

@@ -418,6 +418,9 @@ pub struct Job {
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
+    /// While it runs where jobs can be preempted: from when it can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preemptable_from: Option<Timestamp>,
 }
 
 impl Job {
@@ -465,6 +468,7 @@ impl Job {
             priority_set: false,
             past_runs: Vec::new(),
             eviction: None,
+            preemptable_from: None,
             spec,
         }
     }
@@ -504,6 +508,20 @@ impl Job {
     /// Whether it holds resources on nodes.
     pub fn holds_resources(&self) -> bool {
         self.completing || matches!(self.state, JobState::Running | JobState::Suspended)
+    }
+
+    /// By when it has to start so that it ends by its deadline with the least time it is content with; `None` without a
+    /// deadline. Slurm gives a job up as soon as this is over (DEADLINE), and does not wait for the deadline itself.
+    pub fn latest_start(&self) -> Option<Timestamp> {
+        let least = self.spec.time_limit_min.unwrap_or(self.time_limit).span();
+        self.spec.deadline.map(|deadline| deadline - least.unwrap_or_default())
+    }
+
+    /// What is left of `limit` for a start at `now` that has to end by the deadline: whole minutes, as limits are kept.
+    pub fn limit_by_deadline(&self, limit: TimeLimit, now: Timestamp) -> TimeLimit {
+        let Some(deadline) = self.spec.deadline else { return limit };
+        let minutes = (deadline.seconds() - now.seconds()) / 60;
+        TimeLimit::min(limit, TimeLimit::Limited(Span::from_minutes(minutes.max(1))))
     }
 
     /// How long it has run at `now`, without the time it was suspended.

@@ -503,6 +503,8 @@ pub enum Query {
     Config,
     /// Why a job waits and when it starts. Answer: [`Reply::Explained`].
     Explain(JobId),
+    /// The same of one task of an array, by its index. Answer: [`Reply::Explained`].
+    ExplainTask(JobId, u32),
     /// Priorities of waiting jobs with their parts, for `sprio`.
     Priorities,
     /// Shares and usage of associations, for `sshare`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use muster_model::accounting::AccountingEnforce;
 use muster_model::config::ClusterConfig;
 use muster_model::ids::NodeIndex;
 use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
@@ -38,7 +39,14 @@ impl std::error::Error for MachineError {}
 
 impl Machine {
     /// A cluster as configured. For policies that count units, it is a pool of its processors.
-    pub fn of_config(config: ClusterConfig) -> Machine {
+    ///
+    /// Replayed jobs are charged to nobody, so that accounts and QOS keep none of them back.
+    pub fn of_config(mut config: ClusterConfig) -> Machine {
+        config.accounting_enforce = AccountingEnforce::default();
+        for partition in &mut config.partitions {
+            partition.accounts_allowed.clear();
+            partition.qos_allowed.clear();
+        }
         Machine { config: Arc::new(config), unit: Unit::Processors }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use muster_model::accounting::Charged;
 use muster_model::explain::{Blocker, Cause, Explanation};
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job};
@@ -49,6 +50,11 @@ impl Planner {
                 causes.insert(0, Cause::Rule { reason: wait.reason, detail });
             }
         }
+        let leaves = |other: &&Arc<Job>| other.eviction.as_ref().is_some_and(|eviction| eviction.by == job_id);
+        let jobs: Vec<JobId> = view.running.values().filter(leaves).map(|other| other.id).collect();
+        if !jobs.is_empty() {
+            causes.push(Cause::MakingRoom { jobs });
+        }
         Some(Explanation {
             job_id,
             time: view.now,
@@ -61,6 +67,8 @@ impl Planner {
             ahead,
             blockers: blockers(view, budget, key, job),
             alternatives: finding.alternatives,
+            priorities: Vec::new(),
+            latest_start: job.latest_start(),
         })
     }
 }
@@ -145,6 +153,9 @@ fn give_back(view: &mut PlanView, job: &Job) {
     for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
         free_share(view, job, share);
     }
+    let partition = view.partitions.iter().find(|partition| partition.name == job.partition);
+    let qos = partition.and_then(|partition| partition.qos.clone());
+    view.tallies.remove(&Charged::of(&view.accounting, job, qos.as_ref()));
     if let Some(ArrayRole::Task { array_job_id, .. }) = &job.array
         && let Some(slots) = view.array_slots.get_mut(array_job_id)
     {

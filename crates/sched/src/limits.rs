@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::accounting::{
-    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts, asked,
-    check_start, in_all, partition_takes,
+    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts,
+    Violation, asked, check_start, in_all, partition_takes,
 };
 use muster_model::ids::{Name, SpecId};
 use muster_model::job::Job;
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, PlannedShare};
 use muster_model::request::RefusalCode;
+use muster_model::resources::ResourceRequest;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::TimeLimit;
 
@@ -30,6 +31,8 @@ pub(crate) struct Limits<'a> {
     asked: BTreeMap<SpecId, Arc<TresAmounts>>,
     /// Partitions in which nobody starts any more.
     stopped: BTreeSet<Name>,
+    /// The last limit that was in a job's way, for whoever asks why.
+    last_violation: Option<Violation>,
 }
 
 impl<'a> Limits<'a> {
@@ -41,6 +44,7 @@ impl<'a> Limits<'a> {
             layers: BTreeMap::new(),
             asked: BTreeMap::new(),
             stopped: BTreeSet::new(),
+            last_violation: None,
         }
     }
 
@@ -66,6 +70,32 @@ impl<'a> Limits<'a> {
         }
         let tres = self.asked.entry(job.spec_id).or_insert_with(|| Arc::new(asked(&job.spec.request))).clone();
         self.check(job, partition, &layers, &tres, limit)
+    }
+
+    /// The limit that keeps `job` from starting in `partition` with the least of `request`, which may be another than its
+    /// own.
+    pub(crate) fn violation(
+        &mut self,
+        job: &Job,
+        partition: &Partition,
+        limit: TimeLimit,
+        request: &ResourceRequest,
+    ) -> Option<Violation> {
+        if !self.concern(job, partition) {
+            return None;
+        }
+        let layers = self.layers(job, partition);
+        self.find(job, &layers, &asked(request), limit)
+    }
+
+    /// The limit that kept the last job from starting on the nodes that were found for it.
+    pub(crate) fn take_last_violation(&mut self) -> Option<Violation> {
+        self.last_violation.take()
+    }
+
+    /// Whether `partition` takes jobs of the account and QOS of `job`.
+    pub(crate) fn takes(&self, job: &Job, partition: &Partition) -> bool {
+        partition_takes(partition, self.account(job), self.qos(job)).is_ok()
     }
 
     /// Whether anybody limits anything for `job` in `partition`.
@@ -142,6 +172,16 @@ impl<'a> Limits<'a> {
         tres: &TresAmounts,
         time_limit: TimeLimit,
     ) -> Result<(), Reason> {
+        let Some(violation) = self.find(job, layers, tres, time_limit) else { return Ok(()) };
+        if self.view.config.limits_stop_queue {
+            self.stopped.insert(partition.name.clone());
+        }
+        let reason = violation.reason();
+        self.last_violation = Some(violation);
+        Err(reason)
+    }
+
+    fn find(&self, job: &Job, layers: &Layers, tres: &TresAmounts, time_limit: TimeLimit) -> Option<Violation> {
         let enforcement = Enforcement {
             tallies: &self.tallies,
             past: &self.view.past_use,
@@ -156,11 +196,7 @@ impl<'a> Limits<'a> {
             jobs: 1,
             fair_share: None,
         };
-        let Some(violation) = check_start(layers, &enforcement, &request) else { return Ok(()) };
-        if self.view.config.limits_stop_queue {
-            self.stopped.insert(partition.name.clone());
-        }
-        Err(violation.reason())
+        check_start(layers, &enforcement, &request)
     }
 
     /// What the job holds from now on. It was counted as waiting before, and stays counted as submitted.

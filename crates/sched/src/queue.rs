@@ -15,7 +15,7 @@ use muster_model::accounting::AssociationId;
 use muster_model::ids::Name;
 use muster_model::job::Job;
 use muster_model::planning::QueueKey;
-use muster_model::time::{Span, TimeLimit};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use crate::hash::FixedState;
 use crate::planner::{AskId, Tables};
@@ -31,6 +31,7 @@ struct GroupKey {
     time_limit: Option<Span>,
     is_limit_given: bool,
     time_limit_min: Option<Span>,
+    deadline: Option<Timestamp>,
     uid: u32,
     association: Option<AssociationId>,
     account: Option<Name>,
@@ -118,6 +119,7 @@ impl Groups {
             time_limit: job.time_limit.span(),
             is_limit_given: job.spec.time_limit.is_some(),
             time_limit_min: job.spec.time_limit_min.and_then(TimeLimit::span),
+            deadline: job.spec.deadline,
             uid: job.spec.identity.uid,
             association: job.association,
             account: job.account.clone().or_else(|| job.spec.account.clone()),

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! config memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
-//! qos high prio=10 preempts=low,lower
+//! qos high prio=10 preempts=low,lower jobs=2 cpus=16
 //! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
 //! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
@@ -31,7 +31,7 @@
 
 use std::sync::Arc;
 
-use muster_model::accounting::Qos;
+use muster_model::accounting::{Charged, CountLimit, Qos, TresLimit};
 use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::hostlist;
@@ -138,10 +138,14 @@ impl Reader {
                 "preempts" => qos.preempts = names(value),
                 "mode" => qos.preempt_mode = Some(preempt_mode(value)?),
                 "grace" => qos.grace_time = Some(Span::from_minutes(number(value)?)),
+                // Limits: jobs and CPUs that run at once under it.
+                "jobs" => drop(qos.limits.counts.insert(CountLimit::GrpJobs, number(value)?)),
+                "cpus" => qos.limits.tres.entry(TresLimit::GrpTres).or_default().add(&"cpu".into(), number(value)?),
                 "exempt" => qos.preempt_exempt_time = Some(Span::from_minutes(number(value)?)),
                 _ => return Err(format!("unknown key {key}")),
             }
         }
+        self.config.accounting_enforce.limits |= !qos.limits.is_empty();
         self.qos.push(qos);
         Ok(())
     }
@@ -335,6 +339,9 @@ impl Reader {
                 _ => self.job(&mut view, id, position, rest).map_err(bad)?,
             }
         }
+        for job in view.running.values() {
+            view.tallies.add(&Charged::of(&view.accounting, job, None));
+        }
         Ok(view)
     }
 
@@ -378,6 +385,7 @@ impl Reader {
         }
         let mut job = builders::pending(id, spec, &self.partitions[0].name);
         job.reservation = inside;
+        job.qos.clone_from(&job.spec.qos);
         let asked = job.spec.request.sharing == Sharing::Oversubscribe;
         let named = self.partitions.iter().find(|part| part.name == job.partition);
         if let Some(part) = named.filter(|part| part.over_subscribe.rows(asked) > 1) {
@@ -430,6 +438,7 @@ impl Reader {
             job.time_limit = part.time_default.unwrap_or(part.time_max);
         }
         job.array = array;
+        job.qos.clone_from(&job.spec.qos);
         job.priority = priority.unwrap_or(1_000_000 - position as u32);
         if let Some(slots) = slots {
             view.array_slots.insert(JobId(id), slots);

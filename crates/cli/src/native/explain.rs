@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use muster_client::Client;
 use muster_model::explain::{Blocker, Explanation, distance};
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, Name};
+use muster_model::priority::PriorityLedger;
 use muster_model::request::{Query, Reply};
 use muster_model::time::Timestamp;
 use muster_slurm::output::time_text;
@@ -17,7 +18,7 @@ use super::terminal::{put, say};
 /// Say why a waiting job does not start, what stands in its way, when it is to start, and when it would start otherwise.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Number of the job; of an array, of the array or a task that has a number of its own.
+    /// Number of the job, or of an array and a task of it, as in 36_4.
     #[arg(value_name = "JOB")]
     job: String,
     /// As JSON.
@@ -34,12 +35,11 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 }
 
 async fn explain(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let number = arguments.job.split_once('_').map_or(&*arguments.job, |(array, _)| array);
-    let Ok(number) = number.parse() else {
-        anyhow::bail!("{:?} is not the number of a job", arguments.job);
+    let Some(query) = question(&arguments.job) else {
+        anyhow::bail!("{:?} is not the number of a job, or of a task as in 36_4", arguments.job);
     };
     let client = Client::connect().await?;
-    for reply in client.query(&Query::Explain(JobId(number))).await? {
+    for reply in client.query(&query).await? {
         match reply {
             Reply::Explained(explanation) if arguments.json => say(&serde_json::to_string_pretty(&*explanation)?),
             Reply::Explained(explanation) => put(&show(&explanation)),
@@ -49,6 +49,14 @@ async fn explain(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `36` or `36_4`.
+fn question(text: &str) -> Option<Query> {
+    match text.split_once('_') {
+        None => Some(Query::Explain(JobId(text.parse().ok()?))),
+        Some((array, index)) => Some(Query::ExplainTask(JobId(array.parse().ok()?), index.parse().ok()?)),
+    }
 }
 
 /// Most blockers that are named; the rest is counted.
@@ -64,14 +72,19 @@ fn show(explanation: &Explanation) -> String {
         format!("Expected to start {when}, {about}{}{on}.", local(start))
     });
     lines.push(start.unwrap_or_else(|| "When it starts cannot be told.".to_owned()));
+    if let Some(latest) = explanation.latest_start {
+        lines.push(format!("It has to start by {} to end by its deadline, and is given up then.", local(latest)));
+    }
     if explanation.ahead_count > 0 {
-        lines.push(format!("{} before it in the queue:", count(explanation.ahead_count)));
+        let end = if explanation.ahead.is_empty() { '.' } else { ':' };
+        lines.push(format!("{} before it in the queue{end}", count(explanation.ahead_count)));
         for other in &explanation.ahead {
             let start = other.expected_start.map(|start| distance(start.since(explanation.time))).unwrap_or_default();
             let line = format!("  {:>10}  {:<12} priority {:>10}  {start}", other.job_id, other.user, other.priority);
             lines.push(line.trim_end().to_owned());
         }
     }
+    lines.extend(priorities(explanation));
     if !explanation.blockers.is_empty() {
         lines.push("It would start at once without exactly these:".to_owned());
         lines.push(format!("  {}", blockers(&explanation.blockers)));
@@ -83,6 +96,48 @@ fn show(explanation: &Explanation) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// What the priorities of the job and of those before it are made of: a table whose rows add up to their first column.
+fn priorities(explanation: &Explanation) -> Vec<String> {
+    let own = explanation.priorities.iter();
+    let ledgers: Vec<&PriorityLedger> =
+        own.chain(explanation.ahead.iter().filter_map(|other| other.ledger.as_ref())).collect();
+    let mut columns: Vec<Name> = Vec::new();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let parts: Vec<Vec<(Name, i64)>> = ledgers.iter().map(|ledger| ledger.whole_parts()).collect();
+    for (name, _) in parts.iter().flatten() {
+        if !columns.contains(name) {
+            columns.push(name.clone());
+        }
+    }
+    let titles = ["JOBID", "PARTITION", "PRIORITY"].into_iter().chain(columns.iter().map(|name| &**name));
+    rows.push(titles.map(str::to_owned).collect());
+    for (ledger, parts) in ledgers.iter().zip(&parts) {
+        let number = if ledger.held { 0 } else { ledger.total };
+        let mut row = vec![ledger.job_id.to_string(), ledger.partition.to_string(), number.to_string()];
+        let part = |name: &Name| parts.iter().find(|(other, _)| other == name).map_or(0, |(_, value)| *value);
+        row.extend(columns.iter().map(|name| part(name).to_string()));
+        row.extend(ledger.direct.then(|| "set directly".to_owned()));
+        row.extend(ledger.held.then(|| "held".to_owned()));
+        rows.push(row);
+    }
+    if ledgers.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec!["Its priority and what it is the sum of:".to_owned()];
+    lines.extend(table(&rows));
+    lines
+}
+
+/// Columns set to the right, each as wide as its widest cell.
+fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(at, cell)| format!("  {cell:>width$}", width = width(at)));
+        cells.collect::<String>()
+    };
+    rows.iter().map(line).collect()
 }
 
 /// In the time zone of whoever asks, to the minute.
@@ -113,6 +168,27 @@ mod tests {
     use muster_model::state::Reason;
     use muster_model::time::{Span, TimeLimit};
 
+    fn ledger(id: u32, age: f64, fair_share: f64) -> PriorityLedger {
+        let term =
+            |product: f64| serde_json::json!({ "weight": 1000.0, "factor": product / 1000.0, "product": product });
+        let none = term(0.0);
+        let row = serde_json::json!({
+            "job_id": id, "partition": "gpu", "direct": id == 8, "held": false, "age": term(age), "association": none,
+            "fair_share": term(fair_share), "job_size": none, "part": none, "qos": none, "tres": [], "site": 0, "nice": 0,
+            "total": ((age + fair_share) as u32).max(1),
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn a_job_is_named_by_its_number_or_as_a_task() {
+        assert_eq!(question("36"), Some(Query::Explain(JobId(36))));
+        assert_eq!(question("36_4"), Some(Query::ExplainTask(JobId(36), 4)));
+        for text in ["", "_", "36_", "_4", "36_4_5", "99999999999", "36.batch", "-1"] {
+            assert_eq!(question(text), None, "{text}");
+        }
+    }
+
     #[test]
     fn everything_known_is_told() {
         let time = Timestamp::from_seconds(1_700_000_000);
@@ -135,8 +211,16 @@ mod tests {
             expected_nodes: Some("n[1-2]".into()),
             is_forecast: false,
             ahead_count: 1,
-            ahead: vec![Ahead { job_id: JobId(6), user: "ada".into(), priority: 900, expected_start: Some(at(5)) }],
+            ahead: vec![Ahead {
+                job_id: JobId(6),
+                user: "ada".into(),
+                priority: 900,
+                expected_start: Some(at(5)),
+                ledger: Some(ledger(6, 800.25, 99.75)),
+            }],
             blockers: vec![Blocker::Running(JobId(3)), Blocker::Waiting(JobId(6))],
+            latest_start: None,
+            priorities: vec![ledger(7, 400.5, 100.5), ledger(8, 0.0, 0.0)],
             alternatives: vec![Alternative { change: Change::TimeLimit(TimeLimit::from_minutes(120)), start: time }],
         };
         let text = show(&explanation);
@@ -149,6 +233,11 @@ Expected to start in 2 h 05 min, ";
  on n[1-2].
 1 job is before it in the queue:
            6  ada          priority        900  in 5 min
+Its priority and what it is the sum of:
+  JOBID  PARTITION  PRIORITY  AGE  FAIRSHARE
+      7        gpu       501  401        100
+      8        gpu         1    0          0  set directly
+      6        gpu       900  800        100
 It would start at once without exactly these:
   3 (runs), 6 (waits before it)
 It would start earlier

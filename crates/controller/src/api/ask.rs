@@ -63,6 +63,9 @@ impl ApiService {
             Query::Explain(job_id) => {
                 give(sender, &self.explained(&view, job_id));
             }
+            Query::ExplainTask(array_id, index) => {
+                give(sender, &self.task_explained(&view, array_id, index));
+            }
             Query::Reservations => {
                 give(sender, &Reply::Reservations(view.reservations.values().cloned().collect()));
             }

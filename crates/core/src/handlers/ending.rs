@@ -123,6 +123,7 @@ pub(super) fn back_to_pending(
     job.special_exit = false;
     job.reservation = None;
     job.eviction = None;
+    job.preemptable_from = None;
     job.submit_time = now;
     job.eligible_time = None;
     job.begin_time = (delay > Span::ZERO).then(|| now + delay);

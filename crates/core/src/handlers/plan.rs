@@ -7,6 +7,7 @@ use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
+use muster_model::preemption::PreemptType;
 use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
@@ -156,13 +157,15 @@ fn begin(
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    job.time_limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    let limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    job.time_limit = job.limit_by_deadline(limit, now);
     job.partition = partition;
     job.state = JobState::Running;
     job.reason = Reason::None;
     job.reason_detail = None;
     job.start_time = Some(now);
     job.end_time = job.time_limit.span().map(|limit| now + limit);
+    job.preemptable_from = preemptable_from(cluster, now, &job);
     job.planned_nodes = None;
     job.last_evaluated = Some(now);
     for share in &shares {
@@ -173,6 +176,14 @@ fn begin(
     cluster.put_job(now, job.clone(), out);
     launch_main_unit(cluster, now, &job, out);
     dependency::target_changed(cluster, &job);
+}
+
+/// From when a job that starts at `now` can be told to make room.
+fn preemptable_from(cluster: &Cluster, now: Timestamp, job: &Job) -> Option<Timestamp> {
+    let config = &cluster.config.preemption;
+    let qos = job.qos_name().and_then(|name| cluster.accounting.qos.get(name));
+    let exempt_time = qos.and_then(|qos| qos.preempt_exempt_time).unwrap_or(config.exempt_time);
+    (config.kind != PreemptType::None).then(|| now + exempt_time)
 }
 
 /// How long a job may run in a partition, which need not be the first that it asked for.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use muster_model::ids::JobId;
-use muster_model::state::{JobState, Reason};
-use muster_model::time::Timestamp;
+use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::time::{Span, Timestamp};
 
 use super::{agent, cancel, dependency, evict, holder, priority, reservations};
 use crate::cluster::Cluster;
@@ -91,17 +91,27 @@ fn step_time_limit(
     }
 }
 
+/// A job that cannot end by its deadline any more is given up.
 fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
     let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending && !job.completing).cloned()
     else {
         return;
     };
-    if job.spec.deadline.is_none_or(|deadline| deadline > now) {
+    let (Some(latest), Some(deadline)) = (job.latest_start(), job.spec.deadline) else {
+        return;
+    };
+    // One that nobody would start yet is not judged before the deadline itself: its limit may still be shortened.
+    let is_kept_back = job.hold.is_some() || !job.dependencies.is_empty() || job.begin_time.is_some_and(|at| at > now);
+    let until = if is_kept_back { deadline } else { latest };
+    if until.seconds() >= now.seconds() {
+        cluster.timers.set(until + Span::from_seconds(1), Timer::Deadline(job_id));
         return;
     }
     let mut job = (*job).clone();
     job.state = JobState::Deadline;
     job.reason = Reason::DeadLine;
+    // As accounting shows it.
+    job.exit = ExitStatus::exited(1);
     job.end_time = Some(now);
     job.start_time = None;
     holder::forget(cluster, job_id);

@@ -93,6 +93,46 @@ impl PriorityLedger {
             - self.nice as f64
     }
 
+    /// The parts as whole numbers whose sum is [`PriorityLedger::total`], without those that are 0: each is cut, and those
+    /// that lost most by it get back what the sum lacks. Names are those of the columns of `sprio`.
+    pub fn whole_parts(&self) -> Vec<(Name, i64)> {
+        if self.direct || self.held {
+            return Vec::new();
+        }
+        let named = |name: &str, value: f64| (Name::from(name), value);
+        let mut parts = vec![
+            named("ARRIVAL", f64::from(self.arrival.unwrap_or(0))),
+            named("AGE", self.age.product),
+            named("ASSOC", self.association.product),
+            named("FAIRSHARE", self.fair_share.product),
+            named("JOBSIZE", self.job_size.product),
+            named("PARTITION", self.part.product),
+            named("QOS", self.qos.product),
+        ];
+        parts.extend(self.tres.iter().map(|tres| (tres.name.clone(), tres.term.product)));
+        parts.extend([named("SITE", self.site as f64), named("NICE", -(self.nice as f64))]);
+        parts.retain(|(_, value)| *value != 0.0);
+        let mut whole: Vec<(Name, i64)> =
+            parts.iter().map(|(name, value)| (name.clone(), value.floor() as i64)).collect();
+        let given = whole.iter().fold(0_i64, |sum, (_, value)| sum.saturating_add(*value));
+        let mut lacking = i64::from(self.total).saturating_sub(given);
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        let lost = |at: &usize| parts[*at].1 - parts[*at].1.floor();
+        order.sort_by(|a, b| lost(b).total_cmp(&lost(a)));
+        for at in order {
+            if lacking > 0 && lost(&at) > 0.0 {
+                whole[at].1 += 1;
+                lacking -= 1;
+            }
+        }
+        if lacking != 0 {
+            // A sum beyond what a priority can be is cut to it.
+            whole.push(("LIMITS".into(), lacking));
+        }
+        whole.retain(|(_, value)| *value != 0);
+        whole
+    }
+
     fn close(mut self) -> PriorityLedger {
         // A cast goes to the nearest end of the range, and cuts the fraction.
         self.total = self.sum().max(1.0) as u32;

@@ -294,6 +294,8 @@ proptest! {
         sum = sum + f64::from(site) - f64::from(nice);
         prop_assert_eq!(sum.to_bits(), ledger.sum().to_bits());
         prop_assert_eq!(ledger.total, sum.clamp(1.0, f64::from(u32::MAX)) as u32);
+        let shown = PriorityLedger { held: false, ..ledger.clone() }.whole_parts();
+        prop_assert_eq!(shown.iter().map(|(_, part)| part).sum::<i64>(), i64::from(ledger.total), "{:?}", shown);
         for term in terms {
             prop_assert_eq!((term.weight * term.factor).to_bits(), term.product.to_bits());
             prop_assert!((0.0..=1.0).contains(&term.factor), "{:?}", term);

@@ -185,3 +185,27 @@ fn what_never_starts_is_told() {
     assert_eq!((stuck.first, stuck.count), (41, 1));
     assert_eq!(product.schedule.starts, [None]);
 }
+
+#[test]
+fn accounts_and_qos_keep_no_replayed_job_back() {
+    let workload = Workload {
+        jobs: vec![Submission {
+            number: 41,
+            submit: Timestamp::from_seconds(1),
+            run: Span::from_seconds(10),
+            limit: Span::from_seconds(10),
+            cpus: 8,
+            user: 1,
+            priority: 1,
+            partition: None,
+            spec: None,
+        }],
+        ..Workload::default()
+    };
+    let mut config = Machine::of_size(2, 8, false).expect("a small machine").config().clone();
+    config.accounting_enforce.associations = true;
+    config.accounting_enforce.qos = true;
+    config.partitions[0].accounts_allowed = vec!["science".into()];
+    let product = product(&workload, &Machine::of_config(config));
+    assert_eq!(product.schedule.starts, [Some(Timestamp::from_seconds(1))]);
+}

@@ -2,8 +2,8 @@
 //! nothing behind it has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
+use muster_model::accounting::Violation;
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
 use muster_model::ids::Name;
 use muster_model::job::Job;
@@ -13,7 +13,7 @@ use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::start::Lack;
+use super::start::{Lack, Trial};
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
@@ -51,6 +51,9 @@ impl Pass<'_> {
             let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
             causes.extend(self.causes(entry, &case));
         }
+        if causes.is_empty() {
+            causes.extend(self.limits_of_start(entry, &asks));
+        }
         let alternatives = self.alternatives(entry);
         let ahead = self.first_ahead(&key, job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
@@ -68,6 +71,7 @@ impl Pass<'_> {
                 job_id: other.id,
                 user: other.spec.identity.user.clone(),
                 priority: other.priority,
+                ledger: None,
                 expected_start: None,
             })
             .collect()
@@ -77,26 +81,78 @@ impl Pass<'_> {
         let at = self.tables.partition_of(case.id);
         let part = self.tables.fleet.partition(at);
         let partition = part.name.clone();
-        let of_partition = |reason| vec![Cause::Partition { partition: partition.clone(), reason }];
+        let of_partition = |reason, detail: String| {
+            let partition = partition.clone();
+            vec![Cause::Partition { partition, reason, detail }]
+        };
         match part.state {
-            PartitionState::Down => return of_partition(Reason::PartitionDown),
-            PartitionState::Inactive => return of_partition(Reason::PartitionInactive),
+            PartitionState::Down => {
+                return of_partition(Reason::PartitionDown, "is down and starts no jobs".to_owned());
+            }
+            PartitionState::Inactive => {
+                return of_partition(Reason::PartitionInactive, "is inactive and starts no jobs".to_owned());
+            }
             PartitionState::Up | PartitionState::Drain => {}
         }
         if self.limit(entry.job, at) > part.time_max {
-            return of_partition(Reason::PartitionTimeLimit);
+            let (asked, most) = (self.limit(entry.job, at), part.time_max);
+            return of_partition(Reason::PartitionTimeLimit, format!("allows a time limit of {most}, {asked} asked"));
         }
         let ask = match &*case.verdict {
             Verdict::Possible(ask) => ask,
-            Verdict::Waits(reason) => return of_partition(*reason),
+            Verdict::Waits(reason) => {
+                let detail = match reason {
+                    Reason::PartitionNodeLimit => self.node_limit(entry.job, at),
+                    _ => String::new(),
+                };
+                return of_partition(*reason, detail);
+            }
             Verdict::Never(refusal) => {
                 let detail = if refusal.detail.is_empty() { String::new() } else { format!(" ({})", refusal.detail) };
                 return vec![Cause::Never { partition, message: format!("{refusal}{detail}") }];
             }
         };
         let mut causes = self.licence_causes(ask);
+        if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
+            causes.push(Cause::Limit { partition, violation });
+        }
         if !self.fits_now(entry, ask, case.duration) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
+        }
+        causes
+    }
+
+    fn node_limit(&self, job: &Job, partition: u32) -> String {
+        let part = self.tables.fleet.partition(partition);
+        let there = self.tables.fleet.partition_nodes[partition as usize].len();
+        let most = part.nodes_max.unwrap_or(u32::MAX).min(there);
+        let (from, to) = (job.spec.request.nodes_min, job.spec.request.nodes_max);
+        let asked = to.filter(|to| *to != from).map_or(from.to_string(), |to| format!("{from}-{to}"));
+        format!("has {there} nodes and allows {}-{most} per job, {asked} asked", part.nodes_min)
+    }
+
+    /// The limit in the way of a job that would run for `duration`, or without end where its limit is none.
+    fn violation(&mut self, job: &Job, id: AskId, duration: Span, request: &ResourceRequest) -> Option<Violation> {
+        let at = self.tables.partition_of(id);
+        let is_endless = self.limit(job, at) == TimeLimit::Unlimited && self.duration(job, at) == duration;
+        let limit = if is_endless { TimeLimit::Unlimited } else { TimeLimit::Limited(duration) };
+        let limit = TimeLimit::min(limit, job.spec.time_limit_min.unwrap_or(TimeLimit::Unlimited));
+        self.limits.violation(job, self.tables.fleet.partition(at), limit, request)
+    }
+
+    /// Limits that are met only with what it would get, which may be more than it asks for: whole cores, whole nodes.
+    fn limits_of_start(&mut self, entry: Entry<'_>, asks: &[AskId]) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        for id in asks {
+            let at = self.tables.partition_of(*id);
+            let duration = self.duration(entry.job, at);
+            let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
+            self.limits.take_last_violation();
+            if let Trial::Started = self.try_in(entry, &case) {
+                return Vec::new();
+            }
+            let partition = self.tables.fleet.partition(at).name.clone();
+            causes.extend(self.limits.take_last_violation().map(|violation| Cause::Limit { partition, violation }));
         }
         causes
     }
@@ -198,8 +254,9 @@ impl Pass<'_> {
         Some("cpu and more".to_owned())
     }
 
-    /// The compiled request of a job that may run so long in its partition.
-    fn possible(&mut self, job: &Job, id: AskId, duration: Option<Span>) -> Option<Case> {
+    /// The compiled request of a job that may run so long in its partition, where no limit is in its way: these go by what
+    /// others do.
+    fn possible(&mut self, job: &Job, id: AskId, duration: Option<Span>, request: &ResourceRequest) -> Option<Case> {
         let at = self.tables.partition_of(id);
         let part = self.tables.fleet.partition(at);
         let duration = duration.unwrap_or_else(|| self.duration(job, at));
@@ -207,7 +264,11 @@ impl Pass<'_> {
         let is_short = TimeLimit::Limited(duration) <= part.time_max;
         let verdict = self.tables.verdict(id).clone();
         let is_possible = is_open && is_short && matches!(&*verdict, Verdict::Possible(_));
-        is_possible.then_some(Case { id, verdict, duration, lack: Lack::Busy })
+        let is_taken = self.limits.takes(job, self.tables.fleet.partition(at));
+        if !is_possible || !is_taken || self.violation(job, id, duration, request).is_some() {
+            return None;
+        }
+        Some(Case { id, verdict, duration, lack: Lack::Busy })
     }
 
     /// Whether a job with this request would start now.
@@ -242,14 +303,15 @@ impl Pass<'_> {
     /// otherwise, beside all starts that are expected before it.
     fn alternatives(&mut self, entry: Entry<'_>) -> Vec<Alternative> {
         let own: Vec<AskId> = self.groups.get(entry.group).asks.to_vec();
-        let own: Vec<Case> = own.into_iter().filter_map(|id| self.possible(entry.job, id, None)).collect();
+        let request = &entry.job.spec.request;
+        let own: Vec<Case> = own.into_iter().filter_map(|id| self.possible(entry.job, id, None, request)).collect();
         let mut all: Vec<(Change, Vec<Case>, Option<Timestamp>)> = Vec::new();
         for Variant { change, request, partitions, duration } in self.variants(entry.job) {
             let mut cases = Vec::new();
             for name in &partitions {
                 let Some(at) = self.tables.fleet.partition_named(name) else { continue };
                 let id = self.tables.ask(&request, at);
-                cases.extend(self.possible(entry.job, id, duration));
+                cases.extend(self.possible(entry.job, id, duration, &request));
             }
             let starts_now = cases.iter().any(|case| self.starts_now(entry, case));
             all.push((change, cases, starts_now.then_some(self.view.now)));

@@ -343,9 +343,8 @@ impl<'a> Pass<'a> {
 
     fn limit(&self, job: &Job, partition: u32) -> TimeLimit {
         let part = self.tables.fleet.partition(partition);
-        if part.name == job.partition || job.spec.time_limit.is_some() {
-            return job.time_limit;
-        }
-        part.time_default.unwrap_or(part.time_max)
+        let is_own = part.name == job.partition || job.spec.time_limit.is_some();
+        let limit = if is_own { job.time_limit } else { part.time_default.unwrap_or(part.time_max) };
+        job.limit_by_deadline(limit, self.view.now)
     }
 }

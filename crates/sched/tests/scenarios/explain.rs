@@ -85,6 +85,44 @@ fn a_shorter_limit_or_another_partition_may_start_at_once() {
     );
 }
 
+#[test]
+fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
+    let text = "nodes n[1-3] cpus=4
+         qos small cpus=6
+         run 8 qos=small on=n1:0-3 t=120
+         run 9 on=n2:0-3 t=120
+         job 1 qos=small n=4 t=60
+         job 2 qos=small n=2 N=1 exclusive t=60
+         job 3 qos=small n=8 t=60";
+    check(text, 1, "QOS small allows 6 cpu, 4 in use, 4 asked\nblocked by running 8");
+    // Four CPUs where it asks for two: that is found only with the node that it would get.
+    check(text, 2, "QOS small allows 6 cpu, 4 in use, 4 asked\nblocked by running 8, waiting 1");
+    check(
+        text,
+        3,
+        "QOS small allows 6 cpu, 4 in use, 8 asked: it cannot start unless one of the two is changed
+         partition main: needs 1 of 3 nodes; 2 in use (cpu), 1 could take part now",
+    );
+}
+
+#[test]
+fn what_a_partition_allows_is_told_with_what_is_asked() {
+    let text = "nodes n[1-2] cpus=4
+         partition p max=30
+         partition q state=down
+         job 1 part=p n=1 t=60
+         job 2 part=p N=3 t=20
+         job 3 part=q n=1 t=20";
+    check(
+        text,
+        1,
+        "partition p allows a time limit of 00:30:00, 01:00:00 asked
+         with --time=00:30:00: now",
+    );
+    check(text, 2, "partition p has 2 nodes and allows 1-2 per job, 3 asked\nwith --nodes=1: now");
+    check(text, 3, "partition q is down and starts no jobs\nin partition p: now");
+}
+
 /// Random cases; more with `MUSTER_TEST_CASES=10000`.
 fn cases() -> ProptestConfig {
     let cases = std::env::var("MUSTER_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256);

@@ -43,7 +43,7 @@ pub(super) fn read(
     if config.partitions.is_empty() {
         return Err(reader.whole("No PartitionName information available!"));
     }
-    config.topology = match (reader.topology_kind(), topology_lines) {
+    config.topology = match (reader.topology_kind()?, topology_lines) {
         (Some(kind), Some(lines)) => Some(topology::read(kind, lines, &config.nodes)?),
         (Some(_), None) => return Err(reader.whole("TopologyPlugin is set, and there is no topology.conf beside")),
         (None, _) => None,
@@ -249,12 +249,13 @@ impl<'a> Reader<'a> {
     }
 
     /// `tree` or `block` of `TopologyPlugin`; other plugins know no wiring.
-    fn topology_kind(&self) -> Option<topology::Kind> {
-        let (_, plugin) = self.find("TopologyPlugin")?;
+    fn topology_kind(&self) -> Result<Option<topology::Kind>, ConfError> {
+        let Some((line, plugin)) = self.find("TopologyPlugin") else { return Ok(None) };
         match plugin.to_ascii_lowercase().trim_start_matches("topology/") {
-            "tree" => Some(topology::Kind::Tree),
-            "block" => Some(topology::Kind::Block),
-            _ => None,
+            "tree" => Ok(Some(topology::Kind::Tree)),
+            "block" => Ok(Some(topology::Kind::Block)),
+            "" | "none" | "default" | "flat" | "3d_torus" | "hypercube" | "node_rank" => Ok(None),
+            _ => Err(line.error(format!("cannot find topo plugin for {plugin}"))),
         }
     }
 

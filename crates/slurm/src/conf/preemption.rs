@@ -30,6 +30,12 @@ pub(super) fn read<'a>(
             }
         }
     }
+    // Slurm goes by the mode of the cluster here, whatever partitions and QOS say.
+    if let Some((line, _)) = get("PreemptMode").or(get("PreemptType"))
+        && (config.kind == PreemptType::None) != (config.mode == PreemptMode::Off)
+    {
+        return Err(line.error("PreemptType and PreemptMode values incompatible".to_owned()));
+    }
     if let Some((line, text)) = get("PreemptExemptTime") {
         config.exempt_time = exempt_time(line, text)?;
     }

@@ -22,7 +22,7 @@ pub(super) fn read<'a>(find: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>) -> Re
     Ok(PriorityConfig {
         kind: kind(find("PriorityType"))?,
         flags: flags(find("PriorityFlags"))?,
-        calculation_period: span(find("PriorityCalcPeriod"), "PriorityCalcPeriod", defaults.calculation_period)?,
+        calculation_period: period(find("PriorityCalcPeriod"), defaults.calculation_period)?,
         decay_half_life: span(find("PriorityDecayHalfLife"), "PriorityDecayHalfLife", defaults.decay_half_life)?,
         usage_reset: usage_reset(find("PriorityUsageResetPeriod"))?,
         age_max: span(find("PriorityMaxAge"), "PriorityMaxAge", defaults.age_max)?,
@@ -38,7 +38,13 @@ pub(super) fn read<'a>(find: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>) -> Re
         weight_partition: weight("PriorityWeightPartition")?,
         weight_qos: weight("PriorityWeightQOS")?,
         weight_tres: match text {
-            Some((line, text)) => in_order(weights(line, text, "PriorityWeightTRES", false)?, &tracked),
+            Some((line, text)) => {
+                let weights = weights(line, text, "PriorityWeightTRES", false)?;
+                if let Some((name, _)) = weights.iter().find(|(name, _)| !tracked.contains(name)) {
+                    return Err(line.error(format!("TRES weight '{name}' is not a configured TRES type.")));
+                }
+                in_order(weights, &tracked)
+            }
             None => Vec::new(),
         },
         weight_tres_text: text.map_or("", |(_, text)| text).into(),
@@ -100,6 +106,14 @@ fn usage_reset(given: Option<(&Line, &str)>) -> Result<UsageResetPeriod, ConfErr
         "QUARTERLY" => Ok(UsageResetPeriod::Quarterly),
         "YEARLY" => Ok(UsageResetPeriod::Yearly),
         _ => Err(line.error(format!("Bad value \"{text}\" for PriorityUsageResetPeriod"))),
+    }
+}
+
+/// How often priorities are calculated.
+fn period(given: Option<(&Line, &str)>, otherwise: Span) -> Result<Span, ConfError> {
+    match (given, span(given, "PriorityCalcPeriod", otherwise)?) {
+        (Some((line, text)), Span::ZERO) => Err(line.error(format!("Bad value \"{text}\" for PriorityCalcPeriod"))),
+        (_, period) => Ok(period),
     }
 }
 

@@ -105,6 +105,22 @@ fn show_config_lists_values_with_their_units() {
     assert_eq!(value("SlurmctldHost[0]"), Some("head(127.0.0.1)"));
 }
 
+#[test]
+fn what_slurm_refuses_about_policy_is_refused_with_its_line() {
+    let refused = |lines: &str, message: &str| {
+        let conf = format!("{HEAD}{lines}\nNodeName=n1\nPartitionName=p Nodes=n1\n");
+        let error = load_files(&[("/c/slurm.conf", &conf)]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with(message) && error.starts_with("/c/slurm.conf line "), "{lines}: {error}");
+    };
+    let modes = "PreemptType and PreemptMode values incompatible";
+    refused("PreemptType=preempt/qos", modes);
+    refused("PreemptType=preempt/partition_prio\nPreemptMode=OFF", modes);
+    refused("PreemptMode=REQUEUE", modes);
+    refused("PriorityCalcPeriod=0", "Bad value \"0\" for PriorityCalcPeriod");
+    refused("PriorityWeightTRES=cpu=1,gres/gpu=2", "TRES weight 'gres/gpu' is not a configured TRES type.");
+    refused("TopologyPlugin=topology/foo", "cannot find topo plugin for topology/foo");
+}
+
 /// The error of a `topology.conf` for four nodes.
 fn check_topology(plugin: &str, text: &str, message: &str) {
     let conf = format!("{HEAD}TopologyPlugin={plugin}\nNodeName=n[1-4]\nPartitionName=p Nodes=ALL\n");

@@ -61,7 +61,15 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("priority", ALL, Required, |options, input| {
         let value = match input.value.eq_ignore_ascii_case("top") {
             true => u32::MAX - 2,
-            false => u32::try_from(numbers::leading_or_zero(input.value).max(0)).unwrap_or(u32::MAX - 1),
+            false => {
+                let value = numbers::leading_or_zero(input.value);
+                if value < 0 {
+                    return Err(Fault::error(255, "Priority must be >= 0".to_owned()));
+                }
+                let most = u32::MAX - 1;
+                let too_large = || Fault::error(255, format!("Priority must be < {most}"));
+                u32::try_from(value).ok().filter(|value| *value < most).ok_or_else(too_large)?
+            }
         };
         options.queue.priority = Some(value);
         Ok(value.to_string())

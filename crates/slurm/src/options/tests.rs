@@ -249,6 +249,9 @@ fn bad_values() {
     refused("--time-min=bad", 255, "Invalid --time-min specification");
     refused("--tmp=bad", 255, "Invalid --tmp specification");
     refused("-N abc", 255, "\"abc\" is not a valid node count");
+    refused("--priority=-5", 255, "Priority must be >= 0");
+    refused("--priority=4294967294", 255, "Priority must be < 4294967294");
+    refused("--priority=99999999999", 255, "Priority must be < 4294967294");
     refused("-N 2-1", 255, "Maximum node count 1 is less than minimum node count 2");
     refused("-n 0", 1, "Invalid numeric value \"0\" for --ntasks.");
     refused("-c abc", 1, "Invalid numeric value \"abc\" for --cpus-per-task.");

@@ -78,6 +78,7 @@ pub(crate) fn job(id: u32) -> Job {
         priority_set: false,
         past_runs: Vec::new(),
         eviction: None,
+        preemptable_from: None,
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job

@@ -99,6 +99,10 @@ impl JobPrinter<'_> {
             self.time(job_text::end_time(job, now), "Unknown"),
             self.time(job.spec.deadline, "N/A")
         ));
+        if let Some(from) = job.preemptable_from {
+            let told = self.time(job.eviction.as_ref().map(|eviction| eviction.since), "None");
+            record.line(format!("PreemptEligibleTime={} PreemptTime={told}", self.time(Some(from), "None")));
+        }
         let before_suspend = match (job.suspend_time, job.start_time) {
             (Some(suspend), Some(start)) => (suspend.since(start).0 - job.suspended.0).max(0) / 1000,
             _ => 0,

@@ -162,7 +162,7 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
         Query::Priorities => scene.priorities.iter().cloned().map(|it| Reply::Priorities(Box::new(it))).collect(),
         Query::Shares => scene.shares.iter().cloned().map(|it| Reply::Shares(Box::new(it))).collect(),
         Query::Topology => vec![Reply::Topology(None)],
-        Query::Accounting | Query::Explain(_) => Vec::new(),
+        Query::Accounting | Query::Explain(_) | Query::ExplainTask(..) => Vec::new(),
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {
             let ids = filter.ids.as_ref();

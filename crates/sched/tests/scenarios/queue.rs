@@ -198,6 +198,29 @@ fn limits_of_partitions() {
     );
 }
 
+/// Slurm 22.05 cuts the greatest number of nodes to the tasks and to the nodes that the partition has, but not to its
+/// MaxNodes.
+#[test]
+fn the_greatest_number_of_nodes_and_the_limit_of_the_partition() {
+    check(
+        "nodes n[1-2] cpus=4
+         partition small nodes=n1 nodes_max=1
+         partition pair nodes=n[1-2]
+         job 1 part=small N=1-2 n=1 t=1
+         job 2 part=small N=1-3 n=3
+         job 3 part=small N=1-3
+         job 4 part=pair N=1-3 n=4 t=1
+         job 5 part=pair N=3
+         job 6 part=pair N=3-4",
+        "1 starts in small: n1 1c 1t
+         4 starts in pair: n1 3c 3t | n2 1c 1t
+         2 waits PartitionNodeLimit
+         3 waits PartitionNodeLimit
+         5 waits PartitionNodeLimit
+         6 waits PartitionNodeLimit",
+    );
+}
+
 #[test]
 fn licenses_run_out_without_blocking_others() {
     check(

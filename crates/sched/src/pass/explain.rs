@@ -1,7 +1,7 @@
 //! Why one job waits, at the point of the pass at which its turn comes: everything before it has been looked at, and
 //! nothing behind it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
@@ -42,8 +42,8 @@ impl Pass<'_> {
         self.walk(Some(&key));
         let ahead_count = u32::try_from(self.waits.len()).unwrap_or(u32::MAX);
         let ahead = self.first_ahead(job);
-        let entry = Entry { group, key, job, task_index: None };
-        let asks = self.groups.get(group).asks.clone();
+        let entry = Entry { group, key, job, task_index: None, before: None };
+        let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();
         for id in asks.iter() {
             let duration = self.duration(job, self.tables.partition_of(*id));
@@ -56,12 +56,23 @@ impl Pass<'_> {
         Finding { causes, ahead_count, ahead, alternatives }
     }
 
+    /// Its requests in all its partitions, in the order in which it names them.
+    fn asks_of_all(&self, group: GroupId, job: &Job) -> Vec<AskId> {
+        let groups = self.groups;
+        let mut places = groups.places_of(job.id).to_vec();
+        places.sort_by_key(|key| key.partition);
+        let others: Vec<GroupId> = places.iter().filter_map(|key| groups.group_of(key)).collect();
+        let all = if others.is_empty() { vec![group] } else { others };
+        all.into_iter().flat_map(|id| groups.get(id).asks.iter().copied()).collect()
+    }
+
     /// The first waiting jobs before it that could be in its way: those of its partitions.
     fn first_ahead(&self, job: &Job) -> Vec<Ahead> {
         let by_id: BTreeMap<_, _> = self.waits.iter().map(|wait| (wait.job_id, wait)).collect();
+        let mut seen = BTreeSet::new();
         let row = |other: &Arc<Job>| {
             let wait = by_id.get(&other.id)?;
-            (other.partition == job.partition).then(|| Ahead {
+            (other.partition == job.partition && seen.insert(other.id)).then(|| Ahead {
                 job_id: other.id,
                 user: other.spec.identity.user.clone(),
                 priority: other.priority,
@@ -258,8 +269,7 @@ impl Pass<'_> {
 
     /// Things the job could ask for instead.
     fn variants(&self, job: &Job) -> Vec<Variant> {
-        let own = std::slice::from_ref(&job.partition);
-        let own: &[Name] = if job.spec.partitions.is_empty() { own } else { &job.spec.partitions };
+        let own = job.partitions_wanted();
         let request = &job.spec.request;
         let mut all = Vec::new();
         if let TimeLimit::Limited(limit) = job.time_limit {

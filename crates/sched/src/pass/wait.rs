@@ -49,8 +49,11 @@ impl Pass<'_> {
             }
         }
         if self.view.config.backfill && self.budget.reservations_max > 0 && !self.books.future.is_held(&entry.rank()) {
-            wait.expected = self.plan_start(entry, cases);
-            if wait.expected.is_none() && !self.plan.is_partial {
+            // What is planned elsewhere stands until the next pass over everything.
+            let may_move = !(self.plan.is_partial && entry.before.is_some());
+            wait.expected = if may_move { self.plan_start(entry, cases) } else { None };
+            let is_counted = entry.before.is_some() || self.is_expected(entry.job.id);
+            if wait.expected.is_none() && !self.plan.is_partial && !is_counted {
                 wait.expected = self.forecast_start(entry, cases);
             }
         }
@@ -105,7 +108,7 @@ impl Pass<'_> {
                 best = Some((case, start, parts));
             }
         }
-        let (case, start, parts) = best?;
+        let (case, start, parts) = best.filter(|(_, start, _)| entry.before.is_none_or(|before| *start < before))?;
         self.books.plans_made += 1;
         self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
         *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;

@@ -22,10 +22,13 @@ pub struct Budget {
     pub reservations_per_array_max: u32,
     /// Blocked jobs of each partition that get a planned start whatever the limits say (`bf_job_part_count_reserve`).
     pub reservations_per_partition_min: u32,
-    /// Jobs that have waited for less get no planned start (`bf_min_age_reserve`).
+    /// For jobs that have waited for less nothing is held (`bf_min_age_reserve`): when they start is worked out without a
+    /// promise.
     pub reservation_age_min: Span,
-    /// Jobs of lower priority get no planned start (`bf_min_prio_reserve`).
+    /// Nor for jobs of lower priority (`bf_min_prio_reserve`).
     pub reservation_priority_min: u32,
+    /// Whether to say when jobs start for which nothing is held. It decides nothing, and costs most of a pass.
+    pub expectations: bool,
     /// How far ahead a planned start holds resources (`bf_window`). Later starts are told, not held.
     pub window: Span,
 }
@@ -46,6 +49,7 @@ impl Budget {
             reservations_per_partition_min: scheduling.planned_per_partition_min.max(1),
             reservation_age_min: scheduling.planned_age_min,
             reservation_priority_min: scheduling.planned_priority_min,
+            expectations: true,
             window: scheduling.window,
         }
     }
@@ -63,6 +67,7 @@ impl Default for Budget {
             reservations_per_partition_min: 1,
             reservation_age_min: Span::ZERO,
             reservation_priority_min: 0,
+            expectations: true,
             window: Span::from_minutes(24 * 60),
         }
     }

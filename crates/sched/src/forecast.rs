@@ -139,9 +139,10 @@ impl Forecast {
     /// Books the earliest start of a job with one of `footprints` for `duration`, not before `frontier`, which moves on.
     /// `None` when it lies beyond reach.
     pub(crate) fn book(&mut self, footprints: &[Footprint], frontier: &mut usize, duration: Span) -> Option<Timestamp> {
-        let fits = footprints
-            .iter()
-            .filter_map(|footprint| Some((self.first_fit(footprint, *frontier, duration)?, footprint)));
+        // It has been found not to fit now.
+        let from = (*frontier).max(1);
+        let fits =
+            footprints.iter().filter_map(|footprint| Some((self.first_fit(footprint, from, duration)?, footprint)));
         let Some((start, footprint)) = fits.min_by_key(|(start, _)| *start) else {
             *frontier = self.begins.len();
             return None;

@@ -40,8 +40,7 @@ impl Pass<'_> {
     /// Looks at everything before `key`, then explains `job`, which is there.
     pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job) -> Finding {
         self.walk(Some(&key));
-        let ahead_count = u32::try_from(self.waits.len()).unwrap_or(u32::MAX);
-        let ahead = self.first_ahead(job);
+        let ahead_count = u32::try_from(self.waiting_count()).unwrap_or(u32::MAX);
         let entry = Entry { group, key, job, task_index: None, before: None };
         let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();
@@ -50,8 +49,8 @@ impl Pass<'_> {
             let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
             causes.extend(self.causes(entry, &case));
         }
-        let base = asks.iter().filter_map(|id| self.when(entry, *id, None)).min();
-        let alternatives = self.alternatives(entry, base);
+        let alternatives = self.alternatives(entry);
+        let ahead = self.first_ahead(job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         Finding { causes, ahead_count, ahead, alternatives }
     }
@@ -68,7 +67,8 @@ impl Pass<'_> {
 
     /// The first waiting jobs before it that could be in its way: those of its partitions.
     fn first_ahead(&self, job: &Job) -> Vec<Ahead> {
-        let by_id: BTreeMap<_, _> = self.waits.iter().map(|wait| (wait.job_id, wait)).collect();
+        let waits = self.waits.iter().filter(|wait| !self.several.is_over(wait.job_id));
+        let by_id: BTreeMap<_, _> = waits.map(|wait| (wait.job_id, wait)).collect();
         let mut seen = BTreeSet::new();
         let row = |other: &Arc<Job>| {
             let wait = by_id.get(&other.id)?;
@@ -207,27 +207,32 @@ impl Pass<'_> {
         Some("cpu and more".to_owned())
     }
 
-    /// When the job would start, with `duration` in place of its limit.
-    fn when(&mut self, entry: Entry<'_>, id: AskId, duration: Option<Span>) -> Option<Timestamp> {
+    /// The compiled request of a job that may run so long in its partition.
+    fn possible(&mut self, job: &Job, id: AskId, duration: Option<Span>) -> Option<Case> {
         let at = self.tables.partition_of(id);
         let part = self.tables.fleet.partition(at);
-        let duration = duration.unwrap_or_else(|| self.duration(entry.job, at));
+        let duration = duration.unwrap_or_else(|| self.duration(job, at));
         let is_open = matches!(part.state, PartitionState::Up | PartitionState::Drain);
-        if !is_open || TimeLimit::Limited(duration) > part.time_max {
-            return None;
-        }
+        let is_short = TimeLimit::Limited(duration) <= part.time_max;
         let verdict = self.tables.verdict(id).clone();
-        let Verdict::Possible(ask) = &*verdict else {
+        let is_possible = is_open && is_short && matches!(&*verdict, Verdict::Possible(_));
+        is_possible.then_some(Case { id, verdict, duration, lack: Lack::Busy })
+    }
+
+    /// Whether a job with this request would start now.
+    fn starts_now(&mut self, entry: Entry<'_>, case: &Case) -> bool {
+        let Verdict::Possible(ask) = &*case.verdict else {
+            return false;
+        };
+        self.licence_causes(ask).is_empty() && self.fits_now(entry, ask, case.duration)
+    }
+
+    /// When a job with this request would start that does not start now.
+    fn starts_later(&mut self, entry: Entry<'_>, case: &Case) -> Option<Timestamp> {
+        let Verdict::Possible(ask) = &*case.verdict else {
             return None;
         };
-        if !self.licence_causes(ask).is_empty() {
-            return None;
-        }
-        if self.fits_now(entry, ask, duration) {
-            return Some(self.view.now);
-        }
-        let case = Case { id, verdict: verdict.clone(), duration, lack: Lack::Busy };
-        self.earliest(entry, &case, ask).map(|(start, _)| start)
+        self.earliest(entry, case, ask).map(|(start, _)| start)
     }
 
     /// Whether it could start now, in one of its reservations or in none.
@@ -239,16 +244,27 @@ impl Pass<'_> {
         })
     }
 
-    /// What would let it start earlier than `base`.
-    fn alternatives(&mut self, entry: Entry<'_>, base: Option<Timestamp>) -> Vec<Alternative> {
-        let mut found: Vec<Alternative> = Vec::new();
+    /// What would let it start earlier. Whether it starts now is judged beside what is held for others; when it starts
+    /// otherwise, beside all starts that are expected before it.
+    fn alternatives(&mut self, entry: Entry<'_>) -> Vec<Alternative> {
+        let own = self.asks_of_all(entry.group, entry.job);
+        let own: Vec<Case> = own.into_iter().filter_map(|id| self.possible(entry.job, id, None)).collect();
+        let mut all: Vec<(Change, Vec<Case>, Option<Timestamp>)> = Vec::new();
         for Variant { change, request, partitions, duration } in self.variants(entry.job) {
-            let mut start = None;
+            let mut cases = Vec::new();
             for name in &partitions {
                 let Some(at) = self.tables.fleet.partition_named(name) else { continue };
                 let id = self.tables.ask(&request, at);
-                start = start.into_iter().chain(self.when(entry, id, duration)).min();
+                cases.extend(self.possible(entry.job, id, duration));
             }
+            let starts_now = cases.iter().any(|case| self.starts_now(entry, case));
+            all.push((change, cases, starts_now.then_some(self.view.now)));
+        }
+        self.expect_deferred(true);
+        let base = own.iter().filter_map(|case| self.starts_later(entry, case)).min();
+        let mut found: Vec<Alternative> = Vec::new();
+        for (change, cases, now) in all {
+            let start = now.or_else(|| cases.iter().filter_map(|case| self.starts_later(entry, case)).min());
             if let Some(start) = start.filter(|start| base.is_none_or(|base| *start < base)) {
                 found.push(Alternative { change, start });
             }

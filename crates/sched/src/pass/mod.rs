@@ -7,11 +7,13 @@
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
+//! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
 //! | a walk over what has changed only | `partial` |
 
 mod evict;
+mod expected;
 mod explain;
 mod partial;
 mod several;
@@ -86,6 +88,8 @@ pub(crate) struct Pass<'a> {
     several: several::Several,
     plan: Plan,
     waits: Vec<PlannedWait>,
+    /// Blocked jobs whose start is worked out at the end.
+    deferred: Vec<expected::Deferred<'a>>,
 }
 
 /// Why a job does not start.
@@ -190,6 +194,7 @@ impl<'a> Pass<'a> {
             several: several::Several::default(),
             plan: Plan::default(),
             waits: Vec::new(),
+            deferred: Vec::new(),
             scratch: tables.borrow_scratch(),
             view,
             budget,
@@ -202,8 +207,11 @@ impl<'a> Pass<'a> {
     /// Walks over the whole queue.
     pub(crate) fn run(mut self) -> Plan {
         self.walk(None);
+        self.expect_deferred(false);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
-        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
+        let mut waits = std::mem::take(&mut self.waits);
+        waits.retain(|wait| !self.several.is_over(wait.job_id));
+        self.plan.outlook = Outlook::new(self.view.now, waits);
         self.books.outlook = self.plan.outlook.clone();
         self.plan
     }
@@ -237,7 +245,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Starts what can start of one record. `None` when all of it did.
-    fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &Job) -> Option<Wait> {
+    fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &'a Job) -> Option<Wait> {
         let entry = Entry { group, key, job, task_index: None, before: None };
         match &job.array {
             Some(ArrayRole::Waiting { tasks }) => self.look_at_array(entry, tasks),
@@ -251,7 +259,7 @@ impl<'a> Pass<'a> {
 
     /// Starts tasks, lowest first, until one does not fit or no more may start. `None` when all were started, or the
     /// pass ends here.
-    fn look_at_array(&mut self, entry: Entry<'_>, tasks: &TaskSet) -> Option<Wait> {
+    fn look_at_array(&mut self, entry: Entry<'a>, tasks: &TaskSet) -> Option<Wait> {
         let mut first_wait = None;
         let started_elsewhere = self.several.started(entry.job.id) as usize;
         for (part, index) in (0..).zip(tasks.iter().skip(started_elsewhere)) {
@@ -283,7 +291,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Tries a job in the partition of this entry.
-    fn look_at(&mut self, entry: Entry<'_>) -> Result<(), Wait> {
+    fn look_at(&mut self, entry: Entry<'a>) -> Result<(), Wait> {
         if self.groups.places_of(entry.job.id).is_empty() {
             return self.look_in(entry);
         }
@@ -293,7 +301,7 @@ impl<'a> Pass<'a> {
         self.settle_elsewhere(entry, lifted, outcome)
     }
 
-    fn look_in(&mut self, entry: Entry<'_>) -> Result<(), Wait> {
+    fn look_in(&mut self, entry: Entry<'a>) -> Result<(), Wait> {
         match &self.known[entry.group as usize] {
             Known::Open => {}
             Known::Waits(wait) => return Err(wait.clone()),

@@ -17,7 +17,7 @@ use crate::feasible::Verdict;
 use crate::future::Rank;
 use crate::queue::{Changes, GroupId};
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// Looks at the groups that `changes` and the nodes in `changed` concern.
     pub(crate) fn run_changes(mut self, changes: &Changes, changed: &BTreeSet<u32>) -> Plan {
         self.plan.is_partial = true;
@@ -102,7 +102,7 @@ impl Pass<'_> {
     }
 
     /// Tries to start one record, whose own planned start is no obstacle. `None` when all of it has started.
-    fn look_again(&mut self, id: GroupId, key: QueueKey, job: &Job) -> Option<Wait> {
+    fn look_again(&mut self, id: GroupId, key: QueueKey, job: &'a Job) -> Option<Wait> {
         let starts_before = self.plan.starts.len();
         let wait = self.look_at_record(id, key, job);
         if self.plan.starts.len() > starts_before {

@@ -1,7 +1,7 @@
 //! Jobs that ask for several partitions: each of them is an entry of the queue, with the tier and the priority of that
 //! partition (Slurm: one queue record for each job and partition). The job starts once, and is told one thing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::ids::JobId;
 use muster_model::job::Job;
@@ -18,12 +18,19 @@ pub(super) struct Several {
     started: BTreeMap<JobId, u32>,
     /// Where among the waits stands what they have been told, and how much of them had started then.
     told: BTreeMap<JobId, (usize, u32)>,
+    /// Jobs that have started whole after they were told to wait.
+    over: BTreeSet<JobId>,
 }
 
 impl Several {
     /// How much of a record has been started in this pass.
     pub(super) fn started(&self, job_id: JobId) -> u32 {
         self.started.get(&job_id).copied().unwrap_or(0)
+    }
+
+    /// Whether what a job was told is of no more use.
+    pub(super) fn is_over(&self, job_id: JobId) -> bool {
+        self.over.contains(&job_id)
     }
 
     pub(super) fn note_start(&mut self, job_id: JobId) {
@@ -50,18 +57,19 @@ impl Pass<'_> {
                 self.several.told.insert(job.id, (at, started));
                 self.waits[at] = wait.planned(job);
             }
-            (None, Some((at, _))) => self.tell_nothing(job.id, at),
+            (None, Some(_)) => drop(self.several.over.insert(job.id)),
             (None, None) => {}
         }
     }
 
-    /// Takes back what a job was told that has started after all.
-    fn tell_nothing(&mut self, job_id: JobId, at: usize) {
-        self.several.told.remove(&job_id);
-        self.waits.swap_remove(at);
-        if let Some(place) = self.waits.get(at).and_then(|moved| self.several.told.get_mut(&moved.job_id)) {
-            place.0 = at;
-        }
+    /// Where among the waits stands, or will stand, what a job is told.
+    pub(super) fn place_of_wait(&self, job_id: JobId) -> usize {
+        self.several.told.get(&job_id).map_or(self.waits.len(), |(at, _)| *at)
+    }
+
+    /// How many jobs have been told to wait.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waits.len() - self.several.over.len()
     }
 
     /// Whether another entry of the job has been told when it starts.

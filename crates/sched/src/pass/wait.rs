@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::ids::Name;
+use muster_model::preemption::PreemptType;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
@@ -22,9 +23,9 @@ use crate::search::{self, Found, Place, Wanted};
 const NODES_WITHHELD: &str =
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions";
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and says when it is to start.
-    pub(super) fn block(&mut self, entry: Entry<'_>, cases: &[Case]) -> Wait {
+    pub(super) fn block(&mut self, entry: Entry<'a>, cases: &[Case]) -> Wait {
         let mut wait = cases.iter().find_map(|case| case.lack.wait()).unwrap_or(Reason::Priority.into());
         for case in cases {
             let partition = self.tables.partition_of(case.id);
@@ -51,10 +52,10 @@ impl Pass<'_> {
         if self.view.config.backfill && self.budget.reservations_max > 0 && !self.books.future.is_held(&entry.rank()) {
             // What is planned elsewhere stands until the next pass over everything.
             let may_move = !(self.plan.is_partial && entry.before.is_some());
-            wait.expected = if may_move { self.plan_start(entry, cases) } else { None };
+            wait.expected = if may_move { self.plan_start(entry, cases, true) } else { None };
             let is_counted = entry.before.is_some() || self.is_expected(entry.job.id);
             if wait.expected.is_none() && !self.plan.is_partial && !is_counted {
-                wait.expected = self.forecast_start(entry, cases);
+                self.defer(entry, cases);
             }
         }
         self.make_room(entry, cases, wait.expected.as_ref().map(|expected| expected.start));
@@ -92,14 +93,14 @@ impl Pass<'_> {
         !fits
     }
 
-    /// Plans the earliest start over `cases` and holds its resources, within the budget.
-    fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case]) -> Option<Expected> {
+    /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
+    pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
         let mut best: Option<(&Case, Timestamp, Parts)> = None;
         for case in cases {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
-            if !self.may_plan(entry, case) || self.is_out_of_service(entry, case, ask) {
+            if promised && !self.may_plan(entry, case) || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
             if let Some((start, parts)) = self.earliest(entry, case, ask)
@@ -110,8 +111,10 @@ impl Pass<'_> {
         }
         let (case, start, parts) = best.filter(|(_, start, _)| entry.before.is_none_or(|before| *start < before))?;
         self.books.plans_made += 1;
-        self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
-        *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
+        if promised {
+            self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
+            *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
+        }
         if start > self.view.now + self.budget.window {
             return Some(Expected { start, nodes: None, is_forecast: false });
         }
@@ -136,11 +139,13 @@ impl Pass<'_> {
         let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
         let waited = entry.job.eligible_time.map(|since| self.view.now.since(since)).unwrap_or_default();
+        // Whether others have to make room is judged by what is planned exactly.
+        let is_patient = waited >= budget.reservation_age_min || self.view.config.preemption.kind != PreemptType::None;
         made < budget.reservations_per_partition_min
             || (self.books.plans_made < budget.reservations_max
                 && made < budget.reservations_per_partition_max
                 && of_user < budget.reservations_per_user_max
-                && waited >= budget.reservation_age_min
+                && is_patient
                 && entry.job.priority >= budget.reservation_priority_min
                 && self.limits.may_reserve(entry.job, self.tables.fleet.partition(self.tables.partition_of(case.id))))
     }
@@ -231,7 +236,7 @@ impl Pass<'_> {
     }
 
     /// About when a job starts for which nothing is planned exactly.
-    fn forecast_start(&mut self, entry: Entry<'_>, cases: &[Case]) -> Option<Expected> {
+    pub(super) fn forecast_start(&mut self, entry: Entry<'_>, cases: &[Case]) -> Option<Expected> {
         let mut best: Option<Timestamp> = None;
         for case in cases {
             let Verdict::Possible(ask) = &*case.verdict else {

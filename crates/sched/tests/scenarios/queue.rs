@@ -63,7 +63,7 @@ fn classic_backfill_holds_for_one_job_only() {
         &budget,
         "3 starts in main: n1 1c 1t
          1 waits Resources, +30m on n1
-         2 waits Priority, +90m or so",
+         2 waits Priority, +90m on n1 or so",
     );
 }
 

@@ -15,6 +15,7 @@ pub(super) type Lookup<'a> = dyn Fn(&str, u32) -> Result<u32, ConfError> + 'a;
 /// `is_given` tells whether one without value is there.
 pub(super) fn read(number: &Lookup<'_>, is_given: &dyn Fn(&str) -> bool) -> Result<SchedulingConfig, ConfError> {
     let defaults = SchedulingConfig::default();
+    let age_min = u32::try_from(defaults.planned_age_min.seconds()).unwrap_or(0);
     let starts = [number("bf_max_job_start", 0)?, number("sched_max_job_start", 0)?];
     Ok(SchedulingConfig {
         window: Span::from_minutes(number("bf_window", 1440)?.clamp(1, WINDOW_MINUTES_MAX).into()),
@@ -23,7 +24,7 @@ pub(super) fn read(number: &Lookup<'_>, is_given: &dyn Fn(&str) -> bool) -> Resu
         planned_per_user_max: number("bf_max_job_user", 0)?,
         planned_per_array_max: number("bf_max_job_array_resv", defaults.planned_per_array_max)?,
         planned_per_partition_min: number("bf_job_part_count_reserve", 0)?,
-        planned_age_min: Span::from_seconds(number("bf_min_age_reserve", 0)?.into()),
+        planned_age_min: Span::from_seconds(number("bf_min_age_reserve", age_min)?.into()),
         planned_priority_min: number("bf_min_prio_reserve", 0)?,
         // Here one pass does the work of both loops, so the lesser of their limits counts.
         starts_max: starts.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),

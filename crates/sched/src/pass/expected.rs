@@ -1,0 +1,88 @@
+//! When jobs start that nothing is held for.
+//!
+//! Holding resources for every blocked job costs others more than it gives (conservative against EASY backfill): limits
+//! are guesses, and what is held for the hundredth job keeps small ones out of gaps that never come to be. So resources
+//! are held for the first blocked jobs of each partition and for those that have waited for long; the rest is planned
+//! when all starts of the pass are decided, in the same order and just as exactly, only to say when. Beyond the limit
+//! of exact plans it is a forecast.
+
+use std::sync::Arc;
+
+use super::{Case, Entry, Expected, Pass};
+use crate::future::Rank;
+
+/// A blocked job whose start is to be worked out when all others are decided.
+pub(super) struct Deferred<'a> {
+    entry: Entry<'a>,
+    cases: Arc<[Case]>,
+    /// Position of what is said of it.
+    wait: usize,
+    /// How much of it had been started then.
+    started: u32,
+}
+
+impl<'a> Pass<'a> {
+    /// Leaves it for later to say when a blocked job starts.
+    pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &[Case]) {
+        let (wait, started) = (self.place_of_wait(entry.job.id), self.several.started(entry.job.id));
+        self.deferred.push(Deferred { entry, cases: cases.into(), wait, started });
+    }
+
+    /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
+    /// but not of jobs that could start now: unless it is to be kept, it is forgotten in the end.
+    pub(super) fn expect_deferred(&mut self, keep: bool) {
+        let deferred = std::mem::take(&mut self.deferred);
+        if !self.budget.expectations {
+            return;
+        }
+        let mut planned = Vec::new();
+        for Deferred { entry, cases, wait, started } in deferred {
+            if self.several.started(entry.job.id) != started {
+                // It has started in another of its partitions.
+                continue;
+            }
+            let mut expected: Option<Expected> = None;
+            if self.books.plans_made < self.budget.reservations_max {
+                expected = self.plan_deferred(entry, &cases, &mut planned);
+            }
+            let Some(told) = self.waits.get(wait) else { continue };
+            if told.expected_start.is_none() {
+                expected = expected.or_else(|| self.forecast_start(entry, &cases));
+            }
+            let Some(expected) = expected else { continue };
+            if let Some(wait) = self.waits.get_mut(wait)
+                && wait.expected_start.is_none_or(|before| expected.start < before)
+            {
+                wait.expected_start = Some(expected.start);
+                wait.expected_nodes = expected.nodes;
+                wait.is_forecast = true;
+            }
+        }
+        if !keep {
+            for rank in planned {
+                self.books.future.drop_hold(&rank);
+                self.books.plans_made = self.books.plans_made.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Plans the start of a job for which nothing is held, in the partition of this entry if that is sooner than in those
+    /// before it.
+    fn plan_deferred(&mut self, entry: Entry<'a>, cases: &[Case], planned: &mut Vec<Rank>) -> Option<Expected> {
+        let lifted = self.lift_elsewhere(entry);
+        if let Some(lifted) = &lifted
+            && !planned.contains(&lifted.rank)
+        {
+            // Something is held for it all the same.
+            self.books.future.put_back(lifted);
+            return None;
+        }
+        let before = lifted.as_ref().map(|lifted| lifted.start);
+        let expected = self.plan_start(Entry { before, ..entry }, cases, false);
+        match (&expected, lifted) {
+            (None, Some(lifted)) => self.books.future.put_back(&lifted),
+            _ => planned.push(entry.rank()),
+        }
+        expected
+    }
+}

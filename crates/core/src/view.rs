@@ -70,6 +70,7 @@ impl ReadView {
             queue: self.queue.clone(),
             running: self.running.clone(),
             array_slots: self.array_slots.clone(),
+            outlook: self.outlook.clone(),
             accounting: self.accounting.clone(),
             tallies: self.tallies.clone(),
             past_use: self.past_use.clone(),

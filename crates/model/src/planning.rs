@@ -77,6 +77,8 @@ pub struct PlanView {
     pub tallies: Tallies,
     /// What was used before, by who is charged.
     pub past_use: PastUse,
+    /// What the last plan said. Of several choices that start a job at the same time, the one told before is kept.
+    pub outlook: Outlook,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
     /// What was used, by association and QOS.

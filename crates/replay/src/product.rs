@@ -158,6 +158,7 @@ impl<'a> Replay<'a> {
                 queue: OrdMap::new(),
                 running: OrdMap::new(),
                 array_slots: OrdMap::new(),
+                outlook: Default::default(),
                 accounting: Default::default(),
                 tallies: Default::default(),
                 past_use: Default::default(),

@@ -2,7 +2,7 @@
 //!
 //! `full`: all nodes are in use and everything waits; `three`: three quarters of them are; `empty`: nothing runs and the
 //! pass fills the cluster. `+` is a second pass with warm tables, the starts of the first carried out: the usual pass of a
-//! busy controller. `one ends` is a pass over what has changed after one running job has ended.
+//! busy controller. `explain` asks why a job near the front and one in the middle wait. `one ends` is a pass over what has changed after one running job has ended.
 
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ fn main() {
             if name != "empty" {
                 time(&format!("{label}+"), || planner.plan(&rest, &Budget::default()));
                 time_ends(&label, &mut rest, &mut planner);
+                time_explanations(&label, &rest, &mut planner);
             }
         }
     }
@@ -51,6 +52,17 @@ fn time_ends(label: &str, view: &mut PlanView, planner: &mut Planner) {
     }
     all.sort_by(f64::total_cmp);
     println!("{label} one ends: median {:.2} worst {:.2} ms, {starts} starts", all[all.len() / 2], all[all.len() - 1]);
+}
+
+fn time_explanations(label: &str, view: &PlanView, planner: &mut Planner) {
+    let jobs: Vec<_> = view.queue.values().map(|job| job.id).collect();
+    for position in [10, jobs.len() / 2] {
+        // tidy: a program of its own, not part of the crate
+        let begin = Instant::now();
+        let found = planner.explain(view, &Budget::default(), jobs[position]);
+        let took = begin.elapsed().as_secs_f64() * 1e3;
+        println!("{label} explain number {position}: {took:.1} ms, {}", found.is_some());
+    }
 }
 
 fn time(label: &str, plan: impl FnOnce() -> Plan) -> Plan {

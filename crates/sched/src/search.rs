@@ -89,6 +89,39 @@ pub(crate) fn earliest(
     search.run(scratch)
 }
 
+/// Nodes for a start at `time`, when `free` is free beside the running jobs.
+pub(crate) fn choose_at(
+    future: &Future,
+    free: &Free,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    time: Timestamp,
+    scratch: &mut Vec<Candidate>,
+) -> Option<Vec<Choice>> {
+    supply_at(future, free, place, wanted, time).place(wanted.ask, scratch)
+}
+
+fn supply_at<'a>(
+    future: &'a Future,
+    free: &'a Free,
+    place: Place<'a>,
+    wanted: Wanted<'a>,
+    time: Timestamp,
+) -> Supply<'a> {
+    let is_now = time <= place.now;
+    let (people, guest) = (place.people, wanted.guest);
+    Supply {
+        fleet: place.fleet,
+        free,
+        usable: place.usable,
+        planned: Some(Planned { future, from: time, until: time + wanted.duration, rank: wanted.rank }),
+        reserved: Some((place.open.0, place.open.1, time)),
+        company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
+        exact: if is_now { place.exact } else { Exact::Empty },
+        waited: time.since(wanted.since),
+    }
+}
+
 struct Search<'a> {
     future: &'a Future,
     place: Place<'a>,
@@ -143,23 +176,7 @@ impl Search<'_> {
     }
 
     fn supply(&self) -> Supply<'_> {
-        let (people, guest) = (self.place.people, self.wanted.guest);
-        let is_now = self.time <= self.place.now;
-        Supply {
-            fleet: self.place.fleet,
-            free: &self.free,
-            usable: self.place.usable,
-            planned: Some(Planned {
-                future: self.future,
-                from: self.time,
-                until: self.time + self.wanted.duration,
-                rank: self.wanted.rank,
-            }),
-            reserved: Some((self.place.open.0, self.place.open.1, self.time)),
-            company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
-            exact: if is_now { self.place.exact } else { Exact::Empty },
-            waited: self.time.since(self.wanted.since),
-        }
+        supply_at(self.future, &self.free, self.place, self.wanted, self.time)
     }
 
     /// Takes in what comes free at this very time; whether any node can take more than before.

@@ -90,6 +90,7 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
         queue: OrdMap::new(),
         running: OrdMap::new(),
         array_slots: OrdMap::new(),
+        outlook: Default::default(),
         accounting: Default::default(),
         tallies: Default::default(),
         past_use: Default::default(),

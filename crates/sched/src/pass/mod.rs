@@ -7,6 +7,7 @@
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
+//! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
@@ -19,6 +20,7 @@ mod partial;
 mod several;
 mod standing;
 mod start;
+mod told;
 mod wait;
 
 use std::cmp::Reverse;

@@ -7,6 +7,7 @@ use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
+use super::told;
 use super::{Case, Entry, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::choose::Choice;
@@ -263,6 +264,7 @@ impl Pass<'_> {
             until: now + duration,
             rank: entry.rank(),
         });
+        let told = told::nodes_told(self.view, &self.tables.fleet, entry, now);
         let supply = Supply {
             fleet: &self.tables.fleet,
             free: &self.books.free,
@@ -273,7 +275,11 @@ impl Pass<'_> {
             exact: Exact::Now(&self.view.nodes, &self.units),
             waited: now.since(since(entry.job)),
         };
-        supply.place(ask, &mut self.scratch)
+        let as_told = told.and_then(|mut nodes| {
+            nodes.intersect(usable);
+            Supply { usable: &nodes, ..supply }.place(ask, &mut self.scratch)
+        });
+        as_told.or_else(|| supply.place(ask, &mut self.scratch))
     }
 
     /// `None` for lack of resources; a reason where limits forbid what the job would hold.

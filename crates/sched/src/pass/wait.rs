@@ -8,6 +8,7 @@ use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
 use super::start::{self, Lack};
+use super::told;
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::ask::Ask;
 use crate::books::Books;
@@ -217,13 +218,22 @@ impl<'a> Pass<'a> {
         let people = self.people.as_ref()?;
         let exact = Exact::Now(&view.nodes, &self.units);
         let place = Place { fleet, people, usable: &usable, now: view.now, open: (reservations, open), exact };
+        let told_at = |start| told::nodes_told(view, fleet, entry, start);
         let found = search::earliest(future, free, place, wanted, &mut self.scratch).or_else(|| {
             // Who waits for few switches waits only so long.
             let patient = ask.switches.map(|switches| since + switches.wait)?;
             let wanted = Wanted { not_before: from.max(patient), ..wanted };
             search::earliest(future, free, place, wanted, &mut self.scratch)
         })?;
-        let Found { start, choices, free: free_then } = found;
+        let Found { start, mut choices, free: free_then } = found;
+        let told = told_at(start).and_then(|mut nodes| {
+            nodes.intersect(&usable);
+            let place = Place { usable: &nodes, ..place };
+            search::choose_at(future, &free_then, place, wanted, start, &mut self.scratch)
+        });
+        if let Some(told) = told {
+            choices = told;
+        }
         let until = start + case.duration;
         let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
         if ask.exclusive_user {

@@ -181,6 +181,7 @@ fn play(view: &PlanView, id: u32, until: Timestamp) -> Option<Timestamp> {
         }
         apply(&mut view, &plan);
         view = remaining(&view, &plan);
+        view.outlook = plan.outlook;
         let next = view.running.keys().map(|(end, _)| *end).find(|end| *end > view.now)?;
         if next > until {
             return None;

@@ -55,6 +55,9 @@ fn time_ends(label: &str, view: &mut PlanView, planner: &mut Planner) {
 }
 
 fn time_explanations(label: &str, view: &PlanView, planner: &mut Planner) {
+    let mut view = view.clone();
+    view.outlook = planner.plan(&view, &Budget::default()).outlook;
+    let view = &view;
     let jobs: Vec<_> = view.queue.values().map(|job| job.id).collect();
     for position in [10, jobs.len() / 2] {
         // tidy: a program of its own, not part of the crate

@@ -26,13 +26,20 @@ impl Planner {
     /// Explains a job that is in the queue of `view`; `None` for any other.
     pub fn explain(&mut self, view: &PlanView, budget: &Budget, job_id: JobId) -> Option<Explanation> {
         let (key, job) = view.queue.iter().find(|(_, job)| job.id == job_id)?;
-        let plan = self.plan(view, budget);
-        let wait = plan.outlook.get(job_id)?.clone();
+        // What the last plan said of it, or would say.
+        let told = view.outlook.get(job_id).filter(|wait| wait.restart == job.restart).cloned();
+        let outlook = if told.is_some() { view.outlook.clone() } else { self.plan(view, budget).outlook };
+        let wait = outlook.get(job_id)?.clone();
+        self.follow_queue(view);
         let (tables, groups) = self.parts()?;
         let group = groups.group_of(key)?;
         let mut books = Books::open(&tables.fleet, view);
         let finding = Pass::new(view, budget, tables, groups, &mut books).explain(group, *key, job);
         let mut causes = finding.causes;
+        let mut ahead = finding.ahead;
+        for other in &mut ahead {
+            other.expected_start = outlook.get(other.job_id).and_then(|wait| wait.expected_start);
+        }
         if wait.reason == Reason::JobArrayTaskLimit {
             causes = vec![Cause::ArrayThrottle];
         } else if causes.is_empty() || !matches!(wait.reason, Reason::Priority | Reason::Resources) {
@@ -51,7 +58,7 @@ impl Planner {
             expected_nodes: wait.expected_nodes.clone(),
             is_forecast: wait.is_forecast,
             ahead_count: finding.ahead_count,
-            ahead: finding.ahead,
+            ahead,
             blockers: blockers(view, budget, job),
             alternatives: finding.alternatives,
         })

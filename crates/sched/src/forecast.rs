@@ -136,6 +136,12 @@ impl Forecast {
         None
     }
 
+    /// The earliest start of a job with one of `footprints` for `duration`.
+    pub(crate) fn first(&self, footprints: &[Footprint], duration: Span) -> Option<Timestamp> {
+        let slots = footprints.iter().filter_map(|footprint| self.first_fit(footprint, 1, duration));
+        slots.min().map(|slot| self.now + self.begins[slot])
+    }
+
     /// Books the earliest start of a job with one of `footprints` for `duration`, not before `frontier`, which moves on.
     /// `None` when it lies beyond reach.
     pub(crate) fn book(&mut self, footprints: &[Footprint], frontier: &mut usize, duration: Span) -> Option<Timestamp> {

@@ -105,7 +105,7 @@ impl Planner {
     }
 
     /// Brings tables and groups in line with `view`.
-    fn follow_queue(&mut self, view: &PlanView) -> Changes {
+    pub(crate) fn follow_queue(&mut self, view: &PlanView) -> Changes {
         let outdated = |tables: &Tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX;
         if self.tables.as_ref().is_some_and(outdated) || self.groups.is_stale() {
             *self = Planner::default();

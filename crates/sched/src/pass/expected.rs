@@ -23,9 +23,9 @@ pub(super) struct Deferred<'a> {
 
 impl<'a> Pass<'a> {
     /// Leaves it for later to say when a blocked job starts.
-    pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &[Case]) {
+    pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) {
         let (wait, started) = (self.place_of_wait(entry.job.id), self.several.started(entry.job.id));
-        self.deferred.push(Deferred { entry, cases: cases.into(), wait, started });
+        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait, started });
     }
 
     /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
@@ -42,7 +42,7 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let mut expected: Option<Expected> = None;
-            if self.books.plans_made < self.budget.reservations_max {
+            if !self.is_rough && self.books.plans_made < self.budget.reservations_max {
                 expected = self.plan_deferred(entry, &cases, &mut planned);
             }
             let Some(told) = self.waits.get(wait) else { continue };

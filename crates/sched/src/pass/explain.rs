@@ -2,7 +2,6 @@
 //! nothing behind it has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
 use muster_model::ids::Name;
@@ -23,6 +22,8 @@ use crate::licenses::Holdings;
 use crate::planner::AskId;
 use crate::queue::GroupId;
 
+/// Most jobs before it whose starts are planned exactly to tell when it would start otherwise.
+const EXACT_MAX: usize = 100;
 /// Most jobs before it that are named.
 const AHEAD_MAX: usize = 5;
 /// Partitions that are tried instead of its own.
@@ -50,7 +51,7 @@ impl Pass<'_> {
             causes.extend(self.causes(entry, &case));
         }
         let alternatives = self.alternatives(entry);
-        let ahead = self.first_ahead(job);
+        let ahead = self.first_ahead(&key, job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         Finding { causes, ahead_count, ahead, alternatives }
     }
@@ -66,20 +67,19 @@ impl Pass<'_> {
     }
 
     /// The first waiting jobs before it that could be in its way: those of its partitions.
-    fn first_ahead(&self, job: &Job) -> Vec<Ahead> {
-        let waits = self.waits.iter().filter(|wait| !self.several.is_over(wait.job_id));
-        let by_id: BTreeMap<_, _> = waits.map(|wait| (wait.job_id, wait)).collect();
-        let mut seen = BTreeSet::new();
-        let row = |other: &Arc<Job>| {
-            let wait = by_id.get(&other.id)?;
-            (other.partition == job.partition && seen.insert(other.id)).then(|| Ahead {
+    fn first_ahead(&self, key: &QueueKey, job: &Job) -> Vec<Ahead> {
+        let mut seen: BTreeSet<_> = self.plan.starts.iter().map(|start| start.job_id).collect();
+        let before = self.view.queue.range(..*key).map(|(_, other)| other);
+        let in_its_way = before.filter(|other| other.partition == job.partition && seen.insert(other.id));
+        in_its_way
+            .take(AHEAD_MAX)
+            .map(|other| Ahead {
                 job_id: other.id,
                 user: other.spec.identity.user.clone(),
                 priority: other.priority,
-                expected_start: wait.expected_start,
+                expected_start: None,
             })
-        };
-        self.view.queue.values().filter_map(row).take(AHEAD_MAX).collect()
+            .collect()
     }
 
     fn causes(&mut self, entry: Entry<'_>, case: &Case) -> Vec<Cause> {
@@ -232,6 +232,9 @@ impl Pass<'_> {
         let Verdict::Possible(ask) = &*case.verdict else {
             return None;
         };
+        if self.is_rough {
+            return self.forecast_of(case, ask);
+        }
         self.earliest(entry, case, ask).map(|(start, _)| start)
     }
 
@@ -260,6 +263,8 @@ impl Pass<'_> {
             let starts_now = cases.iter().any(|case| self.starts_now(entry, case));
             all.push((change, cases, starts_now.then_some(self.view.now)));
         }
+        // Behind many others a forecast is all that can be told, and quickly.
+        self.is_rough = self.deferred.len() > EXACT_MAX;
         self.expect_deferred(true);
         let base = own.iter().filter_map(|case| self.starts_later(entry, case)).min();
         let mut found: Vec<Alternative> = Vec::new();

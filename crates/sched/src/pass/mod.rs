@@ -92,6 +92,8 @@ pub(crate) struct Pass<'a> {
     waits: Vec<PlannedWait>,
     /// Blocked jobs whose start is worked out at the end.
     deferred: Vec<expected::Deferred<'a>>,
+    /// They are forecast only.
+    is_rough: bool,
 }
 
 /// Why a job does not start.
@@ -197,6 +199,7 @@ impl<'a> Pass<'a> {
             plan: Plan::default(),
             waits: Vec::new(),
             deferred: Vec::new(),
+            is_rough: false,
             scratch: tables.borrow_scratch(),
             view,
             budget,

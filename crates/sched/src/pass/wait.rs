@@ -14,7 +14,7 @@ use crate::ask::Ask;
 use crate::books::Books;
 use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
-use crate::forecast::{self, Forecast};
+use crate::forecast::{self, Footprint, Forecast};
 use crate::licenses::Holdings;
 use crate::people::Guest;
 use crate::reservation::{Inside, Open};
@@ -26,9 +26,9 @@ const NODES_WITHHELD: &str =
 
 impl<'a> Pass<'a> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and says when it is to start.
-    pub(super) fn block(&mut self, entry: Entry<'a>, cases: &[Case]) -> Wait {
+    pub(super) fn block(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) -> Wait {
         let mut wait = cases.iter().find_map(|case| case.lack.wait()).unwrap_or(Reason::Priority.into());
-        for case in cases {
+        for case in cases.iter() {
             let partition = self.tables.partition_of(case.id);
             if let Lack::BusyInside(inside) = case.lack {
                 // It keeps nobody waiting but those who want the same reservation.
@@ -245,6 +245,27 @@ impl<'a> Pass<'a> {
         Some((start, parts))
     }
 
+    /// What a job takes of the pools of nodes, in one partition.
+    fn footprints_of(&mut self, case: &Case, ask: &Ask) -> Arc<[Footprint]> {
+        let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
+        let footprints =
+            self.footprints.entry(case.id).or_insert_with(|| forecast::footprints(fleet, classes, ask).into());
+        Arc::clone(footprints)
+    }
+
+    /// The pools as they are at this point of the pass.
+    fn pools(&mut self) -> &mut Forecast {
+        let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
+        let (books, now) = (&*self.books, self.view.now);
+        self.forecast.get_or_insert_with(|| Forecast::of(fleet, classes, books, now))
+    }
+
+    /// About when a job would start that comes next; nothing is booked for it.
+    pub(super) fn forecast_of(&mut self, case: &Case, ask: &Ask) -> Option<Timestamp> {
+        let footprints = self.footprints_of(case, ask);
+        self.pools().first(&footprints, case.duration)
+    }
+
     /// About when a job starts for which nothing is planned exactly.
     pub(super) fn forecast_start(&mut self, entry: Entry<'_>, cases: &[Case]) -> Option<Expected> {
         let mut best: Option<Timestamp> = None;
@@ -256,14 +277,10 @@ impl<'a> Pass<'a> {
             if case.lack != Lack::Busy || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
-            let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
-            let footprints =
-                self.footprints.entry(case.id).or_insert_with(|| forecast::footprints(fleet, classes, ask).into());
-            let footprints = Arc::clone(footprints);
-            let frontier = self.standings.frontier(case.id, case.duration);
-            let (books, view) = (&*self.books, self.view);
-            let forecast = self.forecast.get_or_insert_with(|| Forecast::of(fleet, classes, books, view.now));
-            let start = forecast.book(&footprints, frontier, case.duration);
+            let footprints = self.footprints_of(case, ask);
+            let mut frontier = *self.standings.frontier(case.id, case.duration);
+            let start = self.pools().book(&footprints, &mut frontier, case.duration);
+            *self.standings.frontier(case.id, case.duration) = frontier;
             best = best.into_iter().chain(start).min();
             if best.is_some() {
                 // A job of several partitions is counted where it would come first, or it would count several times.

@@ -41,6 +41,8 @@ pub struct Cluster {
     pub(crate) node_index: BTreeMap<Name, NodeIndex>,
     /// Eligible pending jobs in the order of the queue.
     pub(crate) queue: OrdMap<QueueKey, Arc<Job>>,
+    /// The places of each job in it, by the position of the partition among those that the job asks for.
+    pub(crate) queue_places: BTreeMap<(JobId, u32), QueueKey>,
     /// Jobs that hold resources, by their expected end.
     pub(crate) running: OrdMap<(Timestamp, JobId), Arc<Job>>,
     pub(crate) arrays: BTreeMap<JobId, ArrayInfo>,
@@ -147,6 +149,7 @@ impl Cluster {
             partition_index,
             node_index,
             queue: OrdMap::new(),
+            queue_places: BTreeMap::new(),
             running: OrdMap::new(),
             arrays: BTreeMap::new(),
             array_tasks: OrdMap::new(),

@@ -8,7 +8,6 @@ use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::node::{CpuRow, Node, NodeUse};
-use muster_model::planning::QueueKey;
 use muster_model::reservation::claim::names_of;
 use muster_model::resources::{GresShare, NodeShare};
 use muster_model::state::JobState;
@@ -35,7 +34,7 @@ impl Cluster {
     pub(crate) fn put_job_quietly(&mut self, now: Timestamp, job: Job, out: &mut Outcome) {
         let job = Arc::new(job);
         let old = self.jobs.get(&job.id).cloned();
-        let was_queued = old.as_deref().is_some_and(|old| self.queue.contains_key(&self.queue_key(old)));
+        let was_queued = old.as_deref().is_some_and(|old| self.is_in_queue(old.id));
         self.index_job(old.as_deref(), &job, now);
         out.facts.push(Fact::Job(job.clone()));
         // A begin time that has come changes nothing in the row that the scheduler looks at, but the queue.
@@ -53,11 +52,11 @@ impl Cluster {
 
     pub(crate) fn index_job(&mut self, old: Option<&Job>, new: &Arc<Job>, now: Timestamp) {
         if let Some(old) = old {
-            self.queue.remove(&self.queue_key(old));
+            self.dequeue(old.id);
             self.running.remove(&running_key(old));
         }
         if is_queued(new, now) {
-            self.queue.insert(self.queue_key(new), new.clone());
+            self.enqueue(new);
         }
         if new.holds_resources() {
             self.running.insert(running_key(new), new.clone());
@@ -180,7 +179,7 @@ impl Cluster {
             return;
         };
         self.ran.remove(&job_id);
-        self.queue.remove(&self.queue_key(&job));
+        self.dequeue(job_id);
         self.running.remove(&running_key(&job));
         // Who waits for an array waits for it as long as any task of it is known.
         if job.array_job_id() != Some(job_id) {
@@ -375,18 +374,6 @@ impl Cluster {
                 used.jobs_running = used.jobs_running.saturating_sub(1);
                 used.jobs_completing += 1;
             }
-        }
-    }
-
-    fn queue_key(&self, job: &Job) -> QueueKey {
-        let tier = self.partition(&job.partition).map_or(0, |partition| partition.priority_tier);
-        QueueKey {
-            preemption_rank: 0,
-            without_reservation: job.spec.reservation.is_none(),
-            tier: std::cmp::Reverse(tier),
-            priority: std::cmp::Reverse(job.priority),
-            submit_time: job.submit_time,
-            job_id: job.id,
         }
     }
 }

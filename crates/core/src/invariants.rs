@@ -202,7 +202,13 @@ fn cleaning_is_complete(cluster: &Cluster, wrong: &mut Vec<String>) {
 }
 
 fn queue_is_pending(cluster: &Cluster, wrong: &mut Vec<String>) {
-    for job in cluster.queue.values() {
+    if cluster.queue.len() != cluster.queue_places.len() {
+        wrong.push("the queue and the places of jobs in it differ in length".to_owned());
+    }
+    for (key, job) in &cluster.queue {
+        if cluster.queue_places.get(&(job.id, key.partition)) != Some(key) {
+            wrong.push(format!("job {} is in the queue at a place that is not known to be its", job.id));
+        }
         let current = cluster.jobs.get(&job.id);
         if current.is_none_or(|current| !Arc::ptr_eq(current, job)) {
             wrong.push(format!("the queue holds an old row of job {}", job.id));

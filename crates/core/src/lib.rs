@@ -11,6 +11,7 @@ mod handlers;
 mod index;
 pub mod invariants;
 mod placement;
+mod queue;
 mod restore;
 mod standing;
 mod tallies;

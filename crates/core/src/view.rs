@@ -32,7 +32,7 @@ pub struct ReadView {
     pub nodes: Vector<Arc<Node>>,
     /// All partitions by index.
     pub partitions: Vector<Arc<Partition>>,
-    /// Eligible pending jobs in queue order.
+    /// Eligible pending jobs in queue order, once for each partition that they ask for.
     pub queue: OrdMap<QueueKey, Arc<Job>>,
     /// Jobs that hold resources, by their expected end.
     pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,

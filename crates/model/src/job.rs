@@ -424,6 +424,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The partitions that it asks for, in order: those of its specification, or else the one it was given.
+    pub fn partitions_wanted(&self) -> &[Name] {
+        if self.spec.partitions.is_empty() { std::slice::from_ref(&self.partition) } else { &self.spec.partitions }
+    }
+
     /// The row of a job that has just entered the queue of `partition`: pending, not looked at, with the limit it asked for.
     pub fn new(id: JobId, spec_id: SpecId, spec: Arc<JobSpec>, partition: Name, submit_time: Timestamp) -> Job {
         Job {

@@ -30,12 +30,14 @@ pub struct QueueKey {
     pub without_reservation: bool,
     /// Priority tier of the partition, higher first.
     pub tier: std::cmp::Reverse<u16>,
-    /// Priority of the job, higher first.
+    /// Priority of the job in this partition, higher first.
     pub priority: std::cmp::Reverse<u32>,
     /// Submit time, earlier first.
     pub submit_time: Timestamp,
     /// Number, lower first.
     pub job_id: JobId,
+    /// A job stands in the queue once for each partition that it asks for: the position of this one among them.
+    pub partition: u32,
 }
 
 impl QueueKey {
@@ -47,6 +49,7 @@ impl QueueKey {
         priority: std::cmp::Reverse(0),
         submit_time: Timestamp(i64::MAX),
         job_id: JobId(u32::MAX),
+        partition: u32::MAX,
     };
 }
 
@@ -61,7 +64,8 @@ pub struct PlanView {
     pub nodes: Vector<Arc<Node>>,
     /// All partitions by index, with their present state.
     pub partitions: Vector<Arc<Partition>>,
-    /// Pending jobs that are eligible now, in queue order. An array is one entry.
+    /// Pending jobs that are eligible now, in queue order: one entry for each partition that a job asks for. An array is
+    /// one job.
     pub queue: OrdMap<QueueKey, Arc<Job>>,
     /// Jobs that hold resources, by the time at which their limit ends them (the far future when unlimited).
     pub running: OrdMap<(Timestamp, JobId), Arc<Job>>,

@@ -129,7 +129,7 @@ struct Replay<'a> {
     workload: &'a Workload,
     view: PlanView,
     /// Keys of waiting jobs, by their number.
-    keys: BTreeMap<JobId, QueueKey>,
+    keys: BTreeMap<JobId, Vec<QueueKey>>,
     /// Keys of running jobs, by their place.
     ends: BinaryHeap<Reverse<(Timestamp, usize)>>,
     running_keys: BTreeMap<usize, (Timestamp, JobId)>,
@@ -183,20 +183,28 @@ impl<'a> Replay<'a> {
         let name = wanted.filter(|name| self.partition(name).is_some()).unwrap_or(&self.partition_default).clone();
         let partition = self.partition(&name);
         let limit_default = partition.map(|partition| partition.time_default.unwrap_or(partition.time_max));
-        let tier = partition.map_or(1, |partition| partition.priority_tier);
         let job_id = JobId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(FIRST_ID));
-        let key = QueueKey {
-            preemption_rank: 0,
-            without_reservation: true,
-            tier: Reverse(tier),
-            priority: Reverse(submission.priority),
-            submit_time: submission.submit,
-            job_id,
-        };
         let limit = spec.time_limit.or(limit_default).unwrap_or(TimeLimit::Unlimited);
         let job = waiting_job(job_id, submission, spec, name, limit);
-        self.keys.insert(job_id, key);
-        self.view.queue.insert(key, Arc::new(job));
+        self.enqueue(Arc::new(job), submission.priority);
+    }
+
+    /// Puts a job into the queue, once for each partition that it asks for.
+    fn enqueue(&mut self, job: Arc<Job>, priority: u32) {
+        for (position, name) in (0..).zip(job.partitions_wanted()) {
+            let tier = self.partition(name).map_or(1, |partition| partition.priority_tier);
+            let key = QueueKey {
+                preemption_rank: 0,
+                without_reservation: true,
+                tier: Reverse(tier),
+                priority: Reverse(priority),
+                submit_time: job.submit_time,
+                job_id: job.id,
+                partition: position,
+            };
+            self.keys.entry(job.id).or_default().push(key);
+            self.view.queue.insert(key, job.clone());
+        }
     }
 
     /// A specification that asks for what the job held; equal ones are shared, as in production.
@@ -251,7 +259,8 @@ impl<'a> Replay<'a> {
     }
 
     fn start(&mut self, start: PlannedStart) {
-        let Some(mut job) = self.keys.remove(&start.job_id).and_then(|key| self.view.queue.remove(&key)) else {
+        let keys = self.keys.remove(&start.job_id).unwrap_or_default();
+        let Some(mut job) = keys.iter().filter_map(|key| self.view.queue.remove(key)).last() else {
             return;
         };
         let now = self.view.now;
@@ -301,7 +310,8 @@ impl<'a> Replay<'a> {
     /// Jobs that are left in the queue, by reason.
     fn stuck(&self) -> Vec<Stuck> {
         let mut by_reason: BTreeMap<Reason, Stuck> = BTreeMap::new();
-        for job in self.view.queue.values() {
+        let places = self.view.queue.iter().filter(|(key, _)| key.partition == 0);
+        for (_, job) in places {
             let number = self.workload.jobs[(job.id.0 - FIRST_ID) as usize].number;
             let reason = self.outlook.get(job.id).map_or(job.reason, |wait| wait.reason);
             let stuck = Stuck { reason, count: 0, first: number };

@@ -183,6 +183,8 @@ pub(crate) struct Reading {
     pub(crate) nodes_min_named: u32,
     /// Greatest number of nodes that the request itself names.
     pub(crate) nodes_max_named: Option<u32>,
+    /// Tasks over the whole job, where the request says how many.
+    pub(crate) tasks_named: Option<u32>,
     /// CPUs over all nodes, at the least.
     pub(crate) cpus_total: u64,
     /// Memory of a node at the least, as asked for; `None` for all of it.
@@ -257,6 +259,7 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
         ask,
         nodes_min_named,
         nodes_max_named: request.nodes_max,
+        tasks_named: request.tasks_given.then_some(request.tasks),
         cpus_total,
         memory_per_node_named: memory.per_node,
         memory_per_node_is_named: memory.per_node_is_named,

@@ -242,7 +242,10 @@ impl<'a> Filling<'a> {
         let units_left = job_units_wanted(ask);
         let units_max = candidates.iter().map(|candidate| candidate.job_units).max().unwrap_or(0);
         let nodes_for_units = if units_left == 0 { 0 } else { units_left.div_ceil(units_max.max(1)) };
-        let nodes_wanted = ask.nodes_wanted.max(nodes_for_units).max(required.len() as u32).min(ask.nodes_max);
+        // Nothing is left over for nodes that are not there.
+        let there = candidates.len() as u32;
+        let wanted = ask.nodes_wanted.max(nodes_for_units).max(required.len() as u32);
+        let nodes_wanted = wanted.min(ask.nodes_max).min(there);
         let mut filling = Filling {
             ask,
             candidates,
@@ -265,7 +268,8 @@ impl<'a> Filling<'a> {
 
     /// Another number of nodes than the request wants; to be called before anything else is taken.
     pub(crate) fn want_nodes(&mut self, nodes: u32) {
-        self.nodes_wanted = nodes.max(self.choices.len() as u32).min(self.ask.nodes_max);
+        let there = self.candidates.len() as u32;
+        self.nodes_wanted = nodes.max(self.choices.len() as u32).min(self.ask.nodes_max).min(there);
         if let Spread::PerNode(tasks) = self.ask.spread {
             let taken = self.choices.len() as u64 * u64::from(tasks);
             self.tasks_left = (u64::from(tasks) * u64::from(self.nodes_wanted)).saturating_sub(taken);

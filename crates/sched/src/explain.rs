@@ -65,7 +65,7 @@ impl Planner {
             is_forecast: wait.is_forecast,
             ahead_count: finding.ahead_count,
             ahead,
-            blockers: blockers(view, budget, key, job),
+            blockers: blockers(view, budget, job),
             alternatives: finding.alternatives,
             priorities: Vec::new(),
             latest_start: job.latest_start(),
@@ -74,12 +74,14 @@ impl Planner {
 }
 
 /// The jobs without which `job` starts in the next pass, none of them for nothing.
-fn blockers(view: &PlanView, budget: &Budget, key: &QueueKey, job: &Job) -> Vec<Blocker> {
+fn blockers(view: &PlanView, budget: &Budget, job: &Job) -> Vec<Blocker> {
+    let last = view.queue.iter().rev().find(|(_, other)| other.id == job.id).map(|(key, _)| *key);
     // Jobs behind it do not matter.
     let mut view = view.clone();
-    view.queue = view.queue.range(..=*key).map(|(key, job)| (*key, job.clone())).collect();
+    view.queue = view.queue.range(..=last.unwrap_or(QueueKey::LAST)).map(|(key, job)| (*key, job.clone())).collect();
     let running = view.running.values().map(|other| Blocker::Running(other.id));
-    let ahead = view.queue.values().filter(|other| other.id != job.id).map(|other| Blocker::Waiting(other.id));
+    let mut seen = BTreeSet::from([job.id]);
+    let ahead = view.queue.values().filter(|other| seen.insert(other.id)).map(|other| Blocker::Waiting(other.id));
     let mut suspects: Vec<Blocker> = running.chain(ahead).take(SUSPECTS_MAX + 1).collect();
     if suspects.len() > SUSPECTS_MAX {
         return Vec::new();

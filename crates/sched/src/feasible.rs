@@ -3,7 +3,7 @@
 //! The three kinds of answer, and which request gets which, are Slurm's as observed with 22.05: what only the limits of the
 //! partition forbid is accepted and waits, since limits may be changed; what no set of nodes can satisfy is refused.
 
-use muster_model::partition::MemoryDefault;
+use muster_model::partition::{MemoryDefault, Partition};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
@@ -71,7 +71,9 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
     let part = fleet.partition(partition);
     let nodes = &fleet.partition_nodes[partition as usize];
     let nodes_max = part.nodes_max.unwrap_or(u32::MAX).min(nodes.len());
-    if reading.nodes_min_named > nodes_max || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min) {
+    if reading.nodes_min_named > nodes_max
+        || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min || exceeds(part, reading, max))
+    {
         return Some(Reason::PartitionNodeLimit);
     }
     if let Some(MemoryDefault::PerNode(limit)) = part.memory_max
@@ -83,6 +85,12 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
     let per_node_max = part.cpus_per_node_max.unwrap_or(u32::MAX);
     let cpus: u64 = nodes.iter().map(|node| u64::from(fleet.node(node).hardware.cpus.min(per_node_max))).sum();
     (reading.cpus_total > cpus).then_some(Reason::PartitionConfig)
+}
+
+/// Whether a job may want more nodes than `MaxNodes` lets it have: Slurm 22.05 cuts the greatest number that is asked for
+/// to the tasks and to the nodes of the partition, but not to its limit.
+fn exceeds(part: &Partition, reading: &Reading, max: u32) -> bool {
+    part.nodes_max.is_some_and(|limit| max.min(reading.tasks_named.unwrap_or(u32::MAX)) > limit)
 }
 
 /// What no node of the partition has. The details are what Slurm's clients print before the error.

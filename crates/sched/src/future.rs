@@ -63,6 +63,22 @@ struct NodeFuture {
     holds: Vec<Hold>,
 }
 
+/// A planned start that has been taken back.
+#[derive(Debug)]
+pub(crate) struct Lifted {
+    pub(crate) start: Timestamp,
+    pub(crate) rank: Rank,
+    end: Timestamp,
+    parts: Vec<(u32, Amounts)>,
+}
+
+impl Lifted {
+    /// Where it was planned.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.parts.iter().map(|(node, _)| *node)
+    }
+}
+
 /// A planned start as a whole.
 #[derive(Debug, Clone)]
 struct PlannedJob {
@@ -247,6 +263,24 @@ impl Future {
         let all = Rank { key: *key, task: 0 }..=Rank { key: *key, task: u32::MAX };
         let ranks: Vec<Rank> = self.jobs.range(all).map(|(rank, _)| *rank).collect();
         ranks.iter().for_each(|rank| self.drop_hold(rank));
+    }
+
+    /// Takes one planned start back, if there is one, so that it can be planned again as it was.
+    pub(crate) fn lift(&mut self, rank: &Rank) -> Option<Lifted> {
+        let job = self.jobs.get(rank)?;
+        let (start, end) = (job.start, job.end);
+        let part = |node: &u32| {
+            let hold = self.nodes[*node as usize].holds.iter().find(|hold| hold.rank == *rank)?;
+            Some((*node, hold.amounts.clone()))
+        };
+        let parts = job.nodes.iter().filter_map(part).collect();
+        self.drop_hold(rank);
+        Some(Lifted { rank: *rank, start, end, parts })
+    }
+
+    /// Plans a start as it was planned before.
+    pub(crate) fn put_back(&mut self, lifted: &Lifted) {
+        self.hold(lifted.rank, lifted.start, lifted.end, &lifted.parts);
     }
 
     /// Takes one planned start back, if there is one.

@@ -242,7 +242,8 @@ struct KnownSpec {
     spec: Arc<JobSpec>,
     /// The job's partition when it was seen: stands in where the specification names none.
     partition: Name,
-    asks: Arc<[AskId]>,
+    /// By position of the partition; nothing where there is no such partition.
+    asks: Vec<Arc<[AskId]>>,
     last_used: u64,
 }
 
@@ -296,29 +297,27 @@ impl Tables {
         self.partitions[ask as usize]
     }
 
-    /// One compiled request for each partition that `job` names and that exists, in order.
-    pub(crate) fn asks_of(&mut self, job: &Job) -> Arc<[AskId]> {
+    /// The compiled request of `job` in the partition at `position` of those that it asks for; nothing where that does not
+    /// exist.
+    pub(crate) fn asks_of(&mut self, job: &Job, position: u32) -> Arc<[AskId]> {
+        let at = position as usize;
         let address = Arc::as_ptr(&job.spec) as usize;
         if let Some(known) = self.specs.get_mut(&address)
             && known.partition == job.partition
         {
             known.last_used = self.pass;
-            return known.asks.clone();
+            return known.asks.get(at).cloned().unwrap_or_default();
         }
-        let named = std::slice::from_ref(&job.partition);
-        let names = if job.spec.partitions.is_empty() { named } else { &job.spec.partitions[..] };
-        let partitions: Vec<u32> = names.iter().filter_map(|name| self.fleet.partition_named(name)).collect();
-        let asks: Arc<[AskId]> =
-            partitions.into_iter().map(|partition| self.ask(&job.spec.request, partition)).collect();
-        let known = KnownSpec {
-            spec: job.spec.clone(),
-            partition: job.partition.clone(),
-            asks: asks.clone(),
-            last_used: self.pass,
-        };
+        let mut asks: Vec<Arc<[AskId]>> = Vec::new();
+        for name in job.partitions_wanted() {
+            let partition = self.fleet.partition_named(name);
+            asks.push(partition.map(|partition| self.ask(&job.spec.request, partition)).into_iter().collect());
+        }
+        let wanted = asks.get(at).cloned().unwrap_or_default();
+        let known = KnownSpec { spec: job.spec.clone(), partition: job.partition.clone(), asks, last_used: self.pass };
         debug_assert_eq!(Arc::as_ptr(&known.spec) as usize, address);
         self.specs.insert(address, known);
-        asks
+        wanted
     }
 
     /// Drops specifications of jobs that have left the queue, once there are many.

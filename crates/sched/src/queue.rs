@@ -12,7 +12,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use muster_model::accounting::AssociationId;
-use muster_model::ids::Name;
+use muster_model::ids::{JobId, Name};
 use muster_model::job::Job;
 use muster_model::planning::QueueKey;
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -44,7 +44,7 @@ struct GroupKey {
 /// Jobs that ask for the same thing, in the order of the queue.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// One compiled request for each partition, in order.
+    /// The compiled request in the partition of this entry of the queue; nothing where that does not exist.
     pub(crate) asks: Arc<[AskId]>,
     pub(crate) members: BTreeMap<QueueKey, Arc<Job>>,
 }
@@ -55,6 +55,8 @@ pub(crate) struct Groups {
     groups: Vec<Group>,
     known: HashMap<GroupKey, GroupId, FixedState>,  // tidy: only looked up
     of_job: HashMap<QueueKey, GroupId, FixedState>, // tidy: only looked up
+    /// Where jobs of several partitions stand, in order.
+    places: HashMap<JobId, Vec<QueueKey>, FixedState>, // tidy: only looked up
     /// The queue as it was last seen.
     seen: OrdMap<QueueKey, Arc<Job>>,
 }
@@ -68,6 +70,11 @@ impl Groups {
     /// The group of the job at that place.
     pub(crate) fn group_of(&self, key: &QueueKey) -> Option<GroupId> {
         self.of_job.get(key).copied()
+    }
+
+    /// All places of a job that asks for several partitions, in order; none for any other job.
+    pub(crate) fn places_of(&self, job_id: JobId) -> &[QueueKey] {
+        self.places.get(&job_id).map_or(&[], |places| &places[..])
     }
 
     /// Number of groups, empty ones included.
@@ -114,7 +121,7 @@ impl Groups {
 
     fn add(&mut self, tables: &mut Tables, key: QueueKey, job: &Arc<Job>, changes: &mut Changes) {
         let group_key = GroupKey {
-            asks: tables.asks_of(job),
+            asks: tables.asks_of(job, key.partition),
             partition: job.partition.clone(),
             time_limit: job.time_limit.span(),
             is_limit_given: job.spec.time_limit.is_some(),
@@ -135,6 +142,10 @@ impl Groups {
         });
         self.groups[id as usize].members.insert(key, job.clone());
         self.of_job.insert(key, id);
+        if job.partitions_wanted().len() > 1 {
+            let places = self.places.entry(job.id).or_default();
+            places.insert(places.partition_point(|place| *place < key), key);
+        }
         changes.groups.push(id);
     }
 
@@ -142,6 +153,12 @@ impl Groups {
         if let Some(id) = self.of_job.remove(key) {
             self.groups[id as usize].members.remove(key);
             changes.vacant.push(*key);
+            if let Some(places) = self.places.get_mut(&key.job_id) {
+                places.retain(|place| place != key);
+                if places.is_empty() {
+                    self.places.remove(&key.job_id);
+                }
+            }
         }
     }
 

@@ -100,18 +100,22 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
     }
 }
 
-/// Puts a pending job into the queue of `view`, ordered as the core orders it.
+/// Puts a pending job into the queue of `view`, ordered as the core orders it: once for each of its partitions.
 pub fn enqueue(view: &mut PlanView, job: Job) {
-    let tier = view.partitions.iter().find(|part| part.name == job.partition).map_or(1, |part| part.priority_tier);
-    let key = QueueKey {
-        preemption_rank: 0,
-        without_reservation: job.spec.reservation.is_none(),
-        tier: std::cmp::Reverse(tier),
-        priority: std::cmp::Reverse(job.priority),
-        submit_time: job.submit_time,
-        job_id: job.id,
-    };
-    view.queue.insert(key, Arc::new(job));
+    let job = Arc::new(job);
+    for (position, name) in (0..).zip(job.partitions_wanted()) {
+        let tier = view.partitions.iter().find(|part| part.name == *name).map_or(1, |part| part.priority_tier);
+        let key = QueueKey {
+            preemption_rank: 0,
+            without_reservation: job.spec.reservation.is_none(),
+            tier: std::cmp::Reverse(tier),
+            priority: std::cmp::Reverse(job.priority),
+            submit_time: job.submit_time,
+            job_id: job.id,
+            partition: position,
+        };
+        view.queue.insert(key, job.clone());
+    }
 }
 
 /// Makes `job` run with `shares` until `end`: books the shares on their nodes.

@@ -160,9 +160,11 @@ fn shape(numbers: &mut Numbers) -> (Name, ResourceRequest, TimeLimit) {
 /// The view after `plan` has been carried out: what it starts runs, until its limit.
 pub fn carry_out(view: &PlanView, plan: &Plan) -> PlanView {
     let mut next = view.clone();
-    let by_id: BTreeMap<JobId, QueueKey> = view.queue.iter().map(|(key, job)| (job.id, *key)).collect();
+    let mut by_id: BTreeMap<JobId, Vec<QueueKey>> = BTreeMap::new();
+    view.queue.iter().for_each(|(key, job)| by_id.entry(job.id).or_default().push(*key));
     for start in &plan.starts {
-        let Some(job) = by_id.get(&start.job_id).and_then(|key| next.queue.remove(key)) else { continue };
+        let keys = by_id.get(&start.job_id).into_iter().flatten();
+        let Some(job) = keys.filter_map(|key| next.queue.remove(key)).last() else { continue };
         let mut shares = Vec::new();
         for share in &start.shares {
             let used = next.nodes.get(share.node.0 as usize).map(|node| node.used.cpus.clone()).unwrap_or_default();

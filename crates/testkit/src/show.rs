@@ -1,5 +1,6 @@
 //! Plans as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use muster_model::planning::{Plan, PlanView, PlannedShare};
@@ -31,7 +32,9 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
         let mode = format!("{:?}", eviction.mode).to_lowercase();
         let _ = writeln!(text, "{} makes room for {}: {mode}{grace}", eviction.job_id, eviction.by);
     }
-    for wait in view.queue.values().filter_map(|job| plan.outlook.get(job.id)) {
+    let mut told = BTreeSet::new();
+    let jobs = view.queue.values().filter(|job| told.insert(job.id));
+    for wait in jobs.filter_map(|job| plan.outlook.get(job.id)) {
         let _ = write!(text, "{} waits {}", wait.job_id, wait.detail.as_deref().unwrap_or(wait.reason.as_str()));
         if let Some(start) = wait.expected_start {
             let _ = write!(text, ", {}", show_time(view.now, start));

@@ -10,6 +10,7 @@
 
 mod known;
 mod observe;
+mod plans;
 mod side;
 mod submissions;
 
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use known::Difference;
 use observe::{Key, Row, Snapshot};
+use plans::Stays;
 use side::Side;
 
 /// Most checkpoints: enough for the queue to drain, and an end when it does not.
@@ -62,7 +64,9 @@ fn compare(sides: &[&Side; 2]) -> Result<Vec<Difference>> {
     let mut known_running: BTreeSet<Key> = BTreeSet::new();
     for checkpoint in 1..=CHECKPOINTS_MAX {
         let [theirs, ours] = observe::settled(sides)?;
-        let found = compare_snapshots(checkpoint, &theirs, &ours, &known_running);
+        let mut found = compare_snapshots(checkpoint, &theirs, &ours, &known_running);
+        let stays = [sides[0].stays()?, sides[1].stays()?];
+        found.iter_mut().for_each(|difference| add_evidence(difference, &stays));
         let differing: BTreeSet<Key> = found
             .iter()
             .filter(|difference| !difference.is_reason())
@@ -141,6 +145,8 @@ fn submit(sides: &[&Side; 2], differences: &mut Vec<Difference>) -> Result<()> {
                 job: submission.name.clone(),
                 theirs: answers.remove(0),
                 ours: answers.remove(0),
+                kept_in_slurm: None,
+                kept_in_muster: None,
             });
         }
     }
@@ -165,7 +171,17 @@ fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, know
             let text = |row: Option<&Row>| row.map_or_else(|| "not in the queue".to_owned(), show);
             let (theirs, ours) = (text(their), text(our));
             let (job, options) = (job.clone(), submissions::of(job));
-            found.push(Difference { checkpoint, class, follows: false, job, options, theirs, ours });
+            found.push(Difference {
+                checkpoint,
+                class,
+                follows: false,
+                job,
+                options,
+                theirs,
+                ours,
+                kept_in_slurm: None,
+                kept_in_muster: None,
+            });
         };
         match (their, our) {
             (Some(their), Some(our)) if their.is_running() && our.is_running() => {
@@ -185,6 +201,13 @@ fn compare_snapshots(checkpoint: usize, theirs: &Snapshot, ours: &Snapshot, know
     let later = found.iter_mut().skip_while(|difference| difference.is_reason()).skip(1);
     later.for_each(|difference| difference.follows = true);
     found
+}
+
+/// Whom each side keeps the place for that the job has on the other.
+fn add_evidence(difference: &mut Difference, [slurm, muster]: &[Stays; 2]) {
+    let job = &difference.job;
+    difference.kept_in_slurm = plans::keeper(job, muster.get(job), slurm);
+    difference.kept_in_muster = plans::keeper(job, slurm.get(job), muster);
 }
 
 /// Prints all differences; whether each is known.

@@ -53,12 +53,16 @@ pub(super) fn change(
     if partition.default {
         clear_default(cluster);
     }
+    let moves_jobs = changes.priority_tier.is_some();
     match at {
         Some(at) => drop(cluster.partitions.set(at, Arc::new(partition))),
         None => {
             cluster.partition_index.insert(name.clone(), cluster.partitions.len());
             cluster.partitions.push_back(Arc::new(partition));
         }
+    }
+    if moves_jobs {
+        cluster.reorder_queue();
     }
     priority::policy_changed(cluster, now);
     out.plan_needed = true;

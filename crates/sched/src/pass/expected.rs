@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::{Case, Entry, Expected, Pass};
+use crate::future::Rank;
 
 /// A blocked job whose start is to be worked out when all others are decided.
 pub(super) struct Deferred<'a> {
@@ -16,13 +17,15 @@ pub(super) struct Deferred<'a> {
     cases: Arc<[Case]>,
     /// Position of what is said of it.
     wait: usize,
+    /// How much of it had been started then.
+    started: u32,
 }
 
 impl<'a> Pass<'a> {
     /// Leaves it for later to say when a blocked job starts.
     pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) {
-        // What is said of this record comes next.
-        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait: self.waits.len() });
+        let (wait, started) = (self.place_of_wait(entry.job.id), self.several.started(entry.job.id));
+        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait, started });
     }
 
     /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
@@ -33,14 +36,23 @@ impl<'a> Pass<'a> {
             return;
         }
         let mut planned = Vec::new();
-        for Deferred { entry, cases, wait } in deferred {
+        for Deferred { entry, cases, wait, started } in deferred {
+            if self.several.started(entry.job.id) != started {
+                // It has started in another of its partitions.
+                continue;
+            }
             let mut expected: Option<Expected> = None;
             if !self.is_rough && self.books.plans_made < self.budget.reservations_max {
-                expected = self.plan_start(entry, &cases, false);
-                planned.push(entry.rank());
+                expected = self.plan_deferred(entry, &cases, &mut planned);
             }
-            let expected = expected.or_else(|| self.forecast_start(entry, &cases));
-            if let (Some(expected), Some(wait)) = (expected, self.waits.get_mut(wait)) {
+            let Some(told) = self.waits.get(wait) else { continue };
+            if told.expected_start.is_none() {
+                expected = expected.or_else(|| self.forecast_start(entry, &cases));
+            }
+            let Some(expected) = expected else { continue };
+            if let Some(wait) = self.waits.get_mut(wait)
+                && wait.expected_start.is_none_or(|before| expected.start < before)
+            {
                 wait.expected_start = Some(expected.start);
                 wait.expected_nodes = expected.nodes;
                 wait.is_forecast = true;
@@ -52,5 +64,25 @@ impl<'a> Pass<'a> {
                 self.books.plans_made = self.books.plans_made.saturating_sub(1);
             }
         }
+    }
+
+    /// Plans the start of a job for which nothing is held, in the partition of this entry if that is sooner than in those
+    /// before it.
+    fn plan_deferred(&mut self, entry: Entry<'a>, cases: &[Case], planned: &mut Vec<Rank>) -> Option<Expected> {
+        let lifted = self.lift_elsewhere(entry);
+        if let Some(lifted) = &lifted
+            && !planned.contains(&lifted.rank)
+        {
+            // Something is held for it all the same.
+            self.books.future.put_back(lifted);
+            return None;
+        }
+        let before = lifted.as_ref().map(|lifted| lifted.start);
+        let expected = self.plan_start(Entry { before, ..entry }, cases, false);
+        match (&expected, lifted) {
+            (None, Some(lifted)) => self.books.future.put_back(&lifted),
+            _ => planned.push(entry.rank()),
+        }
+        expected
     }
 }

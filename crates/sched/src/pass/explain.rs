@@ -42,9 +42,9 @@ impl Pass<'_> {
     /// Looks at everything before `key`, then explains `job`, which is there.
     pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job) -> Finding {
         self.walk(Some(&key));
-        let ahead_count = u32::try_from(self.waits.len()).unwrap_or(u32::MAX);
-        let entry = Entry { group, key, job, task_index: None };
-        let asks = self.groups.get(group).asks.clone();
+        let ahead_count = u32::try_from(self.waiting_count()).unwrap_or(u32::MAX);
+        let entry = Entry { group, key, job, task_index: None, before: None };
+        let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();
         for id in asks.iter() {
             let duration = self.duration(job, self.tables.partition_of(*id));
@@ -60,11 +60,21 @@ impl Pass<'_> {
         Finding { causes, ahead_count, ahead, alternatives }
     }
 
+    /// Its requests in all its partitions, in the order in which it names them.
+    fn asks_of_all(&self, group: GroupId, job: &Job) -> Vec<AskId> {
+        let groups = self.groups;
+        let mut places = groups.places_of(job.id).to_vec();
+        places.sort_by_key(|key| key.partition);
+        let others: Vec<GroupId> = places.iter().filter_map(|key| groups.group_of(key)).collect();
+        let all = if others.is_empty() { vec![group] } else { others };
+        all.into_iter().flat_map(|id| groups.get(id).asks.iter().copied()).collect()
+    }
+
     /// The first waiting jobs before it that could be in its way: those of its partitions.
     fn first_ahead(&self, key: &QueueKey, job: &Job) -> Vec<Ahead> {
-        let started: BTreeSet<_> = self.plan.starts.iter().map(|start| start.job_id).collect();
+        let mut seen: BTreeSet<_> = self.plan.starts.iter().map(|start| start.job_id).collect();
         let before = self.view.queue.range(..*key).map(|(_, other)| other);
-        let in_its_way = before.filter(|other| other.partition == job.partition && !started.contains(&other.id));
+        let in_its_way = before.filter(|other| other.partition == job.partition && seen.insert(other.id));
         in_its_way
             .take(AHEAD_MAX)
             .map(|other| Ahead {
@@ -302,7 +312,7 @@ impl Pass<'_> {
     /// What would let it start earlier. Whether it starts now is judged beside what is held for others; when it starts
     /// otherwise, beside all starts that are expected before it.
     fn alternatives(&mut self, entry: Entry<'_>) -> Vec<Alternative> {
-        let own: Vec<AskId> = self.groups.get(entry.group).asks.to_vec();
+        let own = self.asks_of_all(entry.group, entry.job);
         let request = &entry.job.spec.request;
         let own: Vec<Case> = own.into_iter().filter_map(|id| self.possible(entry.job, id, None, request)).collect();
         let mut all: Vec<(Change, Vec<Case>, Option<Timestamp>)> = Vec::new();
@@ -343,8 +353,7 @@ impl Pass<'_> {
 
     /// Things the job could ask for instead.
     fn variants(&self, job: &Job) -> Vec<Variant> {
-        let own = std::slice::from_ref(&job.partition);
-        let own: &[Name] = if job.spec.partitions.is_empty() { own } else { &job.spec.partitions };
+        let own = job.partitions_wanted();
         let request = &job.spec.request;
         let mut all = Vec::new();
         if let TimeLimit::Limited(limit) = job.time_limit {

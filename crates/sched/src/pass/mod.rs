@@ -6,6 +6,7 @@
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
+//! | jobs that ask for several partitions | `several` |
 //! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
@@ -16,6 +17,7 @@ mod evict;
 mod expected;
 mod explain;
 mod partial;
+mod several;
 mod standing;
 mod start;
 mod told;
@@ -85,6 +87,7 @@ pub(crate) struct Pass<'a> {
     room_by: Option<Timestamp>,
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
+    several: several::Several,
     plan: Plan,
     waits: Vec<PlannedWait>,
     /// Blocked jobs whose start is worked out at the end.
@@ -153,6 +156,8 @@ struct Entry<'j> {
     key: QueueKey,
     job: &'j Job,
     task_index: Option<u32>,
+    /// When it is to start in another of its partitions: a later start is of no use.
+    before: Option<Timestamp>,
 }
 
 impl Entry<'_> {
@@ -190,6 +195,7 @@ impl<'a> Pass<'a> {
             without_victims: BTreeSet::new(),
             room_by: None,
             tasks_started: BTreeMap::new(),
+            several: several::Several::default(),
             plan: Plan::default(),
             waits: Vec::new(),
             deferred: Vec::new(),
@@ -208,7 +214,9 @@ impl<'a> Pass<'a> {
         self.walk(None);
         self.expect_deferred(false);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
-        self.plan.outlook = Outlook::new(self.view.now, std::mem::take(&mut self.waits));
+        let mut waits = std::mem::take(&mut self.waits);
+        waits.retain(|wait| !self.several.is_over(wait.job_id));
+        self.plan.outlook = Outlook::new(self.view.now, waits);
         self.books.outlook = self.plan.outlook.clone();
         self.plan
     }
@@ -231,9 +239,8 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            if let Some(wait) = self.look_at_record(id, *key, job) {
-                self.waits.push(wait.planned(job));
-            }
+            let wait = self.look_at_record(id, *key, job);
+            self.tell(job, wait);
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
     }
@@ -244,12 +251,13 @@ impl<'a> Pass<'a> {
 
     /// Starts what can start of one record. `None` when all of it did.
     fn look_at_record(&mut self, group: GroupId, key: QueueKey, job: &'a Job) -> Option<Wait> {
-        let entry = Entry { group, key, job, task_index: None };
+        let entry = Entry { group, key, job, task_index: None, before: None };
         match &job.array {
             Some(ArrayRole::Waiting { tasks }) => self.look_at_array(entry, tasks),
             Some(ArrayRole::Task { array_job_id, .. }) if self.slots(*array_job_id) == 0 => {
                 Some(Reason::JobArrayTaskLimit.into())
             }
+            _ if self.several.started(job.id) > 0 => None,
             _ => self.look_at(entry).err(),
         }
     }
@@ -258,7 +266,8 @@ impl<'a> Pass<'a> {
     /// pass ends here.
     fn look_at_array(&mut self, entry: Entry<'a>, tasks: &TaskSet) -> Option<Wait> {
         let mut first_wait = None;
-        for (part, index) in (0..).zip(tasks.iter()) {
+        let started_elsewhere = self.several.started(entry.job.id) as usize;
+        for (part, index) in (0..).zip(tasks.iter().skip(started_elsewhere)) {
             if first_wait.is_none() && self.slots(entry.job.id) == 0 {
                 return Some(Reason::JobArrayTaskLimit.into());
             }
@@ -286,8 +295,18 @@ impl<'a> Pass<'a> {
         slots.saturating_sub(self.tasks_started.get(&array).copied().unwrap_or(0))
     }
 
-    /// Tries the partitions of a job in order.
+    /// Tries a job in the partition of this entry.
     fn look_at(&mut self, entry: Entry<'a>) -> Result<(), Wait> {
+        if self.groups.places_of(entry.job.id).is_empty() {
+            return self.look_in(entry);
+        }
+        let lifted = self.lift_elsewhere(entry);
+        let before = lifted.as_ref().map(|lifted| lifted.start);
+        let outcome = self.look_in(Entry { before, ..entry });
+        self.settle_elsewhere(entry, lifted, outcome)
+    }
+
+    fn look_in(&mut self, entry: Entry<'a>) -> Result<(), Wait> {
         match &self.known[entry.group as usize] {
             Known::Open => {}
             Known::Waits(wait) => return Err(wait.clone()),
@@ -329,6 +348,9 @@ impl<'a> Pass<'a> {
     fn note_start(&mut self, entry: Entry<'_>, start: PlannedStart) {
         if let Some(array) = entry.job.array_job_id() {
             *self.tasks_started.entry(array).or_default() += 1;
+        }
+        if !self.groups.places_of(entry.job.id).is_empty() {
+            self.several.note_start(entry.job.id);
         }
         self.plan.starts.push(start);
     }

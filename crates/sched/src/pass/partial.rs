@@ -146,6 +146,7 @@ impl<'a> Pass<'a> {
                     }),
                 });
             } else if let Some(wait) = &last
+                && self.several.started(job.id) == 0
                 && !matches!(job.array, Some(ArrayRole::Waiting { .. }))
             {
                 outlook.set(job.id, Some(wait.clone().planned(job)));

@@ -51,8 +51,11 @@ impl<'a> Pass<'a> {
             }
         }
         if self.view.config.backfill && self.budget.reservations_max > 0 && !self.books.future.is_held(&entry.rank()) {
-            wait.expected = self.plan_start(entry, cases, true);
-            if wait.expected.is_none() && !self.plan.is_partial {
+            // What is planned elsewhere stands until the next pass over everything.
+            let may_move = !(self.plan.is_partial && entry.before.is_some());
+            wait.expected = if may_move { self.plan_start(entry, cases, true) } else { None };
+            let is_counted = entry.before.is_some() || self.is_expected(entry.job.id);
+            if wait.expected.is_none() && !self.plan.is_partial && !is_counted {
                 self.defer(entry, cases);
             }
         }
@@ -107,7 +110,7 @@ impl<'a> Pass<'a> {
                 best = Some((case, start, parts));
             }
         }
-        let (case, start, parts) = best?;
+        let (case, start, parts) = best.filter(|(_, start, _)| entry.before.is_none_or(|before| *start < before))?;
         self.books.plans_made += 1;
         if promised {
             self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;

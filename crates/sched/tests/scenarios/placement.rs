@@ -53,6 +53,17 @@ fn every_wanted_node_gets_a_task() {
     place("part=two n=1 mem=1", "n1 1c 1t 1M | n2 1c 0t 1M");
 }
 
+/// `-N1-3` takes three nodes when it can, and leaves nothing over for those that are in use or not there.
+#[test]
+fn fewer_nodes_than_wanted_take_all_tasks() {
+    place("part=two N=1-3 n=4 mem=1", "n1 3c 3t 1M | n2 1c 1t 1M");
+    place("part=two N=1-3 n=32 mem=1", "n1 16c 16t 1M | n2 16c 16t 1M");
+    let partly = "nodes n[1-4] cpus=16\nrun 7 on=n1:0-10\nrun 8 on=n3:0-15+n4:0-15";
+    place_on(partly, "N=1-3 n=16", "n1 5c 5t | n2 11c 11t");
+    let apart = "nodes n[1-4] cpus=16\nrun 7 on=n1:0-7+n3:0-7\nrun 8 on=n2:0-15+n4:0-15";
+    place_on(apart, "N=1-3 n=16", "n1 8c 8t | n3 8c 8t");
+}
+
 #[test]
 fn tasks_per_node() {
     place("N=2 tpn=2 mem=1", "n1 2c 2t 1M | n2 2c 2t 1M");

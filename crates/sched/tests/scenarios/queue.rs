@@ -198,6 +198,29 @@ fn limits_of_partitions() {
     );
 }
 
+/// Slurm 22.05 cuts the greatest number of nodes to the tasks and to the nodes that the partition has, but not to its
+/// MaxNodes.
+#[test]
+fn the_greatest_number_of_nodes_and_the_limit_of_the_partition() {
+    check(
+        "nodes n[1-2] cpus=4
+         partition small nodes=n1 nodes_max=1
+         partition pair nodes=n[1-2]
+         job 1 part=small N=1-2 n=1 t=1
+         job 2 part=small N=1-3 n=3
+         job 3 part=small N=1-3
+         job 4 part=pair N=1-3 n=4 t=1
+         job 5 part=pair N=3
+         job 6 part=pair N=3-4",
+        "1 starts in small: n1 1c 1t
+         4 starts in pair: n1 3c 3t | n2 1c 1t
+         2 waits PartitionNodeLimit
+         3 waits PartitionNodeLimit
+         5 waits PartitionNodeLimit
+         6 waits PartitionNodeLimit",
+    );
+}
+
 #[test]
 fn licenses_run_out_without_blocking_others() {
     check(
@@ -245,6 +268,79 @@ fn partitions_are_tried_in_order() {
          job 2 part=b,a n=4 t=60",
         "1 starts in b: n2 4c 4t
          2 waits Resources, +30m on n1",
+    );
+}
+
+/// A job of several partitions stands in the queue once for each, with the tier of that partition.
+#[test]
+fn each_partition_of_a_job_has_its_tier() {
+    // In high it comes before job 2; what it leaves there goes on to job 2.
+    check(
+        "nodes n1 cpus=4
+         partition low
+         partition high tier=9
+         job 1 part=low n=1 t=60
+         job 2 part=high n=2 t=60 prio=1
+         job 3 part=low,high n=2 t=60",
+        "3 starts in high: n1 2c 2t
+         2 starts in high: n1 2c 2t
+         1 waits Resources, +60m on n1",
+    );
+    // Its planned start in one partition does not keep it from starting in the other.
+    check(
+        "nodes n[1-2] cpus=4
+         partition a nodes=n[1-2]
+         partition b nodes=n1 tier=9
+         run 9 on=n1:0-2 t=30
+         job 1 part=a,b n=4 t=60
+         job 2 part=a n=1 t=30
+         job 3 part=a n=4 t=60",
+        "1 starts in a: n2 4c 4t
+         2 starts in a: n1 1c 1t
+         3 waits Resources, +30m on n1",
+    );
+}
+
+/// It is told one thing, and counts once for those behind it.
+#[test]
+fn a_job_of_several_partitions_is_told_once() {
+    // In b it is to start later than in a, so nothing is kept for it there.
+    check(
+        "nodes n[1-2] cpus=4
+         partition a nodes=n1
+         partition b nodes=n2
+         run 8 on=n1:0-2 t=30
+         run 9 on=n2:0-2 t=40
+         job 1 part=b,a n=4 t=60
+         job 2 part=b n=1 t=600
+         job 3 part=a n=1 t=600",
+        "2 starts in b: n2 1c 1t
+         1 waits Resources, +30m on n1
+         3 waits Priority, +90m on n1",
+    );
+    // What may pass is told rather than what somebody has to change.
+    check(
+        "nodes n1 cpus=4
+         partition off state=down tier=9
+         partition on
+         run 9 on=n1:0-3 t=30
+         job 1 part=off,on n=4 t=60",
+        "1 waits Resources, +30m on n1",
+    );
+}
+
+#[test]
+fn tasks_of_an_array_start_in_either_partition_and_each_once() {
+    check(
+        "nodes n[1-2] cpus=2
+         partition a nodes=n1
+         partition b nodes=n2
+         job 1 part=a,b array=0-4 n=1 t=60",
+        "1_0 starts in a: n1 1c 1t
+         1_1 starts in a: n1 1c 1t
+         1_2 starts in b: n2 1c 1t
+         1_3 starts in b: n2 1c 1t
+         1 waits Resources, +60m on n2",
     );
 }
 

@@ -15,6 +15,10 @@ pub(super) struct Difference {
     pub(super) options: String,
     pub(super) theirs: String,
     pub(super) ours: String,
+    /// The job before it for which Slurm keeps the nodes on which it runs in Muster.
+    pub(super) kept_in_slurm: Option<String>,
+    /// The job before it for which Muster keeps the nodes on which it runs in Slurm.
+    pub(super) kept_in_muster: Option<String>,
 }
 
 impl Difference {
@@ -27,7 +31,12 @@ impl Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { checkpoint, job, options, theirs, ours, .. } = self;
-        write!(f, "at {checkpoint} {job} ({options}): Slurm {theirs:?}, Muster {ours:?}")
+        write!(f, "at {checkpoint} {job} ({options}): Slurm {theirs:?}, Muster {ours:?}")?;
+        let kept = [("Slurm", &self.kept_in_slurm), ("Muster", &self.kept_in_muster)];
+        for (side, other) in kept.iter().filter_map(|(side, other)| Some((side, (*other).as_ref()?))) {
+            write!(f, "; {side} keeps the place for {other}")?;
+        }
+        Ok(())
     }
 }
 
@@ -54,6 +63,32 @@ const KNOWN: &[Known] = &[
                 && difference.options.contains("afterok:")
         },
         why: "afterok of an array can never be satisfied once one task has failed; Slurm only says so when all tasks have ended",
+    },
+    Known {
+        is: |difference| {
+            difference.is_reason()
+                && difference.theirs == "JobArrayTaskLimit"
+                && (difference.ours == "Priority" || difference.ours == "Resources")
+                && difference.options.contains('%')
+        },
+        why: "Slurm goes on saying that too many tasks of an array run when none runs any more, until one of them starts",
+    },
+    Known {
+        is: |difference| {
+            difference.is_reason()
+                && difference.theirs == "Priority"
+                && difference.ours == "Resources"
+                && difference.options.contains("-p batch,high")
+        },
+        why: "Slurm tells what it found in the last partition of a job, Muster what it found in the one with the highest tier, where nobody is before it",
+    },
+    Known {
+        is: |difference| !difference.is_reason() && difference.kept_in_slurm.is_some(),
+        why: "Slurm keeps whole nodes for a planned start, Muster what the job will take: the rest of the node is open to jobs behind it",
+    },
+    Known {
+        is: |difference| !difference.is_reason() && difference.kept_in_muster.is_some(),
+        why: "the place is kept for a job before it, to which Muster gives a planned start there; Slurm has planned it elsewhere or later",
     },
 ];
 

@@ -176,7 +176,8 @@ fn calculate_one(cluster: &mut Cluster, now: Timestamp, job: &Arc<Job>, snapshot
     if config.has(PriorityFlag::IncrOnly) {
         priority = priority.max(job.priority);
     }
-    if priority == job.priority {
+    // In its several partitions it may stand elsewhere though its best priority is the same.
+    if priority == job.priority && !cluster.is_misplaced(job) {
         return false;
     }
     let mut job = (**job).clone();

@@ -64,7 +64,8 @@ impl Counting {
         }
         let has_run = !matches!(job.state, JobState::Pending) && job.start_time.is_some();
         let Some(allocation) = job.allocation.as_ref().filter(|_| has_run) else {
-            self.done.extend((job.state == JobState::Pending).then_some(job.id));
+            // It waits again, or was ended while it did: only its past runs count.
+            self.done.push(job.id);
             return;
         };
         let was_interrupted = job.suspended > Span::ZERO || job.suspend_time.is_some();

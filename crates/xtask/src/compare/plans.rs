@@ -1,0 +1,83 @@
+//! What each side keeps for jobs that wait: the evidence for differences that come from planned starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::observe::Key;
+use super::side::Side;
+use super::submissions;
+
+/// When and where a job runs, or is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stay {
+    waits: bool,
+    /// As squeue writes it, so that the order of texts is that of times.
+    start: String,
+    end: String,
+    nodes: BTreeSet<String>,
+}
+
+/// All jobs that run or have a planned start.
+pub(super) type Stays = BTreeMap<Key, Stay>;
+
+impl Side {
+    /// Where and when jobs run or are to run.
+    pub(super) fn stays(&self) -> Result<Stays> {
+        let text = self.call("squeue", &["-h", "-a", "-r", "-t", "PD,R", "-o", "%j|%K|%T|%S|%e|%N|%Y"])?;
+        Ok(text.lines().filter_map(stay).collect())
+    }
+}
+
+fn stay(line: &str) -> Option<(Key, Stay)> {
+    let fields: Vec<&str> = line.split('|').collect();
+    let [name, index, state, start, end, nodes, planned] = fields.as_slice() else {
+        return None;
+    };
+    let waits = *state == "PENDING";
+    let nodes = expand(if waits { planned } else { nodes });
+    let key = if *index == "N/A" { (*name).to_owned() } else { format!("{name}_{index}") };
+    let stay = Stay { waits, start: (*start).to_owned(), end: (*end).to_owned(), nodes };
+    (!stay.nodes.is_empty() && stay.start != "N/A").then_some((key, stay))
+}
+
+/// Names of the nodes in a list such as `n[1,3-4]`; nothing where it is none.
+fn expand(list: &str) -> BTreeSet<String> {
+    let numbers = list.strip_prefix('n').unwrap_or_default().trim_matches(['[', ']']);
+    let range = |part: &str| -> Option<Vec<String>> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        Some((first..=last).map(|number| format!("n{number}")).collect())
+    };
+    numbers.split(',').filter_map(range).flatten().collect()
+}
+
+/// The waiting job, before `job` in the queue, for which a side keeps a node on which `job` runs on the other side, from a
+/// time before its end.
+pub(super) fn keeper(job: &str, run: Option<&Stay>, kept: &Stays) -> Option<Key> {
+    let run = run.filter(|run| !run.waits)?;
+    let rank = submissions::rank(job);
+    let stands_in_the_way = |(other, stay): &(&Key, &Stay)| {
+        stay.waits && submissions::rank(other) < rank && stay.start < run.end && !stay.nodes.is_disjoint(&run.nodes)
+    };
+    kept.iter().find(stands_in_the_way).map(|(other, _)| other.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planned_start_within_the_run_stands_in_the_way() {
+        let kept: Stays = ["j001|N/A|PENDING|2026-01-01T10:00:00|N/A||n[1,3-4]", "j009|N/A|PENDING|N/A|N/A||"]
+            .iter()
+            .filter_map(|line| stay(line))
+            .collect();
+        let run = |line: &str| stay(line).map(|(_, stay)| stay);
+        let found = |line: &str| keeper("j002", run(line).as_ref(), &kept);
+        assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T10:30:00|n3|"), Some("j001".to_owned()));
+        assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T10:30:00|n2|"), None);
+        assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T09:30:00|n3|"), None);
+        assert_eq!(keeper("j001", run("j001|N/A|RUNNING|x|2026-01-01T10:30:00|n3|").as_ref(), &kept), None);
+    }
+}

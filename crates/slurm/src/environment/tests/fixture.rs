@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use muster_model::dependency::Dependencies;
-use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, SpecId, StepId};
+use muster_model::ids::{Identity, JobId, NodeIndex, SpecId, StepId};
 use muster_model::job::{Job, JobKind, JobSpec, RareOptions};
 use muster_model::resources::{
     Allocation, Gres, GresRequest, GresScope, GresShare, IndexSet, Megabytes, NodeShare, ResourceRequest,
 };
-use muster_model::state::{ExitStatus, JobState, Reason, Usage};
+use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::step::{Step, StepLaunch, StepNode, StreamTarget};
-use muster_model::time::{Span, TimeLimit, Timestamp};
+use muster_model::time::{TimeLimit, Timestamp};
 
 use crate::environment::{ClientFacts, LaunchFacts, NodeFacts};
 
@@ -36,49 +36,11 @@ pub(crate) const CLIENT: ClientFacts<'static> =
 /// A running job with one CPU of n1.
 pub(crate) fn job(id: u32) -> Job {
     let mut job = Job {
-        id: JobId(id),
-        spec_id: SpecId(1),
-        spec: Arc::new(spec()),
         array: None,
         state: JobState::Running,
-        completing: false,
-        cleaning: None,
-        requeue_pending: false,
-        reason: Reason::None,
-        reason_detail: None,
-        hold: None,
-        partition: "debug".into(),
-        priority: 1,
-        time_limit: TimeLimit::from_minutes(10),
-        submit_time: Timestamp(0),
-        eligible_time: None,
         begin_time: None,
-        start_time: None,
-        end_time: None,
-        suspend_time: None,
-        suspended: Span::ZERO,
-        last_evaluated: None,
-        restart: RestartCount(0),
-        allocation: None,
-        node_list: None,
-        batch_host: None,
-        planned_nodes: None,
-        exit: ExitStatus::SUCCESS,
-        derived_exit: ExitStatus::SUCCESS,
-        cancelled_by: None,
-        dependencies: Dependencies::default(),
-        next_step: 0,
-        early_signal_sent: false,
-        reservation: None,
-        reservation_gone: None,
-        special_exit: false,
-        account: None,
-        association: None,
-        qos: None,
-        priority_set: false,
-        past_runs: Vec::new(),
-        eviction: None,
-        preemptable_from: None,
+        time_limit: TimeLimit::from_minutes(10),
+        ..Job::new(JobId(id), SpecId(1), Arc::new(spec()), "debug".into(), Timestamp(0))
     };
     allocate(&mut job, &[(0, 1, 1, 0)]);
     job

@@ -125,8 +125,6 @@ pub struct SchedulingConfig {
     pub planned_priority_min: u32,
     /// `bf_max_job_start`, `sched_max_job_start`: jobs started by one pass.
     pub starts_max: u32,
-    /// `assoc_limit_stop`: a job that waits for a limit of its association or QOS keeps those behind it waiting.
-    pub limits_stop_partition: bool,
 }
 
 impl Default for SchedulingConfig {
@@ -141,7 +139,6 @@ impl Default for SchedulingConfig {
             planned_age_min: Span::from_minutes(24 * 60),
             planned_priority_min: 0,
             starts_max: 0,
-            limits_stop_partition: false,
         }
     }
 }

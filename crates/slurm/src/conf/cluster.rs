@@ -169,9 +169,7 @@ impl<'a> Reader<'a> {
             node_timeout: seconds("SlurmdTimeout", 300)?,
             return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
             requeue_default: self.flag("JobRequeue", true)?,
-            scheduling: scheduling::read(&|name, otherwise| self.scheduler_number(name, otherwise), &|name| {
-                self.scheduler(name).is_some()
-            })?,
+            scheduling: scheduling::read(&|name, otherwise| self.scheduler_number(name, otherwise))?,
             requeue_delay: Span::from_seconds(self.requeue_delay_seconds()?),
             launch_failures_max: self.number("MaxBatchRequeue", 5)?,
             kill_invalid_dependency: self.scheduler("kill_invalid_depend").is_some(),

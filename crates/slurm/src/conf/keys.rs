@@ -137,6 +137,7 @@ const ALSO_USED: &[&str] = &[
     "DefMemPerCPU",
     "MaxMemPerCPU",
     "MaxBatchRequeue",
+    "PreemptParameters",
     "FastSchedule",
 ];
 

@@ -39,8 +39,8 @@ pub(super) fn read<'a>(
     if let Some((line, text)) = get("PreemptExemptTime") {
         config.exempt_time = exempt_time(line, text)?;
     }
-    if let Some((_, text)) = get("PreemptParameters") {
-        parameters(&mut config, text, warnings);
+    if let Some((line, text)) = get("PreemptParameters") {
+        parameters(&mut config, line, text, warnings)?;
     }
     Ok(config)
 }
@@ -67,17 +67,27 @@ fn exempt_time(line: &Line, text: &str) -> Result<Span, ConfError> {
     limit.ok_or_else(|| line.error(format!("PreemptExemptTime \"{text}\" is not a time")))
 }
 
-fn parameters(config: &mut PreemptionConfig, text: &str, warnings: &mut Vec<String>) {
+fn parameters(
+    config: &mut PreemptionConfig,
+    line: &Line,
+    text: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfError> {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         match key.to_ascii_lowercase().as_str() {
             "youngest_first" => config.youngest_first = true,
             "strict_order" => config.strict_order = true,
             "send_user_signal" => config.send_user_signal = true,
-            "min_exempt_priority" => config.exempt_priority_min = value.parse().ok(),
+            "min_exempt_priority" => {
+                let priority = value.parse();
+                let bad = || line.error(format!("min_exempt_priority \"{value}\" of PreemptParameters is not a priority"));
+                config.exempt_priority_min = Some(priority.map_err(|_| bad())?);
+            }
             // Victims that are not needed are always left alone here, whatever the count says.
             "reorder_count" => {}
             _ => warnings.push(format!("PreemptParameters: {key} is not acted on")),
         }
     }
+    Ok(())
 }

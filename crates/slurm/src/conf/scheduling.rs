@@ -11,9 +11,8 @@ const WINDOW_MINUTES_MAX: u32 = 43_200;
 /// Gives the value of a parameter, or the number given for it.
 pub(super) type Lookup<'a> = dyn Fn(&str, u32) -> Result<u32, ConfError> + 'a;
 
-/// Reads the parameters that change what is planned. `number` looks one up, with what it is where it is not given;
-/// `is_given` tells whether one without value is there.
-pub(super) fn read(number: &Lookup<'_>, is_given: &dyn Fn(&str) -> bool) -> Result<SchedulingConfig, ConfError> {
+/// Reads the parameters that change what is planned. `number` looks one up, with what it is where it is not given.
+pub(super) fn read(number: &Lookup<'_>) -> Result<SchedulingConfig, ConfError> {
     let defaults = SchedulingConfig::default();
     let age_min = u32::try_from(defaults.planned_age_min.seconds()).unwrap_or(0);
     let starts = [number("bf_max_job_start", 0)?, number("sched_max_job_start", 0)?];
@@ -28,6 +27,5 @@ pub(super) fn read(number: &Lookup<'_>, is_given: &dyn Fn(&str) -> bool) -> Resu
         planned_priority_min: number("bf_min_prio_reserve", 0)?,
         // Here one pass does the work of both loops, so the lesser of their limits counts.
         starts_max: starts.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),
-        limits_stop_partition: is_given("assoc_limit_stop"),
     })
 }

@@ -106,6 +106,17 @@ fn show_config_lists_values_with_their_units() {
 }
 
 #[test]
+fn preempt_parameters_are_acted_on_or_named() {
+    let given = "PreemptParameters=youngest_first,min_exempt_priority=7,no_such";
+    let conf = format!("{HEAD}{given}\nNodeName=n1\nPartitionName=p Nodes=n1\n");
+    let loaded = load_files(&[("/c/slurm.conf", &conf)]).unwrap();
+    let preemption = &loaded.cluster.preemption;
+    assert_eq!((preemption.youngest_first, preemption.strict_order), (true, false));
+    assert_eq!(preemption.exempt_priority_min, Some(7));
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("no_such")), "{:?}", loaded.warnings);
+}
+
+#[test]
 fn what_slurm_refuses_about_policy_is_refused_with_its_line() {
     let refused = |lines: &str, message: &str| {
         let conf = format!("{HEAD}{lines}\nNodeName=n1\nPartitionName=p Nodes=n1\n");
@@ -116,6 +127,8 @@ fn what_slurm_refuses_about_policy_is_refused_with_its_line() {
     refused("PreemptType=preempt/qos", modes);
     refused("PreemptType=preempt/partition_prio\nPreemptMode=OFF", modes);
     refused("PreemptMode=REQUEUE", modes);
+    let priority = "min_exempt_priority \"high\" of PreemptParameters is not a priority";
+    refused("PreemptParameters=min_exempt_priority=high", priority);
     refused("PriorityCalcPeriod=0", "Bad value \"0\" for PriorityCalcPeriod");
     refused("PriorityWeightTRES=cpu=1,gres/gpu=2", "TRES weight 'gres/gpu' is not a configured TRES type.");
     refused("TopologyPlugin=topology/foo", "cannot find topo plugin for topology/foo");

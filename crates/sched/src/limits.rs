@@ -194,7 +194,7 @@ impl<'a> Limits<'a> {
             tres,
             time_limit,
             jobs: 1,
-            fair_share: None,
+            fair_share: job.association.and_then(|id| self.view.priorities.current.fair_share_factor(id)),
         };
         check_start(layers, &enforcement, &request)
     }

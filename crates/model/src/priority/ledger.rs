@@ -238,7 +238,7 @@ fn normalised(weight: u32, value: u32, greatest: u32, raw: bool) -> PriorityTerm
 
 fn fair_share(standing: &Standing<'_>, snapshot: &PrioritySnapshot, config: &PriorityConfig) -> PriorityTerm {
     let found = standing.association.filter(|_| config.weight_fair_share > 0);
-    let factor = found.and_then(|row| snapshot.fair_shares.get(&row.id)).and_then(|share| share.factor);
+    let factor = found.and_then(|row| snapshot.fair_share_factor(row.id));
     PriorityTerm::new(config.weight_fair_share, factor.unwrap_or(0.0))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::Vector;
 
 use super::{FairShares, PriorityConfig, ShareInput, TresCounts, UsageAccounts, fair_shares};
-use crate::accounting::{AccountingPolicy, Association, TresAmounts};
+use crate::accounting::{AccountingPolicy, Association, AssociationId, TresAmounts};
 use crate::ids::{JobId, Name};
 use crate::job::Job;
 use crate::node::Node;
@@ -80,6 +80,11 @@ impl PrioritySnapshot {
             nodes: nodes.len() as u64,
             accounting: accounting.clone(),
         }
+    }
+
+    /// The fair-share factor of `association`, where one is worked out.
+    pub fn fair_share_factor(&self, association: AssociationId) -> Option<f64> {
+        self.fair_shares.get(&association)?.factor
     }
 }
 

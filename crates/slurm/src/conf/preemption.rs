@@ -81,7 +81,8 @@ fn parameters(
             "send_user_signal" => config.send_user_signal = true,
             "min_exempt_priority" => {
                 let priority = value.parse();
-                let bad = || line.error(format!("min_exempt_priority \"{value}\" of PreemptParameters is not a priority"));
+                let bad =
+                    || line.error(format!("min_exempt_priority \"{value}\" of PreemptParameters is not a priority"));
                 config.exempt_priority_min = Some(priority.map_err(|_| bad())?);
             }
             // Victims that are not needed are always left alone here, whatever the count says.

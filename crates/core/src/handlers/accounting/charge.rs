@@ -108,16 +108,10 @@ pub(crate) fn forbids(
         tres: &tres,
         time_limit,
         jobs: 1,
-        fair_share: fair_share(cluster, job),
+        fair_share: job.association.and_then(|id| cluster.priorities.current.fair_share_factor(id)),
     };
     let violation = accounting::check_start(&layers, &cluster.enforcement(now), &request)?;
     Some(violation.reason())
-}
-
-/// The fair-share factor of the association of a job, where one is worked out.
-fn fair_share(cluster: &Cluster, job: &Job) -> Option<f64> {
-    let shares = &cluster.priorities.current.fair_shares;
-    shares.get(&job.association?).and_then(|share| share.factor)
 }
 
 /// After a change of rows: tallies follow the tree, and jobs that wait are charged to what there is now. One that has

@@ -362,6 +362,11 @@ impl Future {
         crowded
     }
 
+    /// Adds to `free`, which is free on `node` now, what comes back there until `time`.
+    pub(crate) fn come_free(&self, node: u32, time: Timestamp, free: &mut Free) {
+        self.releases(node, Timestamp(i64::MIN), time).for_each(|back| free.give(node, back));
+    }
+
     fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
         let mut amounts = free.of(node);
         self.releases(node, Timestamp(i64::MIN), time).for_each(|back| amounts.add(back));

@@ -20,6 +20,7 @@ use crate::exact::Exact;
 use crate::feasible::Verdict;
 use crate::free::Free;
 use crate::future::{Lifted, Rank};
+use crate::nodeset::NodeSet;
 use crate::people::Guest;
 use crate::planner::AskId;
 use crate::reservation::Inside;
@@ -28,8 +29,12 @@ use crate::share;
 
 /// Most planned starts that move for one job: each costs about what planning it did.
 const MOVES_MAX: usize = 8;
+/// Most nodes on which a start is looked for beside its own, so that the cost does not grow with the cluster.
+const NODES_MAX: usize = 512;
 /// Most jobs of one pass that others are moved for, or found not to be able to: a bound on what a pass costs.
 const ATTEMPTS_MAX: u32 = 200;
+/// The same for a pass over what has changed, which has milliseconds.
+const ATTEMPTS_PARTIAL_MAX: u32 = 16;
 
 /// Attempts of a pass, and what came of them.
 #[derive(Debug, Default)]
@@ -59,17 +64,18 @@ impl Moving {
 }
 
 impl<'a> Pass<'a> {
-    /// As [`Pass::start_now`] for a job that does not fit beside the planned starts as they are: moves those in its way.
+    /// As [`Pass::start_now`] for a job that would fit on `choices` but for the planned starts there: moves these.
     pub(super) fn start_by_moving(
         &mut self,
         entry: Entry<'_>,
         case: &Case,
         ask: &Ask,
+        choices: &[Choice],
         way: Way<'_>,
     ) -> Option<Result<PlannedStart, Reason>> {
-        let (choices, moved) = self.clear_the_way(entry, case, ask, way)?;
+        let moved = self.clear_the_way(entry, case, ask, choices, way)?;
         let limit = self.limit(entry.job, self.tables.partition_of(case.id));
-        let outcome = self.start_on(entry, ask, &choices, (case.duration, limit), way);
+        let outcome = self.start_on(entry, ask, choices, (case.duration, limit), way);
         if matches!(outcome, Some(Ok(_))) {
             moved.iter().for_each(|before| self.rename(before));
         } else {
@@ -80,7 +86,10 @@ impl<'a> Pass<'a> {
 
     /// Whether the job would start with [`Pass::start_by_moving`]; leaves everything as it is.
     pub(super) fn starts_by_moving(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) -> bool {
-        let Some((choices, moved)) = self.clear_the_way(entry, case, ask, way) else {
+        let Some(choices) = self.choose_now(entry, ask, None, way.open) else {
+            return false;
+        };
+        let Some(moved) = self.clear_the_way(entry, case, ask, &choices, way) else {
             return false;
         };
         let (now, until) = (self.view.now, self.view.now + case.duration);
@@ -89,29 +98,28 @@ impl<'a> Pass<'a> {
         parts.is_some()
     }
 
-    /// Plans the starts in the way of a job on other nodes; gives where it would start, and the plans as they were.
+    /// Plans the starts in the way of a job on other nodes; gives the plans as they were.
     fn clear_the_way(
         &mut self,
         entry: Entry<'_>,
         case: &Case,
         ask: &Ask,
+        choices: &[Choice],
         way: Way<'_>,
-    ) -> Option<(Vec<Choice>, Vec<Lifted>)> {
-        if !self.books.future.has_plans() || self.moving.attempts >= ATTEMPTS_MAX {
+    ) -> Option<Vec<Lifted>> {
+        let attempts_max = if self.plan.is_partial { ATTEMPTS_PARTIAL_MAX } else { ATTEMPTS_MAX };
+        if !self.books.future.has_plans() || self.moving.attempts >= attempts_max {
             return None;
         }
-        let choices = self.choose_now(entry, ask, None, way.open)?;
         self.moving.attempts += 1;
         let now = self.view.now;
-        let until = now + case.duration;
         let part = |choice: &Choice| {
             let mut available = self.books.free.of(choice.node);
             self.reservations.lower(way.open, choice.node, now, &mut available);
             Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
         };
         let parts: Parts = choices.iter().map(part).collect::<Option<_>>()?;
-        let moved = self.move_away(&parts, until, &entry.rank())?;
-        Some((choices, moved))
+        self.move_away(&parts, now + case.duration, &entry.rank())
     }
 
     /// Plans starts before `rank` anew that cannot be beside `parts`; gives them as they were. `None`, and nothing has
@@ -142,8 +150,8 @@ impl<'a> Pass<'a> {
         };
         self.know_people();
         let open = self.reservations.open(&job.spec, None, ask.whole_node, start, end)?;
-        let free = self.free_at(start, taken, until);
-        let usable = open.narrow(&self.books.in_service);
+        let usable = self.nodes_near(ask, lifted, &open.narrow(&self.books.in_service));
+        let free = self.free_at(start, &usable, taken, until);
         let wanted = Wanted {
             ask,
             duration: end.since(start),
@@ -169,11 +177,22 @@ impl<'a> Pass<'a> {
         Some(())
     }
 
-    /// What is free at `time` beside the running jobs, and beside one that takes `taken` until `until`.
-    fn free_at(&mut self, time: Timestamp, taken: &Parts, until: Timestamp) -> Free {
-        self.books.future.sort();
+    /// Nodes on which a start is looked for: those where it was planned, and the ones that follow.
+    fn nodes_near(&self, ask: &Ask, lifted: &Lifted, usable: &NodeSet) -> NodeSet {
+        let mut all = ask.eligible.clone();
+        all.intersect(usable);
+        let first = lifted.nodes().next().unwrap_or(0);
+        let (before, behind) =
+            (all.iter().take_while(|node| *node < first), all.iter().skip_while(|node| *node < first));
+        let mut near: NodeSet = behind.chain(before).take(NODES_MAX).collect();
+        lifted.nodes().filter(|node| all.contains(*node)).for_each(|node| near.insert(node));
+        near
+    }
+
+    /// What is free on `nodes` at `time` beside the running jobs, and beside one that takes `taken` until `until`.
+    fn free_at(&self, time: Timestamp, nodes: &NodeSet, taken: &Parts, until: Timestamp) -> Free {
         let mut free = self.books.free.clone();
-        self.books.future.pass_until(time, 0, |node, back| free.give(node, back));
+        nodes.iter().for_each(|node| self.books.future.come_free(node, time, &mut free));
         if time < until {
             taken.iter().for_each(|(node, amounts)| free.take(*node, amounts));
         }

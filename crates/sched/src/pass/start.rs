@@ -135,11 +135,16 @@ impl Pass<'_> {
             match self.start_now(entry, case, ask, way) {
                 Some(Ok(start)) => return Ok(start),
                 Some(Err(reason)) => return Err(Lack::Limit(reason)),
-                None => match self.start_by_moving(entry, case, ask, way) {
-                    Some(Ok(start)) => return Ok(start),
-                    Some(Err(reason)) => return Err(Lack::Limit(reason)),
-                    None => self.note_blocked(entry, case, ask, way),
-                },
+                None => {
+                    let has_plans = self.books.future.has_plans();
+                    let without = if has_plans { self.choose_now(entry, ask, None, way.open) } else { None };
+                    let choices = without.as_deref();
+                    match choices.and_then(|choices| self.start_by_moving(entry, case, ask, choices, way)) {
+                        Some(Ok(start)) => return Ok(start),
+                        Some(Err(reason)) => return Err(Lack::Limit(reason)),
+                        None => self.note_blocked(entry, case, ask, way, choices.is_some()),
+                    }
+                }
             }
         }
         if open.closes && !self.fits_empty_in(ask, &open) {
@@ -225,10 +230,9 @@ impl Pass<'_> {
     }
 
     /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
-    fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) {
-        let has_plans = self.books.future.has_plans();
+    fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>, fits_without_plans: bool) {
         // A shorter run may be over before a reservation begins.
-        let may_be_shorter = way.open.closes || has_plans && self.choose_now(entry, ask, None, way.open).is_some();
+        let may_be_shorter = way.open.closes || fits_without_plans;
         let from = if may_be_shorter { self.duration_min(entry, case) } else { Span::ZERO };
         let of = self.standing_of(entry, ask, way.inside);
         let standing = self.standings.entry(case.id, of);

@@ -15,6 +15,7 @@ use muster_model::time::{Span, Timestamp};
 
 use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
+use crate::licenses::{LicensePlan, LicensePlans};
 use crate::nodeset::NodeSet;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
@@ -70,6 +71,7 @@ pub(crate) struct Lifted {
     pub(crate) rank: Rank,
     end: Timestamp,
     parts: Vec<(u32, Amounts)>,
+    licenses: Option<LicensePlan>,
 }
 
 impl Lifted {
@@ -99,6 +101,8 @@ pub(crate) struct Future {
     jobs: BTreeMap<Rank, PlannedJob>,
     /// Planned starts by their end.
     planned_ends: BTreeMap<Timestamp, Vec<Rank>>,
+    /// Licences that planned starts hold.
+    licenses: LicensePlans,
 }
 
 impl Future {
@@ -112,6 +116,7 @@ impl Future {
             planned: NodeSet::empty(fleet.node_count()),
             jobs: BTreeMap::new(),
             planned_ends: BTreeMap::new(),
+            licenses: LicensePlans::default(),
         };
         for ((end, _), job) in &view.running {
             future.job_runs(fleet, *end, job);
@@ -274,13 +279,17 @@ impl Future {
             Some((*node, hold.amounts.clone()))
         };
         let parts = job.nodes.iter().filter_map(part).collect();
+        let licenses = self.licenses.remove(rank);
         self.drop_hold(rank);
-        Some(Lifted { rank: *rank, start, end, parts })
+        Some(Lifted { rank: *rank, start, end, parts, licenses })
     }
 
     /// Plans a start as it was planned before.
     pub(crate) fn put_back(&mut self, lifted: &Lifted) {
         self.hold(lifted.rank, lifted.start, lifted.end, &lifted.parts);
+        if let Some(plan) = &lifted.licenses {
+            self.licenses.insert(lifted.rank, plan.clone());
+        }
     }
 
     /// Takes one planned start back, if there is one.
@@ -288,6 +297,7 @@ impl Future {
         let Some(job) = self.jobs.remove(rank) else {
             return;
         };
+        self.licenses.remove(rank);
         for node in job.nodes {
             let holds = &mut self.nodes[node as usize].holds;
             holds.retain(|hold| hold.rank != *rank);
@@ -301,6 +311,16 @@ impl Future {
                 self.planned_ends.remove(&job.end);
             }
         }
+    }
+
+    /// Holds licences for the start that is planned for this place.
+    pub(crate) fn hold_licenses(&mut self, rank: Rank, plan: LicensePlan) {
+        self.licenses.insert(rank, plan);
+    }
+
+    /// Licences that planned starts hold.
+    pub(crate) fn licenses(&self) -> &LicensePlans {
+        &self.licenses
     }
 
     /// Whether a start is planned for this place.
@@ -343,6 +363,11 @@ impl Future {
         for (node, this) in (0..).zip(&self.nodes) {
             this.holds.iter().for_each(|hold| tell(node, hold.start, hold.end, &hold.amounts));
         }
+    }
+
+    /// Whether the order of releases is true.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.is_sorted
     }
 
     /// Makes the order of releases true again.

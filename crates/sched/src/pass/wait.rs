@@ -15,7 +15,7 @@ use crate::books::Books;
 use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Footprint, Forecast};
-use crate::licenses::Holdings;
+use crate::licenses::{Holdings, LicensePlan, Licensing};
 use crate::people::Guest;
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
@@ -96,7 +96,7 @@ impl<'a> Pass<'a> {
 
     /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
     pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
-        let mut best: Option<(&Case, Timestamp, Parts)> = None;
+        let mut best: Option<(&Case, &Ask, Timestamp, Parts, Inside)> = None;
         for case in cases {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
@@ -104,16 +104,17 @@ impl<'a> Pass<'a> {
             if promised && !self.may_plan(entry, case) || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
-            if let Some((start, parts)) = self.earliest(entry, case, ask)
-                && best.as_ref().is_none_or(|(_, before, _)| start < *before)
+            if let Some((start, parts, inside)) = self.earliest(entry, case, ask)
+                && best.as_ref().is_none_or(|(_, _, before, _, _)| start < *before)
             {
-                best = Some((case, start, parts));
+                best = Some((case, ask, start, parts, inside));
             }
         }
-        let (case, start, parts) = best.filter(|(_, start, _)| entry.before.is_none_or(|before| *start < before))?;
+        let is_sooner = |start: &Timestamp| entry.before.is_none_or(|before| *start < before);
+        let (case, ask, start, parts, inside) = best.filter(|(_, _, start, _, _)| is_sooner(start))?;
         self.books.plans_made += 1;
         if promised {
-            self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
+            *self.plans_made_in(case) += 1;
             *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
         }
         if start > self.view.now + self.budget.window {
@@ -121,11 +122,12 @@ impl<'a> Pass<'a> {
         }
         let nodes = self.node_list(parts.iter().map(|(node, _)| *node));
         let end = start + case.duration;
-        if case.lack == Lack::Unlicensed {
-            // Nodes are not kept idle for a job that waits for a licence.
-            return Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false });
-        }
         self.books.future.hold(entry.rank(), start, end, &parts);
+        if !ask.licenses.is_empty() {
+            let reservation = self.reservations.get(inside).map(|row| row.name.clone());
+            let plan = LicensePlan { start, end, reservation, held: ask.licenses.clone() };
+            self.books.future.hold_licenses(entry.rank(), plan);
+        }
         if let Some(forecast) = &mut self.forecast {
             for (node, amounts) in &parts {
                 forecast.take(self.tables.classes.of_node(*node), amounts, start, end);
@@ -134,10 +136,17 @@ impl<'a> Pass<'a> {
         Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false })
     }
 
+    /// Planned starts that were made in the partition of `case`. Those of jobs that wait for licences are counted apart: they
+    /// must not take the place of the first job that waits for nodes.
+    fn plans_made_in(&mut self, case: &Case) -> &mut u32 {
+        let standing = &mut self.books.standings[self.tables.partition_of(case.id) as usize];
+        if case.lack == Lack::Unlicensed { &mut standing.licensed_plans_made } else { &mut standing.plans_made }
+    }
+
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
     fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
-        let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
+        let made = *self.plans_made_in(case);
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
         let waited = entry.job.eligible_time.map(|since| self.view.now.since(since)).unwrap_or_default();
         // Whether others have to make room is judged by what is planned exactly.
@@ -153,9 +162,11 @@ impl<'a> Pass<'a> {
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
     /// which that is soonest, or in none.
-    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts, Inside)> {
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
-        let found = ways.into_iter().filter_map(|inside| self.earliest_inside(entry, case, ask, inside));
+        let found = ways.into_iter().filter_map(|inside| {
+            self.earliest_inside(entry, case, ask, inside).map(|(start, parts)| (start, parts, inside))
+        });
         // The first one wins a tie.
         found.reduce(|best, other| if other.0 < best.0 { other } else { best })
     }
@@ -195,25 +206,27 @@ impl<'a> Pass<'a> {
         if self.licenses.is_none() && !ask.licenses.is_empty() {
             self.licenses = Some(Holdings::of(view));
         }
+        self.books.future.sort();
+        let Books { future, free, in_service, .. } = &*self.books;
         let nothing = Holdings::default();
         let holdings = self.licenses.as_ref().unwrap_or(&nothing);
-        let (reservations, fleet) = (&self.reservations, &self.tables.fleet);
+        let (reservations, fleet, rank) = (&self.reservations, &self.tables.fleet, entry.rank());
+        let licensing = Licensing { totals: &fleet.licenses, holdings, plans: future.licenses(), rank: &rank };
         let is_licensed = |time: Timestamp| {
-            let withheld = reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
-            holdings.suffice(&fleet.licenses, &withheld, &ask.licenses, time)
+            let run = (time, time + case.duration);
+            licensing.suffices(&ask.licenses, run, |used_in| reservations.licenses_withheld(open, used_in))
         };
         let since = start::since(entry.job);
         let wanted = Wanted {
             ask,
             duration: case.duration,
-            rank: entry.rank(),
+            rank,
             guest: Guest::of(&entry.job.spec),
             not_before: from,
             before,
             since,
             is_licensed: if ask.licenses.is_empty() { None } else { Some(&is_licensed) },
         };
-        let Books { future, free, in_service, .. } = &mut *self.books;
         let usable = open.narrow(in_service);
         let people = self.people.as_ref()?;
         let exact = Exact::Now(&view.nodes, &self.units);
@@ -273,8 +286,8 @@ impl<'a> Pass<'a> {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
-            // The forecast knows nothing of reservations and licences.
-            if case.lack != Lack::Busy || self.is_out_of_service(entry, case, ask) {
+            // The forecast knows nothing of reservations and licences, and would tell a start too early.
+            if case.lack != Lack::Busy || !ask.licenses.is_empty() || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
             let footprints = self.footprints_of(case, ask);

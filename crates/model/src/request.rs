@@ -275,6 +275,11 @@ pub struct PartitionChanges {
     pub root_only: Option<bool>,
     pub groups_allowed: Option<Vec<Name>>,
     pub accounts_allowed: Option<Vec<Name>>,
+    pub accounts_denied: Option<Vec<Name>>,
+    pub qos_allowed: Option<Vec<Name>>,
+    pub qos_denied: Option<Vec<Name>>,
+    /// `Some(None)` takes it away.
+    pub qos: Option<Option<Name>>,
 }
 
 /// What the core answers to a [`Command`] that it accepts.

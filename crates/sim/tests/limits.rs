@@ -17,7 +17,7 @@ use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::Partition;
 use muster_model::planning::{Plan, PlanView};
-use muster_model::request::{Answer, Command, JobChanges, JobTarget};
+use muster_model::request::{Answer, Command, JobChanges, JobTarget, PartitionChanges};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::time::{TimeLimit, Timestamp};
@@ -121,9 +121,14 @@ impl Stage {
 
     /// Submits a job of so many CPUs for so many minutes.
     fn submit(&mut self, user: &str, words: Submit<'_>) -> Result<JobId, String> {
+        self.submit_to(user, words, "main")
+    }
+
+    fn submit_to(&mut self, user: &str, words: Submit<'_>, partition: &str) -> Result<JobId, String> {
         let mut spec =
             builders::spec(ResourceRequest { tasks: words.cpus, tasks_given: true, ..ResourceRequest::default() });
         spec.kind = JobKind::Batch;
+        spec.partitions = vec![partition.into()];
         spec.identity = identity(user);
         spec.account = words.account.map(Name::from);
         spec.qos = words.qos.map(Name::from);
@@ -320,6 +325,41 @@ fn the_first_that_sets_a_limit_decides() {
     stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(over) });
     stage.plan();
     assert_eq!(stage.shown(), "1 R None; 2 R None; 3 PD QOSMaxJobsPerUserLimit");
+}
+
+#[test]
+fn the_qos_of_a_partition_counts_all_that_runs_there() {
+    // Another partition has the same QOS as a door; a third has none.
+    let other = Partition { qos: Some("high".into()), ..builders::partition("other", 0..4) };
+    let mut config = config(Partition { qos: Some("high".into()), ..builders::partition("main", 0..4) });
+    config.partitions.extend([other, builders::partition("free", 0..4)]);
+    let mut stage = Stage::new(config);
+    stage.limit_qos("high", tres(TresLimit::GrpTres, "cpu", Some(4)));
+    // More generous, but never asked: the QOS of the partition sets the same limit.
+    stage.limit_qos("normal", tres(TresLimit::GrpTres, "cpu", Some(100)));
+    stage.limit("physics", tres(TresLimit::GrpTres, "cpu", Some(1)));
+    let two = Submit { cpus: 2, ..ONE };
+    stage.submit("alice", two).expect("accepted");
+    stage.submit_to("carol", two, "other").expect("accepted");
+    stage.submit("bob", two).expect("accepted");
+    stage.submit_to("carol", Submit { qos: Some("high"), ..two }, "free").expect("accepted");
+    stage.plan();
+    // The fourth is under the QOS itself, in a partition without one: it counts for it too.
+    assert_eq!(stage.shown(), "1 R None; 2 R None; 3 PD QOSGrpCpuLimit; 4 PD QOSGrpCpuLimit");
+    let first = stage.running().remove(0);
+    stage.end(&first);
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 PD QOSGrpCpuLimit");
+    // An operator takes the QOS off the partition: what runs there counts no more, and its accounts limit it again.
+    let none = PartitionChanges { qos: Some(None), ..PartitionChanges::default() };
+    let change =
+        |name: &str| Command::ChangePartition { name: name.into(), changes: Box::new(none.clone()), create: false };
+    stage.ask("root", change("other")).expect("an operator may");
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 R None");
+    let unknown = PartitionChanges { qos: Some(Some("nope".into())), ..PartitionChanges::default() };
+    let change = Command::ChangePartition { name: "main".into(), changes: Box::new(unknown), create: false };
+    assert!(stage.ask("root", change).is_err_and(|text| text.starts_with("Invalid qos specification")));
 }
 
 #[test]

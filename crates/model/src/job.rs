@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounting::AssociationId;
+use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
@@ -418,6 +418,9 @@ pub struct Job {
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
+    /// Since when it gains priority by age while it waits.
+    #[serde(default, skip_serializing_if = "Ageing::is_usual")]
+    pub ageing: Ageing,
     /// While it runs where jobs can be preempted: from when it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preemptable_from: Option<Timestamp>,
@@ -473,6 +476,7 @@ impl Job {
             priority_set: false,
             past_runs: Vec::new(),
             eviction: None,
+            ageing: Ageing::SinceEligible,
             preemptable_from: None,
             spec,
         }

@@ -17,10 +17,11 @@ use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::Partition;
 use muster_model::planning::{Plan, PlanView};
+use muster_model::priority::{PriorityConfig, PriorityFlag, PriorityType};
 use muster_model::request::{Answer, Command, JobChanges, JobTarget, PartitionChanges};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{ExitStatus, JobState, Usage};
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
 use muster_testkit::builders;
 use muster_testkit::load::Numbers;
@@ -360,6 +361,117 @@ fn the_qos_of_a_partition_counts_all_that_runs_there() {
     let unknown = PartitionChanges { qos: Some(Some("nope".into())), ..PartitionChanges::default() };
     let change = Command::ChangePartition { name: "main".into(), changes: Box::new(unknown), create: false };
     assert!(stage.ask("root", change).is_err_and(|text| text.starts_with("Invalid qos specification")));
+}
+
+/// A stage where priorities are made of age, and one job fills all nodes.
+fn crowded(change: impl FnOnce(&mut ClusterConfig)) -> Stage {
+    let mut config = config(builders::partition("main", 0..4));
+    config.priority = PriorityConfig {
+        kind: PriorityType::Multifactor,
+        calculation_period: Span::from_seconds(60),
+        weight_age: 1000,
+        age_max: Span::from_seconds(1000),
+        ..PriorityConfig::default()
+    };
+    change(&mut config);
+    let mut stage = Stage::new(config);
+    stage.submit("carol", Submit { cpus: 32, ..ONE }).expect("accepted");
+    stage.plan();
+    stage
+}
+
+/// Lets so many seconds pass, with all that is due.
+fn wait(stage: &mut Stage, seconds: i64) {
+    for _ in 0..seconds / 10 {
+        stage.seconds += 9;
+        stage.step(Event::Tick);
+    }
+}
+
+/// The waiting jobs that have gained priority by age.
+fn ageing(stage: &Stage) -> String {
+    let view = stage.cluster.read_view();
+    let aged = view.jobs.values().filter(|job| job.state == JobState::Pending && job.priority > 1);
+    let name = |job: &std::sync::Arc<Job>| match job.task_index() {
+        Some(index) => format!("{}_{index}", job.array_job_id().expect("a task")),
+        None => job.id.to_string(),
+    };
+    aged.map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn only_so_many_jobs_gain_priority_by_age() {
+    let mut stage = crowded(|_| {});
+    stage.limit_qos("normal", counts(CountLimit::MaxJobsAccruePerUser, Some(2)));
+    // The QOS decides, though the account is stricter.
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, Some(1)));
+    for user in ["alice", "alice", "alice", "bob"] {
+        stage.submit(user, ONE).expect("accepted");
+    }
+    // Under another QOS the account decides, for which all that age count.
+    stage.submit("bob", Submit { qos: Some("high"), ..ONE }).expect("accepted");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3 5");
+    // One that is held ages no more, and makes room.
+    let hold = |hold: bool| match hold {
+        true => Command::Hold { target: JobTarget::job(JobId(2)), as_user: false },
+        false => Command::Release(JobTarget::job(JobId(2))),
+    };
+    stage.ask("root", hold(true)).expect("held");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "3 4 5");
+    stage.ask("root", hold(false)).expect("released");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "3 4 5", "its place is taken");
+    // Without the limit those that waited age from being eligible.
+    stage.limit_qos("normal", counts(CountLimit::MaxJobsAccruePerUser, None));
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, None));
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3 4 5 6");
+}
+
+#[test]
+fn of_an_array_so_many_tasks_age() {
+    let mut stage = crowded(|_| {});
+    stage.limit("root", counts(CountLimit::MaxJobsAccrue, Some(2)));
+    stage.submit("alice", Submit { array: Some("0-4"), ..ONE }).expect("accepted");
+    stage.submit("bob", ONE).expect("accepted");
+    wait(&mut stage, 190);
+    assert_eq!(ageing(&stage), "3 2_0 2_1");
+}
+
+#[test]
+fn accrue_always_ignores_limits_on_ageing_jobs() {
+    let mut stage = crowded(|config| config.priority.flags.push(PriorityFlag::AccrueAlways));
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, Some(1)));
+    stage.submit("alice", ONE).expect("accepted");
+    stage.submit("alice", ONE).expect("accepted");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3");
+}
+
+#[test]
+fn who_used_too_much_waits_for_a_qos_with_a_threshold() {
+    let mut stage = crowded(|_| {});
+    let threshold = QosChanges {
+        usage_threshold: Some(Some(0.7)),
+        flags: Some(ListChange::Add(vec![QosFlag::EnforceUsageThreshold])),
+        ..QosChanges::default()
+    };
+    stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(threshold) });
+    wait(&mut stage, 130);
+    let first = stage.running().remove(0);
+    stage.end(&first);
+    wait(&mut stage, 70);
+    for (user, qos) in [("carol", "high"), ("carol", "normal"), ("alice", "high")] {
+        stage.submit(user, Submit { qos: Some(qos), ..ONE }).expect("accepted");
+    }
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 PD QOSUsageThreshold; 3 R None; 4 R None");
+    let without = QosChanges { usage_threshold: Some(None), ..QosChanges::default() };
+    stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(without) });
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 R None");
 }
 
 #[test]

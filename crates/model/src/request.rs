@@ -405,6 +405,8 @@ refusals! {
     NodesBusy = 2016 "Requested nodes are busy",
     /// Step asks for more than the job holds.
     StepTooLarge = 2014 "Requested node configuration is not available",
+    /// Nodes asked for by name are elsewhere.
+    NodesNotInPartition = 2004 "Requested nodes not in this partition",
     /// Node state asked for makes no sense.
     InvalidNodeState = 2028 "Invalid node state specified",
     /// No partition named, and the cluster has no default one.

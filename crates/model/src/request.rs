@@ -407,6 +407,8 @@ refusals! {
     StepTooLarge = 2014 "Requested node configuration is not available",
     /// Nodes asked for by name are elsewhere.
     NodesNotInPartition = 2004 "Requested nodes not in this partition",
+    /// Of QOS that may preempt each other none would ever keep its place.
+    QosPreemptionLoop = 2067 "QOS Preemption loop detected",
     /// Node state asked for makes no sense.
     InvalidNodeState = 2028 "Invalid node state specified",
     /// No partition named, and the cluster has no default one.

@@ -475,6 +475,25 @@ fn who_used_too_much_waits_for_a_qos_with_a_threshold() {
 }
 
 #[test]
+fn qos_that_preempt_each_other_are_refused() {
+    let mut stage = stage();
+    let preempts = |stage: &mut Stage, name: &str, others: &[&str]| {
+        let list = ListChange::Set(others.iter().map(|name| Name::from(*name)).collect());
+        let changes = Box::new(QosChanges { preempts: Some(list), ..QosChanges::default() });
+        let change = AccountingChange::ModifyQos { names: vec![name.into()], changes };
+        stage.ask("root", Command::ChangeAccounting(Box::new(change))).map(|_| ())
+    };
+    stage.change(AccountingChange::CreateQos { names: vec!["low".into()], changes: Box::default() });
+    assert_eq!(preempts(&mut stage, "high", &["normal"]), Ok(()));
+    assert_eq!(preempts(&mut stage, "normal", &["low"]), Ok(()));
+    for (name, other) in [("low", "high"), ("low", "normal"), ("normal", "normal")] {
+        let refusal = preempts(&mut stage, name, &[other]).expect_err("a loop");
+        assert!(refusal.starts_with("QOS Preemption loop detected"), "{refusal}");
+    }
+    assert_eq!(preempts(&mut stage, "high", &["normal", "low"]), Ok(()));
+}
+
+#[test]
 fn submit_limits_refuse_and_count_every_task() {
     let mut stage = stage();
     stage.limit("physics", counts(CountLimit::GrpSubmitJobs, Some(4)));

@@ -21,6 +21,7 @@ use crate::effect::Outcome;
 use crate::event::{Event, RequestId};
 use crate::handlers;
 use crate::handlers::priority::{ARRIVAL_FIRST, Calculation};
+use crate::licenses::LicensesHeld;
 use crate::timers::Timers;
 use crate::view::ReadView;
 
@@ -78,6 +79,8 @@ pub struct Cluster {
     pub(crate) tallies: Tallies,
     /// What was used before, by who is charged.
     pub(crate) past_use: PastUse,
+    /// Licences that jobs hold, by the reservation that they run in.
+    pub(crate) licenses_held: LicensesHeld,
     pub(crate) next_association_id: u32,
     pub(crate) next_qos_id: u32,
     /// Reservations by name.
@@ -168,6 +171,7 @@ impl Cluster {
             accounting: AccountingPolicy::default(),
             tallies: Tallies::default(),
             past_use: PastUse::default(),
+            licenses_held: LicensesHeld::new(),
             next_association_id: 1,
             next_qos_id: 1,
             reservations: OrdMap::new(),

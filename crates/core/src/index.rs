@@ -62,6 +62,7 @@ impl Cluster {
             self.running.insert(running_key(new), new.clone());
         }
         self.tally_job(old, new);
+        self.index_licenses(old, new);
         self.index_run(new);
         self.index_array(old, new);
         self.index_reservations(old, new);

@@ -30,6 +30,7 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     steps_fit(cluster, &mut wrong);
     reservations_are_kept(cluster, &mut wrong);
     tallies_add_up(cluster, &mut wrong);
+    wrong.extend(cluster.licences_wrong());
     wrong
 }
 

@@ -10,6 +10,7 @@ pub mod event;
 mod handlers;
 mod index;
 pub mod invariants;
+mod licenses;
 mod placement;
 mod queue;
 mod restore;

@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use muster_core::UnitKey;
+use muster_core::event::{UnitEnd, UnitFailure};
 use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId};
 use muster_model::config::ClusterConfig;
 use muster_model::fact::StoredState;
-use muster_model::ids::{JobId, NodeIndex};
+use muster_model::ids::{JobId, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedShare, PlannedStart};
 use muster_model::request::{Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, PartitionChanges};
 use muster_model::resources::{Megabytes, ResourceRequest};
+use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::{TimeLimit, Timestamp};
 use muster_testkit::builders;
 
@@ -135,6 +138,28 @@ impl Stage {
                 self.step(Event::Agent(NodeIndex(0), cleaned));
                 self.show(id)
             }
+            // The delay before a requeued job may start again is over.
+            "wait" => {
+                self.seconds += i64::from(id);
+                self.step(Event::Tick);
+                "ok".to_owned()
+            }
+            "fail" => {
+                let restart = self.job(id).restart;
+                let key = UnitKey { job_id: JobId(id), restart, step: StepId::Batch };
+                let failure = Some(UnitFailure { text: "no spool".into(), node_at_fault: true });
+                let ended = UnitEnd {
+                    key,
+                    exit: ExitStatus::SUCCESS,
+                    usage: Usage::default(),
+                    failure,
+                    job_is_clean: true,
+                    out_of_memory: false,
+                };
+                self.step(Event::Agent(NodeIndex(0), AgentReport::UnitEnded(ended)));
+                self.node(0, "n1 resume");
+                self.show(id)
+            }
             "update" => self.ask(uid, Command::UpdateJob { target, changes: Box::new(changes(rest)) }),
             "node" => self.node(uid, rest),
             "partition" => self.partition(uid, rest),
@@ -247,6 +272,23 @@ fn finished_jobs_cannot_be_held() {
          suspend 1 => Job/step already completing or completed
          hold 7 => Invalid job id specified",
     );
+}
+
+#[test]
+fn a_job_that_cannot_be_launched_is_held_after_five_failures() {
+    let mut script = "submit\n".to_owned();
+    for attempt in 1..=5 {
+        // Requeued by its owner in between: that is no failure.
+        script += "start 1 => RUNNING None -\nrequeue 1\nclean 1 => PENDING BeginTime -\nwait 200\n";
+        script += "start 1 => RUNNING None -\n";
+        script += match attempt {
+            5 => "fail 1 => PENDING JobHoldMaxRequeue - held\n",
+            _ => "fail 1 => PENDING BeginTime -\nwait 200\n",
+        };
+    }
+    // Released, it has as many attempts again.
+    script += "hold 1\nshow 1 => PENDING JobHoldMaxRequeue - held\nrelease 1\nwait 200\nstart 1 => RUNNING None -\nfail 1 => PENDING BeginTime -";
+    check(&script);
 }
 
 #[test]

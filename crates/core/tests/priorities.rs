@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_core::{AgentReport, Cluster, Event, Outcome, RequestId};
-use muster_model::accounting::{Account, Association, AssociationId, AssociationKey, Limits, Shares, User};
+use muster_model::accounting::{Account, Association, AssociationId, AssociationKey, Limits, Qos, Shares, User};
 use muster_model::config::ClusterConfig;
 use muster_model::document::{Document, DocumentKind};
 use muster_model::fact::{Fact, StoredState};
@@ -31,7 +31,7 @@ struct Stage {
 fn config() -> ClusterConfig {
     ClusterConfig {
         nodes: vec![builders::node_config("n1", 8)],
-        partitions: vec![Partition { default: true, ..builders::partition("main", 0..1) }],
+        partitions: vec![Partition { default: true, qos: Some("door".into()), ..builders::partition("main", 0..1) }],
         job_age_min: Span::from_seconds(1),
         priority: PriorityConfig {
             kind: PriorityType::Multifactor,
@@ -64,6 +64,7 @@ fn documents() -> Vec<Document> {
         Account { name: "lab".into(), description: "".into(), organization: "".into(), coordinators: Vec::new() };
     vec![
         Document::Account(Arc::new(account)),
+        Document::Qos(Arc::new(Qos { name: "door".into(), usage_factor: 5.0, ..Qos::default() })),
         Document::User(Arc::new(user("user1001"))),
         Document::User(Arc::new(user("user1002"))),
         association(1, "root", "", None),
@@ -245,6 +246,25 @@ fn who_used_more_waits_longer_and_a_reset_forgives() {
     stage.wait(1);
     assert!(stage.used(3) < 1000.0, "only what ran since counts");
     assert!(stage.used(1) < 1000.0, "accounts above it lose it too");
+}
+
+#[test]
+fn the_qos_of_a_partition_is_charged_for_all_that_runs_there() {
+    let mut stage = Stage::new();
+    let (first, second) = (stage.submit(1001, 2), stage.submit(1002, 3));
+    stage.start(first, 2);
+    stage.wait(100);
+    stage.start(second, 3);
+    stage.wait(200);
+    let view = stage.cluster.read_view();
+    let used = view.usage.qos(&"door".into(), stage.now(), false, &config().priority);
+    // Up to the last calculation. Its own factor matters only to jobs that name it.
+    let seconds = view.usage.accounted_until.since(view.jobs[&first].start_time.expect("it runs")).0 as f64 / 1000.0;
+    let later = view.usage.accounted_until.since(view.jobs[&second].start_time.expect("it runs")).0 as f64 / 1000.0;
+    assert!(later > 100.0);
+    let about = |is: f64, should: f64| assert!((is - should).abs() < 1e-6, "{is} is not {should}");
+    about(used.raw, 2.0 * seconds + 3.0 * later);
+    about(used.wall_seconds, seconds + later);
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub struct ClusterConfig {
     /// `assoc_limit_stop` of `SchedulerParameters`: behind a job that waits for a limit nobody of its partition starts.
     #[serde(default)]
     pub limits_stop_queue: bool,
+    /// `EnforcePartLimits`.
+    #[serde(default)]
+    pub enforce_partition_limits: PartitionEnforcement,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -178,9 +181,23 @@ impl Default for ClusterConfig {
             accounting: false,
             limits_stop_queue: false,
             accounting_enforce: AccountingEnforce::default(),
+            enforce_partition_limits: PartitionEnforcement::No,
             shown: Vec::new(),
         }
     }
+}
+
+/// What becomes at submit of jobs that are beyond the limits of their partitions (`EnforcePartLimits`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionEnforcement {
+    /// They wait.
+    #[default]
+    No,
+    /// Refused where none of the partitions that they ask for allows them.
+    Any,
+    /// Refused where one of these does not.
+    All,
 }
 
 /// What is given away as one piece (`SelectTypeParameters`).

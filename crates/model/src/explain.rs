@@ -164,13 +164,13 @@ pub enum Cause {
         /// What is wrong, as its submit would be told.
         message: String,
     },
-    /// Licences are in use.
+    /// Licences are in use, reserved, or kept for others.
     Licence {
         /// Which.
         name: Name,
         /// How many it asks for.
         wanted: u64,
-        /// How many are free.
+        /// How many are left to it beside those in use, reserved, and kept for jobs before it.
         free: u64,
         /// How many there are.
         total: u64,
@@ -248,7 +248,7 @@ impl fmt::Display for Cause {
             Cause::Partition { partition, detail, .. } => write!(f, "partition {partition} {detail}"),
             Cause::Never { partition, message } => write!(f, "can never run in partition {partition}: {message}"),
             Cause::Licence { name, wanted, free, total } => {
-                write!(f, "asks for {wanted} of licence {name}; {free} of {total} are free")
+                write!(f, "asks for {wanted} of licence {name}; {free} of {total} are left to it")
             }
             Cause::Limit { violation, .. } if violation.may_pass() => write!(f, "{violation}"),
             Cause::Limit { violation, .. } => {

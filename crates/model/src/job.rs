@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounting::AssociationId;
+use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
@@ -418,9 +418,32 @@ pub struct Job {
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
+    /// How often it was put back into the queue through no fault of its own.
+    #[serde(default, skip_serializing_if = "Setbacks::are_none")]
+    pub setbacks: Setbacks,
+    /// Since when it gains priority by age while it waits.
+    #[serde(default, skip_serializing_if = "Ageing::is_usual")]
+    pub ageing: Ageing,
     /// While it runs where jobs can be preempted: from when it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preemptable_from: Option<Timestamp>,
+}
+
+/// How often a job was put back into the queue through no fault of its own, so that it does not go round for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Setbacks {
+    /// It could not be launched. Forgotten when it is released from a hold.
+    pub launch_failures: u32,
+    /// It made room for another.
+    pub preemptions: u32,
+}
+
+impl Setbacks {
+    /// Whether there were none.
+    pub fn are_none(&self) -> bool {
+        *self == Setbacks::default()
+    }
 }
 
 impl Job {
@@ -473,6 +496,8 @@ impl Job {
             priority_set: false,
             past_runs: Vec::new(),
             eviction: None,
+            setbacks: Setbacks::default(),
+            ageing: Ageing::SinceEligible,
             preemptable_from: None,
             spec,
         }

@@ -13,6 +13,7 @@ pub mod fact;
 pub mod hostlist;
 pub mod ids;
 pub mod job;
+pub mod licenses;
 pub mod node;
 pub mod partition;
 pub mod planning;

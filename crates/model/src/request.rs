@@ -275,6 +275,11 @@ pub struct PartitionChanges {
     pub root_only: Option<bool>,
     pub groups_allowed: Option<Vec<Name>>,
     pub accounts_allowed: Option<Vec<Name>>,
+    pub accounts_denied: Option<Vec<Name>>,
+    pub qos_allowed: Option<Vec<Name>>,
+    pub qos_denied: Option<Vec<Name>>,
+    /// `Some(None)` takes it away.
+    pub qos: Option<Option<Name>>,
 }
 
 /// What the core answers to a [`Command`] that it accepts.
@@ -400,6 +405,10 @@ refusals! {
     NodesBusy = 2016 "Requested nodes are busy",
     /// Step asks for more than the job holds.
     StepTooLarge = 2014 "Requested node configuration is not available",
+    /// Nodes asked for by name are elsewhere.
+    NodesNotInPartition = 2004 "Requested nodes not in this partition",
+    /// Of QOS that may preempt each other none would ever keep its place.
+    QosPreemptionLoop = 2067 "QOS Preemption loop detected",
     /// Node state asked for makes no sense.
     InvalidNodeState = 2028 "Invalid node state specified",
     /// No partition named, and the cluster has no default one.

@@ -4,6 +4,7 @@
 //! without another source are as observed with Slurm 22.05 (select/cons_tres).
 
 use muster_model::ids::Name;
+use muster_model::licenses::{self, Licenses};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::{CoreOrder, GpuTerms, GresBinding, GresScope, MemoryRequest, ResourceRequest, Sharing};
@@ -13,7 +14,6 @@ use muster_model::{config::ClusterConfig, hostlist};
 use crate::constraint::Constraint;
 use crate::fleet::Fleet;
 use crate::gres::{self, GresNeed};
-use crate::licenses::{self, Licenses};
 use crate::nodeset::NodeSet;
 
 /// How tasks spread over nodes.

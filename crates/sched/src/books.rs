@@ -48,6 +48,8 @@ pub(crate) struct PartitionStanding {
     pub(crate) is_blocked: bool,
     /// Planned starts in it that were made.
     pub(crate) plans_made: u32,
+    /// Of jobs that wait for licences.
+    pub(crate) licensed_plans_made: u32,
 }
 
 impl Books {

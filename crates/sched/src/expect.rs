@@ -70,7 +70,8 @@ fn earliest_while(
     let mut future = Future::build(fleet, view, &free);
     let exact = Exact::Now(&view.nodes, &nothing);
     let place = Place { fleet, people: &people, usable: &usable, now: view.now, open, exact };
-    let found = search::earliest(&mut future, &free, place, wanted, &mut Vec::new())?;
+    future.sort();
+    let found = search::earliest(&future, &free, place, wanted, &mut Vec::new())?;
     let start = found.start;
     let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
     Some(Expectation {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::ids::Name;
+use muster_model::licenses;
 use muster_model::node::NodeConfig;
 use muster_model::partition::Partition;
 use muster_model::planning::PlanView;
 
 use crate::gres::PARTS_OF_GPU;
-use crate::licenses;
 use crate::nodeset::NodeSet;
 use crate::wiring::Wiring;
 
@@ -125,7 +125,7 @@ impl Fleet {
                 .iter()
                 .map(|part| part.nodes.iter().map(|node| node.0).filter(|node| (*node as usize) < count).collect())
                 .collect(),
-            licenses: licenses::of_config(&view.config),
+            licenses: licenses::totals(&view.config),
             node_configs,
             partitions,
         };

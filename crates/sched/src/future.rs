@@ -15,6 +15,7 @@ use muster_model::time::{Span, Timestamp};
 
 use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
+use crate::licenses::{LicensePlan, LicensePlans};
 use crate::nodeset::NodeSet;
 use crate::planner::AskId;
 
@@ -73,6 +74,7 @@ pub(crate) struct Lifted {
     /// The request, if it may be planned on other nodes.
     pub(crate) movable: Option<AskId>,
     parts: Vec<(u32, Amounts)>,
+    licenses: Option<LicensePlan>,
 }
 
 impl Lifted {
@@ -103,6 +105,8 @@ pub(crate) struct Future {
     jobs: BTreeMap<Rank, PlannedJob>,
     /// Planned starts by their end.
     planned_ends: BTreeMap<Timestamp, Vec<Rank>>,
+    /// Licences that planned starts hold.
+    licenses: LicensePlans,
 }
 
 impl Future {
@@ -116,6 +120,7 @@ impl Future {
             planned: NodeSet::empty(fleet.node_count()),
             jobs: BTreeMap::new(),
             planned_ends: BTreeMap::new(),
+            licenses: LicensePlans::default(),
         };
         for ((end, _), job) in &view.running {
             future.job_runs(fleet, *end, job);
@@ -286,13 +291,22 @@ impl Future {
             Some((*node, hold.amounts.clone()))
         };
         let parts = job.nodes.iter().filter_map(part).collect();
+        let licenses = self.licenses.remove(rank);
         self.drop_hold(rank);
-        Some(Lifted { rank: *rank, start, end, movable, parts })
+        Some(Lifted { rank: *rank, start, end, movable, parts, licenses })
     }
 
     /// Plans a start as it was planned before.
     pub(crate) fn put_back(&mut self, lifted: &Lifted) {
-        self.hold(lifted.rank, (lifted.start, lifted.end), &lifted.parts, lifted.movable);
+        self.put_elsewhere(lifted, &lifted.parts);
+    }
+
+    /// Plans a start at the time at which it was planned before, on other nodes.
+    pub(crate) fn put_elsewhere(&mut self, lifted: &Lifted, parts: &[(u32, Amounts)]) {
+        self.hold(lifted.rank, (lifted.start, lifted.end), parts, lifted.movable);
+        if let Some(plan) = &lifted.licenses {
+            self.licenses.insert(lifted.rank, plan.clone());
+        }
     }
 
     /// Takes one planned start back, if there is one.
@@ -300,6 +314,7 @@ impl Future {
         let Some(job) = self.jobs.remove(rank) else {
             return;
         };
+        self.licenses.remove(rank);
         for node in job.nodes {
             let holds = &mut self.nodes[node as usize].holds;
             holds.retain(|hold| hold.rank != *rank);
@@ -318,6 +333,16 @@ impl Future {
     /// Where the start for this place is planned.
     pub(crate) fn nodes_of(&self, rank: &Rank) -> impl Iterator<Item = u32> + '_ {
         self.jobs.get(rank).into_iter().flat_map(|job| job.nodes.iter().copied())
+    }
+
+    /// Holds licences for the start that is planned for this place.
+    pub(crate) fn hold_licenses(&mut self, rank: Rank, plan: LicensePlan) {
+        self.licenses.insert(rank, plan);
+    }
+
+    /// Licences that planned starts hold.
+    pub(crate) fn licenses(&self) -> &LicensePlans {
+        &self.licenses
     }
 
     /// Whether a start is planned for this place.
@@ -387,6 +412,11 @@ impl Future {
         for (node, this) in (0..).zip(&self.nodes) {
             this.holds.iter().for_each(|hold| tell(node, hold.start, hold.end, &hold.amounts));
         }
+    }
+
+    /// Whether the order of releases is true.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.is_sorted
     }
 
     /// Makes the order of releases true again.

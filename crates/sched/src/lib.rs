@@ -38,7 +38,7 @@
 //! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
-//! | can it ever run, and when would it | `feasible`, `expect` |
+//! | can it ever run, may it, and when would it | `feasible`, `enforce`, `expect` |
 //! | why does it wait, and what would help | `explain` |
 //! | what comes about if nothing else happens | `play` |
 
@@ -50,6 +50,7 @@ mod choose;
 mod classes;
 mod constraint;
 mod cores;
+mod enforce;
 mod exact;
 mod expect;
 mod explain;

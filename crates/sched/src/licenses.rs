@@ -1,43 +1,17 @@
-//! Licences: counted things of the whole cluster that belong to no node (`--licenses=matlab:2,ansys`).
+//! Who holds licences, and when: the running jobs, what this pass starts, and planned starts.
 //!
-//! Their totals are taken from the parameter `Licenses` of the configuration. What jobs hold is counted from the
-//! requests of those that run. What reservations keep of them, [`crate::reservation`] tells. Remote licences are not known here.
+//! A job may have licences only if they are free at every moment of its run beside those who hold them and beside the
+//! planned starts of jobs before it. What is free shrinks only where a planned start begins, so those moments are all that is
+//! looked at. What licences are, [`muster_model::licenses`] tells.
 
 use std::collections::BTreeMap;
 
-use muster_model::config::ClusterConfig;
 use muster_model::ids::Name;
+use muster_model::licenses::{self, Licenses, add, suffice, take};
 use muster_model::planning::PlanView;
 use muster_model::time::Timestamp;
 
-/// Licences by name.
-pub(crate) type Licenses = BTreeMap<Name, u64>;
-
-/// The totals that the configuration names.
-pub(crate) fn of_config(config: &ClusterConfig) -> Licenses {
-    let value = config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("licenses")).map(|(_, value)| value);
-    match value {
-        Some(text) if text != "(null)" => parse(text).unwrap_or_default(),
-        _ => Licenses::new(),
-    }
-}
-
-/// Reads `name[:count],…`; `;` separates as `,` does and a missing count is 1. `None` when malformed.
-pub(crate) fn parse(text: &str) -> Option<Licenses> {
-    let mut licenses = Licenses::new();
-    for part in text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
-        let (name, count) = match part.split_once([':', '*', '=']) {
-            Some((name, count)) => (name, count.parse().ok()?),
-            None => (part, 1),
-        };
-        if name.is_empty() || name.contains('|') {
-            return None;
-        }
-        let entry = licenses.entry(name.into()).or_insert(0u64);
-        *entry = entry.checked_add(count)?;
-    }
-    Some(licenses)
-}
+use crate::future::{OVERDUE, Rank};
 
 /// What running jobs hold, until when, and in which reservation.
 #[derive(Debug, Default)]
@@ -48,12 +22,11 @@ pub(crate) struct Holdings {
 impl Holdings {
     /// Reads `view`.
     pub(crate) fn of(view: &PlanView) -> Holdings {
-        let held = view.running.iter().filter_map(|((end, _), job)| {
-            let held = job.spec.request.licenses.as_deref().and_then(parse)?;
-            let end = if *end > view.now { *end } else { view.now + crate::future::OVERDUE };
-            Some((end, job.reservation.clone(), held))
+        let held = view.running.iter().filter(|(_, job)| job.spec.request.licenses.is_some()).map(|((end, _), job)| {
+            let end = if *end > view.now { *end } else { view.now + OVERDUE };
+            (end, job.reservation.clone(), licenses::held(job))
         });
-        Holdings { list: held.collect() }
+        Holdings { list: held.filter(|(.., held)| !held.is_empty()).collect() }
     }
 
     /// A job in `reservation` starts and holds `held` until `end`.
@@ -68,53 +41,108 @@ impl Holdings {
         free
     }
 
-    /// Whether `wanted` is free of `totals` at `time`, beside what is `withheld`.
-    pub(crate) fn suffice(&self, totals: &Licenses, withheld: &Licenses, wanted: &Licenses, time: Timestamp) -> bool {
-        let mut free = self.free_at(totals, time);
-        take(&mut free, withheld);
-        suffice(&free, wanted)
-    }
-
     /// What jobs in `reservation` hold at `time`.
     pub(crate) fn used_in(&self, reservation: &Name, time: Timestamp) -> Licenses {
         let mut used = Licenses::new();
         let inside = self.list.iter().filter(|(end, name, _)| *end > time && name.as_ref() == Some(reservation));
-        for (name, count) in inside.flat_map(|(.., held)| held) {
-            *used.entry(name.clone()).or_default() += count;
-        }
+        inside.for_each(|(.., held)| add(&mut used, held));
         used
     }
 }
 
-/// Whether `free` has all of `wanted`.
-pub(crate) fn suffice(free: &Licenses, wanted: &Licenses) -> bool {
-    wanted.iter().all(|(name, count)| free.get(name).is_some_and(|have| have >= count))
+/// Licences that planned starts hold, by the place of the start.
+#[derive(Debug, Default)]
+pub(crate) struct LicensePlans {
+    by_rank: BTreeMap<Rank, LicensePlan>,
 }
 
-/// Takes `held` out of `free`.
-pub(crate) fn take(free: &mut Licenses, held: &Licenses) {
-    for (name, count) in held {
-        if let Some(have) = free.get_mut(name) {
-            *have = have.saturating_sub(*count);
-        }
+/// What one planned start holds.
+#[derive(Debug, Clone)]
+pub(crate) struct LicensePlan {
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) reservation: Option<Name>,
+    pub(crate) held: Licenses,
+}
+
+impl LicensePlans {
+    /// Holds what `plan` says.
+    pub(crate) fn insert(&mut self, rank: Rank, plan: LicensePlan) {
+        self.by_rank.insert(rank, plan);
+    }
+
+    /// Gives it back.
+    pub(crate) fn remove(&mut self, rank: &Rank) -> Option<LicensePlan> {
+        self.by_rank.remove(rank)
+    }
+
+    /// Planned starts of jobs before `rank`.
+    fn before(&self, rank: &Rank) -> impl Iterator<Item = &LicensePlan> {
+        self.by_rank.range(..*rank).map(|(_, plan)| plan)
+    }
+
+    /// Places behind `rank` with what is planned there.
+    pub(crate) fn behind(&self, rank: &Rank) -> impl Iterator<Item = (&Rank, &LicensePlan)> {
+        let after = (std::ops::Bound::Excluded(*rank), std::ops::Bound::Unbounded);
+        self.by_rank.range(after)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Who holds licences at which time, as a job at `rank` sees it: planned starts behind it do not count.
+#[derive(Clone, Copy)]
+pub(crate) struct Licensing<'a> {
+    pub(crate) totals: &'a Licenses,
+    pub(crate) holdings: &'a Holdings,
+    pub(crate) plans: &'a LicensePlans,
+    pub(crate) rank: &'a Rank,
+}
 
-    #[test]
-    fn licenses_read_as_sbatch_takes_them() {
-        let check = |text: &str, expected: Option<&[(&str, u64)]>| {
-            let expected = expected.map(|list| list.iter().map(|(name, count)| ((*name).into(), *count)).collect());
-            assert_eq!(parse(text), expected, "{text}");
-        };
-        check("matlab", Some(&[("matlab", 1)]));
-        check("matlab:4,foo:2", Some(&[("matlab", 4), ("foo", 2)]));
-        check("matlab:1;foo:1", Some(&[("matlab", 1), ("foo", 1)]));
-        check("matlab:0", Some(&[("matlab", 0)]));
-        check("matlab:abc", None);
-        check("a|b", None);
+impl Licensing<'_> {
+    /// Whether `wanted` is there from `from` until `until`, beside what reservations withhold; how much that is follows from
+    /// what is used inside each at the time.
+    pub(crate) fn suffices(
+        &self,
+        wanted: &Licenses,
+        run: (Timestamp, Timestamp),
+        withheld: impl Fn(&dyn Fn(&Name) -> Licenses) -> Licenses,
+    ) -> bool {
+        self.moments(wanted, run).all(|time| suffice(&self.left_at(time, &withheld), wanted))
+    }
+
+    /// The least that there is of `wanted` in that time.
+    pub(crate) fn least(
+        &self,
+        wanted: &Licenses,
+        run: (Timestamp, Timestamp),
+        withheld: impl Fn(&dyn Fn(&Name) -> Licenses) -> Licenses,
+    ) -> Licenses {
+        let left: Vec<Licenses> = self.moments(wanted, run).map(|time| self.left_at(time, &withheld)).collect();
+        let least = |name: &Name| left.iter().map(|left| left.get(name).copied().unwrap_or(0)).min().unwrap_or(0);
+        wanted.keys().map(|name| (name.clone(), least(name))).collect()
+    }
+
+    /// The moments of a run at which less may be there than before.
+    fn moments(&self, wanted: &Licenses, (from, until): (Timestamp, Timestamp)) -> impl Iterator<Item = Timestamp> {
+        let later = self.plans.before(self.rank).filter(move |plan| from < plan.start && plan.start < until);
+        let later = later.filter(|plan| plan.held.keys().any(|name| wanted.contains_key(name)));
+        std::iter::once(from).chain(later.map(|plan| plan.start))
+    }
+
+    fn left_at(&self, time: Timestamp, withheld: impl Fn(&dyn Fn(&Name) -> Licenses) -> Licenses) -> Licenses {
+        let mut free = self.holdings.free_at(self.totals, time);
+        self.plans_at(time).for_each(|plan| take(&mut free, &plan.held));
+        take(&mut free, &withheld(&|name| self.used_in(name, time)));
+        free
+    }
+
+    fn plans_at(&self, time: Timestamp) -> impl Iterator<Item = &LicensePlan> {
+        self.plans.before(self.rank).filter(move |plan| plan.start <= time && time < plan.end)
+    }
+
+    fn used_in(&self, reservation: &Name, time: Timestamp) -> Licenses {
+        let mut used = self.holdings.used_in(reservation, time);
+        let inside = self.plans_at(time).filter(|plan| plan.reservation.as_ref() == Some(reservation));
+        inside.for_each(|plan| add(&mut used, &plan.held));
+        used
     }
 }

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use muster_model::config::PartitionEnforcement;
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobSpec};
+use muster_model::licenses;
 use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, Plan, PlanView};
 use muster_model::request::{Refusal, RefusalCode};
@@ -21,11 +23,12 @@ use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
 use crate::classes::Classes;
+use crate::enforce;
 use crate::expect;
 use crate::feasible::{self, Verdict};
 use crate::fleet::Fleet;
 use crate::hash::FixedState;
-use crate::licenses::{self, Holdings};
+use crate::licenses::Holdings;
 use crate::pass::{self, Pass};
 use crate::queue::{Changes, Groups};
 use crate::reservation::{self, Reservations};
@@ -118,8 +121,8 @@ impl Planner {
     }
 
     /// Whether `spec` can ever run on the nodes that are configured, in one of its partitions; neither use nor state
-    /// of nodes matters. A request that only the limits of a partition forbid is accepted, as Slurm does
-    /// without `EnforcePartLimits`: it will wait.
+    /// of nodes matters. A request that only the limits of a partition forbid is accepted and will wait, unless
+    /// `EnforcePartLimits` says otherwise.
     ///
     /// # Errors
     /// As Slurm refuses it at submit: `InvalidPartition`, `InvalidNodeName`, `InvalidFeature`, `InvalidGres`,
@@ -138,7 +141,24 @@ impl Planner {
         let partitions = partitions_of(&tables.fleet, spec)?;
         reservation::check(view, spec, &tables.fleet.partition(partitions[0]).name)?;
         let reservations = Reservations::of(&tables.fleet, view);
-        let mut first_refusal = None;
+        let enforced = view.config.enforce_partition_limits;
+        let (mut first_refusal, mut last_forbidden, mut forbidden) = (None, None, 0);
+        for partition in &partitions {
+            let ask = tables.ask(&spec.request, *partition);
+            if enforced != PartitionEnforcement::No
+                && let Some(refusal) = enforce::refusal(&tables.fleet, view, spec, *partition, tables.verdict(ask))
+            {
+                if enforced == PartitionEnforcement::All {
+                    return Err(refusal);
+                }
+                forbidden += 1;
+                last_forbidden = Some(refusal);
+            }
+        }
+        // As Slurm 22.05 tells it where any partition would do: what the last one says.
+        if let Some(refusal) = last_forbidden.filter(|_| forbidden == partitions.len()) {
+            return Err(refusal);
+        }
         for partition in partitions {
             let ask = tables.ask(&spec.request, partition);
             match &**tables.verdict(ask) {

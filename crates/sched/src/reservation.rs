@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::job::JobSpec;
+use muster_model::licenses::{Licenses, add};
 use muster_model::node::Node;
 use muster_model::planning::PlanView;
 use muster_model::request::{Refusal, RefusalCode};
@@ -29,7 +30,6 @@ use crate::feasible::FOR_EVER;
 use crate::fleet::{Fleet, GresSlot, UNITS_MAX};
 use crate::free::{Amounts, Free};
 use crate::future::OVERDUE;
-use crate::licenses::Licenses;
 use crate::nodeset::NodeSet;
 use crate::supply::{Company, Supply};
 
@@ -238,7 +238,9 @@ impl<'v> Reservations<'v> {
             if inside == Some(at) || other.met_by(setting.zone, setting.now, start, until).is_none() {
                 continue;
             }
-            open.licenses_of.push(at);
+            if claim.is_short_of(other) {
+                open.licenses_of.push(at);
+            }
             for kept in other.nodes.iter().filter(|kept| !claim.is_spared_by(other, kept.node)) {
                 open.closes = true;
                 if kept.cpus.is_none() || whole_node {
@@ -372,14 +374,7 @@ impl<'v> Reservations<'v> {
     pub(crate) fn licenses_withheld(&self, open: &Open, used_in: impl Fn(&Name) -> Licenses) -> Licenses {
         let mut withheld = Licenses::new();
         for row in open.licenses_of.iter().filter_map(|at| self.list.get(*at as usize)) {
-            if row.licenses().next().is_none() {
-                continue;
-            }
-            let used = used_in(&row.name);
-            for (name, count) in row.licenses() {
-                let count = count.saturating_sub(used.get(name).copied().unwrap_or(0));
-                *withheld.entry(name.into()).or_default() += count;
-            }
+            add(&mut withheld, &row.licenses_unused(&used_in(&row.name)));
         }
         withheld
     }

@@ -62,15 +62,15 @@ pub(crate) struct Found {
 }
 
 /// The earliest start beside what runs, of which `free` is what it leaves now, and what is planned for jobs before it.
+/// `future` must be sorted.
 pub(crate) fn earliest(
-    future: &mut Future,
+    future: &Future,
     free: &Free,
     place: Place<'_>,
     wanted: Wanted<'_>,
     scratch: &mut Vec<Candidate>,
 ) -> Option<Found> {
-    future.sort();
-    let future: &Future = future;
+    debug_assert!(future.is_sorted());
     let mut nodes = wanted.ask.eligible.clone();
     nodes.intersect(place.usable);
     let mut search = Search {

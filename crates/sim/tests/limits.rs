@@ -17,10 +17,11 @@ use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::Partition;
 use muster_model::planning::{Plan, PlanView};
-use muster_model::request::{Answer, Command, JobChanges, JobTarget};
+use muster_model::priority::{PriorityConfig, PriorityFlag, PriorityType};
+use muster_model::request::{Answer, Command, JobChanges, JobTarget, PartitionChanges};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{ExitStatus, JobState, Usage};
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
 use muster_testkit::builders;
 use muster_testkit::load::Numbers;
@@ -121,9 +122,14 @@ impl Stage {
 
     /// Submits a job of so many CPUs for so many minutes.
     fn submit(&mut self, user: &str, words: Submit<'_>) -> Result<JobId, String> {
+        self.submit_to(user, words, "main")
+    }
+
+    fn submit_to(&mut self, user: &str, words: Submit<'_>, partition: &str) -> Result<JobId, String> {
         let mut spec =
             builders::spec(ResourceRequest { tasks: words.cpus, tasks_given: true, ..ResourceRequest::default() });
         spec.kind = JobKind::Batch;
+        spec.partitions = vec![partition.into()];
         spec.identity = identity(user);
         spec.account = words.account.map(Name::from);
         spec.qos = words.qos.map(Name::from);
@@ -320,6 +326,171 @@ fn the_first_that_sets_a_limit_decides() {
     stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(over) });
     stage.plan();
     assert_eq!(stage.shown(), "1 R None; 2 R None; 3 PD QOSMaxJobsPerUserLimit");
+}
+
+#[test]
+fn the_qos_of_a_partition_counts_all_that_runs_there() {
+    // Another partition has the same QOS as a door; a third has none.
+    let other = Partition { qos: Some("high".into()), ..builders::partition("other", 0..4) };
+    let mut config = config(Partition { qos: Some("high".into()), ..builders::partition("main", 0..4) });
+    config.partitions.extend([other, builders::partition("free", 0..4)]);
+    let mut stage = Stage::new(config);
+    stage.limit_qos("high", tres(TresLimit::GrpTres, "cpu", Some(4)));
+    // More generous, but never asked: the QOS of the partition sets the same limit.
+    stage.limit_qos("normal", tres(TresLimit::GrpTres, "cpu", Some(100)));
+    stage.limit("physics", tres(TresLimit::GrpTres, "cpu", Some(1)));
+    let two = Submit { cpus: 2, ..ONE };
+    stage.submit("alice", two).expect("accepted");
+    stage.submit_to("carol", two, "other").expect("accepted");
+    stage.submit("bob", two).expect("accepted");
+    stage.submit_to("carol", Submit { qos: Some("high"), ..two }, "free").expect("accepted");
+    stage.plan();
+    // The fourth is under the QOS itself, in a partition without one: it counts for it too.
+    assert_eq!(stage.shown(), "1 R None; 2 R None; 3 PD QOSGrpCpuLimit; 4 PD QOSGrpCpuLimit");
+    let first = stage.running().remove(0);
+    stage.end(&first);
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 PD QOSGrpCpuLimit");
+    // An operator takes the QOS off the partition: what runs there counts no more, and its accounts limit it again.
+    let none = PartitionChanges { qos: Some(None), ..PartitionChanges::default() };
+    let change =
+        |name: &str| Command::ChangePartition { name: name.into(), changes: Box::new(none.clone()), create: false };
+    stage.ask("root", change("other")).expect("an operator may");
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 R None");
+    let unknown = PartitionChanges { qos: Some(Some("nope".into())), ..PartitionChanges::default() };
+    let change = Command::ChangePartition { name: "main".into(), changes: Box::new(unknown), create: false };
+    assert!(stage.ask("root", change).is_err_and(|text| text.starts_with("Invalid qos specification")));
+}
+
+/// A stage where priorities are made of age, and one job fills all nodes.
+fn crowded(change: impl FnOnce(&mut ClusterConfig)) -> Stage {
+    let mut config = config(builders::partition("main", 0..4));
+    config.priority = PriorityConfig {
+        kind: PriorityType::Multifactor,
+        calculation_period: Span::from_seconds(60),
+        weight_age: 1000,
+        age_max: Span::from_seconds(1000),
+        ..PriorityConfig::default()
+    };
+    change(&mut config);
+    let mut stage = Stage::new(config);
+    stage.submit("carol", Submit { cpus: 32, ..ONE }).expect("accepted");
+    stage.plan();
+    stage
+}
+
+/// Lets so many seconds pass, with all that is due.
+fn wait(stage: &mut Stage, seconds: i64) {
+    for _ in 0..seconds / 10 {
+        stage.seconds += 9;
+        stage.step(Event::Tick);
+    }
+}
+
+/// The waiting jobs that have gained priority by age.
+fn ageing(stage: &Stage) -> String {
+    let view = stage.cluster.read_view();
+    let aged = view.jobs.values().filter(|job| job.state == JobState::Pending && job.priority > 1);
+    let name = |job: &std::sync::Arc<Job>| match job.task_index() {
+        Some(index) => format!("{}_{index}", job.array_job_id().expect("a task")),
+        None => job.id.to_string(),
+    };
+    aged.map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn only_so_many_jobs_gain_priority_by_age() {
+    let mut stage = crowded(|_| {});
+    stage.limit_qos("normal", counts(CountLimit::MaxJobsAccruePerUser, Some(2)));
+    // The QOS decides, though the account is stricter.
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, Some(1)));
+    for user in ["alice", "alice", "alice", "bob"] {
+        stage.submit(user, ONE).expect("accepted");
+    }
+    // Under another QOS the account decides, for which all that age count.
+    stage.submit("bob", Submit { qos: Some("high"), ..ONE }).expect("accepted");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3 5");
+    // One that is held ages no more, and makes room.
+    let hold = |hold: bool| match hold {
+        true => Command::Hold { target: JobTarget::job(JobId(2)), as_user: false },
+        false => Command::Release(JobTarget::job(JobId(2))),
+    };
+    stage.ask("root", hold(true)).expect("held");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "3 4 5");
+    stage.ask("root", hold(false)).expect("released");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "3 4 5", "its place is taken");
+    // Without the limit those that waited age from being eligible.
+    stage.limit_qos("normal", counts(CountLimit::MaxJobsAccruePerUser, None));
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, None));
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3 4 5 6");
+}
+
+#[test]
+fn of_an_array_so_many_tasks_age() {
+    let mut stage = crowded(|_| {});
+    stage.limit("root", counts(CountLimit::MaxJobsAccrue, Some(2)));
+    stage.submit("alice", Submit { array: Some("0-4"), ..ONE }).expect("accepted");
+    stage.submit("bob", ONE).expect("accepted");
+    wait(&mut stage, 190);
+    assert_eq!(ageing(&stage), "3 2_0 2_1");
+}
+
+#[test]
+fn accrue_always_ignores_limits_on_ageing_jobs() {
+    let mut stage = crowded(|config| config.priority.flags.push(PriorityFlag::AccrueAlways));
+    stage.limit("root", counts(CountLimit::GrpJobsAccrue, Some(1)));
+    stage.submit("alice", ONE).expect("accepted");
+    stage.submit("alice", ONE).expect("accepted");
+    wait(&mut stage, 130);
+    assert_eq!(ageing(&stage), "2 3");
+}
+
+#[test]
+fn who_used_too_much_waits_for_a_qos_with_a_threshold() {
+    let mut stage = crowded(|_| {});
+    let threshold = QosChanges {
+        usage_threshold: Some(Some(0.7)),
+        flags: Some(ListChange::Add(vec![QosFlag::EnforceUsageThreshold])),
+        ..QosChanges::default()
+    };
+    stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(threshold) });
+    wait(&mut stage, 130);
+    let first = stage.running().remove(0);
+    stage.end(&first);
+    wait(&mut stage, 70);
+    for (user, qos) in [("carol", "high"), ("carol", "normal"), ("alice", "high")] {
+        stage.submit(user, Submit { qos: Some(qos), ..ONE }).expect("accepted");
+    }
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 PD QOSUsageThreshold; 3 R None; 4 R None");
+    let without = QosChanges { usage_threshold: Some(None), ..QosChanges::default() };
+    stage.change(AccountingChange::ModifyQos { names: vec!["high".into()], changes: Box::new(without) });
+    stage.plan();
+    assert_eq!(stage.shown(), "1 CD None; 2 R None; 3 R None; 4 R None");
+}
+
+#[test]
+fn qos_that_preempt_each_other_are_refused() {
+    let mut stage = stage();
+    let preempts = |stage: &mut Stage, name: &str, others: &[&str]| {
+        let list = ListChange::Set(others.iter().map(|name| Name::from(*name)).collect());
+        let changes = Box::new(QosChanges { preempts: Some(list), ..QosChanges::default() });
+        let change = AccountingChange::ModifyQos { names: vec![name.into()], changes };
+        stage.ask("root", Command::ChangeAccounting(Box::new(change))).map(|_| ())
+    };
+    stage.change(AccountingChange::CreateQos { names: vec!["low".into()], changes: Box::default() });
+    assert_eq!(preempts(&mut stage, "high", &["normal"]), Ok(()));
+    assert_eq!(preempts(&mut stage, "normal", &["low"]), Ok(()));
+    for (name, other) in [("low", "high"), ("low", "normal"), ("normal", "normal")] {
+        let refusal = preempts(&mut stage, name, &[other]).expect_err("a loop");
+        assert!(refusal.starts_with("QOS Preemption loop detected"), "{refusal}");
+    }
+    assert_eq!(preempts(&mut stage, "high", &["normal", "low"]), Ok(()));
 }
 
 #[test]

@@ -16,7 +16,17 @@ fn act(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
     let mut pick = |bound: u32| numbers.below(bound);
     match pick(10) {
         0..3 => {
-            let nodes = ["nodes=n1", "nodes=n[1-2]", "nodes=n4", "nodecnt=2", "nodecnt=1", "corecnt=6", "nodes=all"];
+            let nodes = [
+                "nodes=n1",
+                "nodes=n[1-2]",
+                "nodes=n4",
+                "nodecnt=2",
+                "nodecnt=1",
+                "corecnt=6",
+                "nodes=all",
+                "flags=any_nodes licenses=matlab:5",
+                "nodecnt=1 licenses=matlab:3,ansys:4",
+            ];
             let flags = [
                 "",
                 "",
@@ -46,13 +56,21 @@ fn act(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
         }
         3 => drop(stage.run(&format!("scontrol delete reservation=r{}", pick(*reservations + 1)))),
         4 => {
-            let change =
-                ["duration=20", "duration+=10", "users=root", "nodecnt=1", "flags+=flex", "starttime=now+15minutes"];
-            let line = format!("scontrol update reservation=r{} {}", pick(*reservations + 1), change[pick(6) as usize]);
+            let change = [
+                "duration=20",
+                "duration+=10",
+                "users=root",
+                "nodecnt=1",
+                "flags+=flex",
+                "starttime=now+15minutes",
+                "licenses=matlab:4",
+            ];
+            let line = format!("scontrol update reservation=r{} {}", pick(*reservations + 1), change[pick(7) as usize]);
             stage.run(&line);
         }
         5..9 => {
-            let size = ["c=1", "c=16", "c=5", "N=2 c=16", "N=3", "w=n1", "w=n4 c=12", "L=matlab:6"];
+            let size =
+                ["c=1", "c=16", "c=5", "N=2 c=16", "N=3", "w=n1", "w=n4 c=12", "L=matlab:6", "L=matlab:3,ansys:2"];
             let inside = match pick(3) {
                 0 => format!(" resv=r{}", pick(*reservations + 1)),
                 1 => [" ", " borrows=5", " borrows=9"][pick(3) as usize].to_owned(),
@@ -65,6 +83,52 @@ fn act(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
             drop(stage.submit(&line));
         }
         _ => stage.wait_until(stage.now + Span::from_minutes(i64::from(1 + pick(15)))),
+    }
+}
+
+/// One random thing that people do with licences.
+fn act_on_licences(stage: &mut Stage, numbers: &mut Numbers, reservations: &mut u32) {
+    let mut pick = |bound: u32| numbers.below(bound);
+    match pick(8) {
+        0 => {
+            let flags = ["", ",daily", ",magnetic", ",flex"][pick(4) as usize];
+            let line = format!(
+                "scontrol create reservation=r{reservations} starttime=now+{}minutes duration={} users={} licenses={} \
+                 flags=any_nodes{flags}",
+                pick(4) * 10,
+                5 + pick(50),
+                ["root", "daemon", "root,daemon"][pick(3) as usize],
+                ["matlab:5", "matlab:10", "ansys:3", "matlab:2,ansys:2"][pick(4) as usize],
+            );
+            *reservations += 1;
+            stage.run(&line);
+        }
+        1 => drop(stage.run(&format!("scontrol delete reservation=r{}", pick(*reservations + 1)))),
+        2 => drop(stage.run(&format!("scontrol update jobid={} licenses=matlab:{}", 1 + pick(30), pick(8)))),
+        3..7 => {
+            let licences = ["matlab:6", "matlab:3", "matlab", "ansys:5", "ansys:2,matlab:4"][pick(5) as usize];
+            let inside = if pick(3) == 0 { format!(" resv=r{}", pick(*reservations + 1)) } else { String::new() };
+            let user = ["root", "daemon", "bin"][pick(3) as usize];
+            let line = format!("user={user} part=batch t={} c=1 L={licences}{inside}", 1 + pick(60));
+            drop(stage.submit(&line));
+        }
+        _ => stage.wait_until(stage.now + Span::from_minutes(i64::from(1 + pick(15)))),
+    }
+}
+
+/// Written without the code it checks: jobs hold no more licences than there are.
+fn licences_add_up(stage: &Stage) {
+    let view = stage.cluster.read_view();
+    let runs = |state: JobState| matches!(state, JobState::Running | JobState::Suspended);
+    for (name, total) in [("matlab", 10), ("ansys", 5)] {
+        let lists =
+            view.jobs.values().filter(|job| runs(job.state)).filter_map(|job| job.spec.request.licenses.clone());
+        let count = |list: &str| -> u64 {
+            let words = list.split(',').filter_map(|word| word.strip_prefix(name));
+            words.map(|count| count.strip_prefix(':').map_or(1, |count| count.parse().expect("a number"))).sum()
+        };
+        let held: u64 = lists.map(|list| count(&list)).sum();
+        assert!(held <= total, "{held} of {total} {name} are held");
     }
 }
 
@@ -110,6 +174,24 @@ proptest! {
         stage.wait_until(at("23:00:00"));
         let view = stage.cluster.read_view();
         prop_assert!(view.reservations.values().all(|row| row.recurrence().is_some()));
+    }
+
+    #[test]
+    fn licences_are_given_once_and_kept_for_reservations(seed in any::<u64>()) {
+        let mut stage = Stage::new("08:00:00", |_| {});
+        let mut numbers = Numbers::new(seed);
+        let mut reservations = 0;
+        for _ in 0..40 {
+            act_on_licences(&mut stage, &mut numbers, &mut reservations);
+            licences_add_up(&stage);
+        }
+        stage.wait_until(at("23:00:00"));
+        // Nobody waits for a licence for ever.
+        let view = stage.cluster.read_view();
+        // Those of a reservation that is gone are held, which is another matter.
+        let is_free = |job: &muster_model::job::Job| job.spec.reservation.is_none() && job.hold.is_none();
+        let waits = view.jobs.values().find(|job| job.state == JobState::Pending && is_free(job));
+        prop_assert!(waits.is_none(), "{:?} {:?}", waits.map(|job| view.outlook.told(job)), view.reservations);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use muster_model::job::{ArrayRole, Hold, Job};
 use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
-use super::{cancel, targets};
+use super::{ageing, cancel, targets};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 use crate::index::name_key;
@@ -63,6 +63,7 @@ pub(crate) fn settle(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
             set_reason(job, Reason::None);
         }
     }
+    ageing::settle(cluster, now, job);
 }
 
 /// Reasons that say why a job was not eligible.

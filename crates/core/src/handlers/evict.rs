@@ -46,6 +46,19 @@ pub(super) fn evict(cluster: &mut Cluster, now: Timestamp, planned: &PlannedEvic
     }
 }
 
+/// Preemptions after which a job waits longer each time before it may start again. A few are what it was submitted to; a
+/// job that has met so many meets a queue that leaves it no room, and would cost a launch and a clean-up each time.
+const PREEMPTIONS_AT_ONCE_MAX: u32 = 5;
+/// Longest such wait: then the load may be another.
+const PREEMPTION_DELAY_MAX: Span = Span::from_minutes(60);
+
+/// How long a job waits that has been preempted so often: `requeue_delay` as in Slurm, and from some number on twice as long
+/// each time.
+fn delay(usual: Span, preemptions: u32) -> Span {
+    let doublings = preemptions.saturating_sub(PREEMPTIONS_AT_ONCE_MAX).min(20);
+    Span(usual.0.saturating_mul(1 << doublings).min(PREEMPTION_DELAY_MAX.0)).max(usual)
+}
+
 /// CONT and TERM to its steps; or the signal it asked for, where the configuration says so.
 fn tell(cluster: &Cluster, job: &Job, out: &mut Outcome) {
     match job.spec.early_signal.filter(|_| cluster.config.preemption.send_user_signal) {
@@ -62,18 +75,42 @@ fn tell(cluster: &Cluster, job: &Job, out: &mut Outcome) {
 
 /// Its grace is over.
 pub(super) fn leave(cluster: &mut Cluster, now: Timestamp, job_id: muster_model::ids::JobId, out: &mut Outcome) {
-    let Some(eviction) = cluster.jobs.get(&job_id).and_then(|job| job.eviction.clone()) else {
-        return;
-    };
+    let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
+    let Some(eviction) = &job.eviction else { return };
+    let preemptions = job.setbacks.preemptions.saturating_add(1);
     if eviction.mode == PreemptMode::Requeue {
         let how = Requeue {
             past_state: JobState::Preempted,
             cause: EndCause::Preemption,
             hold: None,
-            delay: cluster.config.requeue_delay,
+            delay: delay(cluster.config.requeue_delay, preemptions),
         };
         ending::requeue_running(cluster, now, job_id, how, &BTreeSet::new(), out);
+        if let Some(job) = cluster.jobs.get(&job_id).cloned() {
+            let mut job = (*job).clone();
+            job.setbacks.preemptions = preemptions;
+            cluster.put_job_quietly(now, job, out);
+        }
     } else {
         cancel::end_by_system(cluster, now, job_id, JobState::Preempted, Reason::None, EndCause::Preemption, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_preempted_again_and_again_waits_longer() {
+        let check = |usual: i64, preemptions: u32, expected: i64| {
+            assert_eq!(delay(Span::from_seconds(usual), preemptions), Span::from_seconds(expected), "{preemptions}");
+        };
+        check(121, 1, 121);
+        check(121, 5, 121);
+        check(121, 6, 242);
+        check(121, 8, 968);
+        check(121, 50, 3600);
+        check(0, 50, 0);
+        check(7200, 9, 7200);
     }
 }

@@ -83,6 +83,8 @@ fn release_one(
         return Err(RefusalCode::AccessDenied.into());
     }
     job.special_exit = false;
+    // Whoever releases it has looked into why it could not be launched.
+    job.setbacks.launch_failures = 0;
     let was_held = job.hold.take().is_some();
     job.reservation_gone = None;
     if job.state != JobState::Pending {

@@ -1,6 +1,7 @@
 //! One file for each family of events. This file only dispatches.
 
 pub(crate) mod accounting;
+mod ageing;
 pub(crate) mod agent;
 mod authorisation;
 mod cancel;

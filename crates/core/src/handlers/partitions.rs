@@ -40,6 +40,11 @@ pub(super) fn change(
     if at.is_some() == create {
         return Err(RefusalCode::InvalidPartition.into());
     }
+    if let Some(Some(qos)) = &changes.qos
+        && !cluster.accounting.qos.contains_key(qos)
+    {
+        return Err(Refusal::new(RefusalCode::InvalidQos, format!("no QOS {qos}")));
+    }
     let nodes = changes.nodes.as_ref().map(|list| find_nodes(cluster, list)).transpose()?;
     let mut partition = match at.and_then(|at| cluster.partitions.get(at)) {
         Some(partition) => (**partition).clone(),
@@ -54,6 +59,7 @@ pub(super) fn change(
         clear_default(cluster);
     }
     let moves_jobs = changes.priority_tier.is_some();
+    let charges_anew = changes.qos.is_some();
     match at {
         Some(at) => drop(cluster.partitions.set(at, Arc::new(partition))),
         None => {
@@ -63,6 +69,10 @@ pub(super) fn change(
     }
     if moves_jobs {
         cluster.reorder_queue();
+    }
+    if charges_anew {
+        // Its jobs count against another QOS from now on.
+        cluster.tallies = cluster.recount();
     }
     priority::policy_changed(cluster, now);
     out.plan_needed = true;
@@ -146,4 +156,8 @@ fn apply(partition: &mut Partition, changes: &PartitionChanges) {
     set(&mut partition.root_only, &changes.root_only);
     set(&mut partition.groups_allowed, &changes.groups_allowed);
     set(&mut partition.accounts_allowed, &changes.accounts_allowed);
+    set(&mut partition.accounts_denied, &changes.accounts_denied);
+    set(&mut partition.qos_allowed, &changes.qos_allowed);
+    set(&mut partition.qos_denied, &changes.qos_denied);
+    set(&mut partition.qos, &changes.qos);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
+use muster_model::licenses;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
 use muster_model::preemption::PreemptType;
@@ -42,7 +43,7 @@ enum Start {
     Done,
     /// Something of it does not fit any more.
     Stale,
-    /// A limit, or the lack of an association or QOS, forbids it.
+    /// A limit, or the lack of licences, of an association or of a QOS, forbids it.
     Limited(Reason),
 }
 
@@ -91,6 +92,9 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
         return Start::Stale;
     };
     let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &record, &partition.name));
+    if !has_licenses(cluster, now, &record, start, limit) {
+        return Start::Limited(Reason::Licenses);
+    }
     if let Some(reason) = accounting::forbids(cluster, now, &record, &partition.name, limit, &shares) {
         return Start::Limited(reason);
     }
@@ -105,6 +109,12 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
     job.reservation.clone_from(&start.reservation);
     begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
     Start::Done
+}
+
+/// Whether the licences of the job are there, beside what reservations keep of them.
+fn has_licenses(cluster: &Cluster, now: Timestamp, job: &Job, start: &PlannedStart, limit: TimeLimit) -> bool {
+    let until = limit.span().map_or(Timestamp(i64::MAX), |limit| now + limit);
+    cluster.has_licenses(now, job, start.reservation.as_ref(), until, &licenses::wanted(&job.spec))
 }
 
 /// How long the job may run in `partition`.

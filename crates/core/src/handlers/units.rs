@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::ids::{NodeIndex, StepId};
+use muster_model::ids::{JobId, NodeIndex, StepId};
 use muster_model::job::{Hold, Job};
 use muster_model::node::NodeReason;
 use muster_model::state::{ExitStatus, JobState, Reason};
@@ -172,7 +172,9 @@ fn main_unit_failed(
     cluster.put_step(step, out);
     if failure.node_at_fault {
         if requeue::may_requeue(cluster, job) {
-            let held = job.restart.0 >= cluster.config.launch_failures_max;
+            // Only failed launches count, as in Slurm: a job that was preempted often has done nothing wrong.
+            let failures = job.setbacks.launch_failures.saturating_add(1);
+            let held = failures >= cluster.config.launch_failures_max;
             let how = Requeue {
                 past_state: JobState::NodeFail,
                 cause: EndCause::NodeFailure,
@@ -180,9 +182,7 @@ fn main_unit_failed(
                 delay: cluster.config.requeue_delay,
             };
             ending::requeue_running(cluster, now, job.id, how, &BTreeSet::new(), out);
-            if held {
-                note_launch_failures(cluster, now, job, out);
-            }
+            note_launch_failures(cluster, now, job.id, failures, held, out);
             return;
         }
         let mut end = End::new(JobState::NodeFail, Reason::SystemFailure);
@@ -202,10 +202,20 @@ fn main_unit_failed(
     }
 }
 
-fn note_launch_failures(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut Outcome) {
-    if let Some(current) = cluster.jobs.get(&job.id).cloned() {
+fn note_launch_failures(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    id: JobId,
+    failures: u32,
+    held: bool,
+    out: &mut Outcome,
+) {
+    if let Some(current) = cluster.jobs.get(&id).cloned() {
         let mut current = (*current).clone();
-        current.reason = Reason::JobHoldMaxRequeue;
+        current.setbacks.launch_failures = failures;
+        if held {
+            current.reason = Reason::JobHoldMaxRequeue;
+        }
         cluster.put_job(now, current, out);
     }
 }

@@ -2,6 +2,7 @@
 
 use muster_model::hostlist;
 use muster_model::ids::Name;
+use muster_model::licenses;
 use muster_model::request::{JobChanges, Refusal, RefusalCode};
 
 use crate::cluster::Cluster;
@@ -57,15 +58,10 @@ fn features(cluster: &Cluster, constraint: &str) -> Result<(), Refusal> {
 
 /// Licences are those that the configuration names.
 fn licenses(cluster: &Cluster, wanted: &str) -> Result<(), Refusal> {
-    let configured = cluster.config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("Licenses"));
-    let configured = configured.map_or("", |(_, value)| value.as_str());
-    let name_of = |part: &str| part.split([':', '=', '*']).next().unwrap_or_default().trim().to_owned();
-    for name in wanted.split([',', ';']).map(name_of).filter(|name| !name.is_empty()) {
-        if !configured.split([',', ';']).any(|part| name_of(part) == name) {
-            return Err(Refusal::new(RefusalCode::InvalidLicense, format!("no licence {name}")));
-        }
-    }
-    Ok(())
+    let wanted = licenses::parse(wanted).ok_or(RefusalCode::InvalidLicense)?;
+    let totals = cluster.licenses_total();
+    let short = wanted.iter().find(|(name, count)| totals.get(*name).is_none_or(|total| total < *count));
+    short.map_or(Ok(()), |(name, _)| Err(Refusal::new(RefusalCode::InvalidLicense, format!("no licence {name}"))))
 }
 
 /// More CPUs or nodes than the cluster has.

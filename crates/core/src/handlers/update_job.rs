@@ -6,6 +6,7 @@ use muster_model::accounting::Charge;
 use muster_model::fact::Fact;
 use muster_model::ids::Identity;
 use muster_model::job::{Job, JobSpec};
+use muster_model::licenses;
 use muster_model::request::{JobChanges, JobTarget, Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
@@ -82,6 +83,7 @@ fn check(
         }
     }
     check_reservation(cluster, now, job, changes)?;
+    check_licenses(cluster, now, job, changes)?;
     check_rights(identity, job, changes)
 }
 
@@ -93,6 +95,19 @@ fn check_reservation(cluster: &Cluster, now: Timestamp, job: &Job, changes: &Job
     let mut spec = (*job.spec).clone();
     change_spec(&mut spec, changes);
     super::reservations::access::may_ask(cluster, now, &spec, &job.partition)
+}
+
+/// A running job gets more licences only where these are free. Slurm gives them twice.
+fn check_licenses(cluster: &Cluster, now: Timestamp, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+    let Some(text) = changes.licenses.as_deref().filter(|_| job.holds_resources()) else { return Ok(()) };
+    let mut more = licenses::parse(text).ok_or(RefusalCode::InvalidLicense)?;
+    licenses::take(&mut more, &licenses::held(job));
+    more.retain(|_, count| *count > 0);
+    let until = job.end_time.unwrap_or(Timestamp(i64::MAX));
+    if cluster.has_licenses(now, job, job.reservation.as_ref(), until, &more) {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalCode::InvalidLicense, "others hold them"))
 }
 
 /// What the changed job is charged to, if the change concerns that.

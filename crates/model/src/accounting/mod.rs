@@ -4,6 +4,7 @@
 //! of accounts, with shares and limits; a *QOS* carries priority, limits and the right to preempt. Both are current rows
 //! of the cluster. What is used at present is counted elsewhere: these rows only say what is allowed.
 
+pub mod ageing;
 mod amounts;
 mod association;
 mod change;
@@ -19,6 +20,7 @@ mod tally;
 mod tres;
 mod violation;
 
+pub use ageing::Ageing;
 pub use amounts::{NodeAmounts, asked, held, in_all};
 pub use association::{Account, Association, AssociationId, AssociationKey, Shares, User};
 pub use change::{AccountingChange, AssociationChanges, ListChange, QosChanges};

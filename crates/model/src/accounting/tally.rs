@@ -6,7 +6,7 @@
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountingPolicy, AssociationId, TresAmounts, held};
+use super::{AccountingPolicy, Ageing, AssociationId, TresAmounts, held};
 use crate::array::TaskSet;
 use crate::ids::Name;
 use crate::job::{ArrayRole, Job};
@@ -37,6 +37,8 @@ pub struct Tally {
     pub jobs_running: u64,
     /// Jobs that wait or run; each waiting task of an array counts.
     pub jobs_submitted: u64,
+    /// Waiting jobs that gain priority by age; each waiting task of an array counts.
+    pub jobs_ageing: u64,
     /// What the running ones hold.
     pub tres: TresAmounts,
     /// Sum over them of amount times the second of their latest end. So what they may still use is known at any time
@@ -71,6 +73,8 @@ pub struct Charged {
     pub running: bool,
     /// As how many jobs it counts.
     pub submitted: u64,
+    /// As how many it counts among those that gain priority by age.
+    pub ageing: u64,
     /// What it holds while it runs.
     pub tres: TresAmounts,
     /// When its limit ends it.
@@ -91,11 +95,14 @@ impl Charged {
         }
         let running = matches!(job.state, JobState::Running | JobState::Suspended);
         if !running {
-            return Charged { holders, submitted, ..Charged::default() };
+            let waits = job.state == JobState::Pending && !job.completing && job.hold.is_none();
+            let ages = waits && job.eligible_time.is_some() && job.ageing != Ageing::Not;
+            let ageing = if ages { submitted } else { 0 };
+            return Charged { holders, submitted, ageing, ..Charged::default() };
         }
         let start = job.start_time.unwrap_or(job.submit_time);
         let end = job.end_time.unwrap_or(start + UNLIMITED);
-        Charged { holders, running, submitted, tres: held(job), end }
+        Charged { holders, running, submitted, ageing: 0, tres: held(job), end }
     }
 }
 
@@ -141,6 +148,7 @@ impl Tallies {
             let tally = self.holders.entry(holder.clone()).or_default();
             tally.jobs_running += u64::from(charged.running);
             tally.jobs_submitted += charged.submitted;
+            tally.jobs_ageing += charged.ageing;
             tally.tres.add_all(&charged.tres);
             for (name, amount) in &charged.tres.0 {
                 *tally.ends.entry(name.clone()).or_default() += i128::from(*amount) * i128::from(seconds(charged.end));
@@ -154,6 +162,7 @@ impl Tallies {
             let Some(tally) = self.holders.get_mut(holder) else { continue };
             tally.jobs_running = tally.jobs_running.saturating_sub(u64::from(charged.running));
             tally.jobs_submitted = tally.jobs_submitted.saturating_sub(charged.submitted);
+            tally.jobs_ageing = tally.jobs_ageing.saturating_sub(charged.ageing);
             tally.tres.remove_all(&charged.tres);
             for (name, amount) in &charged.tres.0 {
                 if let Some(ends) = tally.ends.get_mut(name) {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Standing;
 use super::{PriorityConfig, PriorityFlag, PrioritySnapshot, PriorityType, allocated, cpus_requested, requested};
+use crate::accounting::Ageing;
 use crate::ids::{JobId, Name};
 use crate::job::Job;
 use crate::partition::Partition;
@@ -200,12 +201,18 @@ pub fn ledgers<'a>(
     names.into_iter().map(|name| ledger(job, name, snapshot, config)).collect()
 }
 
-/// Waiting time by `PriorityMaxAge`. A job that is held or waits for a dependency has no eligible time.
+/// Waiting time by `PriorityMaxAge`. A job that is held or waits for a dependency has no eligible time, and of those beyond a
+/// limit on ageing jobs none counts.
 fn age(job: &Job, at: Timestamp, config: &PriorityConfig) -> f64 {
     if config.weight_age == 0 {
         return 0.0;
     }
-    let since = if config.has(PriorityFlag::AccrueAlways) { Some(job.submit_time) } else { job.eligible_time };
+    let since = match job.ageing {
+        _ if config.has(PriorityFlag::AccrueAlways) => Some(job.submit_time),
+        Ageing::SinceEligible => job.eligible_time,
+        Ageing::Since(since) => Some(since),
+        Ageing::Not => None,
+    };
     let waited = since.map_or(0, |since| at.seconds().saturating_sub(since.seconds()).max(0));
     let longest = config.age_max.seconds();
     if waited < longest { waited as f64 / longest as f64 } else { 1.0 }

@@ -77,6 +77,22 @@ impl<'a> Claim<'a> {
         !self.is_spared_by(other, node) && other.met_by(setting.zone, setting.now, start, until).is_some()
     }
 
+    /// Whether `other`, while it lasts, keeps licences from the job: any but its own does.
+    pub fn is_short_of(&self, other: &Reservation) -> bool {
+        other.licenses().next().is_some() && self.inside.is_none_or(|inside| inside.name != other.name)
+    }
+
+    /// Whether `other` keeps licences from the job if it runs from `start` until `until` (as [`Claim::leaves_by`] tells it).
+    pub fn is_unlicensed_by(
+        &self,
+        setting: &Setting<'_>,
+        other: &Reservation,
+        start: Timestamp,
+        until: Timestamp,
+    ) -> bool {
+        self.is_short_of(other) && other.met_by(setting.zone, setting.now, start, until).is_some()
+    }
+
     /// Whether `other` leaves `node` to the job whatever the time.
     pub fn is_spared_by(&self, other: &Reservation, node: NodeIndex) -> bool {
         if let (Some(early), Some(delay)) = (self.leaves_early, other.start_delay_max)

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::TresAmounts;
 use crate::ids::{Name, NodeIndex};
+use crate::licenses::Licenses;
 use crate::resources::{GresShare, IndexSet};
 use crate::time::{Span, Timestamp};
 pub use access::{AccessList, Applicant};
@@ -195,6 +196,13 @@ impl Reservation {
     /// The licences it keeps.
     pub fn licenses(&self) -> impl Iterator<Item = (&str, u64)> {
         self.tres.0.iter().filter_map(|(name, count)| Some((name.strip_prefix(LICENSE_PREFIX)?, *count)))
+    }
+
+    /// What it keeps of its licences from others while jobs in it hold `used`.
+    pub fn licenses_unused(&self, used: &Licenses) -> Licenses {
+        let left =
+            |(name, count): (&str, u64)| (Name::from(name), count.saturating_sub(used.get(name).copied().unwrap_or(0)));
+        self.licenses().map(left).collect()
     }
 
     /// Whether its nodes were counted and not named, so that others may take their place.

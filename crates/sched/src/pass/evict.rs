@@ -14,12 +14,17 @@ use crate::supply::{Company, Supply};
 
 /// Most jobs for which one pass makes room; a bound on how much running work one decision can end.
 const PREEMPTORS_MAX: usize = 100;
+/// Most jobs that one pass has make room, for all of these together: what is started for them is seen before more is ended.
+const EVICTIONS_MAX: usize = 1000;
 
 impl Pass<'_> {
     /// Has running jobs make room for a blocked job, if it may preempt enough of them. `expected` is when it would start
     /// by itself: where jobs that have been told to go already, or are ending, will let it start, nobody else is told.
     pub(super) fn make_room(&mut self, entry: Entry<'_>, cases: &[Case], expected: Option<Timestamp>) {
-        if self.view.config.preemption.kind == PreemptType::None || self.preemptors >= PREEMPTORS_MAX {
+        if self.view.config.preemption.kind == PreemptType::None
+            || self.preemptors >= PREEMPTORS_MAX
+            || self.evicted.len() >= EVICTIONS_MAX
+        {
             return;
         }
         if self.without_victims.contains(&entry.group) || expected.is_some_and(|start| start <= self.room_by()) {

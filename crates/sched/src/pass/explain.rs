@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::accounting::Violation;
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
 use muster_model::job::Job;
+use muster_model::licenses::{self, Licenses};
 use muster_model::partition::PartitionState;
 use muster_model::planning::QueueKey;
 use muster_model::resources::ResourceRequest;
@@ -19,9 +20,9 @@ use crate::ask::Ask;
 use crate::capacity::{self, Offer};
 use crate::feasible::Verdict;
 use crate::free::Amounts;
-use crate::licenses::Holdings;
 use crate::planner::AskId;
 use crate::queue::GroupId;
+use crate::reservation::Open;
 
 /// Most jobs before it whose starts are planned exactly to tell when it would start otherwise.
 const EXACT_MAX: usize = 100;
@@ -120,7 +121,7 @@ impl Pass<'_> {
                 return vec![Cause::Never { partition, message: format!("{refusal}{detail}") }];
             }
         };
-        let mut causes = self.licence_causes(ask);
+        let mut causes = self.licence_causes(entry, ask, case.duration);
         if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
             causes.push(Cause::Limit { partition, violation });
         }
@@ -165,12 +166,20 @@ impl Pass<'_> {
         causes
     }
 
-    fn licence_causes(&mut self, ask: &Ask) -> Vec<Cause> {
+    /// Licences that are lacking whichever way it is placed.
+    fn licence_causes(&mut self, entry: Entry<'_>, ask: &Ask, duration: Span) -> Vec<Cause> {
         if ask.licenses.is_empty() {
             return Vec::new();
         }
+        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let opens: Vec<Open> =
+            ways.into_iter().filter_map(|inside| self.open_now(entry, ask, inside, duration)).collect();
+        let left: Vec<Licenses> = opens.iter().map(|open| self.licenses_left(entry, ask, open, duration)).collect();
+        if left.iter().any(|free| licenses::suffice(free, &ask.licenses)) {
+            return Vec::new();
+        }
+        let Some(free) = left.last() else { return Vec::new() };
         let totals = &self.tables.fleet.licenses;
-        let free = Holdings::of(self.view).free_at(totals, self.view.now);
         let short = ask.licenses.iter().filter(|(name, wanted)| free.get(*name).copied().unwrap_or(0) < **wanted);
         short
             .map(|(name, wanted)| Cause::Licence {
@@ -284,7 +293,7 @@ impl Pass<'_> {
         let Verdict::Possible(ask) = &*case.verdict else {
             return false;
         };
-        self.licence_causes(ask).is_empty() && self.fits_now(entry, case, ask)
+        self.licence_causes(entry, ask, case.duration).is_empty() && self.fits_now(entry, case, ask)
     }
 
     /// When a job with this request would start that does not start now.

@@ -173,7 +173,7 @@ impl<'a> Pass<'a> {
         };
         let choices = search::choose_at(&self.books.future, &free, place, wanted, start, &mut self.scratch)?;
         let parts = self.parts(ask, &choices, start, end, &Rank::LAST, &free, &open)?;
-        self.books.future.hold(lifted.rank, (start, end), &parts, Some(id));
+        self.books.future.put_elsewhere(lifted, &parts);
         Some(())
     }
 

@@ -9,12 +9,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use muster_model::job::{ArrayRole, Job};
+use muster_model::licenses::Licenses;
 use muster_model::planning::{Outlook, Plan, QueueKey};
+use muster_model::state::Reason;
 
 use super::{Pass, Wait};
 use crate::capacity::{self, Offer};
 use crate::feasible::Verdict;
 use crate::future::Rank;
+use crate::licenses::{LicensePlan, Licensing};
 use crate::queue::{Changes, GroupId};
 
 impl<'a> Pass<'a> {
@@ -74,8 +77,9 @@ impl<'a> Pass<'a> {
         let mut heads = BinaryHeap::new();
         for (rank, id) in self.groups.heads() {
             let is_new = changes.groups.binary_search(&id).is_ok();
-            // Whoever ended may have made room under a limit, wherever it ran.
-            let is_limited = outlook.get(rank.job_id).is_some_and(|wait| wait.reason.is_limit());
+            // Whoever ended may have made room under a limit or given licences back, wherever it ran.
+            let is_limited =
+                outlook.get(rank.job_id).is_some_and(|wait| wait.reason.is_limit() || wait.reason == Reason::Licenses);
             if is_new || is_limited || due.contains(&rank) || self.can_use_any(id, changed) {
                 heads.push(Reverse((rank, id)));
             }
@@ -125,6 +129,7 @@ impl<'a> Pass<'a> {
             rank.task = start.task_index.unwrap_or(0);
             self.books.future.drop_hold(&rank);
         }
+        self.give_up_unlicensed(&rank);
         let nodes: BTreeSet<u32> =
             self.plan.starts[from..].iter().flat_map(|start| &start.shares).map(|share| share.node.0).collect();
         for node in nodes {
@@ -134,6 +139,18 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+    }
+
+    /// Planned starts behind `rank` that cannot have their licences any more are given up.
+    fn give_up_unlicensed(&mut self, rank: &Rank) {
+        let Some(holdings) = &self.licenses else { return };
+        let (totals, plans) = (&self.tables.fleet.licenses, self.books.future.licenses());
+        let is_short = |(rank, plan): &(&Rank, &LicensePlan)| {
+            let run = (plan.start.max(self.view.now), plan.end);
+            !Licensing { totals, holdings, plans, rank }.suffices(&plan.held, run, |_| Licenses::new())
+        };
+        let short: Vec<Rank> = plans.behind(rank).filter(is_short).map(|(rank, _)| *rank).collect();
+        short.iter().for_each(|rank| self.books.future.drop_hold(rank));
     }
 
     /// Members that nothing has been said of wait as the first of their group does.

@@ -2,6 +2,7 @@
 
 use muster_model::hostlist;
 use muster_model::job::Job;
+use muster_model::licenses::Licenses;
 use muster_model::partition::PartitionState;
 use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
@@ -15,7 +16,7 @@ use crate::exact::Exact;
 use crate::feasible::{FOR_EVER, Verdict};
 use crate::free::{Amounts, Free};
 use crate::future::Rank;
-use crate::licenses::Holdings;
+use crate::licenses::{Holdings, Licensing};
 use crate::people::{Guest, People};
 use crate::reservation::{Inside, Open};
 use crate::share;
@@ -127,7 +128,8 @@ impl Pass<'_> {
     fn try_inside(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> Result<PlannedStart, Lack> {
         let open = self.open_now(entry, ask, inside, case.duration).ok_or(Lack::TooEarly)?;
         let way = Way { inside, open: &open };
-        if !ask.licenses.is_empty() && !self.has_licenses(ask, &open) {
+        let shortest = self.duration_min(entry, case);
+        if !self.has_licenses(entry, ask, &open, shortest) {
             return Err(Lack::Unlicensed);
         }
         let is_shut = !self.view.config.backfill && self.books.standings[ask.partition as usize].is_blocked;
@@ -177,12 +179,32 @@ impl Pass<'_> {
         supply.place(ask, &mut self.scratch).is_some()
     }
 
-    /// Whether the licences are free now that reservations leave.
-    fn has_licenses(&mut self, ask: &Ask, open: &Open) -> bool {
-        let (view, now) = (self.view, self.view.now);
+    /// Whether the job can have its licences from now on for `duration`.
+    pub(super) fn has_licenses(&mut self, entry: Entry<'_>, ask: &Ask, open: &Open, duration: Span) -> bool {
+        if !ask.licenses.is_empty() {
+            let view = self.view;
+            self.licenses.get_or_insert_with(|| Holdings::of(view));
+        }
+        self.is_licensed(ask, &entry.rank(), open, duration)
+    }
+
+    /// What is left of its licences to a job that would run from now on for `duration`, at the worst of times.
+    pub(super) fn licenses_left(&mut self, entry: Entry<'_>, ask: &Ask, open: &Open, duration: Span) -> Licenses {
+        let (view, rank, now) = (self.view, entry.rank(), self.view.now);
         let holdings = self.licenses.get_or_insert_with(|| Holdings::of(view));
-        let withheld = self.reservations.licenses_withheld(open, |name| holdings.used_in(name, now));
-        holdings.suffice(&self.tables.fleet.licenses, &withheld, &ask.licenses, now)
+        let (totals, plans) = (&self.tables.fleet.licenses, self.books.future.licenses());
+        let licensing = Licensing { totals, holdings, plans, rank: &rank };
+        licensing
+            .least(&ask.licenses, (now, now + duration), |used_in| self.reservations.licenses_withheld(open, used_in))
+    }
+
+    /// As [`Pass::has_licenses`], once it is known who holds any.
+    fn is_licensed(&self, ask: &Ask, rank: &Rank, open: &Open, duration: Span) -> bool {
+        let Some(holdings) = self.licenses.as_ref().filter(|_| !ask.licenses.is_empty()) else { return true };
+        let (totals, plans, now) = (&self.tables.fleet.licenses, self.books.future.licenses(), self.view.now);
+        Licensing { totals, holdings, plans, rank }.suffices(&ask.licenses, (now, now + duration), |used_in| {
+            self.reservations.licenses_withheld(open, used_in)
+        })
     }
 
     /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
@@ -298,7 +320,9 @@ impl Pass<'_> {
         ask: &Ask,
         way: Way<'_>,
     ) -> Option<Result<PlannedStart, Reason>> {
-        if let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open) {
+        if self.is_licensed(ask, &entry.rank(), way.open, case.duration)
+            && let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open)
+        {
             let limit = self.limit(entry.job, self.tables.partition_of(case.id));
             return self.start_on(entry, ask, &choices, (case.duration, limit), way);
         }
@@ -330,6 +354,7 @@ impl Pass<'_> {
             self.open_now(entry, ask, way.inside, duration).is_some_and(|open| {
                 let until = now + duration;
                 choices.iter().all(|choice| open.admits(choice.node))
+                    && self.is_licensed(ask, &entry.rank(), &open, duration)
                     && self.parts(ask, choices, now, until, &entry.rank(), &self.books.free, &open).is_some()
             })
         };

@@ -16,7 +16,7 @@ use crate::books::Books;
 use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Footprint, Forecast};
-use crate::licenses::Holdings;
+use crate::licenses::{Holdings, LicensePlan, Licensing};
 use crate::people::Guest;
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
@@ -122,7 +122,7 @@ impl<'a> Pass<'a> {
         let Soonest { start, parts, inside } = found;
         self.books.plans_made += 1;
         if promised {
-            self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
+            *self.plans_made_in(case) += 1;
             *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
         }
         if start > self.view.now + self.budget.window {
@@ -130,11 +130,12 @@ impl<'a> Pass<'a> {
         }
         let nodes = self.node_list(parts.iter().map(|(node, _)| *node));
         let end = start + case.duration;
-        if case.lack == Lack::Unlicensed {
-            // Nodes are not kept idle for a job that waits for a licence.
-            return Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false });
-        }
         self.books.future.hold(entry.rank(), (start, end), &parts, moving::movable(case, ask, inside));
+        if !ask.licenses.is_empty() {
+            let reservation = self.reservations.get(inside).map(|row| row.name.clone());
+            let plan = LicensePlan { start, end, reservation, held: ask.licenses.clone() };
+            self.books.future.hold_licenses(entry.rank(), plan);
+        }
         if let Some(forecast) = &mut self.forecast {
             for (node, amounts) in &parts {
                 forecast.take(self.tables.classes.of_node(*node), amounts, start, end);
@@ -143,10 +144,17 @@ impl<'a> Pass<'a> {
         Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false })
     }
 
+    /// Planned starts that were made in the partition of `case`. Those of jobs that wait for licences are counted apart: they
+    /// must not take the place of the first job that waits for nodes.
+    fn plans_made_in(&mut self, case: &Case) -> &mut u32 {
+        let standing = &mut self.books.standings[self.tables.partition_of(case.id) as usize];
+        if case.lack == Lack::Unlicensed { &mut standing.licensed_plans_made } else { &mut standing.plans_made }
+    }
+
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
     fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
-        let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
+        let made = *self.plans_made_in(case);
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
         let waited = entry.job.eligible_time.map(|since| self.view.now.since(since)).unwrap_or_default();
         // Whether others have to make room is judged by what is planned exactly.
@@ -207,25 +215,27 @@ impl<'a> Pass<'a> {
         if self.licenses.is_none() && !ask.licenses.is_empty() {
             self.licenses = Some(Holdings::of(view));
         }
+        self.books.future.sort();
+        let Books { future, free, in_service, .. } = &*self.books;
         let nothing = Holdings::default();
         let holdings = self.licenses.as_ref().unwrap_or(&nothing);
-        let (reservations, fleet) = (&self.reservations, &self.tables.fleet);
+        let (reservations, fleet, rank) = (&self.reservations, &self.tables.fleet, entry.rank());
+        let licensing = Licensing { totals: &fleet.licenses, holdings, plans: future.licenses(), rank: &rank };
         let is_licensed = |time: Timestamp| {
-            let withheld = reservations.licenses_withheld(open, |name| holdings.used_in(name, time));
-            holdings.suffice(&fleet.licenses, &withheld, &ask.licenses, time)
+            let run = (time, time + case.duration);
+            licensing.suffices(&ask.licenses, run, |used_in| reservations.licenses_withheld(open, used_in))
         };
         let since = start::since(entry.job);
         let wanted = Wanted {
             ask,
             duration: case.duration,
-            rank: entry.rank(),
+            rank,
             guest: Guest::of(&entry.job.spec),
             not_before: from,
             before,
             since,
             is_licensed: if ask.licenses.is_empty() { None } else { Some(&is_licensed) },
         };
-        let Books { future, free, in_service, .. } = &mut *self.books;
         let usable = open.narrow(in_service);
         let people = self.people.as_ref()?;
         let exact = Exact::Now(&view.nodes, &self.units);
@@ -285,8 +295,8 @@ impl<'a> Pass<'a> {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
-            // The forecast knows nothing of reservations and licences.
-            if case.lack != Lack::Busy || self.is_out_of_service(entry, case, ask) {
+            // The forecast knows nothing of reservations and licences, and would tell a start too early.
+            if case.lack != Lack::Busy || !ask.licenses.is_empty() || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
             let footprints = self.footprints_of(case, ask);

@@ -169,3 +169,49 @@ fn test_only() {
     expect(busy, "part=a n=2", "+30m using 2 on n1 in a");
     expect("nodes n1 cpus=4 state=drain", "n=2", "NodesBusy");
 }
+
+/// The outcome of a submit without `EnforcePartLimits`, with `ANY` and with `ALL`.
+#[track_caller]
+fn check_enforced(job: &str, expected: [&str; 3]) {
+    use muster_model::config::PartitionEnforcement::{All, Any, No};
+    let cluster = "
+        nodes n[1-3] cpus=16 mem=64000
+        partition debug max=60
+        partition batch
+        partition small nodes=n1 nodes_max=1 max=480
+        partition mp max=10 max_mem_per_node=1000
+        partition min2 nodes_min=2 max=10
+        partition mc cpus_per_node_max=4 max=10";
+    let (mut view, parsed) = with_job(cluster, job);
+    let outcomes = [No, Any, All].map(|enforcement| {
+        std::sync::Arc::make_mut(&mut view.config).enforce_partition_limits = enforcement;
+        match Planner::new().check_feasible(&view, &parsed.spec) {
+            Ok(()) => "ok".to_owned(),
+            Err(refusal) => format!("{:?}", refusal.code),
+        }
+    });
+    assert_eq!(outcomes, expected, "{job}");
+}
+
+#[test]
+fn limits_of_partitions_refuse_where_they_are_enforced() {
+    // As sbatch of 22.05 answers on the same partitions.
+    check_enforced("part=small t=540", ["ok", "InvalidTimeLimit", "InvalidTimeLimit"]);
+    check_enforced("part=small N=2", ["ok", "InvalidNodeCount", "InvalidNodeCount"]);
+    check_enforced("part=small,batch N=2", ["ok", "ok", "InvalidNodeCount"]);
+    check_enforced("part=batch,small N=2", ["ok", "ok", "InvalidNodeCount"]);
+    check_enforced("part=small,mp N=2 t=540", ["ok", "InvalidTimeLimit", "InvalidNodeCount"]);
+    check_enforced("part=mp,small N=2 t=540", ["ok", "InvalidNodeCount", "InvalidTimeLimit"]);
+    check_enforced("part=small N=2 t=540", ["ok", "InvalidNodeCount", "InvalidNodeCount"]);
+    check_enforced("part=mp mem=2000 t=1", ["ok", "MemoryUnavailable", "MemoryUnavailable"]);
+    check_enforced("part=mp mem=2000 t=540", ["ok", "InvalidTimeLimit", "InvalidTimeLimit"]);
+    check_enforced("part=min2 N=1 t=1", ["ok", "InvalidNodeCount", "InvalidNodeCount"]);
+    check_enforced("part=mc n=20 t=1", ["ok", "TooManyCpus", "TooManyCpus"]);
+    check_enforced("part=debug N=9 t=1", ["ok", "InvalidNodeCount", "InvalidNodeCount"]);
+    check_enforced("part=debug t=120 tmin=5", ["ok", "InvalidTimeLimit", "InvalidTimeLimit"]);
+    check_enforced("part=batch,debug t=120", ["ok", "ok", "InvalidTimeLimit"]);
+    check_enforced("part=small w=n2 t=1", ["NodeConfigUnavailable", "NodesNotInPartition", "NodesNotInPartition"]);
+    check_enforced("part=small w=n2 N=2 t=1", ["ok", "InvalidNodeCount", "InvalidNodeCount"]);
+    check_enforced("part=small,batch w=n2 t=1", ["ok", "ok", "NodesNotInPartition"]);
+    check_enforced("part=debug t=60", ["ok", "ok", "ok"]);
+}

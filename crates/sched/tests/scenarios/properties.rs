@@ -19,7 +19,7 @@ pub fn scenario(seed: u64) -> String {
     let mut numbers = Numbers::new(seed);
     let mut pick = |bound: u32| numbers.below(bound);
     let mut text = String::new();
-    let _ = writeln!(text, "config memory={}", ["on", "off"][pick(2) as usize]);
+    let _ = writeln!(text, "config memory={} licenses=lic:4", ["on", "off"][pick(2) as usize]);
     let nodes = 2 + pick(6);
     for index in 0..nodes {
         let threads = 1 + pick(2);
@@ -40,11 +40,13 @@ pub fn scenario(seed: u64) -> String {
         if pick(2) == 0 {
             let _ = writeln!(
                 text,
-                "run {} t={} user={} part=p on=n{index}:0-1 mem={}",
+                "run {} t={} user={} part=p on=n{index}:0-1 mem={}{}",
                 900 + index,
                 [0, 10, 30, 60][pick(4) as usize],
                 1000 + pick(2),
-                pick(500)
+                pick(500),
+                // No more than there are.
+                if index < 3 { ["", " L=lic"][pick(2) as usize] } else { "" }
             );
         }
     }
@@ -76,6 +78,8 @@ pub fn scenario(seed: u64) -> String {
             "array=0-9 slots=3",
             "exclusive=user",
             "mincpus=3",
+            "L=lic",
+            "L=lic:3",
         ];
         for _ in 0..=pick(2) {
             let _ = write!(text, " {}", words[pick(words.len() as u32) as usize]);
@@ -129,7 +133,15 @@ pub(crate) fn apply(view: &mut PlanView, plan: &Plan) {
         // Several tasks of an array run at once; keys only have to differ.
         started.id.0 = job.id.0 * 1000 + start.task_index.unwrap_or(999);
         builders::start(view, started, shares, end);
+        licences_are_given_once(view);
     }
+}
+
+/// Running jobs hold no more of the licence `lic` than there are.
+fn licences_are_given_once(view: &PlanView) {
+    let lists = view.running.values().filter_map(|job| job.spec.request.licenses.clone());
+    let held: u64 = lists.map(|list| list.strip_prefix("lic:").map_or(1, |count| count.parse().unwrap())).sum();
+    assert!(held <= 4, "licences given twice");
 }
 
 /// The CPUs of a share: those of the plan if they can be given, else the lowest free ones.

@@ -1,7 +1,8 @@
 //! The order of the queue, reasons, arrays and planned starts.
 
-use crate::common::{check, check_with};
-use muster_sched::Budget;
+use crate::common::{check, check_with, view};
+use muster_model::time::TimeLimit;
+use muster_sched::{Budget, Planner};
 
 #[test]
 fn first_come_first_served_while_there_is_room() {
@@ -254,12 +255,87 @@ fn licenses_run_out_without_blocking_others() {
          job 1 L=matlab
          job 2 L=matlab:2
          job 3 n=1
-         job 4 L=matlab",
+         job 4 L=matlab t=60",
         "1 starts in main: n1 1c 1t
          3 starts in main: n1 1c 1t
          4 starts in main: n1 1c 1t
          2 waits Licenses, +60m on n1",
     );
+}
+
+#[test]
+fn licences_are_held_for_planned_starts() {
+    // Job 2 gets all licences when job 9 is over. Job 3 would hold one of them beyond that; job 4 is over in time.
+    check(
+        "config licenses=matlab:3
+         nodes n1 cpus=8
+         run 9 t=30 on=n1:0 L=matlab:1
+         job 2 L=matlab:3 t=60
+         job 3 L=matlab t=60
+         job 4 L=matlab t=30
+         job 5 t=60",
+        "4 starts in main: n1 1c 1t
+         5 starts in main: n1 1c 1t
+         2 waits Licenses, +30m on n1
+         3 waits Licenses, +90m on n1",
+    );
+    // Each is told a start after those before it.
+    check(
+        "config licenses=matlab:2
+         nodes n1 cpus=8
+         run 9 t=30 on=n1:0 L=matlab:2
+         job 1 L=matlab:2 t=10
+         job 2 L=matlab:2 t=10
+         job 3 L=matlab:1 t=10
+         job 4 L=matlab:1 t=10",
+        "1 waits Licenses, +30m on n1
+         2 waits Licenses, +40m on n1
+         3 waits Licenses, +50m on n1
+         4 waits Licenses, +50m on n1",
+    );
+    // Who waits for nodes waits for licences too: the nodes are there sooner.
+    check(
+        "config licenses=matlab:2
+         nodes n1 cpus=4
+         run 8 t=10 on=n1:0-2
+         run 9 t=30 on=n1:3 L=matlab:2
+         job 1 n=3 L=matlab t=10
+         job 2 n=3 t=10",
+        "1 waits Licenses, +30m on n1
+         2 waits Resources, +10m on n1",
+    );
+}
+
+#[test]
+fn the_first_job_without_nodes_is_planned_beside_those_without_licences() {
+    check_with(
+        "config licenses=matlab:1
+         nodes n1 cpus=2
+         run 9 t=30 on=n1:0 L=matlab:1
+         job 1 L=matlab t=60
+         job 2 L=matlab t=60
+         job 3 n=2 t=10
+         job 4 n=1 t=60",
+        &Budget { reservations_max: 1, expectations: false, ..Budget::default() },
+        "4 starts in main: n1 1c 1t
+         1 waits Licenses, +30m on n1
+         2 waits Licenses
+         3 waits Resources, +90m on n1",
+    );
+}
+
+#[test]
+fn a_shorter_run_may_have_licences_until_others_need_them() {
+    let view = view(
+        "config licenses=matlab:2
+         nodes n1 cpus=8
+         run 9 t=30 on=n1:0 L=matlab:1
+         job 1 L=matlab:2 t=60
+         job 2 L=matlab t=60 tmin=10",
+    );
+    let plan = Planner::new().plan(&view, &Budget::default());
+    let starts: Vec<_> = plan.starts.iter().map(|start| (start.job_id.0, start.time_limit)).collect();
+    assert_eq!(starts, vec![(2, Some(TimeLimit::from_minutes(30)))]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use muster_model::accounting::AccountingEnforce;
-use muster_model::config::{ClusterConfig, CpuUnit, PlacementRules};
+use muster_model::config::{ClusterConfig, CpuUnit, PartitionEnforcement, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{InitialState, NodeConfig};
 use muster_model::time::Span;
@@ -182,6 +182,7 @@ impl<'a> Reader<'a> {
             hardware_overrides: self.hardware_overrides(),
             accounting: self.accounting()?,
             accounting_enforce: self.accounting_enforce()?,
+            enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
@@ -275,6 +276,17 @@ impl<'a> Reader<'a> {
             "none" | "" => Ok(false),
             "slurmdbd" => Ok(true),
             _ => Err(line.error(format!("Bad value \"{value}\" for AccountingStorageType"))),
+        }
+    }
+
+    /// `EnforcePartLimits`; `YES` means `ALL`.
+    fn enforce_partition_limits(&self) -> Result<PartitionEnforcement, ConfError> {
+        let Some((line, value)) = self.find("EnforcePartLimits") else { return Ok(PartitionEnforcement::No) };
+        match value.to_ascii_lowercase().as_str() {
+            "no" | "false" => Ok(PartitionEnforcement::No),
+            "any" => Ok(PartitionEnforcement::Any),
+            "all" | "yes" | "true" => Ok(PartitionEnforcement::All),
+            _ => Err(line.error(format!("Bad EnforcePartLimits: {value}"))),
         }
     }
 

@@ -59,6 +59,11 @@ fn value(parameter: &Parameter, given: Option<&str>) -> String {
                 .map_or_else(|| given.to_owned(), |span| format_days_hours(span.seconds()))
         }
         _ if parameter.name == "SelectTypeParameters" => given.to_ascii_uppercase(),
+        _ if parameter.name == "EnforcePartLimits" => match given.to_ascii_uppercase().as_str() {
+            "YES" | "TRUE" => "ALL".to_owned(),
+            "FALSE" => "NO".to_owned(),
+            upper => upper.to_owned(),
+        },
         _ if parameter.name == "ClusterName" => given.to_ascii_lowercase(),
         _ if matches!(parameter.name, "SlurmUser" | "SlurmdUser") && given == "root" => "root(0)".to_owned(),
         _ if is_number => format!("{given}{}", parameter.unit),

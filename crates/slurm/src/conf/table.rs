@@ -57,7 +57,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "DependencyParameters", default: "(null)", unit: "", standing: Known },
     Parameter { name: "DisableRootJobs", default: "No", unit: "", standing: Known },
     Parameter { name: "EioTimeout", default: "60", unit: "", standing: Known },
-    Parameter { name: "EnforcePartLimits", default: "NO", unit: "", standing: Known },
+    Parameter { name: "EnforcePartLimits", default: "NO", unit: "", standing: Used },
     Parameter { name: "Epilog", default: "(null)", unit: "", standing: Known },
     Parameter { name: "EpilogMsgTime", default: "2000", unit: " usec", standing: Known },
     Parameter { name: "EpilogSlurmctld", default: "(null)", unit: "", standing: Known },

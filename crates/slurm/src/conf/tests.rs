@@ -206,3 +206,21 @@ fn hardware_that_is_kept_and_places_of_units() {
     );
     check_error("NodeName=n1 CPUs=4 CoreSpecCount=4\n", "/c/slurm.conf line 3: CoreSpecCount 4 leaves none of 4 cores");
 }
+
+#[test]
+fn limits_of_partitions_are_enforced_at_submit_as_asked() {
+    use muster_model::config::PartitionEnforcement;
+    let check = |line: &str, expected: PartitionEnforcement, shown: &str| {
+        let text = format!("{HEAD}{line}NodeName=n1\nPartitionName=p Nodes=n1\n");
+        let loaded = load_files(&[("/c/slurm.conf", &text)]).unwrap();
+        assert_eq!(loaded.cluster.enforce_partition_limits, expected, "{line}");
+        let found = loaded.cluster.shown.iter().find(|(key, _)| key == "EnforcePartLimits");
+        assert_eq!(found.map(|(_, value)| &**value), Some(shown), "{line}");
+        assert!(loaded.warnings.is_empty());
+    };
+    check("", PartitionEnforcement::No, "NO");
+    check("EnforcePartLimits=any\n", PartitionEnforcement::Any, "ANY");
+    check("EnforcePartLimits=ALL\n", PartitionEnforcement::All, "ALL");
+    check("EnforcePartLimits=Yes\n", PartitionEnforcement::All, "ALL");
+    check_error("EnforcePartLimits=most\n", "/c/slurm.conf line 3: Bad EnforcePartLimits: most");
+}

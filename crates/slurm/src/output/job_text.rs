@@ -1,5 +1,6 @@
 //! Texts about one job that several tables share: identifiers, times, counts, files, reasons.
 
+use muster_model::accounting::Ageing;
 use muster_model::dependency::Dependencies;
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job, JobKind};
@@ -141,7 +142,12 @@ pub fn eligible_time(job: &Job) -> Option<Timestamp> {
 /// Since when it gathers age: from being eligible, once the scheduler has looked at it.
 pub fn accrue_time(job: &Job, now: Timestamp) -> Option<Timestamp> {
     let looked_at = |eligible: Timestamp| job.last_evaluated.is_some_and(|time| time > eligible);
-    job.eligible_time.filter(|eligible| {
+    let since = match job.ageing {
+        Ageing::SinceEligible => job.eligible_time,
+        Ageing::Since(since) => Some(since),
+        Ageing::Not => None,
+    };
+    since.filter(|eligible| {
         *eligible <= now && (job.state != JobState::Pending || (job.hold.is_none() && looked_at(*eligible)))
     })
 }

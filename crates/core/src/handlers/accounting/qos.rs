@@ -1,5 +1,6 @@
 //! Qualities of service.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::accounting::{Association, Qos, QosChanges};
@@ -58,6 +59,9 @@ fn apply(draft: &Draft, qos: &mut Qos, changes: &QosChanges) -> Result<(), Refus
             return Err(missing("qos", name));
         }
         qos.preempts = preempts.apply(&qos.preempts);
+        if preempts_itself(draft, qos) {
+            return Err(RefusalCode::QosPreemptionLoop.into());
+        }
     }
     if let Some(flags) = &changes.flags {
         qos.flags = flags.apply(&qos.flags);
@@ -73,6 +77,21 @@ fn apply(draft: &Draft, qos: &mut Qos, changes: &QosChanges) -> Result<(), Refus
     qos.limit_factor = changes.limit_factor.unwrap_or(qos.limit_factor);
     qos.limits.change(&changes.limits);
     Ok(())
+}
+
+/// Whether `qos` may preempt itself, directly or by way of others: then its jobs would push each other out for ever.
+fn preempts_itself(draft: &Draft, qos: &Qos) -> bool {
+    let mut seen: BTreeSet<&Name> = BTreeSet::new();
+    let mut open: Vec<&Name> = qos.preempts.iter().collect();
+    while let Some(name) = open.pop() {
+        if *name == qos.name {
+            return true;
+        }
+        if seen.insert(name) {
+            open.extend(draft.policy.qos.get(name).into_iter().flat_map(|next| &next.preempts));
+        }
+    }
+    false
 }
 
 /// Takes QOS away, also from the lists that name them.

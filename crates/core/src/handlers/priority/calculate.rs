@@ -15,6 +15,7 @@ use super::assign::calculated;
 use super::count::{self, Counting};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
+use crate::handlers::ageing;
 use crate::timers::Timer;
 
 /// Jobs looked at by one event: some hundred microseconds of work.
@@ -147,6 +148,8 @@ fn jobs(
     };
     let snapshot = cluster.priorities.current.clone();
     for job in &portion {
+        ageing::tend(cluster, now, job.id, out);
+        let Some(job) = &cluster.jobs.get(&job.id).cloned() else { continue };
         changed |= calculate_one(cluster, now, job, &snapshot);
     }
     if portion.len() == JOBS_PER_EVENT_MAX

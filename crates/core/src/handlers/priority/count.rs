@@ -98,7 +98,11 @@ impl Counting {
         if let Some(association) = association_of(job, &cluster.accounting) {
             to(UsageOf::Association(association.id), seconds * left * factor, &amounts);
         }
-        if let Some(qos) = qos {
+        // The QOS of the partition is charged too, by the factor of the job's own (Slurm 22.05, priority/multifactor).
+        let of_partition = cluster.partition_qos(partition);
+        let of_partition = of_partition.and_then(|name| cluster.accounting.qos.get(&name));
+        let of_partition = of_partition.filter(|other| qos.is_none_or(|own| own.name != other.name));
+        for qos in qos.into_iter().chain(of_partition) {
             let left = if qos.has(QosFlag::NoDecay) { 1.0 } else { left };
             to(UsageOf::Qos(qos.name.clone()), seconds * left * factor, &amounts);
         }

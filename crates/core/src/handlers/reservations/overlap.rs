@@ -1,5 +1,7 @@
 //! Whether two reservations want the same at the same time.
 
+use muster_model::licenses::{self, Licenses};
+use muster_model::request::{Refusal, RefusalCode};
 use muster_model::reservation::{Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::IndexSet;
 use muster_model::time::{Span, Timestamp};
@@ -40,6 +42,24 @@ pub(super) fn others<'a>(
         let kept = other.on(node)?;
         meet(cluster, now, reservation, other).then(|| (kept.clone(), &**other))
     })
+}
+
+/// Whether there are the licences that `reservation` keeps, beside those that others keep while it lasts.
+///
+/// # Errors
+/// `InvalidLicense`, as Slurm 22.05 refuses it. What jobs hold does not matter.
+pub(super) fn check_licenses(cluster: &Cluster, now: Timestamp, reservation: &Reservation) -> Result<(), Refusal> {
+    if reservation.licenses().next().is_none() {
+        return Ok(());
+    }
+    let mut kept: Licenses = reservation.licenses_unused(&Licenses::new());
+    let others = cluster.reservations.values().filter(|other| other.name != reservation.name);
+    for other in others.filter(|other| meet(cluster, now, reservation, other)) {
+        for (name, count) in other.licenses() {
+            kept.entry(name.into()).and_modify(|kept| *kept = kept.saturating_add(count));
+        }
+    }
+    if licenses::suffice(&cluster.licenses_total(), &kept) { Ok(()) } else { Err(RefusalCode::InvalidLicense.into()) }
 }
 
 fn share_something(a: &ReservedNode, b: &ReservedNode) -> bool {

@@ -67,17 +67,6 @@ pub(super) fn settle(
     Ok(reservation)
 }
 
-/// The licences of the cluster by name.
-pub(super) fn licenses_of(cluster: &Cluster) -> BTreeMap<Name, u64> {
-    let shown = cluster.config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("Licenses"));
-    let parts = shown.map_or("", |(_, value)| value.as_str()).split([',', ';']).map(str::trim);
-    let read = |part: &str| {
-        let (name, count) = part.split_once([':', '=', '*']).unwrap_or((part, "1"));
-        (Name::from(name), count.parse().unwrap_or(1))
-    };
-    parts.filter(|part| !part.is_empty() && *part != "(null)").map(read).collect()
-}
-
 /// `Features=`: words joined by `&` (all of them) or by `|` (any of them).
 pub(super) struct Features {
     words: Vec<Name>,

@@ -11,7 +11,7 @@ use muster_model::reservation::{
 };
 use muster_model::time::{Span, Timestamp};
 
-use super::selection;
+use super::{overlap, selection};
 use crate::cluster::Cluster;
 
 /// Whether a row is new.
@@ -47,6 +47,7 @@ pub(super) fn apply(
     set_lists(cluster, &mut reservation, changes)?;
     set_source(cluster, &mut reservation, changes)?;
     set_licenses(cluster, &mut reservation, changes)?;
+    overlap::check_licenses(cluster, now, &reservation)?;
     if let Some(delay) = changes.start_delay_max {
         reservation.start_delay_max = delay;
     }
@@ -190,7 +191,7 @@ fn set_source(cluster: &Cluster, reservation: &mut Reservation, changes: &Reserv
 
 fn set_licenses(cluster: &Cluster, reservation: &mut Reservation, changes: &ReservationChanges) -> Result<(), Refusal> {
     let Some(licenses) = &changes.licenses else { return Ok(()) };
-    let totals = selection::licenses_of(cluster);
+    let totals = cluster.licenses_total();
     for (name, count) in &licenses.0 {
         let total = totals.get(name).copied().ok_or(RefusalCode::InvalidLicense)?;
         if *count > total {

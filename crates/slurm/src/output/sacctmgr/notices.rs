@@ -1,6 +1,6 @@
 //! What `sacctmgr` says of settings that are kept and not acted on.
 
-use muster_model::accounting::{AccountingChange, CountLimit, LimitChanges, QosFlag};
+use muster_model::accounting::{AccountingChange, QosFlag};
 
 /// Flags that change nothing yet.
 const FLAGS: &[(QosFlag, &str)] = &[
@@ -17,13 +17,7 @@ pub(super) fn left_out(changes: &[AccountingChange]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for change in changes {
         match change {
-            AccountingChange::CreateAccounts { association, .. }
-            | AccountingChange::CreateUsers { association, .. } => {
-                names.extend(limits(&association.limits));
-            }
-            AccountingChange::ModifyAssociations { changes, .. } => names.extend(limits(&changes.limits)),
             AccountingChange::CreateQos { changes, .. } | AccountingChange::ModifyQos { changes, .. } => {
-                names.extend(limits(&changes.limits));
                 let set = changes.flags.iter().flat_map(|flags| flags.items());
                 names.extend(
                     set.filter_map(|flag| FLAGS.iter().find(|(known, _)| known == flag)).map(|(_, name)| *name),
@@ -33,15 +27,4 @@ pub(super) fn left_out(changes: &[AccountingChange]) -> String {
         }
     }
     names.iter().map(|name| format!("sacctmgr: {name} is kept, and not acted on by this version\n")).collect()
-}
-
-/// How many jobs may gain priority by age is not limited yet.
-fn limits(changes: &LimitChanges) -> impl Iterator<Item = &'static str> + '_ {
-    let accrue = [
-        CountLimit::GrpJobsAccrue,
-        CountLimit::MaxJobsAccrue,
-        CountLimit::MaxJobsAccruePerUser,
-        CountLimit::MaxJobsAccruePerAccount,
-    ];
-    accrue.into_iter().filter(|limit| changes.counts.get(limit).is_some_and(Option::is_some)).map(CountLimit::as_str)
 }

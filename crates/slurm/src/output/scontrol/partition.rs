@@ -128,6 +128,12 @@ fn apply_access(changes: &mut PartitionChanges, setting: &Setting<'_>) -> Result
         }
         () if setting.is("AllowGroups", 6) => changes.groups_allowed = Some(names(setting.value)),
         () if setting.is("AllowAccounts", 6) => changes.accounts_allowed = Some(names(setting.value)),
+        () if setting.is("AllowQos", 6) => changes.qos_allowed = Some(names(setting.value)),
+        () if setting.is("DenyAccounts", 5) => changes.accounts_denied = Some(names(setting.value)),
+        () if setting.is("DenyQos", 5) => changes.qos_denied = Some(names(setting.value)),
+        () if setting.is("QoS", 3) => {
+            changes.qos = Some(Some(setting.value.into()).filter(|_| !setting.value.is_empty()))
+        }
         () => return Ok(false),
     }
     Ok(true)
@@ -244,6 +250,15 @@ mod tests {
             changed("partitionname=p oversubscribe=force:2"),
             PartitionChanges { over_subscribe: Some(OverSubscribe::Force(2)), ..none() }
         );
+        assert_eq!(
+            changed("partitionname=p qos=high denyqos=low,slow"),
+            PartitionChanges {
+                qos: Some(Some("high".into())),
+                qos_denied: Some(vec!["low".into(), "slow".into()]),
+                ..none()
+            }
+        );
+        assert_eq!(changed("partitionname=p qos="), PartitionChanges { qos: Some(None), ..none() });
         assert_eq!(
             changed("partitionname=p allowgroups=ALL"),
             PartitionChanges { groups_allowed: Some(Vec::new()), ..none() }

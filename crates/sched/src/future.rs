@@ -345,6 +345,11 @@ impl Future {
         }
     }
 
+    /// How many moments it knows at which something becomes free or a planned start begins or ends.
+    pub(crate) fn moment_count(&self) -> usize {
+        self.order.len() + 2 * self.jobs.len()
+    }
+
     /// Makes the order of releases true again.
     pub(crate) fn sort(&mut self) {
         if self.is_sorted {

@@ -217,6 +217,7 @@ impl<'a> Pass<'a> {
         let mut waits = std::mem::take(&mut self.waits);
         waits.retain(|wait| !self.several.is_over(wait.job_id));
         self.plan.outlook = Outlook::new(self.view.now, waits);
+        self.plan.figures.moments = count(self.books.future.moment_count());
         self.books.outlook = self.plan.outlook.clone();
         self.plan
     }
@@ -228,6 +229,7 @@ impl<'a> Pass<'a> {
             (0..groups.len()).map(|id| groups.get(id as GroupId).members.iter()).collect();
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = groups.heads().map(Reverse).collect();
         let mut looked_at = 0;
+        self.plan.figures.queue = count(self.view.queue.len());
         while let Some(Reverse((key, id))) = heads.pop() {
             if end.is_some_and(|end| key >= *end) {
                 break;
@@ -243,6 +245,7 @@ impl<'a> Pass<'a> {
             self.tell(job, wait);
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
+        self.plan.figures.looked_at = looked_at;
     }
 
     fn is_full(&self) -> bool {
@@ -369,4 +372,8 @@ impl<'a> Pass<'a> {
         let limit = if is_own { job.time_limit } else { part.time_default.unwrap_or(part.time_max) };
         job.limit_by_deadline(limit, self.view.now)
     }
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }

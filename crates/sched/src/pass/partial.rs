@@ -30,6 +30,7 @@ impl<'a> Pass<'a> {
         }
         outlook.time = self.view.now;
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed, &outlook);
+        self.plan.figures.queue = super::count(self.view.queue.len());
         while let Some(Reverse((rank, id))) = heads.pop() {
             if self.is_full() {
                 self.plan.exhausted = true;
@@ -37,6 +38,7 @@ impl<'a> Pass<'a> {
             }
             let groups = self.groups;
             let Some(job) = groups.get(id).members.get(&rank) else { continue };
+            self.plan.figures.looked_at += 1;
             match self.look_again(id, rank, job) {
                 Some(wait) if outlook.get(job.id).is_none() => outlook.set(job.id, Some(wait.planned(job))),
                 // What the last pass said of it stands: it has not been looked at in its place.
@@ -51,6 +53,7 @@ impl<'a> Pass<'a> {
             self.tell_new_members(*id, &mut outlook);
         }
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.figures.moments = super::count(self.books.future.moment_count());
         self.plan.outlook = outlook.clone();
         self.books.outlook = outlook;
         self.plan

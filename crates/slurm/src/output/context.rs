@@ -13,6 +13,7 @@ use muster_model::partition::Partition;
 use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong, Reply};
 use muster_model::reservation::Reservation;
+use muster_model::statistics::Statistics;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
@@ -105,6 +106,8 @@ pub struct Answers {
     pub priorities: Option<PriorityReport>,
     /// Shares and usage.
     pub shares: Option<ShareReport>,
+    /// What the controller had to do.
+    pub statistics: Option<Statistics>,
     /// Reservations.
     pub reservations: Vec<Arc<Reservation>>,
     /// Accounts, users, associations, QOS.
@@ -133,11 +136,12 @@ impl Answers {
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Priorities(report) => answers.priorities = Some(*report),
                 Reply::Shares(report) => answers.shares = Some(*report),
+                Reply::Statistics(statistics) => answers.statistics = Some(*statistics),
                 Reply::Pong(pong) => {
                     answers.cluster.name = Some(pong.cluster_name.clone());
                     answers.pong = Some(pong);
                 }
-                Reply::Explained(_) | Reply::Refused(_) => {}
+                Reply::Explained(_) | Reply::Done | Reply::Refused(_) => {}
             }
         }
         answers

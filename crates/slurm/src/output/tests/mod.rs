@@ -10,6 +10,7 @@ mod scene_history;
 mod scene_nodes;
 mod scene_records;
 mod scene_shares;
+mod scene_statistics;
 mod scenes;
 
 use replay::replay;
@@ -42,6 +43,11 @@ fn sprio_prints_what_slurm_prints() {
 #[test]
 fn sshare_prints_what_slurm_prints() {
     replay(include_str!("sshare.txt"));
+}
+
+#[test]
+fn sdiag_prints_what_slurm_prints() {
+    replay(include_str!("sdiag.txt"));
 }
 
 #[test]

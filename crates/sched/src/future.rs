@@ -303,6 +303,12 @@ impl Future {
         }
     }
 
+    /// Takes all planned starts back.
+    pub(crate) fn drop_all(&mut self) {
+        let ranks: Vec<Rank> = self.jobs.keys().copied().collect();
+        ranks.iter().for_each(|rank| self.drop_hold(rank));
+    }
+
     /// Whether a start is planned for this place.
     pub(crate) fn is_held(&self, rank: &Rank) -> bool {
         self.jobs.contains_key(rank)
@@ -323,7 +329,8 @@ impl Future {
         self.nodes[node as usize].holds.iter().filter(is_displaced).map(|hold| hold.rank).collect()
     }
 
-    fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
+    /// What is free on `node` at `time` beside the running jobs, of which `free` is what they leave now.
+    pub(crate) fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
         let mut amounts = free.of(node);
         self.releases(node, Timestamp(i64::MIN), time).for_each(|back| amounts.add(back));
         amounts

@@ -8,11 +8,12 @@ use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage}
 use muster_model::ids::Name;
 use muster_model::job::Job;
 use muster_model::partition::PartitionState;
-use muster_model::planning::QueueKey;
+use muster_model::planning::{Outlook, QueueKey};
 use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing};
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
+use super::foretold::Foretold;
 use super::start::{Lack, Trial};
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
@@ -24,13 +25,14 @@ use crate::planner::AskId;
 use crate::queue::GroupId;
 
 /// Most jobs before it whose starts are planned exactly to tell when it would start otherwise.
-const EXACT_MAX: usize = 100;
+pub(super) const EXACT_MAX: usize = 100;
 /// Most jobs before it that are named.
 const AHEAD_MAX: usize = 5;
 /// Partitions that are tried instead of its own.
 const PARTITIONS_MAX: usize = 8;
 
 /// What a pass found out about a job.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) causes: Vec<Cause>,
     pub(crate) ahead_count: u32,
@@ -38,11 +40,20 @@ pub(crate) struct Finding {
     pub(crate) alternatives: Vec<Alternative>,
 }
 
-impl Pass<'_> {
-    /// Looks at everything before `key`, then explains `job`, which is there.
-    pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job) -> Finding {
+impl<'a> Pass<'a> {
+    /// Looks at everything before `key`, of which another pass has said what is in `outlook` where there is one, then explains
+    /// `job`, which is there.
+    pub(crate) fn explain(
+        mut self,
+        group: GroupId,
+        key: QueueKey,
+        job: &Job,
+        outlook: Option<&'a Outlook>,
+    ) -> Finding {
+        self.foretold = outlook.map(Foretold::new);
         self.walk(Some(&key));
-        let ahead_count = u32::try_from(self.waiting_count()).unwrap_or(u32::MAX);
+        self.foretold = None;
+        let ahead_count = u32::try_from(self.waiting_count() + self.passed_over).unwrap_or(u32::MAX);
         let entry = Entry { group, key, job, task_index: None, before: None };
         let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();

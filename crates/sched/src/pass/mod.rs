@@ -8,6 +8,7 @@
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
 //! | keeping what was said before | `told` |
+//! | planned starts as another pass has told them | `foretold` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | making room by ending others | `evict` |
@@ -16,6 +17,7 @@
 mod evict;
 mod expected;
 mod explain;
+mod foretold;
 mod partial;
 mod several;
 mod standing;
@@ -50,6 +52,8 @@ use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
 use crate::reservation::{Inside, Reservations};
+#[cfg(test)]
+pub(crate) use explain::Finding;
 use standing::{Known, Standings};
 
 /// A job without limit is expected to take so long (Slurm's year).
@@ -94,6 +98,10 @@ pub(crate) struct Pass<'a> {
     deferred: Vec<expected::Deferred<'a>>,
     /// They are forecast only.
     is_rough: bool,
+    /// What a pass over the same queue has said, to go by instead of planning the same starts again.
+    foretold: Option<foretold::Foretold<'a>>,
+    /// Waiting jobs of which nothing was said.
+    passed_over: usize,
 }
 
 /// Why a job does not start.
@@ -200,6 +208,8 @@ impl<'a> Pass<'a> {
             waits: Vec::new(),
             deferred: Vec::new(),
             is_rough: false,
+            foretold: None,
+            passed_over: 0,
             scratch: tables.borrow_scratch(),
             view,
             budget,
@@ -241,8 +251,10 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            let wait = self.look_at_record(id, *key, job);
-            self.tell(job, wait);
+            if !self.passes_over(id, *key, job) {
+                let wait = self.look_at_record(id, *key, job);
+                self.tell(job, wait);
+            }
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
         self.plan.figures.looked_at = looked_at;

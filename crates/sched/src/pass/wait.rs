@@ -81,7 +81,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the nodes in service could not hold the job even when nothing else ran.
-    fn is_out_of_service(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
+    pub(super) fn is_out_of_service(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
         if ask.eligible.is_within(&self.books.in_service) {
             return false;
         }
@@ -96,8 +96,10 @@ impl<'a> Pass<'a> {
 
     /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
     pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
-        let mut best: Option<(&Case, Timestamp, Parts)> = None;
-        for case in cases {
+        let foretold = if promised { self.as_foretold(entry, cases) } else { None };
+        let is_foretold = foretold.is_some();
+        let mut best: Option<(&Case, Timestamp, Parts)> = foretold;
+        for case in cases.iter().filter(|_| !is_foretold) {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
@@ -135,7 +137,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
-    fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
+    pub(super) fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
         let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);

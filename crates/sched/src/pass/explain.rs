@@ -43,13 +43,7 @@ pub(crate) struct Finding {
 impl<'a> Pass<'a> {
     /// Looks at everything before `key`, of which another pass has said what is in `outlook` where there is one, then explains
     /// `job`, which is there.
-    pub(crate) fn explain(
-        mut self,
-        group: GroupId,
-        key: QueueKey,
-        job: &Job,
-        outlook: Option<&'a Outlook>,
-    ) -> Finding {
+    pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job, outlook: Option<&'a Outlook>) -> Finding {
         self.foretold = outlook.map(Foretold::new);
         self.walk(Some(&key));
         self.foretold = None;

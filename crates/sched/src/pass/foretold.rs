@@ -12,8 +12,8 @@ use muster_model::planning::{Outlook, QueueKey};
 use muster_model::preemption::PreemptType;
 use muster_model::time::Timestamp;
 
-use super::start::Lack;
 use super::standing::Known;
+use super::start::Lack;
 use super::{Case, Entry, Parts, Pass};
 use crate::ask::Ask;
 use crate::books::Books;
@@ -77,7 +77,13 @@ impl<'a> Pass<'a> {
         // What is said of an array is said of its first task, and of a job of several partitions of one of them.
         let is_one = entry.task_index.is_none() && self.groups.places_of(entry.job.id).is_empty();
         let Verdict::Possible(ask) = &*case.verdict else { return None };
-        if !is_one || !self.may_plan(entry, case) || case.lack != Lack::Busy || !ask.licenses.is_empty() || ask.exclusive_user || ask.switches.is_some() {
+        if !is_one
+            || !self.may_plan(entry, case)
+            || case.lack != Lack::Busy
+            || !ask.licenses.is_empty()
+            || ask.exclusive_user
+            || ask.switches.is_some()
+        {
             return None;
         }
         let wait = outlook.get(entry.job.id).filter(|wait| wait.restart == entry.job.restart && !wait.is_forecast)?;

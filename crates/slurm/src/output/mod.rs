@@ -9,6 +9,7 @@
 //! their parsing are in [`format`]; what is shared between tables about one job is in [`job_text`].
 
 pub mod context;
+pub mod explanation;
 pub mod format;
 pub mod getopt;
 pub mod ids;

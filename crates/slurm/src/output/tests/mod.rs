@@ -11,7 +11,7 @@ mod scene_nodes;
 mod scene_records;
 mod scene_shares;
 mod scene_statistics;
-mod scenes;
+pub(super) mod scenes;
 
 use replay::replay;
 

@@ -126,7 +126,7 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
         "scontrol" => scontrol::start(&words, &environment).map(|start| {
             match scontrol::parse(&start.words, start.flags, &environment, &context) {
                 Action::Print(outcome) => outcome,
-                Action::Show(show) => show.render(&ask(show.queries()), &context, start.flags),
+                Action::Show(show) => show.render(&ask(show.queries(start.flags)), &context, start.flags),
                 Action::Change(changes) => {
                     let refusals: Vec<_> =
                         changes.list.iter().map(|change| change.command.as_ref().err().cloned()).collect();

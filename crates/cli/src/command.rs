@@ -66,6 +66,12 @@ pub const ALL: &[Command] = &[
         about: "show shares and usage of accounts and users",
         run: slurm::sshare::run,
     },
+    Command {
+        name: "sdiag",
+        family: Family::Slurm,
+        about: "show what the controller had to do",
+        run: slurm::sdiag::run,
+    },
     Command { name: "apply", family: Family::Run, about: "run a .dstack.yml configuration", run: native::apply::run },
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
     Command { name: "logs", family: Family::Run, about: "show the output of a run", run: native::logs::run },

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use muster_core::event::{UnitEnd, UnitFailure};
-use muster_core::{AgentReport, Event, NodeCommand, UnitKey};
-use muster_model::ids::{BlobId, JobId, NodeIndex, RestartCount};
+use muster_core::{AgentReport, Event, NodeCommand, ReadView, UnitKey};
+use muster_model::ids::{BlobId, Identity, JobId, NodeIndex, RestartCount, StepId};
 use muster_model::node::{Hardware, NodeReport};
 use muster_model::resources::Megabytes;
 use muster_model::state::{ExitStatus, Usage};
+use muster_model::statistics::{self, CallKind};
 use muster_model::time::Timestamp;
 use muster_proto::agent_link_server::AgentLink;
 use muster_proto::{self as wire, FromAgent, ToAgent, from_agent, to_agent};
@@ -23,7 +24,9 @@ use tracing::{info, warn};
 use crate::blobs::Blobs;
 use crate::inbox::Inbox;
 use crate::node_commands::Writer;
+use crate::outbox::{Outbox, Outgoings};
 use crate::published::Published;
+use crate::statistics::Meters;
 
 /// How often an agent says that it is alive.
 const HEARTBEAT_MS: u32 = 10_000;
@@ -55,7 +58,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 struct Session {
     number: u64,
-    sender: mpsc::UnboundedSender<Outgoing>,
+    outbox: Outbox,
 }
 
 impl Sessions {
@@ -66,7 +69,7 @@ impl Sessions {
 
     /// Sends a ready message; `false` when the agent is not connected.
     pub(crate) fn send_outgoing(&self, node: NodeIndex, outgoing: Outgoing) -> bool {
-        lock(&self.connected).get(&node).is_some_and(|session| session.sender.send(outgoing).is_ok())
+        lock(&self.connected).get(&node).is_some_and(|session| session.outbox.send(outgoing))
     }
 
     /// Notes a reader of output and gives the number under which parts will come.
@@ -82,11 +85,23 @@ impl Sessions {
     }
 
     /// A new connection of the agent of `node`; an older one is dropped.
-    fn open(&self, node: NodeIndex) -> (u64, mpsc::UnboundedReceiver<Outgoing>) {
+    fn open(&self, node: NodeIndex) -> (u64, Outgoings) {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        lock(&self.connected).insert(node, Session { number, sender });
-        (number, receiver)
+        let (outbox, outgoings) = Outbox::open();
+        lock(&self.connected).insert(node, Session { number, outbox });
+        (number, outgoings)
+    }
+
+    /// What waits to be sent, by node of `view` and kind.
+    pub(crate) fn outgoing(&self, view: &ReadView) -> Vec<statistics::Outgoing> {
+        let mut all = Vec::new();
+        for (node, session) in lock(&self.connected).iter() {
+            let Some(row) = view.nodes.get(node.0 as usize) else { continue };
+            let message = |(kind, count)| statistics::Outgoing { node: row.name().clone(), kind, count };
+            all.extend(session.outbox.waiting().map(message));
+        }
+        all.sort_by(|one, other| (&one.node, one.kind).cmp(&(&other.node, other.kind)));
+        all
     }
 
     fn is_current(&self, node: NodeIndex, number: u64) -> bool {
@@ -127,6 +142,9 @@ pub(crate) struct LinkService {
     pub token: Arc<str>,
     pub host: Arc<str>,
     pub port: u16,
+    pub meters: Meters,
+    /// As whom agents are counted.
+    pub agents_user: Identity,
 }
 
 #[tonic::async_trait]
@@ -228,6 +246,13 @@ impl LinkService {
     }
 
     async fn tell(&self, node: NodeIndex, report: AgentReport) -> bool {
+        let kind = match &report {
+            AgentReport::UnitEnded(end) if end.key.step == StepId::Batch => CallKind::BatchEnded,
+            AgentReport::UnitEnded(_) => CallKind::StepEnded,
+            AgentReport::JobCleaned { .. } => CallKind::JobCleaned,
+            _ => CallKind::NodeReport,
+        };
+        let _open = self.meters.begin(kind, &self.agents_user);
         self.inbox.send(Event::Agent(node, report).into()).await.is_ok()
     }
 }

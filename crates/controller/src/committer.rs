@@ -11,6 +11,7 @@ use tracing::{error, info};
 use crate::dispatch::Dispatch;
 use crate::published::Published;
 use crate::sequencer::Batch;
+use crate::statistics::Meters;
 
 /// Batches that may wait for the disk. The sequencer waits beyond that, and its batches grow.
 pub(crate) const QUEUE_SIZE: usize = 4;
@@ -24,6 +25,7 @@ pub(crate) async fn run(
     mut batches: mpsc::Receiver<Batch>,
     published: Published,
     dispatch: Dispatch,
+    meters: Meters,
 ) {
     let mut ready = Vec::with_capacity(QUEUE_SIZE);
     while batches.recv_many(&mut ready, QUEUE_SIZE).await > 0 {
@@ -34,6 +36,7 @@ pub(crate) async fn run(
         if !facts.is_empty() {
             sequence.0 += 1;
             commit(store.as_mut(), sequence, &facts).await;
+            meters.count_jobs(&facts, &published.view());
         }
         let mut effects = Vec::new();
         for mut batch in ready.drain(..) {

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::agents::Sessions;
 use crate::inbox::{Pending, ReplyTo, Verdict};
+use crate::statistics::OpenCall;
 use crate::watchers::Watchers;
 
 /// Everybody who may be told something.
@@ -45,8 +46,9 @@ impl Dispatch {
         &self,
         stream: tokio::sync::mpsc::UnboundedSender<(u64, Verdict)>,
         tag: u64,
+        open: OpenCall,
     ) -> muster_core::RequestId {
-        self.lock().add(ReplyTo::Stream(stream, tag))
+        self.lock().add(ReplyTo::Stream(stream, tag, open))
     }
 
     /// Nobody waits for that answer any more.

@@ -5,6 +5,8 @@ use muster_model::fact::Fact;
 use muster_model::request::{Answer, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::statistics::OpenCall;
+
 /// Most events that wait for the sequencer. Senders wait when it is full, so a flood slows its source, not the cluster.
 pub(crate) const INBOX_SIZE: usize = 1 << 16;
 
@@ -34,8 +36,8 @@ pub(crate) type Verdict = Result<Answer, Refusal>;
 pub(crate) enum ReplyTo {
     /// To the one who waits for it.
     Once(oneshot::Sender<Verdict>),
-    /// To a stream of answers, with the tag of the request.
-    Stream(mpsc::UnboundedSender<(u64, Verdict)>, u64),
+    /// To a stream of answers, with the tag of the request; it is open until then.
+    Stream(mpsc::UnboundedSender<(u64, Verdict)>, u64, OpenCall),
 }
 
 impl ReplyTo {
@@ -43,7 +45,7 @@ impl ReplyTo {
     pub(crate) fn send(self, verdict: Verdict) {
         match self {
             ReplyTo::Once(sender) => drop(sender.send(verdict)),
-            ReplyTo::Stream(sender, tag) => drop(sender.send((tag, verdict))),
+            ReplyTo::Stream(sender, tag, _open) => drop(sender.send((tag, verdict))),
         }
     }
 }

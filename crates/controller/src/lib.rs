@@ -20,10 +20,12 @@ mod dispatch;
 mod identity;
 mod inbox;
 mod node_commands;
+mod outbox;
 mod planner;
 mod published;
 mod sequencer;
 mod server;
+mod statistics;
 mod watchers;
 
 pub use server::{ControllerOptions, run};

@@ -18,6 +18,7 @@ use tracing::error;
 use crate::agents::Outgoing;
 use crate::blobs::Blobs;
 use crate::clock;
+use crate::outbox::Outgoings;
 use crate::published::Published;
 
 /// Turns decisions into messages for one connection.
@@ -33,11 +34,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Runs until the connection or the controller ends.
-    pub(crate) async fn run(mut self, welcome: wire::Welcome, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+    pub(crate) async fn run(mut self, welcome: wire::Welcome, mut outgoing: Outgoings) {
         if self.write(to_agent::Message::Welcome(welcome)).await.is_err() {
             return;
         }
-        while let Some(next) = outgoing.recv().await {
+        while let Some(next) = outgoing.next().await {
             let written = match next {
                 Outgoing::Ready(message) => self.write(message).await,
                 Outgoing::Blob(id) => self.write_blob(id).await,

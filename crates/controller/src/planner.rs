@@ -13,6 +13,7 @@ use muster_sched::{Budget, Planner};
 use tokio::sync::mpsc;
 
 use crate::inbox::Inbox;
+use crate::statistics::Meters;
 
 /// A pass over everything that takes no longer than this is made each time.
 const FULL_PASS_CHEAP: Duration = Duration::from_millis(5);
@@ -26,7 +27,7 @@ pub(crate) type Adviser = Arc<Mutex<Planner>>;
 
 /// Runs until the sequencer is gone. Rests after each pass for as long as the pass took, so that scheduling never takes
 /// more than half of a core away from everything else.
-pub(crate) async fn run(mut views: mpsc::Receiver<PlanView>, inbox: Inbox) {
+pub(crate) async fn run(mut views: mpsc::Receiver<PlanView>, inbox: Inbox, meters: Meters) {
     let mut planner = Planner::new();
     let mut full = FullPasses::default();
     loop {
@@ -50,6 +51,7 @@ pub(crate) async fn run(mut views: mpsc::Receiver<PlanView>, inbox: Inbox) {
         drop(view);
         let took = began.elapsed();
         full.note(plan.is_partial, began, took);
+        meters.count_pass(took, plan.figures, plan.is_partial);
         if inbox.send(Event::Plan(plan).into()).await.is_err() {
             return;
         }

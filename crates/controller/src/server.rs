@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use muster_core::{Cluster, Outcome};
 use muster_model::config::ClusterConfig;
+use muster_model::ids::Identity;
 use muster_proto::agent_link_server::AgentLinkServer;
 use muster_proto::controller_server::ControllerServer;
 use muster_sched::Planner;
@@ -30,6 +31,7 @@ use crate::inbox::INBOX_SIZE;
 use crate::planner;
 use crate::published::Published;
 use crate::sequencer::Sequencer;
+use crate::statistics::Meters;
 
 /// Largest message taken from a client or an agent.
 const MESSAGE_SIZE_MAX: usize = 64 << 20;
@@ -64,12 +66,15 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (batch_sender, batch_receiver) = mpsc::channel(committer::QUEUE_SIZE);
 
     let (stop_sender, stop) = watch::channel(false);
+    let meters = Meters::new();
+    let batches = batch_sender.downgrade();
     let sequencer =
         Sequencer { cluster, inbox: inbox_receiver, committer: batch_sender, planner: plan_sender, first, stop };
-    let committing = committer::run(store, sequence, batch_receiver, published.clone(), dispatch.clone());
+    let committing =
+        committer::run(store, sequence, batch_receiver, published.clone(), dispatch.clone(), meters.clone());
     let threads = [spawn_thread("sequencer", sequencer.run())?, spawn_thread("committer", committing)?];
     // Not waited for at the end: a pass may be long, and its plan would come to nobody.
-    drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone()))?);
+    drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone(), meters.clone()))?);
 
     let host: Arc<str> = options.host.as_str().into();
     let blobs = Arc::new(Blobs::new(history.clone()));
@@ -83,12 +88,17 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         adviser: Arc::new(Mutex::new(Planner::new())),
         explainer: Arc::new(Mutex::new(Planner::new())),
         host: host.clone(),
+        meters: meters.clone(),
+        batches,
         started: clock::now(),
     };
     let token = options.agent_token.as_str().into();
     let port = options.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let (inbox_of_agents, sessions) = (inbox.clone(), dispatch.sessions.clone());
+    // Agents run as root, and have no other name on the network.
+    let agents_user = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
     let link =
-        LinkService { inbox: inbox.clone(), sessions: dispatch.sessions.clone(), published, blobs, token, host, port };
+        LinkService { inbox: inbox_of_agents, sessions, published, blobs, token, host, port, meters, agents_user };
     drop(inbox);
     let served = serve(&options, api, link).await;
     // First the sequencer ends, then the committer, when it has made durable what it was handed.

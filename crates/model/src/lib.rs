@@ -23,6 +23,7 @@ pub mod request;
 pub mod reservation;
 pub mod resources;
 pub mod state;
+pub mod statistics;
 pub mod step;
 pub mod time;
 pub mod topology;

@@ -19,6 +19,7 @@ use crate::priority::{CalculationProgress, UsageAccounts};
 use crate::reservation::Reservation;
 use crate::resources::{Allocation, GresShare, IndexSet, Megabytes};
 use crate::state::{JobState, Reason};
+use crate::statistics::PassFigures;
 use crate::time::{Span, TimeLimit, Timestamp};
 
 /// Order of the queue: the smallest key is looked at first.
@@ -101,6 +102,8 @@ pub struct Plan {
     pub exhausted: bool,
     /// The pass looked only at what has changed, and found something that deserves a pass over everything.
     pub is_partial: bool,
+    /// How much work it was.
+    pub figures: PassFigures,
 }
 
 /// One running job that is to make room for another.

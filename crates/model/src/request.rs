@@ -524,6 +524,10 @@ pub enum Query {
     Topology,
     /// Accounts, users, associations and QOS: what `sacctmgr` needs.
     Accounting,
+    /// What the controller had to do, for `sdiag`.
+    Statistics,
+    /// Begin its counts anew (`sdiag -r`); for operators only. Answer: [`Reply::Done`].
+    ResetStatistics,
     /// Is anybody there?
     Ping,
     /// Ended, running and waiting jobs from the store, with their steps: what `sacct` needs.
@@ -583,6 +587,10 @@ pub enum Reply {
     Topology(Option<crate::topology::Topology>),
     /// To [`Query::Accounting`]: all rows.
     Accounting(Vec<Document>),
+    /// To [`Query::Statistics`].
+    Statistics(Box<crate::statistics::Statistics>),
+    /// To a question that is answered by doing it.
+    Done,
     /// To [`Query::Ping`].
     Pong(Pong),
     /// To [`Query::History`]; may come several times.

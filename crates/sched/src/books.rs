@@ -111,6 +111,14 @@ impl Books {
         changed
     }
 
+    /// Takes all planned starts back, so that these are books without plans once they follow a view.
+    pub(crate) fn forget_plans(&mut self) {
+        self.future.drop_all();
+        self.plans_made = 0;
+        self.standings.fill(PartitionStanding::default());
+        self.outlook = Outlook::default();
+    }
+
     /// Whether any node belongs to a user at present.
     pub(crate) fn has_owned_nodes(&self) -> bool {
         !self.owned.is_empty()

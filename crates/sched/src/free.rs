@@ -144,6 +144,14 @@ impl Free {
         }
     }
 
+    /// Sets what is free on `node`.
+    pub(crate) fn set(&mut self, node: u32, amounts: &Amounts) {
+        let index = node as usize;
+        self.cpus[index] = amounts.cpus;
+        self.memory[index] = amounts.memory;
+        self.columns[index * self.width..][..self.width].copy_from_slice(&amounts.columns);
+    }
+
     /// Gives `amounts` of `node` away.
     pub(crate) fn take(&mut self, node: u32, amounts: &Amounts) {
         let index = node as usize;

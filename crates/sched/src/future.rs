@@ -345,6 +345,12 @@ impl Future {
         &self.licenses
     }
 
+    /// Takes all planned starts back.
+    pub(crate) fn drop_all(&mut self) {
+        let ranks: Vec<Rank> = self.jobs.keys().copied().collect();
+        ranks.iter().for_each(|rank| self.drop_hold(rank));
+    }
+
     /// Whether a start is planned for this place.
     pub(crate) fn is_held(&self, rank: &Rank) -> bool {
         self.jobs.contains_key(rank)
@@ -387,12 +393,8 @@ impl Future {
         crowded
     }
 
-    /// Adds to `free`, which is free on `node` now, what comes back there until `time`.
-    pub(crate) fn come_free(&self, node: u32, time: Timestamp, free: &mut Free) {
-        self.releases(node, Timestamp(i64::MIN), time).for_each(|back| free.give(node, back));
-    }
-
-    fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
+    /// What is free on `node` at `time` beside the running jobs, of which `free` is what they leave now.
+    pub(crate) fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {
         let mut amounts = free.of(node);
         self.releases(node, Timestamp(i64::MIN), time).for_each(|back| amounts.add(back));
         amounts
@@ -417,6 +419,11 @@ impl Future {
     /// Whether the order of releases is true.
     pub(crate) fn is_sorted(&self) -> bool {
         self.is_sorted
+    }
+
+    /// How many moments it knows at which something becomes free or a planned start begins or ends.
+    pub(crate) fn moment_count(&self) -> usize {
+        self.order.len() + 2 * self.jobs.len()
     }
 
     /// Makes the order of releases true again.

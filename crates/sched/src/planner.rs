@@ -43,6 +43,8 @@ pub struct Planner {
     groups: Groups,
     /// As the last pass left them; `None` when the next one has to begin anew.
     books: Option<Kept>,
+    /// Books without planned starts, for explanations.
+    pub(crate) plain: Option<Books>,
 }
 
 /// The books, and what they were true for beside what they remember themselves.
@@ -73,7 +75,7 @@ impl Planner {
     /// Proposes which jobs of the queue start now and why the others wait. A function of `view` and `budget` alone.
     pub fn plan(&mut self, view: &PlanView, budget: &Budget) -> Plan {
         self.follow_queue(view);
-        let Planner { tables, groups, books: kept } = self;
+        let Planner { tables, groups, books: kept, .. } = self;
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
         let mut books = Books::open(&tables.fleet, view);
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
@@ -95,7 +97,7 @@ impl Planner {
             return self.plan(view, budget);
         }
         let changes = self.follow_queue(view);
-        let Planner { tables: Some(tables), groups, books: Some(Kept { books, .. }) } = self else {
+        let Planner { tables: Some(tables), groups, books: Some(Kept { books, .. }), .. } = self else {
             return self.plan(view, budget);
         };
         let nodes = books.follow(&tables.fleet, view);

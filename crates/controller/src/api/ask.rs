@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use muster_core::ReadView;
-use muster_model::ids::JobId;
+use muster_model::ids::{Identity, JobId};
 use muster_model::job::Job;
 use muster_model::request::{HistoryFilter, Pong, Query, Refusal, RefusalCode, Reply};
+use muster_model::statistics::CallKind;
 use muster_proto as wire;
 use muster_proto::document::{decode, encode};
 use tokio::sync::mpsc;
@@ -28,17 +29,26 @@ impl ApiService {
         &self,
         request: &Request<wire::Question>,
     ) -> Result<Response<Answers<wire::AnswerPart>>, Status> {
-        self.identities.caller(request)?;
+        let caller = self.identities.caller(request)?;
         let question = decode::<Query>(&request.get_ref().query_json, "query")
             .map_err(|problem| Status::invalid_argument(format!("{problem}: {}", problem.source)))?;
         let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
         let service = self.clone();
+        let open = self.meters.begin(CallKind::of_query(&question), &caller);
         // Writing out a hundred thousand jobs takes a while; it must not hold up the reactor.
-        tokio::task::spawn_blocking(move || service.write_answer(question, &sender));
+        tokio::task::spawn_blocking(move || {
+            service.write_answer(question, &caller, &sender);
+            drop(open);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
-    fn write_answer(&self, question: Query, sender: &mpsc::Sender<Result<wire::AnswerPart, Status>>) {
+    fn write_answer(
+        &self,
+        question: Query,
+        caller: &Identity,
+        sender: &mpsc::Sender<Result<wire::AnswerPart, Status>>,
+    ) {
         let view = self.published.view();
         match question {
             Query::Jobs { ids, uids, active_only } => {
@@ -83,6 +93,12 @@ impl ApiService {
             }
             Query::Accounting => {
                 give(sender, &Reply::Accounting(view.accounting.documents().collect()));
+            }
+            Query::Statistics => {
+                give(sender, &Reply::Statistics(Box::new(self.statistics(&view))));
+            }
+            Query::ResetStatistics => {
+                give(sender, &self.reset_statistics(caller));
             }
             Query::Ping => {
                 give(sender, &Reply::Pong(self.pong(&view)));

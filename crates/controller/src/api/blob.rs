@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_model::ids::{BlobId, JobId};
 use muster_model::job::Job;
 use muster_model::request::HistoryFilter;
+use muster_model::statistics::CallKind;
 use muster_proto as wire;
 use tonic::{Request, Response, Status};
 
@@ -15,6 +16,7 @@ impl ApiService {
     pub(super) async fn blob(&self, request: Request<wire::BlobRequest>) -> Result<Response<wire::Blob>, Status> {
         let identity = self.identities.caller(&request)?;
         let wanted = request.into_inner();
+        let _open = self.meters.begin(CallKind::FetchBlob, &identity);
         let id = BlobId(wanted.id.as_str().into());
         let not_found = || Status::not_found(format!("job {} has no such script or environment", wanted.job_id));
         let job = self.job_known(JobId(wanted.job_id)).await.ok_or_else(not_found)?;

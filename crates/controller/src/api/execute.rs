@@ -11,6 +11,7 @@ use muster_model::job::{JobSpec, OpenMode};
 use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, PlanView};
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_model::statistics::CallKind;
 use muster_proto::document::{decode, encode};
 use muster_proto::{self as wire, command_reply};
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Answers, ApiService};
 use crate::clock;
 use crate::inbox::{Letter, Verdict};
+use crate::statistics::OpenCall;
 
 /// Largest environment accepted with a submit.
 const CONTEXT_SIZE_MAX: usize = 8 << 20;
@@ -50,7 +52,7 @@ impl ApiService {
         let identity = self.identities.caller(&request)?;
         let message = request.into_inner();
         let tag = message.tag;
-        let (command, attachments) = match self.prepare(message).await {
+        let (command, attachments, _open) = match self.prepare(message, &identity).await {
             Ok(prepared) => prepared,
             Err(refusal) => return Ok(Response::new(reply(tag, Err(refusal)))),
         };
@@ -76,11 +78,13 @@ impl ApiService {
         tokio::spawn(async move {
             while let Ok(Some(message)) = requests.message().await {
                 let tag = message.tag;
-                match service.prepare(message).await {
+                match service.prepare(message, &identity).await {
                     Err(refusal) => drop(sender.send((tag, Err(refusal)))),
-                    Ok((Command::TestSubmit(spec), _)) => drop(sender.send((tag, service.expectation(*spec).await))),
-                    Ok((command, attachments)) => {
-                        let request_id = service.dispatch.expect_tagged(sender.clone(), tag);
+                    Ok((Command::TestSubmit(spec), _, _open)) => {
+                        drop(sender.send((tag, service.expectation(*spec).await)));
+                    }
+                    Ok((command, attachments, open)) => {
+                        let request_id = service.dispatch.expect_tagged(sender.clone(), tag, open);
                         if service.send(request_id, identity.clone(), command, attachments).await.is_err() {
                             return;
                         }
@@ -105,9 +109,14 @@ impl ApiService {
     }
 
     /// Reads the command, checks what needs no state, and takes its contents in.
-    async fn prepare(&self, message: wire::CommandRequest) -> Result<(Command, Vec<Fact>), Refusal> {
+    async fn prepare(
+        &self,
+        message: wire::CommandRequest,
+        caller: &Identity,
+    ) -> Result<(Command, Vec<Fact>, OpenCall), Refusal> {
         let mut command: Command = decode(&message.command_json, "command")
             .map_err(|problem| Refusal::new(RefusalCode::Internal, format!("{problem}: {}", problem.source)))?;
+        let open = self.meters.begin(CallKind::of_command(&command), caller);
         let mut attachments = Vec::new();
         if let Command::Submit(spec) | Command::TestSubmit(spec) = &mut command {
             let script_max = self.published.view().config.script_size_max;
@@ -135,7 +144,7 @@ impl ApiService {
             }
             self.check_feasible(spec)?;
         }
-        Ok((command, attachments))
+        Ok((command, attachments, open))
     }
 
     /// Whether the configured nodes could ever run it.

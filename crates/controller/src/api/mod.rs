@@ -5,6 +5,7 @@ mod blob;
 mod execute;
 mod explain;
 mod output;
+mod statistics;
 mod watch;
 
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use muster_model::time::Timestamp;
 use muster_proto as wire;
 use muster_proto::controller_server::Controller;
 use muster_store::History;
+use tokio::sync::mpsc::WeakSender;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,6 +25,8 @@ use crate::identity::Identities;
 use crate::inbox::Inbox;
 use crate::planner::Adviser;
 use crate::published::Published;
+use crate::sequencer::Batch;
+use crate::statistics::Meters;
 
 /// A stream of messages to a client.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -40,6 +44,9 @@ pub(crate) struct ApiService {
     /// Another one for explanations, which take longer than a submit should wait.
     pub explainer: Adviser,
     pub host: Arc<str>,
+    pub meters: Meters,
+    /// The way from the sequencer to the database; weak, so that it ends with the sequencer.
+    pub batches: WeakSender<Batch>,
     /// When this controller started.
     pub started: Timestamp,
 }

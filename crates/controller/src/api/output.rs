@@ -2,6 +2,7 @@
 
 use muster_model::ids::JobId;
 use muster_model::job::Job;
+use muster_model::statistics::CallKind;
 use muster_proto::{self as wire, to_agent};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -32,6 +33,7 @@ impl ApiService {
     ) -> Result<Response<Answers<wire::OutputChunk>>, Status> {
         let identity = self.identities.caller(request)?;
         let wanted = request.get_ref();
+        let _open = self.meters.begin(CallKind::ReadOutput, &identity);
         let job_id = JobId(wanted.job_id);
         let job = self.job(job_id)?;
         if !identity.is_operator() && identity.uid != job.spec.identity.uid {

@@ -8,6 +8,7 @@ use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job};
 use muster_model::request::JobNews;
 use muster_model::state::ExitStatus;
+use muster_model::statistics::CallKind;
 use muster_proto as wire;
 use muster_proto::document::encode;
 use tokio::sync::mpsc;
@@ -28,6 +29,7 @@ impl ApiService {
     ) -> Result<Response<Answers<wire::News>>, Status> {
         let identity = self.identities.caller(&request)?;
         let wanted = request.into_inner();
+        let _open = self.meters.begin(CallKind::WatchJob, &identity);
         let job_id = JobId(wanted.job_id);
         // Listen first and look second, so that nothing falls between.
         let news = self.dispatch.watchers.listen(job_id);

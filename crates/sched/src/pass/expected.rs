@@ -15,8 +15,8 @@ use crate::future::Rank;
 pub(super) struct Deferred<'a> {
     entry: Entry<'a>,
     cases: Arc<[Case]>,
-    /// Position of what is said of it.
-    wait: usize,
+    /// Position of what is said of it; nothing is said of jobs that are passed over.
+    wait: Option<usize>,
     /// How much of it had been started then.
     started: u32,
 }
@@ -25,7 +25,12 @@ impl<'a> Pass<'a> {
     /// Leaves it for later to say when a blocked job starts.
     pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) {
         let (wait, started) = (self.place_of_wait(entry.job.id), self.several.started(entry.job.id));
-        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait, started });
+        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait: Some(wait), started });
+    }
+
+    /// As [`Pass::defer`] for a job of which nobody wants to know what is said.
+    pub(super) fn defer_unsaid(&mut self, entry: Entry<'a>, cases: Arc<[Case]>) {
+        self.deferred.push(Deferred { entry, cases, wait: None, started: 0 });
     }
 
     /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
@@ -45,12 +50,11 @@ impl<'a> Pass<'a> {
             if !self.is_rough && self.books.plans_made < self.budget.reservations_max {
                 expected = self.plan_deferred(entry, &cases, &mut planned);
             }
-            let Some(told) = self.waits.get(wait) else { continue };
-            if told.expected_start.is_none() {
+            if wait.and_then(|wait| self.waits.get(wait)).is_none_or(|told| told.expected_start.is_none()) {
                 expected = expected.or_else(|| self.forecast_start(entry, &cases));
             }
             let Some(expected) = expected else { continue };
-            if let Some(wait) = self.waits.get_mut(wait)
+            if let Some(wait) = wait.and_then(|wait| self.waits.get_mut(wait))
                 && wait.expected_start.is_none_or(|before| expected.start < before)
             {
                 wait.expected_start = Some(expected.start);

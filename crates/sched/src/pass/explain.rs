@@ -8,11 +8,12 @@ use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage}
 use muster_model::job::Job;
 use muster_model::licenses::{self, Licenses};
 use muster_model::partition::PartitionState;
-use muster_model::planning::QueueKey;
+use muster_model::planning::{Outlook, QueueKey};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
+use super::foretold::Foretold;
 use super::start::{Lack, Trial, Way};
 use super::variants::{self, Variant};
 use super::{Case, Entry, Pass};
@@ -25,11 +26,12 @@ use crate::queue::GroupId;
 use crate::reservation::Open;
 
 /// Most jobs before it whose starts are planned exactly to tell when it would start otherwise.
-const EXACT_MAX: usize = 100;
+pub(super) const EXACT_MAX: usize = 100;
 /// Most jobs before it that are named.
 const AHEAD_MAX: usize = 5;
 
 /// What a pass found out about a job.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) causes: Vec<Cause>,
     pub(crate) ahead_count: u32,
@@ -37,11 +39,14 @@ pub(crate) struct Finding {
     pub(crate) alternatives: Vec<Alternative>,
 }
 
-impl Pass<'_> {
-    /// Looks at everything before `key`, then explains `job`, which is there.
-    pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job) -> Finding {
+impl<'a> Pass<'a> {
+    /// Looks at everything before `key`, of which another pass has said what is in `outlook` where there is one, then explains
+    /// `job`, which is there.
+    pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job, outlook: Option<&'a Outlook>) -> Finding {
+        self.foretold = outlook.map(Foretold::new);
         self.walk(Some(&key));
-        let ahead_count = u32::try_from(self.waiting_count()).unwrap_or(u32::MAX);
+        self.foretold = None;
+        let ahead_count = u32::try_from(self.waiting_count() + self.passed_over).unwrap_or(u32::MAX);
         let entry = Entry { group, key, job, task_index: None, before: None };
         let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();

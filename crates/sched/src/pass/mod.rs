@@ -8,6 +8,7 @@
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
 //! | keeping what was said before | `told` |
+//! | planned starts as another pass has told them | `foretold` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
 //! | what it could ask for instead | `variants` |
@@ -18,6 +19,7 @@
 mod evict;
 mod expected;
 mod explain;
+mod foretold;
 mod moving;
 mod partial;
 mod several;
@@ -54,6 +56,8 @@ use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
 use crate::reservation::{Inside, Reservations};
+#[cfg(test)]
+pub(crate) use explain::Finding;
 use standing::{Known, Standings};
 
 /// A job without limit is expected to take so long (Slurm's year).
@@ -99,6 +103,10 @@ pub(crate) struct Pass<'a> {
     deferred: Vec<expected::Deferred<'a>>,
     /// They are forecast only.
     is_rough: bool,
+    /// What a pass over the same queue has said, to go by instead of planning the same starts again.
+    foretold: Option<foretold::Foretold<'a>>,
+    /// Waiting jobs of which nothing was said.
+    passed_over: usize,
 }
 
 /// Why a job does not start.
@@ -206,6 +214,8 @@ impl<'a> Pass<'a> {
             waits: Vec::new(),
             deferred: Vec::new(),
             is_rough: false,
+            foretold: None,
+            passed_over: 0,
             scratch: tables.borrow_scratch(),
             view,
             budget,
@@ -224,6 +234,7 @@ impl<'a> Pass<'a> {
         waits.retain(|wait| !self.several.is_over(wait.job_id));
         waits.iter_mut().for_each(|wait| self.moving.correct(wait));
         self.plan.outlook = Outlook::new(self.view.now, waits);
+        self.plan.figures.moments = count(self.books.future.moment_count());
         self.books.outlook = self.plan.outlook.clone();
         self.plan
     }
@@ -235,6 +246,7 @@ impl<'a> Pass<'a> {
             (0..groups.len()).map(|id| groups.get(id as GroupId).members.iter()).collect();
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = groups.heads().map(Reverse).collect();
         let mut looked_at = 0;
+        self.plan.figures.queue = count(self.view.queue.len());
         while let Some(Reverse((key, id))) = heads.pop() {
             if end.is_some_and(|end| key >= *end) {
                 break;
@@ -246,10 +258,13 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            let wait = self.look_at_record(id, *key, job);
-            self.tell(job, wait);
+            if !self.passes_over(id, *key, job) {
+                let wait = self.look_at_record(id, *key, job);
+                self.tell(job, wait);
+            }
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
+        self.plan.figures.looked_at = looked_at;
     }
 
     fn is_full(&self) -> bool {
@@ -376,4 +391,8 @@ impl<'a> Pass<'a> {
         let limit = if is_own { job.time_limit } else { part.time_default.unwrap_or(part.time_max) };
         job.limit_by_deadline(limit, self.view.now)
     }
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }

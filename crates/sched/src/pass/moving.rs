@@ -192,7 +192,8 @@ impl<'a> Pass<'a> {
     /// What is free on `nodes` at `time` beside the running jobs, and beside one that takes `taken` until `until`.
     fn free_at(&self, time: Timestamp, nodes: &NodeSet, taken: &Parts, until: Timestamp) -> Free {
         let mut free = self.books.free.clone();
-        nodes.iter().for_each(|node| self.books.future.come_free(node, time, &mut free));
+        let now = &self.books.free;
+        nodes.iter().for_each(|node| free.set(node, &self.books.future.free_at(node, now, time)));
         if time < until {
             taken.iter().for_each(|(node, amounts)| free.take(*node, amounts));
         }

@@ -33,6 +33,7 @@ impl<'a> Pass<'a> {
         }
         outlook.time = self.view.now;
         let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed, &outlook);
+        self.plan.figures.queue = super::count(self.view.queue.len());
         while let Some(Reverse((rank, id))) = heads.pop() {
             if self.is_full() {
                 self.plan.exhausted = true;
@@ -40,6 +41,7 @@ impl<'a> Pass<'a> {
             }
             let groups = self.groups;
             let Some(job) = groups.get(id).members.get(&rank) else { continue };
+            self.plan.figures.looked_at += 1;
             match self.look_again(id, rank, job) {
                 Some(wait) if outlook.get(job.id).is_none() => outlook.set(job.id, Some(wait.planned(job))),
                 // What the last pass said of it stands: it has not been looked at in its place.
@@ -60,6 +62,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
+        self.plan.figures.moments = super::count(self.books.future.moment_count());
         self.plan.outlook = outlook.clone();
         self.books.outlook = outlook;
         self.plan

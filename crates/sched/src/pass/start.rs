@@ -105,10 +105,12 @@ impl Pass<'_> {
             return waits(reason);
         }
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(partition).name);
+        self.plan.figures.tried += 1;
         let mut lack = None;
         for inside in ways {
             match self.try_inside(entry, case, ask, inside) {
                 Ok(start) => {
+                    self.plan.figures.backfilled += u32::from(self.books.standings[partition as usize].is_blocked);
                     self.note_start(entry, start);
                     return Trial::Started;
                 }

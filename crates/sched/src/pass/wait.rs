@@ -28,8 +28,8 @@ const NODES_WITHHELD: &str =
 /// When a job fits, what it would take of each node, and in which reservation.
 pub(super) struct Soonest {
     pub(super) start: Timestamp,
-    parts: Parts,
-    inside: Inside,
+    pub(super) parts: Parts,
+    pub(super) inside: Inside,
 }
 
 impl<'a> Pass<'a> {
@@ -89,7 +89,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the nodes in service could not hold the job even when nothing else ran.
-    fn is_out_of_service(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
+    pub(super) fn is_out_of_service(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
         if ask.eligible.is_within(&self.books.in_service) {
             return false;
         }
@@ -104,8 +104,10 @@ impl<'a> Pass<'a> {
 
     /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
     pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
-        let mut best: Option<(&Case, &Ask, Soonest)> = None;
-        for case in cases {
+        let foretold = if promised { self.as_foretold(entry, cases) } else { None };
+        let is_foretold = foretold.is_some();
+        let mut best: Option<(&Case, &Ask, Soonest)> = foretold;
+        for case in cases.iter().filter(|_| !is_foretold) {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
@@ -152,7 +154,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
-    fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
+    pub(super) fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
         let made = *self.plans_made_in(case);
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use muster_model::accounting::AccountingPolicy;
+use muster_model::explain::Explanation;
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 use muster_model::priority::{PriorityReport, ShareReport};
-use muster_model::request::{HistoryRow, Pong, Reply};
+use muster_model::request::{HistoryRow, Pong, Refusal, Reply};
 use muster_model::reservation::Reservation;
+use muster_model::statistics::Statistics;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
@@ -105,10 +107,16 @@ pub struct Answers {
     pub priorities: Option<PriorityReport>,
     /// Shares and usage.
     pub shares: Option<ShareReport>,
+    /// Why jobs wait.
+    pub explanations: Vec<Explanation>,
+    /// What the controller had to do.
+    pub statistics: Option<Statistics>,
     /// Reservations.
     pub reservations: Vec<Arc<Reservation>>,
     /// Accounts, users, associations, QOS.
     pub accounting: AccountingPolicy,
+    /// Questions that were refused.
+    pub refusals: Vec<Refusal>,
     /// Who answers.
     pub pong: Option<Pong>,
 }
@@ -133,11 +141,14 @@ impl Answers {
                 Reply::History(rows) => answers.history.extend(rows),
                 Reply::Priorities(report) => answers.priorities = Some(*report),
                 Reply::Shares(report) => answers.shares = Some(*report),
+                Reply::Statistics(statistics) => answers.statistics = Some(*statistics),
                 Reply::Pong(pong) => {
                     answers.cluster.name = Some(pong.cluster_name.clone());
                     answers.pong = Some(pong);
                 }
-                Reply::Explained(_) | Reply::Refused(_) => {}
+                Reply::Explained(explanation) => answers.explanations.push(*explanation),
+                Reply::Refused(refusal) => answers.refusals.push(refusal),
+                Reply::Done => {}
             }
         }
         answers

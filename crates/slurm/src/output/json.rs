@@ -42,7 +42,8 @@ pub fn history(rows: &[&HistoryRow], answers: &Answers, context: &Context) -> St
     document("openapi/dbv0.0.38", "Slurm OpenAPI DB v0.0.38", json!({ "jobs": jobs }))
 }
 
-fn document(kind: &str, name: &str, content: Value) -> String {
+/// A document in the shape that all answers of the REST interface have.
+pub(super) fn document(kind: &str, name: &str, content: Value) -> String {
     let mut document = json!({
         "meta": {
             "plugin": { "type": kind, "name": name },

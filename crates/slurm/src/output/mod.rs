@@ -1,5 +1,5 @@
 //! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`, `scancel`,
-//! `sprio`, `sshare`.
+//! `sprio`, `sshare`, `sdiag`.
 //!
 //! Everything here is pure: arguments and environment go in and a plan comes out; the plan names the questions for
 //! the controller; the answers go in and text comes out. The clock, the time zone and the caller come in through
@@ -9,6 +9,7 @@
 //! their parsing are in [`format`]; what is shared between tables about one job is in [`job_text`].
 
 pub mod context;
+pub mod explanation;
 pub mod format;
 pub mod getopt;
 pub mod ids;
@@ -20,6 +21,7 @@ pub mod sacct;
 pub mod sacctmgr;
 pub mod scancel;
 pub mod scontrol;
+pub mod sdiag;
 pub mod sinfo;
 pub mod sprio;
 pub mod squeue;

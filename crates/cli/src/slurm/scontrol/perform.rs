@@ -53,7 +53,7 @@ pub(super) async fn wrong_cluster(wanted: &str) -> Option<Outcome> {
 }
 
 async fn present(show: &Show, flags: Flags, call: &Call) -> Outcome {
-    match ask(show.queries()).await {
+    match ask(show.queries(flags)).await {
         Ok(answers) => show.render(&answers, &call.context, flags),
         Err(ClientError::Unreachable { .. } | ClientError::Broken(_)) if *show == Show::Ping => {
             let host = nix::unistd::gethostname().unwrap_or_default();

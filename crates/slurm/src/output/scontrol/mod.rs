@@ -4,6 +4,7 @@
 //! something up; [`Lookup::resume`] turns what was found into the next action.
 
 mod changes;
+mod explain;
 mod options;
 mod partition;
 mod record;
@@ -192,6 +193,7 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
         _ if is("requeue", 3) => jobs(keyword, arguments, Verb::Requeue),
         _ if is("suspend", 2) => jobs(keyword, arguments, Verb::Suspend),
         _ if is("resume", 3) => jobs(keyword, arguments, Verb::Resume),
+        _ if is("explain", 3) => explain::parse(arguments),
         _ if is("top", 3) => top::parse(arguments),
         _ if is("ping", 3) => match arguments {
             [] => Action::Show(Show::Ping),

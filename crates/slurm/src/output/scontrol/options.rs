@@ -11,6 +11,8 @@ pub struct Flags {
     pub all: bool,
     /// `-d`: more about each job and node.
     pub details: bool,
+    /// `--explain`: with why jobs wait; an addition to Slurm's.
+    pub explain: bool,
     /// `-F`: nodes in state FUTURE, too.
     pub future: bool,
     /// `-o`: each record on one line.
@@ -35,6 +37,7 @@ enum Key {
     All,
     Cluster,
     Details,
+    Explain,
     Federation,
     Future,
     Help,
@@ -54,6 +57,7 @@ const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Cluster, 'M', "cluster", Value::Needed),
     opt(Key::Cluster, '\0', "clusters", Value::Needed),
     opt(Key::Details, 'd', "details", Value::None),
+    opt(Key::Explain, '\0', "explain", Value::None),
     opt(Key::Federation, '\0', "federation", Value::None),
     opt(Key::Future, 'F', "future", Value::None),
     opt(Key::Help, 'h', "help", Value::None),
@@ -72,6 +76,7 @@ const OPTIONS: &[Opt<Key>] = &[
 pub const HELP: &str = "scontrol [OPTIONS] [KEYWORD [ARGUMENTS]]
   -a, --all        also hidden partitions
   -d, --details    more about jobs and nodes
+      --explain    also why a job waits and when it starts (show job N)
   -F, --future     also nodes in state FUTURE
   -M, --cluster    on this cluster
   -o, --oneliner   each record on one line
@@ -83,6 +88,7 @@ Keywords (without one, lines are read from a prompt):
   hold, uhold, release, requeue, requeuehold, suspend, resume, top JOBS
   update JobId=N|JobName=X|NodeName=LIST|PartitionName=X KEY=VALUE...
   write batch_script JOB [FILE]
+  explain JOBS
   wait_job JOB, ping, version, help, exit, !!
 ";
 
@@ -110,6 +116,7 @@ pub fn start(args: &[String], environment: &Environment) -> Result<Start, Outcom
             Key::All => start.flags.all = true,
             Key::Cluster => start.cluster = value,
             Key::Details => start.flags.details = true,
+            Key::Explain => start.flags.explain = true,
             Key::Future => start.flags.future = true,
             Key::Help | Key::Usage => return Err(Outcome::success(HELP)),
             Key::Hide => start.flags.all = false,

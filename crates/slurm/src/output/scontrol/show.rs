@@ -8,13 +8,15 @@ use super::super::context::{Answers, Context, Environment, Outcome};
 use super::super::{ids, order, time_text};
 use super::show_job::JobPrinter;
 use super::show_node::NodePrinter;
-use super::{Action, Flags, show_license, show_partition, show_reservation, show_step, show_topology};
+use super::{Action, Flags, explain, show_license, show_partition, show_reservation, show_step, show_topology};
 
 /// What to show, once the answers are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Show {
     /// All jobs, or one job, array or task, with its name as written.
     Jobs(Option<(JobTarget, String)>),
+    /// Why these jobs wait, with their names as written.
+    Explanations(Vec<(JobTarget, String)>),
     /// All nodes, or those of a host list.
     Nodes(Option<String>),
     /// All partitions, or one.
@@ -37,12 +39,15 @@ pub enum Show {
 
 impl Show {
     /// What to ask.
-    pub fn queries(&self) -> Vec<Query> {
+    pub fn queries(&self, flags: Flags) -> Vec<Query> {
         match self {
             Show::Jobs(which) => {
                 let ids = which.as_ref().map(|(target, _)| vec![target.job_id]);
-                vec![Query::Jobs { ids, uids: None, active_only: false }, Query::Nodes, Query::Config]
+                let mut all = vec![Query::Jobs { ids, uids: None, active_only: false }, Query::Nodes, Query::Config];
+                all.extend(which.iter().filter(|_| flags.explain).map(|(target, _)| explain::query(target)));
+                all
             }
+            Show::Explanations(jobs) => jobs.iter().map(|(target, _)| explain::query(target)).collect(),
             Show::Nodes(_) | Show::Partitions(_) => vec![Query::Nodes, Query::Config],
             Show::Steps(which) => {
                 let job_id = which.as_ref().map(|(target, _)| target.job_id);
@@ -64,7 +69,7 @@ impl Show {
     /// What stands before the reason when the questions cannot be asked.
     pub fn complaint_prefix(&self) -> &'static str {
         match self {
-            Show::Jobs(_) => "slurm_load_jobs error",
+            Show::Jobs(_) | Show::Explanations(_) => "slurm_load_jobs error",
             Show::Nodes(_) | Show::Aliases => "slurm_load_node error",
             Show::Topology(_) => "slurm_load_topo error",
             Show::Partitions(_) => "slurm_load_partitions error",
@@ -81,6 +86,7 @@ impl Show {
             |(text, found): (String, bool)| Outcome { stdout: text, code: u8::from(!found), ..Outcome::default() };
         let outcome = match self {
             Show::Jobs(which) => jobs(which.as_ref(), answers, context, flags),
+            Show::Explanations(jobs) => explain::print(jobs, answers, context),
             Show::Nodes(names) => {
                 let printer = NodePrinter {
                     cluster: &answers.cluster,
@@ -128,12 +134,21 @@ pub fn down(host: &str) -> Outcome {
 }
 
 fn jobs(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Context, flags: Flags) -> Outcome {
-    let printer = JobPrinter { cluster: &answers.cluster, context, one_line: flags.one_line, details: flags.details };
+    let printer = JobPrinter {
+        cluster: &answers.cluster,
+        context,
+        one_line: flags.one_line,
+        details: flags.details,
+        explanations: &answers.explanations,
+    };
     let mut jobs = answers.jobs.clone();
     let Some((target, name)) = which else {
         order::by_list(&mut jobs);
         if jobs.is_empty() {
             return Outcome::success("No jobs in the system\n");
+        }
+        if flags.explain {
+            return Outcome::failure("scontrol: error: --explain is for one job or array: show job N\n", 1);
         }
         return Outcome::success(jobs.iter().map(|job| printer.print(job, None)).collect::<String>());
     };

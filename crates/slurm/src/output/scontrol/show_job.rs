@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_model::explain::Explanation;
 use muster_model::hostlist;
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::resources::{GresScope, Megabytes, MemoryRequest, NodeShare};
@@ -9,6 +10,7 @@ use muster_model::state::JobState;
 use muster_model::time::{TimeLimit, format_days_hours};
 
 use super::super::context::{Cluster, Context};
+use super::super::explanation;
 use super::super::job_text::{self, or_null};
 use super::super::tres::{self, Amounts};
 use super::super::{states, units};
@@ -24,6 +26,8 @@ pub struct JobPrinter<'a> {
     pub one_line: bool,
     /// `-d`.
     pub details: bool,
+    /// Why jobs wait, where that is asked for.
+    pub explanations: &'a [Explanation],
 }
 
 impl JobPrinter<'_> {
@@ -36,6 +40,10 @@ impl JobPrinter<'_> {
         self.place(&mut record, job);
         self.resources(&mut record, job);
         self.execution(&mut record, job, task);
+        let explanations = self.explanations.iter().filter(|explanation| explanation.job_id == job.id);
+        for line in explanations.flat_map(|explanation| explanation::lines(explanation, &self.context.zone)) {
+            record.line(format!("Explain={line}"));
+        }
         record.finish(true)
     }
 

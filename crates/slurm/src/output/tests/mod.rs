@@ -10,7 +10,8 @@ mod scene_history;
 mod scene_nodes;
 mod scene_records;
 mod scene_shares;
-mod scenes;
+mod scene_statistics;
+pub(super) mod scenes;
 
 use replay::replay;
 
@@ -42,6 +43,11 @@ fn sprio_prints_what_slurm_prints() {
 #[test]
 fn sshare_prints_what_slurm_prints() {
     replay(include_str!("sshare.txt"));
+}
+
+#[test]
+fn sdiag_prints_what_slurm_prints() {
+    replay(include_str!("sdiag.txt"));
 }
 
 #[test]

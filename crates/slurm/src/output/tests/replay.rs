@@ -10,6 +10,7 @@ use super::scenes::{Scene, at, scene};
 use crate::output::sacct::Sacct;
 use crate::output::scancel::Scancel;
 use crate::output::scontrol::{self, Action};
+use crate::output::sdiag::Sdiag;
 use crate::output::sinfo::Sinfo;
 use crate::output::sprio::Sprio;
 use crate::output::squeue::Squeue;
@@ -119,12 +120,13 @@ fn run(command: &str, scene: &Scene, now: Timestamp) -> Outcome {
             Sacct::new(&words, &environment, &context).map(|sacct| sacct.render(&ask(sacct.queries()), &context))
         }
         "sprio" => Sprio::new(&words, &environment, &context).map(|sprio| sprio.render(&ask(sprio.queries()))),
+        "sdiag" => Sdiag::new(&words, &environment).map(|sdiag| sdiag.render(&ask(sdiag.queries()), &context)),
         "sshare" => Sshare::new(&words, &environment, &context).map(|sshare| sshare.render(&ask(sshare.queries()))),
         "scancel" => Scancel::new(&words, &environment, &context).map(|_| Outcome::default()),
         "scontrol" => scontrol::start(&words, &environment).map(|start| {
             match scontrol::parse(&start.words, start.flags, &environment, &context) {
                 Action::Print(outcome) => outcome,
-                Action::Show(show) => show.render(&ask(show.queries()), &context, start.flags),
+                Action::Show(show) => show.render(&ask(show.queries(start.flags)), &context, start.flags),
                 Action::Change(changes) => {
                     let refusals: Vec<_> =
                         changes.list.iter().map(|change| change.command.as_ref().err().cloned()).collect();
@@ -161,6 +163,8 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
         Query::Config => vec![Reply::Config(scene.parameters.clone())],
         Query::Priorities => scene.priorities.iter().cloned().map(|it| Reply::Priorities(Box::new(it))).collect(),
         Query::Shares => scene.shares.iter().cloned().map(|it| Reply::Shares(Box::new(it))).collect(),
+        Query::Statistics => scene.statistics.iter().cloned().map(|it| Reply::Statistics(Box::new(it))).collect(),
+        Query::ResetStatistics => vec![Reply::Done],
         Query::Topology => vec![Reply::Topology(None)],
         Query::Accounting | Query::Explain(_) | Query::ExplainTask(..) => Vec::new(),
         Query::Ping => vec![Reply::Pong(scene.pong())],

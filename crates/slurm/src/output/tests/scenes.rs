@@ -11,11 +11,12 @@ use muster_model::priority::{PriorityReport, ShareReport};
 use muster_model::request::{HistoryRow, Pong};
 use muster_model::resources::{Allocation, Gres, GresShare, IndexSet, Megabytes, NodeShare, ResourceRequest};
 use muster_model::state::{ExitStatus, JobState, Reason};
+use muster_model::statistics::Statistics;
 use muster_model::step::Step;
 use muster_model::time::{TimeLimit, Timestamp};
 use serde_json::json;
 
-use super::{scene_busy, scene_history, scene_nodes, scene_records, scene_shares};
+use super::{scene_busy, scene_history, scene_nodes, scene_records, scene_shares, scene_statistics};
 
 /// Everything a controller would tell.
 #[derive(Clone, Default)]
@@ -28,6 +29,7 @@ pub struct Scene {
     pub history: Vec<HistoryRow>,
     pub priorities: Option<PriorityReport>,
     pub shares: Option<ShareReport>,
+    pub statistics: Option<Statistics>,
 }
 
 impl Scene {
@@ -57,6 +59,9 @@ pub fn scene(name: &str) -> Scene {
         "records" => scene_records::records(),
         "history" => scene_history::history(),
         "shares" => scene_shares::shares(),
+        "statistics" => scene_statistics::first(),
+        "statistics_later" => scene_statistics::later(),
+        "statistics_reset" => scene_statistics::reset(),
         other => panic!("unknown scene {other}"),
     }
 }

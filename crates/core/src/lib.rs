@@ -13,6 +13,7 @@ pub mod invariants;
 mod placement;
 mod queue;
 mod restore;
+mod shares;
 mod standing;
 mod tallies;
 mod timers;

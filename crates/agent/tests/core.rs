@@ -190,6 +190,19 @@ fn signals_reach_what_they_are_for() {
 }
 
 #[test]
+fn what_is_to_stand_is_stopped_when_it_comes_to_be() {
+    check(
+        "+1 5.0.batch       => start 5.0.batch
+         pause 5.0          => pause 5.0.batch
+         started 5.0.batch  => pause 5.0.batch
+         +2 6.0.batch       => start 6.0.batch
+         pause 6.0          => pause 6.0.batch
+         resume 6.0         => resume 6.0.batch
+         started 6.0.batch  =>",
+    );
+}
+
+#[test]
 fn a_supervisor_that_comes_back_is_believed() {
     check(
         "supervisor 1.0.batch / 2.0.batch / 3.0.batch => end 2.0.batch 0

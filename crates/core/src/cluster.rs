@@ -40,6 +40,12 @@ pub struct Cluster {
     pub(crate) partitions: Vector<Arc<Partition>>,
     pub(crate) partition_index: BTreeMap<Name, usize>,
     pub(crate) node_index: BTreeMap<Name, NodeIndex>,
+    /// Jobs whose CPUs are counted as free while it is tried whether another, to which they yield, can have them.
+    pub(crate) aside: BTreeSet<JobId>,
+    /// Nodes on which suspended jobs may find their CPUs free; looked at before the event is over.
+    pub(crate) cpus_freed: BTreeSet<NodeIndex>,
+    /// When jobs that take turns next change places; `None` while none waits for its turn.
+    pub(crate) turn_due: Option<Timestamp>,
     /// Eligible pending jobs in the order of the queue.
     pub(crate) queue: OrdMap<QueueKey, Arc<Job>>,
     /// The places of each job in it, by the position of the partition among those that the job asks for.
@@ -151,6 +157,9 @@ impl Cluster {
             partitions: config.partitions.iter().cloned().map(Arc::new).collect(),
             partition_index,
             node_index,
+            aside: BTreeSet::new(),
+            cpus_freed: BTreeSet::new(),
+            turn_due: None,
             queue: OrdMap::new(),
             queue_places: BTreeMap::new(),
             running: OrdMap::new(),
@@ -209,6 +218,7 @@ impl Cluster {
             Event::PlanWanted => out.plan_needed = true,
             Event::Tick => handlers::tick::fire_due(self, now, out),
         }
+        handlers::turns::settle(self, now, out);
         handlers::reservations::life::tend(self, now, out);
         handlers::dependency::evaluate_touched(self, now, out);
     }

@@ -7,16 +7,14 @@ use muster_model::dependency::DependencyKind;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
-use muster_model::node::{CpuRow, Node, NodeUse};
+use muster_model::node::Node;
 use muster_model::reservation::claim::names_of;
-use muster_model::resources::{GresShare, NodeShare};
 use muster_model::state::JobState;
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
-use crate::placement::Claim;
 use crate::timers::Timer;
 
 /// The end of a job without limit, in the order of ends.
@@ -280,108 +278,6 @@ impl Cluster {
         }
         Some(result)
     }
-
-    /// Marks a share as held.
-    pub(crate) fn take_share(&mut self, job_id: JobId, share: &NodeShare, completing: bool, uid: u32, job: &Job) {
-        let partition = self.partition(&job.partition).cloned();
-        let claim = Claim::of(job, partition.as_deref());
-        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
-            return;
-        };
-        self.node_jobs.entry(share.node).or_default().insert(job_id);
-        let used = &mut Arc::make_mut(node).used;
-        used.cpus.add_all(&share.cpus);
-        used.memory.0 = used.memory.0.saturating_add(share.memory.0);
-        for held in &share.gres {
-            match used.gres.iter_mut().find(|gres| gres.name == held.name) {
-                Some(gres) => gres.units.add_all(&held.units),
-                None => used.gres.push(GresShare { name: held.name.clone(), kind: None, units: held.units.clone() }),
-            }
-        }
-        if completing {
-            used.jobs_completing += 1;
-        } else {
-            used.jobs_running += 1;
-        }
-        if claim.exclusive_user {
-            used.exclusive_user = Some(uid);
-        }
-        if claim.exclusive_label {
-            used.exclusive_label = Some(claim.label.cloned().unwrap_or_else(|| "".into()));
-        }
-        if claim.rows > 1 {
-            put_into_row(used, &claim, share);
-        }
-    }
-
-    /// Gives a share of an ended job back.
-    pub(crate) fn release_share(&mut self, now: Timestamp, job_id: JobId, share: &NodeShare) {
-        let left_alone = self.node_jobs.get_mut(&share.node).is_none_or(|jobs| {
-            jobs.remove(&job_id);
-            jobs.is_empty()
-        });
-        let Some(node) = self.nodes.get_mut(share.node.0 as usize) else {
-            return;
-        };
-        let node = Arc::make_mut(node);
-        node.last_busy = Some(now);
-        let used = &mut node.used;
-        used.cpus.remove_all(&share.cpus);
-        used.memory.0 = used.memory.0.saturating_sub(share.memory.0);
-        for held in &share.gres {
-            if let Some(gres) = used.gres.iter_mut().find(|gres| gres.name == held.name) {
-                gres.units.remove_all(&held.units);
-            }
-        }
-        used.gres.retain(|gres| !gres.units.is_empty());
-        used.jobs_completing = used.jobs_completing.saturating_sub(1);
-        if left_alone {
-            used.exclusive_user = None;
-            used.exclusive_label = None;
-        }
-        if !used.rows.is_empty() {
-            self.count_shared_cpus(share.node);
-        }
-    }
-
-    /// Works out anew which CPUs of a node are in use where jobs share some of them.
-    fn count_shared_cpus(&mut self, index: NodeIndex) {
-        let there = self.node_jobs.get(&index).into_iter().flatten();
-        let jobs: Vec<Arc<Job>> = there.filter_map(|id| self.jobs.get(id).cloned()).collect();
-        let partitions: Vec<_> = jobs.iter().map(|job| self.partition(&job.partition).cloned()).collect();
-        let Some(node) = self.nodes.get_mut(index.0 as usize) else {
-            return;
-        };
-        let used = &mut Arc::make_mut(node).used;
-        used.cpus = Default::default();
-        used.rows.clear();
-        for (job, partition) in jobs.iter().zip(&partitions) {
-            let Some(share) = job.allocation.as_ref().and_then(|allocation| allocation.share(index)) else {
-                continue;
-            };
-            used.cpus.add_all(&share.cpus);
-            let claim = Claim::of(job, partition.as_deref());
-            if claim.rows > 1 {
-                put_into_row(used, &claim, share);
-            }
-        }
-    }
-
-    /// Turns the shares of a running job into shares of a completing one.
-    pub(crate) fn count_as_completing(&mut self, job: &Job) {
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-            if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
-                let used = &mut Arc::make_mut(node).used;
-                used.jobs_running = used.jobs_running.saturating_sub(1);
-                used.jobs_completing += 1;
-            }
-        }
-    }
-}
-
-fn put_into_row(used: &mut NodeUse, claim: &Claim<'_>, share: &NodeShare) {
-    let row = CpuRow::room(&used.rows, claim.partition, claim.rows, &share.cpus).unwrap_or(usize::MAX);
-    CpuRow::put(&mut used.rows, claim.partition, row, &share.cpus);
 }
 
 /// Whether the scheduler may start the job now.

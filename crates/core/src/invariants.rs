@@ -6,13 +6,14 @@ use std::sync::Arc;
 use muster_model::dependency::{DependencyKind, DependencyState};
 use muster_model::ids::{JobId, Name, NodeIndex};
 use muster_model::job::{ArrayRole, Job};
+use muster_model::preemption::CpuHold;
 use muster_model::reservation::claim::names_of;
 use muster_model::resources::{IndexSet, NodeShare};
 use muster_model::state::JobState;
 
 use crate::cluster::Cluster;
 use crate::handlers::reservations::{access, setting};
-use crate::handlers::{dependency, steps};
+use crate::handlers::{dependency, steps, turns};
 use crate::index::name_key;
 use crate::placement::Claim;
 use crate::timers::Timer;
@@ -25,6 +26,7 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     cleaning_is_complete(cluster, &mut wrong);
     queue_is_pending(cluster, &mut wrong);
     nobody_is_forgotten(cluster, &mut wrong);
+    yielding_wait_for_somebody(cluster, &mut wrong);
     arrays_add_up(cluster, &mut wrong);
     dependencies_are_indexed(cluster, &mut wrong);
     steps_fit(cluster, &mut wrong);
@@ -47,16 +49,51 @@ fn tallies_add_up(cluster: &Cluster, wrong: &mut Vec<String>) {
 /// What all jobs together hold on one node.
 #[derive(Default)]
 struct Held {
+    /// CPUs that jobs run on or claim, and those that they only claim.
     cpus: IndexSet,
-    /// What jobs hold that may share CPUs: partition, how many jobs may be on one, CPUs.
-    /// CPUs of jobs that share none.
+    claimed: IndexSet,
+    /// CPUs that jobs run on who share none at this moment.
     alone: IndexSet,
-    sharing: Vec<(Name, u32, IndexSet)>,
+    /// What jobs have that may share CPUs: partition, how many jobs may be on one, CPUs, whether it runs on them.
+    sharing: Vec<(Name, u32, IndexSet, bool)>,
+    suspended: u32,
     memory: u64,
     gres: BTreeMap<String, IndexSet>,
     running: u32,
     completing: u32,
     jobs: BTreeSet<JobId>,
+}
+
+impl Held {
+    /// Adds the CPUs of a job that is there. Jobs that run may not meet each other, unless their partition lets them run on
+    /// the same CPUs at the same time; a job that an operator has resumed over others is his affair.
+    fn add_cpus(&mut self, cluster: &Cluster, job: &Job, share: &NodeShare, wrong: &mut Vec<String>) {
+        let gang = cluster.config.preemption.gang;
+        let partition = cluster.partition(&job.partition).map(|partition| &**partition);
+        let rows = Claim::of(job, partition, gang).rows;
+        let runs = match job.cpu_hold() {
+            CpuHold::Used => true,
+            CpuHold::Claimed => false,
+            CpuHold::Given => return,
+        };
+        self.cpus.add_all(&share.cpus);
+        if !runs {
+            self.claimed.add_all(&share.cpus);
+        }
+        if job.runs_over {
+            return;
+        }
+        if rows > 1 {
+            self.sharing.push((job.partition.clone(), rows, share.cpus.clone(), runs));
+        }
+        if runs && (rows == 1 || gang) {
+            if !self.alone.is_disjoint(&share.cpus) {
+                let (id, cpus, node) = (job.id, &share.cpus, share.node.0);
+                wrong.push(format!("job {id} runs on CPUs {cpus} of node {node} that another job runs on"));
+            }
+            self.alone.add_all(&share.cpus);
+        }
+    }
 }
 
 /// Shares of a job that have not been given back.
@@ -72,22 +109,11 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     for job in cluster.jobs.values() {
         for share in shares_of(job) {
             let held = nodes.entry(share.node).or_default();
-            let rows = Claim::of(job, cluster.partition(&job.partition).map(|partition| &**partition)).rows;
-            if rows > 1 {
-                held.sharing.push((job.partition.clone(), rows, share.cpus.clone()));
-            } else if !held.alone.is_disjoint(&share.cpus) {
-                wrong.push(format!(
-                    "job {} holds CPUs {} of node {} that another job holds",
-                    job.id, share.cpus, share.node.0
-                ));
-            }
-            if rows == 1 {
-                held.alone.add_all(&share.cpus);
-            }
-            held.cpus.add_all(&share.cpus);
+            held.add_cpus(cluster, job, share, wrong);
             held.memory += share.memory.0;
             held.running += u32::from(!job.completing);
             held.completing += u32::from(job.completing);
+            held.suspended += u32::from(job.state == JobState::Suspended);
             held.jobs.insert(job.id);
             for units in &share.gres {
                 let all = held.gres.entry(units.name.to_string()).or_default();
@@ -103,19 +129,21 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
     }
     for (index, node) in (0..).map(NodeIndex).zip(&cluster.nodes) {
         let held = nodes.remove(&index).unwrap_or_default();
-        cpus_are_shared_as_allowed(index, &held, wrong);
+        cpus_are_shared_as_allowed(cluster.config.preemption.gang, index, &held, wrong);
         node_adds_up(cluster, index, node, &held, wrong);
     }
 }
 
-/// No CPU is held by more jobs than its partition allows, or by jobs of two partitions.
-fn cpus_are_shared_as_allowed(index: NodeIndex, held: &Held, wrong: &mut Vec<String>) {
-    for (at, (partition, rows, cpus)) in held.sharing.iter().enumerate() {
+/// No CPU is that of more jobs than its partition allows, waiting for their turn or running; and nobody runs on it beside
+/// those who share it.
+fn cpus_are_shared_as_allowed(gang: bool, index: NodeIndex, held: &Held, wrong: &mut Vec<String>) {
+    for (at, (partition, rows, cpus, _)) in held.sharing.iter().enumerate() {
         for cpu in cpus.iter() {
-            let others = held.sharing.iter().filter(|(_, _, cpus)| cpus.contains(cpu));
+            let others = held.sharing.iter().filter(|(_, _, cpus, _)| cpus.contains(cpu));
             let (mine, strangers): (Vec<_>, Vec<_>) = others.partition(|(other, ..)| other == partition);
-            let alone = held.alone.contains(cpu);
-            if alone || !strangers.is_empty() || mine.len() as u32 > *rows {
+            let runs = mine.iter().any(|(.., runs)| *runs);
+            let meets = runs && (strangers.iter().any(|(.., runs)| *runs) || !gang && held.alone.contains(cpu));
+            if meets || mine.len() as u32 > *rows {
                 wrong.push(format!("CPU {cpu} of node {} is held by too many jobs (share {at})", index.0));
                 return;
             }
@@ -137,10 +165,14 @@ fn node_adds_up(
             used.cpus, used.memory.0, held.cpus, held.memory
         ));
     }
-    if (held.running, held.completing) != (used.jobs_running, used.jobs_completing) {
+    if held.claimed != used.cpus_claimed {
+        wrong.push(format!("node {name} counts CPUs {} as claimed, jobs claim {}", used.cpus_claimed, held.claimed));
+    }
+    let counted = (used.jobs_running, used.jobs_suspended, used.jobs_completing);
+    if (held.running, held.suspended, held.completing) != counted {
         wrong.push(format!(
-            "node {name} counts {} running and {} completing jobs, {} and {} are",
-            used.jobs_running, used.jobs_completing, held.running, held.completing
+            "node {name} counts {counted:?} running, suspended and completing jobs, {} and {} and {} are",
+            held.running, held.suspended, held.completing
         ));
     }
     let gres: BTreeMap<String, IndexSet> =
@@ -217,6 +249,24 @@ fn queue_is_pending(cluster: &Cluster, wrong: &mut Vec<String>) {
         if job.state != JobState::Pending || job.hold.is_some() || job.eligible_time.is_none() || job.completing {
             wrong.push(format!("job {} is in the queue but may not start", job.id));
         }
+    }
+}
+
+/// Who yields stands still only while somebody runs on his CPUs, and gets his turn if he takes turns.
+fn yielding_wait_for_somebody(cluster: &Cluster, wrong: &mut Vec<String>) {
+    for job in cluster.jobs.values().filter(|job| job.yields_to.is_some()) {
+        if job.state != JobState::Suspended {
+            wrong.push(format!("job {} yields and is {}", job.id, job.state));
+        } else if turns::who_runs_there(cluster, job).is_none() {
+            wrong.push(format!("job {} stands still although nobody runs on its CPUs", job.id));
+        } else if turns::takes_turns(cluster, job)
+            && cluster.turn_due.is_none_or(|due| !cluster.timers.contains(due, Timer::Turns))
+        {
+            wrong.push(format!("job {} waits for a turn that no timer brings", job.id));
+        }
+    }
+    if !cluster.aside.is_empty() || !cluster.cpus_freed.is_empty() {
+        wrong.push("CPUs were left to be counted or given back".to_owned());
     }
 }
 

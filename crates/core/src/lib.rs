@@ -14,6 +14,7 @@ mod licenses;
 mod placement;
 mod queue;
 mod restore;
+mod shares;
 mod standing;
 mod tallies;
 mod timers;

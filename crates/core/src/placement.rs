@@ -26,10 +26,11 @@ pub(crate) struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     /// What `job` claims in `partition`, which may be gone from the configuration while the job still runs.
-    pub(crate) fn of(job: &'a Job, partition: Option<&'a Partition>) -> Claim<'a> {
+    /// Where sharing goes in `turns`, jobs do not have to ask for it.
+    pub(crate) fn of(job: &'a Job, partition: Option<&'a Partition>, turns: bool) -> Claim<'a> {
         let request = &job.spec.request;
         let is_whole = request.sharing == Sharing::Exclusive;
-        let asks_to_share = request.sharing == Sharing::Oversubscribe;
+        let asks_to_share = turns || request.sharing == Sharing::Oversubscribe;
         let rows = partition.map_or(1, |partition| partition.over_subscribe.rows(asks_to_share));
         Claim {
             uid: job.spec.identity.uid,

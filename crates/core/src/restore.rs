@@ -68,6 +68,8 @@ impl Cluster {
                 handlers::ending::nodes_vanished(&mut cluster, now, *job_id, out);
             }
         }
+        handlers::turns::restored(&mut cluster, now);
+        handlers::turns::settle(&mut cluster, now, out);
         handlers::priority::restore_arrivals(&mut cluster);
         handlers::priority::begin(&mut cluster, now);
         handlers::reservations::life::restored(&mut cluster);
@@ -132,7 +134,7 @@ impl Cluster {
         {
             let held = |node| job.cleaning.as_ref().is_none_or(|cleaning| cleaning.nodes.contains(&node));
             for share in allocation.shares.iter().filter(|share| held(share.node)) {
-                self.take_share(job.id, share, job.completing, job.spec.identity.uid, &job);
+                self.take_share(share, &job);
             }
         }
         if crate::handlers::holder::needs_holder(&job) {

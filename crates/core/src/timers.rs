@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     NodeSilent(NodeIndex),
     /// Priorities are calculated.
     Priorities,
+    /// Jobs that take turns change places.
+    Turns,
     /// Reservations that begin, end, or have been idle for long enough.
     Reservations,
 }

@@ -90,6 +90,7 @@ impl Stage {
             tasks: 1,
         };
         let start = PlannedStart {
+            suspends: Vec::new(),
             reservation: None,
             job_id: job.id,
             restart: job.restart,

@@ -172,6 +172,7 @@ impl Stage {
         };
         let (restart, partition) = (job.restart, "main".into());
         let start = PlannedStart {
+            suspends: Vec::new(),
             job_id,
             restart,
             task_index: None,

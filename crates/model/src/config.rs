@@ -32,6 +32,9 @@ pub struct ClusterConfig {
     pub job_age_min: Span,
     /// `KillWait`: time between TERM and KILL.
     pub kill_wait: Span,
+    /// `SchedulerTimeSlice`: how long jobs that share CPUs run before others have their turn.
+    #[serde(default = "time_slice_default")]
+    pub time_slice: Span,
     /// `OverTimeLimit`.
     pub over_time_limit: Span,
     /// `SlurmdTimeout`: silence after which a node is down; zero for never.
@@ -158,6 +161,7 @@ impl Default for ClusterConfig {
             script_size_max: 4 << 20,
             job_age_min: Span::from_seconds(300),
             kill_wait: Span::from_seconds(30),
+            time_slice: time_slice_default(),
             over_time_limit: Span::ZERO,
             node_timeout: Span::from_seconds(300),
             return_to_service: 0,
@@ -198,6 +202,11 @@ pub enum PartitionEnforcement {
     Any,
     /// Refused where one of these does not.
     All,
+}
+
+/// Slurm's `SchedulerTimeSlice` where none is set.
+const fn time_slice_default() -> Span {
+    Span::from_seconds(30)
 }
 
 /// What is given away as one piece (`SelectTypeParameters`).

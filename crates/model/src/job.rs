@@ -11,7 +11,7 @@ use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
-use crate::preemption::Eviction;
+use crate::preemption::{CpuHold, Eviction};
 use crate::priority::PastRun;
 use crate::resources::{Allocation, ResourceRequest};
 use crate::state::{ExitStatus, JobState, Reason};
@@ -296,6 +296,9 @@ pub struct Cleaning {
     pub restart: RestartCount,
     /// The nodes, ascending. What the job held on its other nodes has been given back.
     pub nodes: Vec<NodeIndex>,
+    /// What the job was to its CPUs when it ended.
+    #[serde(default, skip_serializing_if = "CpuHold::is_used")]
+    pub cpus: CpuHold,
 }
 
 /// The current row about one job.
@@ -361,9 +364,18 @@ pub struct Job {
     /// When it was last suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend_time: Option<Timestamp>,
+    /// When it last went on after it had been suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_time: Option<Timestamp>,
     /// Time spent suspended before [`Job::suspend_time`].
     #[serde(default)]
     pub suspended: Span,
+    /// While the scheduler has it suspended: a job that runs on its CPUs. `None` while an operator has it suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yields_to: Option<JobId>,
+    /// An operator has resumed it although others had its CPUs; so both run on them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub runs_over: bool,
     /// When the scheduler last looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_evaluated: Option<Timestamp>,
@@ -474,7 +486,10 @@ impl Job {
             start_time: None,
             end_time: None,
             suspend_time: None,
+            resume_time: None,
             suspended: Span::ZERO,
+            yields_to: None,
+            runs_over: false,
             last_evaluated: None,
             restart: RestartCount(0),
             allocation: None,
@@ -538,6 +553,16 @@ impl Job {
     /// Whether it holds resources on nodes.
     pub fn holds_resources(&self) -> bool {
         self.completing || matches!(self.state, JobState::Running | JobState::Suspended)
+    }
+
+    /// What it is to the CPUs of its allocation while it holds resources.
+    pub fn cpu_hold(&self) -> CpuHold {
+        match (&self.cleaning, self.state) {
+            (Some(cleaning), _) => cleaning.cpus,
+            (None, JobState::Suspended) if self.yields_to.is_some() => CpuHold::Claimed,
+            (None, JobState::Suspended) => CpuHold::Given,
+            _ => CpuHold::Used,
+        }
     }
 
     /// By when it has to start so that it ends by its deadline with the least time it is content with; `None` without a

@@ -131,15 +131,24 @@ pub struct NodeReason {
 /// What is given away of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeUse {
-    /// CPUs held by jobs.
+    /// CPUs that jobs run on or claim; those of jobs that an operator has suspended are not among them.
     pub cpus: IndexSet,
+    /// Those of them that suspended jobs claim. Others may run there, to whom they yield.
+    #[serde(default, skip_serializing_if = "IndexSet::is_empty")]
+    pub cpus_claimed: IndexSet,
+    /// Some CPU is that of two jobs beside the rows: an operator resumed one of them over the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlaps: bool,
     /// Memory held by jobs.
     pub memory: Megabytes,
     /// Units of generic resources held by jobs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gres: Vec<GresShare>,
-    /// Number of jobs that run here.
+    /// Number of jobs that run here, suspended ones among them.
     pub jobs_running: u32,
+    /// How many of those are suspended.
+    #[serde(default)]
+    pub jobs_suspended: u32,
     /// Number of ended jobs that are still being cleaned here.
     pub jobs_completing: u32,
     /// User who has the node for itself (`--exclusive=user`).

@@ -139,6 +139,9 @@ pub struct PlannedStart {
     pub time_limit: Option<TimeLimit>,
     /// What it gets on each node, ascending by node.
     pub shares: Vec<PlannedShare>,
+    /// Jobs to whose CPUs it may be put, as they yield to it: those that run are suspended where it takes a CPU of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspends: Vec<(JobId, RestartCount)>,
 }
 
 /// Amounts on one node.

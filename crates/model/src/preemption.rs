@@ -41,6 +41,8 @@ pub struct PreemptionConfig {
     pub kind: PreemptType,
     /// `PreemptMode` without its flags.
     pub mode: PreemptMode,
+    /// `PreemptMode=…,GANG`: of jobs that share cores only one runs at a time, in turns.
+    pub gang: bool,
     /// `PreemptMode=…,WITHIN`: jobs may preempt those of their own QOS with lower priority.
     pub within: bool,
     /// `PreemptMode=…,PRIORITY`: the preemptor must also have the higher priority.
@@ -55,6 +57,27 @@ pub struct PreemptionConfig {
     pub send_user_signal: bool,
     /// `min_exempt_priority` of `PreemptParameters`: jobs with a higher priority are left alone.
     pub exempt_priority_min: Option<u32>,
+}
+
+/// What a job that holds resources is to the CPUs of its allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuHold {
+    /// It runs on them.
+    #[default]
+    Used,
+    /// The scheduler has it suspended in favour of a job that runs there. It goes on by itself, so nobody gets them but those
+    /// for whom it was, or could be, suspended.
+    Claimed,
+    /// An operator has it suspended: they are free for others, until he resumes it.
+    Given,
+}
+
+impl CpuHold {
+    /// Whether it runs on them.
+    pub fn is_used(&self) -> bool {
+        *self == CpuHold::Used
+    }
 }
 
 /// A running job that has been told to make room.

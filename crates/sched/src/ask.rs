@@ -236,7 +236,7 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
             CoreOrder::Default => fleet.config().placement.cores_by_block,
             order => order == CoreOrder::Block,
         },
-        rows: rows(part, request),
+        rows: rows(fleet.config(), part, request),
         is_detailed: false,
         binding: request.gpu_terms.binding,
         cpus_per_gpu: by_gpu.per_gpu,
@@ -268,8 +268,9 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
 
 /// How many jobs may share a core with this one. A job that wants whole nodes shares nothing, unless the partition
 /// forces it.
-fn rows(part: &Partition, request: &ResourceRequest) -> u32 {
-    let asks_to_share = request.sharing == Sharing::Oversubscribe;
+fn rows(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> u32 {
+    // Where jobs take turns they do not have to ask for it.
+    let asks_to_share = config.preemption.gang || request.sharing == Sharing::Oversubscribe;
     if request.sharing == Sharing::Exclusive || request.layout.cores_reserved.is_some() {
         return 1;
     }

@@ -95,7 +95,7 @@ impl Books {
                 changed.extend(nodes_of(job));
             }
             if let Some((end, job)) = come {
-                self.future.job_runs(fleet, end, job);
+                self.future.job_runs(fleet, view, end, job);
                 changed.extend(nodes_of(job));
             }
         }

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::planning::{PlanView, QueueKey};
-use muster_model::state::JobState;
+use muster_model::preemption::CpuHold;
+use muster_model::resources::NodeShare;
 use muster_model::time::{Span, Timestamp};
 
 use crate::fleet::Fleet;
@@ -123,7 +124,7 @@ impl Future {
             licenses: LicensePlans::default(),
         };
         for ((end, _), job) in &view.running {
-            future.job_runs(fleet, *end, job);
+            future.job_runs(fleet, view, *end, job);
         }
         for node in 0..fleet.node_count() as u32 {
             future.settle_node(fleet, node, free);
@@ -132,12 +133,11 @@ impl Future {
     }
 
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
-    pub(crate) fn job_runs(&mut self, fleet: &Fleet, end: Timestamp, job: &Job) {
+    pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);
         for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
             let amounts = Amounts {
-                // Others may have the CPUs of a suspended job already.
-                cpus: if job.state == JobState::Suspended { 0 } else { share.cpus.len() },
+                cpus: cpus_back(view, job, share),
                 memory: share.memory.0,
                 columns: free::columns_on(
                     fleet,
@@ -478,6 +478,24 @@ impl Future {
 
 /// Stands in releases for jobs that this pass starts: tasks of arrays have no number yet.
 const STARTED_HERE: JobId = JobId(u32::MAX);
+
+/// How many CPUs come back when a job ends. Others may have those of a job that an operator has suspended already; and on
+/// those that suspended jobs claim these go on.
+fn cpus_back(view: &PlanView, job: &Job, share: &NodeShare) -> u32 {
+    let claimed = view.nodes.get(share.node.0 as usize).map(|node| &node.used.cpus_claimed);
+    match job.cpu_hold() {
+        CpuHold::Given => 0,
+        CpuHold::Claimed => share.cpus.len(),
+        CpuHold::Used => match claimed.filter(|claimed| !claimed.is_empty()) {
+            None => share.cpus.len(),
+            Some(claimed) => {
+                let mut cpus = share.cpus.clone();
+                cpus.remove_all(claimed);
+                cpus.len()
+            }
+        },
+    }
+}
 
 /// When a job with this end is expected to give back what it holds.
 fn expected_end(end: Timestamp, now: Timestamp) -> Timestamp {

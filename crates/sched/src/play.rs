@@ -32,8 +32,9 @@ const TASKS_FROM: u32 = u32::MAX - 1;
 /// When `job` would start if it asked for something else; those of its other forms that start earlier, exactly. `None`
 /// where there is too much to play through, or something that cannot be foreseen.
 pub(crate) fn alternatives(view: &PlanView, budget: &Budget, job: &Job) -> Option<Vec<Alternative>> {
-    if view.partitions.iter().any(|partition| partition.over_subscribe.rows(true) > 1) {
-        // Who will share whose cores is for the core to decide.
+    // Who will share whose cores, and how long somebody is suspended, is for the core to decide.
+    let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.rows(true) > 1);
+    if shares_cores || view.running.values().any(|other| other.state == JobState::Suspended) {
         return None;
     }
     let mut play = Play { budget, work_left: WORK_MAX };
@@ -105,7 +106,8 @@ impl Play<'_> {
             let work = view.queue.len() + view.running.len() + view.nodes.len();
             self.work_left = self.work_left.checked_sub(work)?;
             let plan = planner.plan(&view, self.budget);
-            if plan.exhausted || !plan.evictions.is_empty() {
+            let makes_room = !plan.evictions.is_empty() || plan.starts.iter().any(|start| !start.suspends.is_empty());
+            if plan.exhausted || makes_room {
                 return None;
             }
             if plan.starts.iter().any(|start| start.job_id == job_id) {

@@ -3,15 +3,16 @@
 //! A job may preempt by the tier of its partition or by its QOS. Of the jobs it may preempt, those go first that matter
 //! least and lose least: lower tier or QOS priority, then the work lost, which is CPU time since the start. They are taken
 //! away one by one until the job fits; then each that turns out not to be needed is left alone, the most worked first.
+//! A victim that is suspended gives its CPUs only, and one that stands already may be stood upon once more.
 //! Rules about who may preempt whom, and who is exempt, are Slurm's (slurm.conf(5), preemption).
 
 use std::collections::BTreeMap;
 
 use muster_model::accounting::Qos;
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::Job;
 use muster_model::planning::PlanView;
-use muster_model::preemption::{PreemptMode, PreemptType};
+use muster_model::preemption::{CpuHold, PreemptMode, PreemptType};
 use muster_model::state::JobState;
 use muster_model::time::Span;
 
@@ -33,6 +34,13 @@ pub(crate) struct Victim<'v> {
     held: Vec<(u32, Amounts)>,
 }
 
+impl Victim<'_> {
+    /// Nodes it is on.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.held.iter().map(|(node, _)| *node)
+    }
+}
+
 /// Jobs that `job` may preempt on `nodes` when it runs in `partition`, those first that go first.
 pub(crate) fn victims<'v>(
     fleet: &Fleet,
@@ -48,17 +56,24 @@ pub(crate) fn victims<'v>(
     let mut found: Vec<Victim<'v>> = Vec::new();
     for other in view.running.values() {
         let is_here = other.allocation.iter().flat_map(|held| &held.shares).any(|share| nodes.contains(share.node.0));
-        if !is_here || other.state != JobState::Running || other.eviction.is_some() || is_exempt(view, other) {
+        let stands = !other.completing && other.cpu_hold() == CpuHold::Claimed;
+        let is_there = other.state == JobState::Running && !is_exempt(view, other) || stands;
+        if !is_here || !is_there || other.eviction.is_some() {
             continue;
         }
         let Some(weight) = may_preempt(fleet, view, job, partition, other) else {
             continue;
         };
         let mode = mode_of(fleet, view, other);
-        if !matches!(mode, PreemptMode::Cancel | PreemptMode::Requeue) {
+        if mode == PreemptMode::Off || stands && mode != PreemptMode::Suspend {
             continue;
         }
-        found.push(victim(fleet, view, other, mode, weight));
+        // Who stands already loses nothing by it.
+        found.push(if stands {
+            Victim { order: (0, 0, other.id), ..victim(fleet, view, other, mode, weight) }
+        } else {
+            victim(fleet, view, other, mode, weight)
+        });
     }
     found.sort_by_key(|victim| victim.order);
     found
@@ -96,10 +111,12 @@ fn is_exempt(view: &PlanView, job: &Job) -> bool {
 fn mode_of(fleet: &Fleet, view: &PlanView, job: &Job) -> PreemptMode {
     let config = &view.config.preemption;
     let partition = fleet.partition_named(&job.partition).and_then(|at| fleet.partition(at).preempt_mode);
-    match config.kind {
+    let mode = match config.kind {
         PreemptType::Qos => qos_of(view, job).and_then(|qos| qos.preempt_mode).unwrap_or(config.mode),
         _ => partition.unwrap_or(config.mode),
-    }
+    };
+    // Nobody would let them go on.
+    if mode == PreemptMode::Suspend && !config.gang { PreemptMode::Off } else { mode }
 }
 
 fn victim<'v>(fleet: &Fleet, view: &PlanView, job: &'v Job, mode: PreemptMode, weight: u32) -> Victim<'v> {
@@ -110,8 +127,15 @@ fn victim<'v>(fleet: &Fleet, view: &PlanView, job: &'v Job, mode: PreemptMode, w
     let shares = job.allocation.iter().flat_map(|held| &held.shares);
     let held = shares.filter(|share| (share.node.0 as usize) < fleet.node_count()).map(|share| {
         let cpus = share.cpus.len();
-        let columns = columns_on(fleet, share.node.0, &share.gres, partition.map(|partition| (partition, cpus)));
-        (share.node.0, Amounts { cpus, memory: share.memory.0, columns })
+        // Who is suspended keeps all but the CPUs.
+        let (memory, columns) = match mode {
+            PreemptMode::Suspend => (0, Vec::new()),
+            _ => {
+                let of = partition.map(|partition| (partition, cpus));
+                (share.memory.0, columns_on(fleet, share.node.0, &share.gres, of))
+            }
+        };
+        (share.node.0, Amounts { cpus, memory, columns })
     });
     let cpus = job.allocation.as_ref().map_or(0, |held| held.cpus());
     let ran = u64::try_from(job.run_time(view.now).seconds()).unwrap_or(0);
@@ -119,37 +143,102 @@ fn victim<'v>(fleet: &Fleet, view: &PlanView, job: &'v Job, mode: PreemptMode, w
     Victim { job, mode, grace, order: (weight, lost, job.id), held: held.collect() }
 }
 
-/// The least of `victims`, by their order, without whom `fits` says yes; empty when even all of them do not help.
-pub(crate) fn choose(
-    victims: &[Victim<'_>],
-    strict_order: bool,
-    free: &Free,
-    mut fits: impl FnMut(&Free) -> bool,
-) -> Vec<usize> {
-    let mut without = free.clone();
-    let mut chosen: Vec<usize> = Vec::new();
-    for (at, victim) in victims.iter().enumerate().take(VICTIMS_MAX) {
-        victim.held.iter().for_each(|(node, amounts)| without.give(*node, amounts));
-        chosen.push(at);
-        if fits(&without) {
-            if !strict_order {
-                spare(victims, &mut chosen, &mut without, &mut fits);
+/// What is free without some of the victims.
+struct Room<'v> {
+    free: Free,
+    /// How many jobs a CPU counts for, on nodes where that may be several: it comes free with the last of them.
+    counts: BTreeMap<u32, Vec<u16>>,
+    victims: &'v [Victim<'v>],
+}
+
+impl<'v> Room<'v> {
+    fn new(view: &PlanView, free: &Free, victims: &'v [Victim<'v>]) -> Room<'v> {
+        let mut counts: BTreeMap<u32, Vec<u16>> = BTreeMap::new();
+        for (node, _) in victims.iter().flat_map(|victim| &victim.held) {
+            let Some(row) = view.nodes.get(*node as usize) else { continue };
+            if row.used.overlaps || !row.used.rows.is_empty() || !row.used.cpus_claimed.is_empty() {
+                counts.entry(*node).or_insert_with(|| vec![0; row.config.hardware.cpus as usize]);
             }
-            return chosen;
+        }
+        if !counts.is_empty() {
+            for job in view.running.values().filter(|job| job.cpu_hold() != CpuHold::Given) {
+                for share in job.allocation.iter().flat_map(|held| &held.shares) {
+                    let Some(counts) = counts.get_mut(&share.node.0) else { continue };
+                    for cpu in share.cpus.iter() {
+                        counts.get_mut(cpu as usize).into_iter().for_each(|count| *count += 1);
+                    }
+                }
+            }
+        }
+        Room { free: free.clone(), counts, victims }
+    }
+
+    /// Counts a victim as gone, or as there again.
+    fn set_gone(&mut self, at: usize, is_gone: bool) {
+        let victim = &self.victims[at];
+        for (node, amounts) in &victim.held {
+            let cpus = match self.counts.get_mut(node) {
+                None => amounts.cpus,
+                Some(counts) => last_of(victim.job, *node, counts, is_gone),
+            };
+            let amounts = Amounts { cpus, ..amounts.clone() };
+            if is_gone {
+                self.free.give(*node, &amounts);
+            } else {
+                self.free.take(*node, &amounts);
+            }
         }
     }
-    Vec::new()
+}
+
+/// CPUs of `node` that are nobody's without `job`.
+fn last_of(job: &Job, node: u32, counts: &mut [u16], is_gone: bool) -> u32 {
+    let share = job.allocation.as_ref().and_then(|held| held.share(NodeIndex(node)));
+    let mut cpus = 0;
+    for cpu in share.iter().flat_map(|share| share.cpus.iter()) {
+        let Some(count) = counts.get_mut(cpu as usize) else { continue };
+        if is_gone {
+            *count = count.saturating_sub(1);
+            cpus += u32::from(*count == 0);
+        } else {
+            cpus += u32::from(*count == 0);
+            *count += 1;
+        }
+    }
+    cpus
+}
+
+/// The least of `victims`, by their order, without whom `fits` says yes, with what is free then; none when even all of
+/// them do not help.
+pub(crate) fn choose(
+    view: &PlanView,
+    victims: &[Victim<'_>],
+    free: &Free,
+    mut fits: impl FnMut(&Free) -> bool,
+) -> Option<(Vec<usize>, Free)> {
+    let mut room = Room::new(view, free, victims);
+    let mut chosen: Vec<usize> = Vec::new();
+    for at in 0..victims.len().min(VICTIMS_MAX) {
+        room.set_gone(at, true);
+        chosen.push(at);
+        if fits(&room.free) {
+            if !view.config.preemption.strict_order {
+                spare(&mut room, &mut chosen, &mut fits);
+            }
+            return Some((chosen, room.free));
+        }
+    }
+    None
 }
 
 /// Leaves those alone that are not needed, the most worked first.
-fn spare(victims: &[Victim<'_>], chosen: &mut Vec<usize>, without: &mut Free, fits: &mut impl FnMut(&Free) -> bool) {
+fn spare(room: &mut Room<'_>, chosen: &mut Vec<usize>, fits: &mut impl FnMut(&Free) -> bool) {
     let mut needed: BTreeMap<usize, bool> = BTreeMap::new();
     for at in chosen.iter().rev().copied() {
-        let held = &victims[at].held;
-        held.iter().for_each(|(node, amounts)| without.take(*node, amounts));
-        let is_needed = !fits(without);
+        room.set_gone(at, false);
+        let is_needed = !fits(&room.free);
         if is_needed {
-            held.iter().for_each(|(node, amounts)| without.give(*node, amounts));
+            room.set_gone(at, true);
         }
         needed.insert(at, is_needed);
     }

@@ -118,7 +118,7 @@ pub fn enqueue(view: &mut PlanView, job: Job) {
     }
 }
 
-/// Makes `job` run with `shares` until `end`: books the shares on their nodes.
+/// Makes `job` run with `shares` until `end`: books the shares on their nodes. One that yields is suspended.
 pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Timestamp) {
     for share in &shares {
         let Some(node) = view.nodes.get_mut(share.node.0 as usize) else {
@@ -129,8 +129,12 @@ pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Tim
         used.memory = Megabytes(used.memory.0 + share.memory.0);
         used.gres.extend(share.gres.iter().cloned());
         used.jobs_running += 1;
+        if job.yields_to.is_some() {
+            used.cpus_claimed.add_all(&share.cpus);
+            used.jobs_suspended += 1;
+        }
     }
-    job.state = JobState::Running;
+    job.state = if job.yields_to.is_some() { JobState::Suspended } else { JobState::Running };
     job.start_time = Some(view.now);
     job.end_time = Some(end);
     job.allocation = Some(Arc::new(Allocation { shares }));

@@ -3,11 +3,11 @@
 //! One thing for each line; words are `key=value` or flags. `#` begins a comment.
 //!
 //! ```text
-//! config memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
+//! config gang memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
 //! qos high prio=10 preempts=low,lower jobs=2 cpus=16
 //! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
-//! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1
+//! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1 yields=2
 //! reservation noon nodes=n[1-2] from=60 until=120 users=u1001 flags=maint,overlap cpus=0-3 gres=gpu:0 delay=10 L=matlab:2
 //! job 2 N=1-2 n=4 c=2 t=60 tmin=10 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
 //! ```
@@ -110,6 +110,7 @@ impl Reader {
                 "memory" => self.config.memory_is_consumed = value == "on",
                 "backfill" => self.config.backfill = value != "off",
                 "preempt" => self.preemption(value)?,
+                "gang" => self.config.preemption.gang = true,
                 "exempt" => self.config.preemption.exempt_time = Span::from_minutes(number(value)?),
                 "whole_nodes" => self.config.whole_nodes = true,
                 "gres_types" => self.config.gres_types = names(value),
@@ -349,7 +350,7 @@ impl Reader {
         let mut spec = builders::spec(ResourceRequest::default());
         let mut shares: Vec<NodeShare> = Vec::new();
         let (mut minutes, mut since, mut memory, mut held): (i64, i64, u64, Vec<GresShare>) = (60, 0, 0, Vec::new());
-        let mut inside = None;
+        let (mut inside, mut yields_to) = (None, None);
         for (key, value) in words(rest) {
             match key {
                 "t" => minutes = number(value)?,
@@ -359,6 +360,7 @@ impl Reader {
                 "part" => spec.partitions = names(value),
                 "L" => spec.request.licenses = Some(value.into()),
                 "resv" => inside = Some(value.into()),
+                "yields" => yields_to = Some(JobId(number(value)?)),
                 "share" => spec.request.sharing = Sharing::Oversubscribe,
                 "mcs" => spec.request.mcs_label = Some(value.into()),
                 "mem" => memory = number(value)?,
@@ -385,8 +387,9 @@ impl Reader {
         }
         let mut job = builders::pending(id, spec, &self.partitions[0].name);
         job.reservation = inside;
+        job.yields_to = yields_to;
         job.qos.clone_from(&job.spec.qos);
-        let asked = job.spec.request.sharing == Sharing::Oversubscribe;
+        let asked = self.config.preemption.gang || job.spec.request.sharing == Sharing::Oversubscribe;
         let named = self.partitions.iter().find(|part| part.name == job.partition);
         if let Some(part) = named.filter(|part| part.over_subscribe.rows(asked) > 1) {
             for share in &shares {

@@ -11,6 +11,7 @@ use muster_model::time::Timestamp;
 /// ```text
 /// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
 /// 3_0 starts in debug: n3 1c 1t
+/// 4 starts in high over 1,2: n3 1c 1t
 /// 9 makes room for 4: requeue in +1m
 /// 4 waits Resources, +30m on n[1-2]
 /// 5 waits Priority, +3m or so
@@ -21,7 +22,10 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
         let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
         let inside = start.reservation.as_ref().map_or(String::new(), |name| format!(" in {name}"));
-        let _ = writeln!(text, "{}{task} starts in {}{inside}: {}", start.job_id, start.partition, shares.join(" | "));
+        let over: Vec<String> = start.suspends.iter().map(|(id, _)| id.to_string()).collect();
+        let over = if over.is_empty() { String::new() } else { format!(" over {}", over.join(",")) };
+        let (id, partition) = (start.job_id, &start.partition);
+        let _ = writeln!(text, "{id}{task} starts in {partition}{inside}{over}: {}", shares.join(" | "));
     }
     for eviction in &plan.evictions {
         let grace = if eviction.grace.0 > 0 {

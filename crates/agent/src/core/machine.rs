@@ -20,8 +20,8 @@ pub struct Machine<L, E> {
 
 #[derive(Debug, Clone)]
 enum Unit<L, E> {
-    /// Handed over to be started; nobody has confirmed it yet.
-    Starting { ends_job: bool, launch: L },
+    /// Handed over to be started; nobody has confirmed it yet. What is to stand meanwhile is stopped as soon as it is there.
+    Starting { ends_job: bool, launch: L, stands: bool },
     /// Its processes are there.
     Running { ends_job: bool },
     /// Ended; the controller has not acknowledged it.
@@ -76,12 +76,10 @@ impl<L: Clone, E: Clone> Machine<L, E> {
             Event::Clean { job_id, restart, step: Some(step), kill_wait_ms, message } => {
                 self.clean_step(UnitKey { job_id, restart, step }, kill_wait_ms, message, out);
             }
-            Event::Pause { job_id, restart, resume } => {
-                out.extend(self.live(job_id, restart).map(|key| Action::Pause { key, resume }));
-            }
+            Event::Pause { job_id, restart, resume } => self.pause(job_id, restart, resume, out),
             Event::Acknowledge(key) => self.acknowledge(key, out),
             Event::Supervisor { running, ends, lost } => self.compare(running, ends, &lost, out),
-            Event::Started(key) => self.started(key),
+            Event::Started(key) => self.started(key, out),
             Event::Ended(key, end) => self.ended(key, end, out),
         }
     }
@@ -97,7 +95,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         if is_late || self.units.contains_key(&key) || self.tombstones.cover(&key) {
             return;
         }
-        self.units.insert(key, Unit::Starting { ends_job, launch: launch.clone() });
+        self.units.insert(key, Unit::Starting { ends_job, launch: launch.clone(), stands: false });
         out.push(Action::Start(key, launch));
     }
 
@@ -159,7 +157,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
             }
         }
         for key in running {
-            self.started(key);
+            self.started(key, out);
             self.units.entry(key).or_insert(Unit::Running { ends_job: false });
         }
         for (key, end) in ends {
@@ -182,11 +180,23 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         }
     }
 
-    fn started(&mut self, key: UnitKey) {
+    fn started(&mut self, key: UnitKey, out: &mut Vec<Action<L, E>>) {
         if let Some(unit) = self.units.get_mut(&key)
-            && let Unit::Starting { ends_job, .. } = *unit
+            && let Unit::Starting { ends_job, stands, .. } = *unit
         {
             *unit = Unit::Running { ends_job };
+            // The supervisor may not have known it when it was told so.
+            out.extend(stands.then_some(Action::Pause { key, resume: false }));
+        }
+    }
+
+    fn pause(&mut self, job_id: JobId, restart: RestartCount, resume: bool, out: &mut Vec<Action<L, E>>) {
+        let keys: Vec<UnitKey> = self.live(job_id, restart).collect();
+        for key in keys {
+            if let Some(Unit::Starting { stands, .. }) = self.units.get_mut(&key) {
+                *stands = !resume;
+            }
+            out.push(Action::Pause { key, resume });
         }
     }
 

@@ -140,6 +140,10 @@ fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, 
         cluster.leftovers.insert(node, left);
     }
     let jobs: Vec<JobId> = cluster.node_jobs.get(&node).into_iter().flatten().copied().collect();
+    // Who has to stand does so before anybody else is started.
+    for job in jobs.iter().filter_map(|id| cluster.jobs.get(id)).filter(|job| job.state == JobState::Suspended) {
+        out.send(node, NodeCommand::Pause { job_id: job.id, restart: job.restart, resume: false });
+    }
     for job_id in jobs {
         reconcile_job(cluster, now, node, job_id, seen, &known, out);
     }

@@ -7,6 +7,7 @@ use muster_model::fact::Fact;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::{Cleaning, Hold, Job, JobKind};
 use muster_model::node::NodeHealth;
+use muster_model::preemption::CpuHold;
 use muster_model::request::RefusalCode;
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
@@ -97,6 +98,7 @@ fn running_job(cluster: &Cluster, job_id: JobId) -> Option<Job> {
 
 /// Stops the clock of a job that ran until `now`.
 fn close_run_time(job: &mut Job, now: Timestamp) {
+    job.yields_to = None;
     if let Some(since) = job.suspend_time.take() {
         job.suspended.0 += now.since(since).0;
     }
@@ -130,7 +132,10 @@ pub(super) fn back_to_pending(
     job.start_time = None;
     job.end_time = None;
     job.suspend_time = None;
+    job.resume_time = None;
     job.suspended = Span::ZERO;
+    job.yields_to = None;
+    job.runs_over = false;
     job.exit = ExitStatus::SUCCESS;
     job.derived_exit = ExitStatus::SUCCESS;
     job.cancelled_by = None;
@@ -189,21 +194,28 @@ fn begin_clean_up(
     for node in &unclean {
         out.send(*node, NodeCommand::Clean { job_id: job.id, restart, step: None, kill_wait_ms, cause });
     }
-    cluster.count_as_completing(&job);
+    let before = cluster.jobs.get(&job.id).cloned();
+    before.iter().for_each(|before| cluster.count_as_completing(before));
+    // What stood goes on to end: nobody new comes to its CPUs before it has, though others may be there already.
+    let ran = before.is_none_or(|before| before.cpu_hold().is_used());
+    let cpus = if ran { CpuHold::Used } else { CpuHold::Claimed };
+    let done = unclean.is_empty();
+    job.completing = true;
+    job.cleaning = Some(Box::new(Cleaning { restart, nodes: unclean.clone(), cpus }));
     let held = job.allocation.iter().flat_map(|held| &held.shares).map(|share| share.node);
     let released: Vec<NodeIndex> = held.filter(|node| !unclean.contains(node)).collect();
     for node in &released {
         release_node(cluster, now, &job, *node);
     }
-    job.completing = true;
-    let done = unclean.is_empty();
-    job.cleaning = Some(Box::new(Cleaning { restart, nodes: unclean }));
     if done {
         finish_clean_up(cluster, now, job, out);
         return;
     }
     let job_id = job.id;
     cluster.put_job(now, job, out);
+    if !ran {
+        cluster.count_cpus_of(job_id);
+    }
     for node in released {
         close_steps_on(cluster, now, node, job_id, restart, out);
     }
@@ -265,7 +277,7 @@ pub(crate) fn nodes_vanished(cluster: &mut Cluster, now: Timestamp, job_id: JobI
 fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeIndex) {
     let share = job.allocation.as_ref().and_then(|allocation| allocation.share(node)).cloned();
     if let Some(share) = share {
-        cluster.release_share(now, job.id, &share);
+        cluster.release_share(now, job, &share);
     }
 }
 

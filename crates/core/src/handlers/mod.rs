@@ -21,6 +21,7 @@ mod submit;
 mod suspend;
 mod targets;
 pub(crate) mod tick;
+pub(crate) mod turns;
 mod units;
 mod update_check;
 mod update_job;

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use muster_model::hostlist;
-use muster_model::ids::{JobId, Name, NodeIndex, StepId};
+use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::licenses;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
-use muster_model::preemption::PreemptType;
+use muster_model::preemption::{CpuHold, PreemptType};
 use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, dependency, evict, reservations, targets};
+use super::{accounting, dependency, evict, reservations, targets, turns};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::placement::Claim;
@@ -59,8 +59,43 @@ fn waiting(start: &PlannedStart, reason: Reason) -> PlannedWait {
     }
 }
 
-/// Starts one job if it still can be and limits allow it.
+/// Starts one job; where it is to have the CPUs of others, they are suspended if it gets them.
 fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
+    if start.suspends.is_empty() {
+        return start_beside(cluster, now, start, out);
+    }
+    if !start.suspends.iter().all(|(id, restart)| may_yield(cluster, *id, *restart)) {
+        return Start::Stale;
+    }
+    cluster.aside = start.suspends.iter().map(|(id, _)| *id).collect();
+    start.suspends.iter().for_each(|(id, _)| cluster.count_cpus_of(*id));
+    let outcome = start_beside(cluster, now, start, out);
+    cluster.aside.clear();
+    start.suspends.iter().for_each(|(id, _)| cluster.count_cpus_of(*id));
+    outcome
+}
+
+/// Suspends those of the jobs set aside that run on CPUs that `job` gets, so that they stand before it starts.
+fn suspend_for(cluster: &mut Cluster, now: Timestamp, job: &Job, shares: &[NodeShare], out: &mut Outcome) {
+    let gets = Allocation { shares: shares.to_vec() };
+    for id in cluster.aside.clone() {
+        let other = cluster.jobs.get(&id).filter(|other| other.state == JobState::Running);
+        if let Some(other) = other.filter(|other| turns::meet(other, &gets)).cloned() {
+            turns::stop(cluster, now, (*other).clone(), Some(job.id), out);
+        }
+    }
+}
+
+/// Whether a job can make room by being suspended: it runs, or has been suspended for others already.
+fn may_yield(cluster: &Cluster, id: JobId, restart: RestartCount) -> bool {
+    cluster.jobs.get(&id).is_some_and(|job| {
+        let is_there = job.state == JobState::Running || job.cpu_hold() == CpuHold::Claimed;
+        is_there && !job.completing && job.restart == restart && job.eviction.is_none()
+    })
+}
+
+/// Starts one job if it still can be and limits allow it.
+fn start_beside(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
     let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
         return Start::Stale;
     };
@@ -107,6 +142,7 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
     };
     let mut job = job;
     job.reservation.clone_from(&start.reservation);
+    suspend_for(cluster, now, &job, &shares, out);
     begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
     Start::Done
 }
@@ -141,7 +177,7 @@ fn realise_shares(
         .unwrap_or_else(|| limit_in(job, partition))
         .span()
         .map_or(Timestamp(i64::MAX), |limit| now + limit);
-    let claim = Claim::of(job, Some(partition));
+    let claim = Claim::of(job, Some(partition), cluster.config.preemption.gang);
     let mut shares = Vec::with_capacity(start.shares.len());
     for planned in &start.shares {
         let ascending = shares.last().is_none_or(|last: &NodeShare| last.node < planned.node);
@@ -179,13 +215,19 @@ fn begin(
     job.planned_nodes = None;
     job.last_evaluated = Some(now);
     for share in &shares {
-        cluster.take_share(job.id, share, false, job.spec.identity.uid, &job);
+        cluster.take_share(share, &job);
     }
     job.allocation = Some(Arc::new(Allocation { shares }));
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     launch_main_unit(cluster, now, &job, out);
     dependency::target_changed(cluster, &job);
+    if turns::takes_turns(cluster, &job)
+        && let Some(before) = turns::who_runs_there(cluster, &job)
+    {
+        // Others have their turn there.
+        turns::stop(cluster, now, job, Some(before), out);
+    }
 }
 
 /// From when a job that starts at `now` can be told to make room.

@@ -1,4 +1,7 @@
-//! Stopping and continuing running jobs.
+//! Stopping and continuing running jobs because an operator says so.
+//!
+//! The CPUs of such a job are free for others, its memory and generic resources are not. It goes on when the operator says
+//! so, even where others run on its CPUs meanwhile: then both do (as Slurm 22.05 does).
 
 use muster_model::ids::Identity;
 use muster_model::job::Job;
@@ -6,9 +9,9 @@ use muster_model::request::{JobTarget, Refusal, RefusalCode};
 use muster_model::state::JobState;
 use muster_model::time::Timestamp;
 
-use super::{authorisation, steps, targets};
+use super::{authorisation, targets, turns};
 use crate::cluster::Cluster;
-use crate::effect::{NodeCommand, Outcome};
+use crate::effect::Outcome;
 
 pub(super) fn suspend(
     cluster: &mut Cluster,
@@ -29,16 +32,20 @@ pub(super) fn suspend(
 
 fn suspend_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) -> Result<(), Refusal> {
     match job.state {
-        JobState::Running => {}
+        JobState::Running => turns::stop(cluster, now, job, None, out),
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        // It stands already; from now on it waits for the operator and not for its CPUs.
+        JobState::Suspended if job.yields_to.is_some() => {
+            job.yields_to = None;
+            let job_id = job.id;
+            cluster.put_job(now, job, out);
+            cluster.count_cpus_of(job_id);
+            out.plan_needed = true;
+        }
         // Already as asked for.
-        JobState::Suspended => return Ok(()),
+        JobState::Suspended => {}
         _ => return Err(RefusalCode::AlreadyDone.into()),
     }
-    pause(&job, false, out);
-    job.state = JobState::Suspended;
-    job.suspend_time = Some(now);
-    cluster.put_job(now, job, out);
     Ok(())
 }
 
@@ -66,26 +73,17 @@ fn resume_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Out
         JobState::Running => return Err(RefusalCode::JobNotSuspended.into()),
         _ => return Err(RefusalCode::AlreadyDone.into()),
     }
-    pause(&job, true, out);
-    let stopped = job.suspend_time.take().map(|since| now.since(since)).unwrap_or_default();
-    job.state = JobState::Running;
-    job.suspended.0 += stopped.0;
-    // The time it was stopped does not count against its limit.
-    job.end_time = job.end_time.map(|end| end + stopped);
+    let may_others_yield = job.yields_to.is_none();
+    job.runs_over |= turns::meets_others(cluster, &job);
     let job_id = job.id;
-    cluster.set_job_timers(&job, now);
-    cluster.put_job(now, job, out);
-    steps::try_waiting(cluster, now, job_id, out);
+    turns::go_on(cluster, now, job, out);
+    if may_others_yield {
+        turns::push_aside(cluster, now, job_id, out);
+    }
     Ok(())
 }
 
 /// Slurm has no word of its own for suspending a job that is not there.
 fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<targets::Resolved, Refusal> {
     targets::resolve(cluster, target).map_err(|_| RefusalCode::UnexpectedMessage.into())
-}
-
-fn pause(job: &Job, resume: bool, out: &mut Outcome) {
-    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-        out.send(share.node, NodeCommand::Pause { job_id: job.id, restart: job.restart, resume });
-    }
 }

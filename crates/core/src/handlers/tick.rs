@@ -6,7 +6,7 @@ use muster_model::ids::JobId;
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
-use super::{agent, cancel, dependency, evict, holder, priority, reservations};
+use super::{agent, cancel, dependency, evict, holder, priority, reservations, turns};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, Outcome, SignalScope};
 use crate::timers::Timer;
@@ -36,6 +36,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
             Timer::Priorities => priority::calculate(cluster, now, out),
+            Timer::Turns => turns::change(cluster, now, out),
             Timer::Reservations => reservations::life::due(cluster, out),
         }
     }

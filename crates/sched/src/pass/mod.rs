@@ -92,6 +92,8 @@ pub(crate) struct Pass<'a> {
     evicted: BTreeSet<JobId>,
     /// Groups that nobody makes room for.
     without_victims: BTreeSet<GroupId>,
+    /// Groups that cannot start even if all are suspended whom they may preempt.
+    without_yielding: BTreeSet<GroupId>,
     room_by: Option<Timestamp>,
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
@@ -206,6 +208,7 @@ impl<'a> Pass<'a> {
             preemptors: 0,
             evicted: BTreeSet::new(),
             without_victims: BTreeSet::new(),
+            without_yielding: BTreeSet::new(),
             room_by: None,
             tasks_started: BTreeMap::new(),
             several: several::Several::default(),
@@ -334,7 +337,7 @@ impl<'a> Pass<'a> {
             Known::Waits(wait) => return Err(wait.clone()),
             Known::Lacks(cases) => {
                 let cases = cases.clone();
-                return Err(self.block(entry, &cases));
+                return if self.start_over_others(entry, &cases) { Ok(()) } else { Err(self.block(entry, &cases)) };
             }
         }
         let asks = self.groups.get(entry.group).asks.clone();
@@ -363,7 +366,7 @@ impl<'a> Pass<'a> {
         }
         let cases: Arc<[Case]> = lacking.into();
         self.known[entry.group as usize] = Known::Lacks(cases.clone());
-        Err(self.block(entry, &cases))
+        if self.start_over_others(entry, &cases) { Ok(()) } else { Err(self.block(entry, &cases)) }
     }
 
     /// Notes a start.

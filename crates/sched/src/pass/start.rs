@@ -1,8 +1,12 @@
 //! Starting a job now.
 
+use std::sync::Arc;
+
+use imbl::Vector;
 use muster_model::hostlist;
 use muster_model::job::Job;
 use muster_model::licenses::Licenses;
+use muster_model::node::Node;
 use muster_model::partition::PartitionState;
 use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
@@ -75,6 +79,13 @@ impl Lack {
 pub(super) struct Way<'o> {
     pub(super) inside: Inside,
     pub(super) open: &'o Open,
+}
+
+/// What a start is judged by where that is not the present: as if some who are there had no CPUs.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'g> {
+    pub(super) free: &'g Free,
+    pub(super) nodes: &'g Vector<Arc<Node>>,
 }
 
 /// The least time that a job is content with, or no bound.
@@ -326,7 +337,7 @@ impl Pass<'_> {
             && let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open)
         {
             let limit = self.limit(entry.job, self.tables.partition_of(case.id));
-            return self.start_on(entry, ask, &choices, (case.duration, limit), way);
+            return self.start_on(entry, ask, &choices, (case.duration, limit), way, None);
         }
         // With --time-min it may start where it has to make room before its limit: as long as it gets its least time.
         let least = self.duration_min(entry, case);
@@ -338,7 +349,7 @@ impl Pass<'_> {
         let choices = self.choose_now(entry, ask, Some(least), way.open)?;
         let duration = self.longest(entry, ask, &choices, (least, case.duration), way);
         let limit = TimeLimit::Limited(duration);
-        let start = self.start_on(entry, ask, &choices, (duration, limit), way)?;
+        let start = self.start_on(entry, ask, &choices, (duration, limit), way, None)?;
         Some(start.map(|start| PlannedStart { time_limit: Some(limit), ..start }))
     }
 
@@ -381,16 +392,18 @@ impl Pass<'_> {
         choices: &[Choice],
         (duration, limit): (Span, TimeLimit),
         way: Way<'_>,
+        ground: Option<Ground<'_>>,
     ) -> Option<Result<PlannedStart, Reason>> {
         let now = self.view.now;
-        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), &self.books.free, way.open)?;
+        let free = ground.map_or(&self.books.free, |ground| ground.free);
+        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), free, way.open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
         let tasks = share::task_counts(ask, &self.tables.fleet, choices, &cpus);
         let units_before =
             self.limits.concern(entry.job, self.tables.fleet.partition(ask.partition)).then(|| self.units.clone());
         let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
         for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
-            let row = &self.view.nodes[*node as usize];
+            let row = &ground.map_or(&self.view.nodes, |ground| ground.nodes)[*node as usize];
             let seen = self.reservations.seen(way.open, *node, row);
             let row = seen.as_ref().unwrap_or(row);
             let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts)?;
@@ -409,6 +422,7 @@ impl Pass<'_> {
             reservation: self.reservations.get(way.inside).map(|row| row.name.clone()),
             time_limit: None,
             shares,
+            suspends: Vec::new(),
         }))
     }
 
@@ -443,7 +457,8 @@ impl Pass<'_> {
         if let Some(licenses) = self.licenses.as_mut().filter(|_| !ask.licenses.is_empty()) {
             licenses.add(until, self.reservations.get(inside).map(|row| row.name.clone()), &ask.licenses);
         }
-        for (node, amounts) in parts {
+        for (node, mut amounts) in parts {
+            let unclaimed = self.books.free.cpus[node as usize];
             self.reservations.take(inside, node, &amounts, until);
             self.books.free.take(node, &amounts);
             self.books.touched.insert(node);
@@ -453,6 +468,8 @@ impl Pass<'_> {
             if let Some(people) = &mut self.people {
                 people.add(node, Guest::of(&entry.job.spec), ask);
             }
+            // On the CPUs of those who stand for it they go on.
+            amounts.cpus = amounts.cpus.min(unclaimed);
             self.books.future.add_started(until, node, &amounts);
         }
     }

@@ -87,3 +87,95 @@ fn a_qos_preempts_those_it_names_once_they_have_run_long_enough() {
          3 waits Priority, +660m on n1",
     );
 }
+
+#[test]
+fn who_is_suspended_gives_its_cpus_at_once_and_keeps_its_memory() {
+    // Job 9 has lost less. Job 2 does not fit beside what both keep.
+    check(
+        "config gang preempt=partition:suspend memory=on
+         nodes n1 cpus=4 mem=4000
+         partition low tier=1
+         partition high tier=2
+         run 8 part=low on=n1:0-1 mem=1000 t=600 since=60
+         run 9 part=low on=n1:2-3 mem=1000 t=600 since=10
+         job 1 part=high n=2 t=60 mem=1000
+         job 2 part=high n=2 t=60 mem=2000",
+        "1 starts in high over 9: n1 2c 2t 1000M
+         2 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn jobs_that_stand_already_are_stood_upon_first() {
+    // Job 7 yields to job 6 on n1; its CPUs on n2 are nobody else's.
+    check(
+        "config gang preempt=partition:suspend
+         nodes n[1-2] cpus=4
+         partition low tier=1
+         partition high tier=2
+         run 6 part=high on=n1:0-3 t=600
+         run 7 part=low on=n1:0-3+n2:0-1 t=600 yields=6
+         run 8 part=low on=n2:2-3 t=600
+         job 1 part=low n=1 t=60
+         job 2 part=high n=2 t=60",
+        "2 starts in high over 7: n2 2c 2t
+         1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn who_has_to_end_is_told_before_others_are_suspended() {
+    check(
+        "config gang preempt=partition:suspend
+         nodes n1 cpus=4
+         partition low tier=1
+         partition gone tier=1 preempt=cancel
+         partition high tier=2
+         run 8 part=low on=n1:0-1 t=600 since=60
+         run 9 part=gone on=n1:2-3 t=600 since=10
+         job 1 part=high n=4 t=60",
+        "9 makes room for 1: cancel
+         1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn without_gang_nobody_is_suspended() {
+    check(
+        "config preempt=partition:suspend
+         nodes n1 cpus=4
+         partition low tier=1
+         partition high tier=2
+         run 8 part=low on=n1:0-3 t=600
+         job 1 part=high n=4 t=60",
+        "1 waits Resources, +600m on n1",
+    );
+}
+
+#[test]
+fn cores_of_those_who_stand_are_chosen_where_cores_matter() {
+    check(
+        "config gang preempt=partition:suspend
+         nodes n1 cpus=8 sockets=2 threads=2
+         partition low tier=1
+         partition high tier=2
+         run 8 part=low on=n1:0-3 t=600
+         run 9 part=high on=n1:4-7 t=600
+         job 1 part=high n=2 t=60",
+        "1 starts in high over 8: n1 2c 2t cpus:0-1",
+    );
+}
+
+#[test]
+fn cpus_that_several_take_turns_on_come_free_with_the_last_of_them() {
+    check(
+        "config gang preempt=partition:suspend
+         nodes n1 cpus=4
+         partition low tier=1 share=force:2
+         partition high tier=2
+         run 8 part=low on=n1:0-3 t=600
+         run 9 part=low on=n1:0-3 t=600 yields=8
+         job 1 part=high n=4 t=60",
+        "1 starts in high over 9,8: n1 4c 4t",
+    );
+}

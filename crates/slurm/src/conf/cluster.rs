@@ -36,6 +36,12 @@ pub(super) fn read(
     reader.nodes(&mut config, &mut warnings)?;
     gres_conf::apply(gres, &mut config, &mut warnings)?;
     reader.partitions(&mut config, &mut warnings)?;
+    let mode = preemption::words(&config.preemption);
+    for partition in &mut config.partitions {
+        let own = partition.preempt_mode.map(preemption::word);
+        partition.others.push(("PreemptMode".into(), own.unwrap_or(&mode).into()));
+        partition.others.push(("GraceTime".into(), partition.grace_time.seconds().to_string().into()));
+    }
     config.priority.billing = priority::billing(&reader.blank(), &config.partitions)?;
     if config.nodes.is_empty() {
         return Err(reader.whole("no NodeName information available"));
@@ -106,6 +112,17 @@ impl<'a> Reader<'a> {
         lines.filter_map(|line| line.get(key).map(|value| (line, value))).next()
     }
 
+    /// `SchedulerTimeSlice`, within the bounds that slurm.conf(5) names.
+    fn time_slice(&self) -> Result<Span, ConfError> {
+        let seconds: i64 = self.number("SchedulerTimeSlice", 30)?;
+        match self.find("SchedulerTimeSlice") {
+            Some((line, text)) if !(5..=65_533).contains(&seconds) => {
+                Err(line.error(format!("SchedulerTimeSlice value \"{text}\" is not between 5 and 65533")))
+            }
+            _ => Ok(Span::from_seconds(seconds)),
+        }
+    }
+
     fn number<T: std::str::FromStr>(&self, key: &str, otherwise: T) -> Result<T, ConfError> {
         match self.find(key) {
             None => Ok(otherwise),
@@ -164,6 +181,7 @@ impl<'a> Reader<'a> {
             script_size_max: self.scheduler_number("max_script_size", defaults.script_size_max)?,
             job_age_min: seconds("MinJobAge", 300)?,
             kill_wait: seconds("KillWait", 30)?,
+            time_slice: self.time_slice()?,
             over_time_limit,
             reservation_over_run,
             node_timeout: seconds("SlurmdTimeout", 300)?,

@@ -25,8 +25,8 @@ pub(super) fn read<'a>(
             match word.to_ascii_uppercase().as_str() {
                 "WITHIN" => config.within = true,
                 "PRIORITY" => config.by_priority = true,
-                "GANG" => warnings.push("PreemptMode=GANG: time slicing is not done; jobs keep their cores".to_owned()),
-                _ => config.mode = mode(line, word, warnings)?,
+                "GANG" => config.gang = true,
+                _ => config.mode = mode(line, word)?,
             }
         }
     }
@@ -35,6 +35,12 @@ pub(super) fn read<'a>(
         && (config.kind == PreemptType::None) != (config.mode == PreemptMode::Off)
     {
         return Err(line.error("PreemptType and PreemptMode values incompatible".to_owned()));
+    }
+    if let Some((line, _)) = get("PreemptMode")
+        && config.mode == PreemptMode::Suspend
+        && !config.gang
+    {
+        return Err(line.error("PreemptMode=SUSPEND requires GANG too".to_owned()));
     }
     if let Some((line, text)) = get("PreemptExemptTime") {
         config.exempt_time = exempt_time(line, text)?;
@@ -45,16 +51,31 @@ pub(super) fn read<'a>(
     Ok(config)
 }
 
+/// `PreemptMode` as Slurm shows it: flags first.
+pub(super) fn words(config: &PreemptionConfig) -> String {
+    let flags = [(config.within, "WITHIN"), (config.by_priority, "PRIORITY"), (config.gang, "GANG")];
+    let set = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word);
+    let words: Vec<&str> = set.chain((config.mode != PreemptMode::Off).then(|| word(config.mode))).collect();
+    if words.is_empty() { "OFF".to_owned() } else { words.join(",") }
+}
+
+/// The word of a mode.
+pub(super) fn word(mode: PreemptMode) -> &'static str {
+    match mode {
+        PreemptMode::Off => "OFF",
+        PreemptMode::Cancel => "CANCEL",
+        PreemptMode::Requeue => "REQUEUE",
+        PreemptMode::Suspend => "SUSPEND",
+    }
+}
+
 /// One of the modes.
-pub(super) fn mode(line: &Line, word: &str, warnings: &mut Vec<String>) -> Result<PreemptMode, ConfError> {
+pub(super) fn mode(line: &Line, word: &str) -> Result<PreemptMode, ConfError> {
     match word.to_ascii_uppercase().as_str() {
         "OFF" => Ok(PreemptMode::Off),
         "CANCEL" => Ok(PreemptMode::Cancel),
         "REQUEUE" => Ok(PreemptMode::Requeue),
-        "SUSPEND" => {
-            warnings.push("PreemptMode=SUSPEND: jobs are not suspended to make room; they are left alone".to_owned());
-            Ok(PreemptMode::Suspend)
-        }
+        "SUSPEND" => Ok(PreemptMode::Suspend),
         _ => Err(line.error(format!("PreemptMode \"{word}\" is unknown: OFF, CANCEL, REQUEUE or SUSPEND"))),
     }
 }

@@ -7,6 +7,7 @@ use muster_model::time::{TimeLimit, format_days_hours};
 
 use super::keys::{Parameter, Standing};
 use super::lines::Line;
+use super::preemption;
 use super::table::SHOWN;
 
 /// Parameters in order. Values that only the running controller knows (`BOOT_TIME`, `NEXT_JOB_ID`) are left out here and
@@ -26,6 +27,9 @@ pub(super) fn show(lines: &[Line], path: &Path, config: &ClusterConfig) -> Vec<(
             },
             _ if parameter.name == "AccountingStorageTRES" => {
                 shown.push((parameter.name.to_owned(), config.priority.tracked.join(",")));
+            }
+            _ if parameter.name == "PreemptMode" => {
+                shown.push((parameter.name.to_owned(), preemption::words(&config.preemption)));
             }
             _ => shown.push((parameter.name.to_owned(), value(parameter, find(parameter.name)))),
         }

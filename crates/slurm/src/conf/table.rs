@@ -172,7 +172,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "ReturnToService", default: "0", unit: "", standing: Used },
     Parameter { name: "RoutePlugin", default: "route/default", unit: "", standing: Known },
     Parameter { name: "SchedulerParameters", default: "(null)", unit: "", standing: Used },
-    Parameter { name: "SchedulerTimeSlice", default: "30", unit: " sec", standing: Known },
+    Parameter { name: "SchedulerTimeSlice", default: "30", unit: " sec", standing: Used },
     Parameter { name: "SchedulerType", default: "sched/backfill", unit: "", standing: Used },
     Parameter { name: "ScronParameters", default: "(null)", unit: "", standing: Known },
     Parameter { name: "SelectType", default: "select/cons_tres", unit: "", standing: Used },

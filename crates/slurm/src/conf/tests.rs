@@ -5,6 +5,8 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use muster_model::ids::NodeIndex;
+use muster_model::preemption::PreemptMode;
+use muster_model::time::Span;
 
 use super::{ConfError, Loaded, load};
 
@@ -89,9 +91,9 @@ fn included_files_are_part_of_it() {
 #[test]
 fn what_is_not_acted_on_is_named_once() {
     let loaded =
-        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 GraceTime=5\n");
+        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 OverTimeLimit=5\n");
     let words: Vec<&str> = loaded.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    assert_eq!(words, ["TreeWidth", "MailProg", "GraceTime"]);
+    assert_eq!(words, ["TreeWidth", "MailProg", "OverTimeLimit"]);
 }
 
 #[test]
@@ -117,6 +119,28 @@ fn preempt_parameters_are_acted_on_or_named() {
 }
 
 #[test]
+fn suspension_and_turns_are_read() {
+    let given = "PreemptType=preempt/partition_prio\nPreemptMode=SUSPEND,GANG\nSchedulerTimeSlice=10";
+    let conf =
+        format!("{HEAD}{given}\nNodeName=n1\nPartitionName=p Nodes=n1\nPartitionName=q Nodes=n1 PreemptMode=OFF\n");
+    let loaded = load_files(&[("/c/slurm.conf", &conf)]).unwrap();
+    let (preemption, cluster) = (&loaded.cluster.preemption, &loaded.cluster);
+    assert_eq!((preemption.mode, preemption.gang), (PreemptMode::Suspend, true));
+    assert_eq!(cluster.time_slice, Span::from_seconds(10));
+    let shown = |name: &str| cluster.shown.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((shown("PreemptMode"), shown("SchedulerTimeSlice")), (Some("GANG,SUSPEND"), Some("10 sec")));
+    let of = |at: usize| {
+        let others = &cluster.partitions[at].others;
+        others.iter().find(|(key, _)| &**key == "PreemptMode").map(|(_, value)| value.to_string())
+    };
+    assert_eq!((of(0).as_deref(), of(1).as_deref()), (Some("GANG,SUSPEND"), Some("OFF")));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let gang = format!("{HEAD}PreemptMode=GANG\nNodeName=n1\nPartitionName=p Nodes=n1 OverSubscribe=FORCE:2\n");
+    let gang = load_files(&[("/c/slurm.conf", &gang)]).unwrap().cluster.preemption;
+    assert_eq!((gang.mode, gang.gang), (PreemptMode::Off, true));
+}
+
+#[test]
 fn what_slurm_refuses_about_policy_is_refused_with_its_line() {
     let refused = |lines: &str, message: &str| {
         let conf = format!("{HEAD}{lines}\nNodeName=n1\nPartitionName=p Nodes=n1\n");
@@ -127,6 +151,8 @@ fn what_slurm_refuses_about_policy_is_refused_with_its_line() {
     refused("PreemptType=preempt/qos", modes);
     refused("PreemptType=preempt/partition_prio\nPreemptMode=OFF", modes);
     refused("PreemptMode=REQUEUE", modes);
+    refused("PreemptType=preempt/partition_prio\nPreemptMode=SUSPEND", "PreemptMode=SUSPEND requires GANG too");
+    refused("SchedulerTimeSlice=4", "SchedulerTimeSlice value \"4\" is not between 5 and 65533");
     let priority = "min_exempt_priority \"high\" of PreemptParameters is not a priority";
     refused("PreemptParameters=min_exempt_priority=high", priority);
     refused("PriorityCalcPeriod=0", "Bad value \"0\" for PriorityCalcPeriod");

@@ -7,7 +7,7 @@ use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{MemoryDefault, OverSubscribe};
 use muster_model::resources::{MemoryRequest, Sharing};
 use muster_model::state::{JobState, Reason};
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use super::context::{Cluster, Context};
 use super::format::truncate;
@@ -132,6 +132,19 @@ pub fn end_time(job: &Job, now: Timestamp) -> Option<Timestamp> {
         }
         _ => job.end_time,
     }
+}
+
+/// When it was last suspended or went on, and how many seconds it had run by the time it was suspended.
+pub fn suspension(job: &Job) -> (Option<Timestamp>, i64) {
+    let changed = job.suspend_time.or(job.resume_time);
+    let ran = changed.zip(job.start_time).map(|(changed, start)| (changed.since(start).0 - job.suspended.0).max(0));
+    (changed, ran.unwrap_or(0) / 1000)
+}
+
+/// How long it has been suspended, the present time included.
+pub fn stood(job: &Job, now: Timestamp) -> Span {
+    let since = job.suspend_time.filter(|_| job.state == JobState::Suspended);
+    Span(job.suspended.0 + since.map_or(0, |since| now.since(since).0.max(0)))
 }
 
 /// From when it could start.

@@ -1,6 +1,6 @@
 //! States of nodes as shown: `idle`, `mix*`, `drng`, `IDLE+DRAIN`, and the words by which users ask for them.
 
-use muster_model::node::{Node, NodeHealth};
+use muster_model::node::{Node, NodeHealth, NodeUse};
 
 /// The base state of a node, by its number in Slurm, which is what tables are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,16 +39,21 @@ pub struct NodeState {
     pub base: Base,
 }
 
+/// Whether nothing but completing and suspended jobs is known to be there.
+fn stands(used: &NodeUse) -> bool {
+    used.jobs_completing + used.jobs_suspended > 0
+}
+
 impl NodeState {
     /// The state of `node`.
     pub fn of(node: &Node) -> NodeState {
-        let cpus = node.used.cpus.len();
+        let (cpus, used) = (node.used.cpus.len(), &node.used);
         let base = match node.health {
             NodeHealth::Unknown => Base::Unknown,
             NodeHealth::Down => Base::Down,
             NodeHealth::Future => Base::Future,
-            // What only completing jobs hold is not counted as work.
-            NodeHealth::Up if cpus == 0 || (node.used.jobs_running == 0 && node.used.jobs_completing > 0) => Base::Idle,
+            // What only completing or suspended jobs hold is not counted as work.
+            NodeHealth::Up if cpus == 0 || (used.jobs_running <= used.jobs_suspended && stands(used)) => Base::Idle,
             NodeHealth::Up if cpus >= node.config.hardware.cpus => Base::Allocated,
             NodeHealth::Up => Base::Mixed,
         };

@@ -245,8 +245,9 @@ pub static FIELDS: &[Field] = &[
         job_text::time(time, "Unknown", context)
     }),
     field("SubmitLine", 20, submit_line),
-    field("Suspended", 10, |row, _| {
-        format_days_hours(if row.step.is_some() { 0 } else { row.job.suspended.seconds() })
+    field("Suspended", 10, |row, context| {
+        let stood = job_text::stood(&row.job, context.now).seconds();
+        format_days_hours(if row.step.is_some() { 0 } else { stood })
     }),
     field("SystemComment", 15, nothing),
     field("SystemCPU", 10, |row, _| cpu_time(row.usage().system_cpu_us)),

@@ -90,7 +90,7 @@ impl Row {
 
     pub(super) fn elapsed(&self, context: &Context) -> i64 {
         let Some(start) = self.start() else { return 0 };
-        let suspended = if self.step.is_some() { Span::ZERO } else { self.job.suspended };
+        let suspended = if self.step.is_some() { Span::ZERO } else { job_text::stood(&self.job, context.now) };
         Span((self.end().unwrap_or(context.now).since(start).0 - suspended.0).max(0)).seconds()
     }
 

@@ -111,13 +111,10 @@ impl JobPrinter<'_> {
             let told = self.time(job.eviction.as_ref().map(|eviction| eviction.since), "None");
             record.line(format!("PreemptEligibleTime={} PreemptTime={told}", self.time(Some(from), "None")));
         }
-        let before_suspend = match (job.suspend_time, job.start_time) {
-            (Some(suspend), Some(start)) => (suspend.since(start).0 - job.suspended.0).max(0) / 1000,
-            _ => 0,
-        };
+        let (suspended, before_suspend) = job_text::suspension(job);
         record.line(format!(
             "SuspendTime={} SecsPreSuspend={before_suspend} LastSchedEval={} Scheduler=Main",
-            self.time(job.suspend_time, "None"),
+            self.time(suspended, "None"),
             self.time(job.last_evaluated, "Unknown")
         ));
     }

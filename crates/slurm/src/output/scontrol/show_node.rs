@@ -182,7 +182,8 @@ impl NodePrinter<'_> {
             *has.gres.entry(format!("gres/{}", gres.name)).or_default() += gres.count;
         }
         record.line(format!("CfgTRES={}", has.text_of_node()));
-        let memory = if node.used.cpus.is_empty() { Megabytes(0) } else { node.used.memory };
+        let memory =
+            if node.used.cpus.is_empty() && node.used.jobs_suspended == 0 { Megabytes(0) } else { node.used.memory };
         let mut used = Amounts { cpus: u64::from(node.used.cpus.len()), memory, ..Amounts::default() };
         for share in node.used.gres.iter().filter(|share| counted(&share.name)) {
             *used.gres.entry(format!("gres/{}", share.name)).or_default() += u64::from(share.units.len());

@@ -17,11 +17,17 @@ use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
+use crate::planner::AskId;
+use crate::states::States;
 
 /// State of the resources.
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) free: Free,
+    /// The states that nodes are in, as far as `changed` does not say otherwise.
+    pub(crate) states: States,
+    /// Nodes of which something else may be free than `states` has seen.
+    pub(crate) changed: Vec<u32>,
     /// Nodes that take jobs.
     pub(crate) in_service: NodeSet,
     /// Those of them with a free CPU; without backfill, not those of partitions with a blocked job.
@@ -61,6 +67,8 @@ impl Books {
             usable: in_service.iter().filter(|node| free.cpus[*node as usize] > 0).collect(),
             future: Future::build(fleet, view, &free),
             free,
+            states: States::of(fleet),
+            changed: (0..fleet.node_count() as u32).collect(),
             in_service,
             touched: BTreeSet::new(),
             outlook: Outlook::default(),
@@ -119,6 +127,13 @@ impl Books {
         self.outlook = Outlook::default();
     }
 
+    /// Makes the states of nodes true, with room for what `ask` will know of them.
+    pub(crate) fn prepare_states(&mut self, ask: AskId) {
+        self.states.follow(&self.free, &self.changed);
+        self.changed.clear();
+        self.states.prepare(ask);
+    }
+
     /// Whether any node belongs to a user at present.
     pub(crate) fn has_owned_nodes(&self) -> bool {
         !self.owned.is_empty()
@@ -129,6 +144,7 @@ impl Books {
             return;
         };
         self.free.read_node(fleet, index, node);
+        self.changed.push(index);
         if node.used.exclusive_user.is_some() || node.used.exclusive_label.is_some() {
             self.owned.insert(index);
         } else {

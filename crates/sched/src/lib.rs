@@ -30,6 +30,7 @@
 //! | accounts, QOS and their limits | `limits` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
+//! | the same for all nodes that are alike at present | `states` |
 //! | which nodes | `choose` |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
@@ -73,6 +74,7 @@ mod queue;
 mod reservation;
 mod search;
 mod share;
+mod states;
 mod supply;
 mod units;
 mod wiring;

@@ -78,6 +78,9 @@ impl Planner {
         let Planner { tables, groups, books: kept, .. } = self;
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
         let mut books = Books::open(&tables.fleet, view);
+        if let Some(kept) = kept.take() {
+            books.states = kept.books.states;
+        }
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
         *kept = Some(Kept { books, budget: *budget, reservations: view.reservations.clone(), time: view.now });
         plan

@@ -12,6 +12,7 @@ use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
 use crate::people::{Guest, People};
 use crate::reservation::{Open, Reservations};
+use crate::states::Known;
 
 /// Where a job could take from.
 #[derive(Clone, Copy)]
@@ -29,6 +30,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) exact: Exact<'a>,
     /// How long the job has waited, for what it waits for only so long.
     pub(crate) waited: Span,
+    /// What is known of the states that nodes are in now; only where the company does not matter, nor single cores.
+    pub(crate) known: Option<Known<'a>>,
 }
 
 /// Planned starts as they concern one job.
@@ -105,6 +108,15 @@ impl Supply<'_> {
     #[inline]
     pub(crate) fn candidate(&self, ask: &Ask, node: u32) -> Candidate {
         let weight = self.fleet.weight[node as usize];
+        if let Some(known) = &self.known
+            && !self.is_special(node)
+        {
+            let (tasks, job_units) = known.get(node, || {
+                let measured = self.measure(ask, weight, self.offer(node));
+                (measured.tasks, measured.job_units)
+            });
+            return Candidate { node, weight, tasks, job_units };
+        }
         let mut cpus = self.free.cpus[node as usize];
         if ask.rows > 1 {
             cpus = self.exact.cpus_with_shared(ask, self.fleet, node);
@@ -113,7 +125,7 @@ impl Supply<'_> {
         if cpus < ask.cpus_per_node_min || !self.admits(ask, node) {
             return Candidate { node, weight, tasks: 0, job_units: 0 };
         }
-        let offer = Offer { node, cpus, memory: self.free.memory[node as usize], columns: self.free.columns_of(node) };
+        let offer = Offer { cpus, ..self.offer(node) };
         if let Some((reservations, open, time)) = self.reserved
             && reservations.is_partial(open, node)
         {
@@ -135,6 +147,20 @@ impl Supply<'_> {
             }
             _ => self.measure(ask, weight, offer),
         }
+    }
+
+    /// What is free on `node`.
+    #[inline]
+    fn offer(&self, node: u32) -> Offer<'_> {
+        let (cpus, memory) = (self.free.cpus[node as usize], self.free.memory[node as usize]);
+        Offer { node, cpus, memory, columns: self.free.columns_of(node) }
+    }
+
+    /// Whether more than what is free on `node` decides what it can take.
+    #[inline]
+    fn is_special(&self, node: u32) -> bool {
+        self.planned.is_some_and(|planned| planned.future.is_planned(node))
+            || self.reserved.is_some_and(|(reservations, open, _)| reservations.is_partial(open, node))
     }
 
     #[inline]

@@ -319,7 +319,7 @@ impl<'a> Pass<'a> {
             let Some(open) = self.open_now(entry, ask, inside, case.duration) else {
                 return false;
             };
-            self.choose_now(entry, ask, Some(case.duration), &open).is_some()
+            self.choose_now(entry, case.id, ask, Some(case.duration), &open).is_some()
                 || self.starts_by_moving(entry, case, ask, Way { inside, open: &open })
         })
     }

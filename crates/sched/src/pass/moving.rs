@@ -86,7 +86,7 @@ impl<'a> Pass<'a> {
 
     /// Whether the job would start with [`Pass::start_by_moving`]; leaves everything as it is.
     pub(super) fn starts_by_moving(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) -> bool {
-        let Some(choices) = self.choose_now(entry, ask, None, way.open) else {
+        let Some(choices) = self.choose_now(entry, case.id, ask, None, way.open) else {
             return false;
         };
         let Some(moved) = self.clear_the_way(entry, case, ask, &choices, way) else {

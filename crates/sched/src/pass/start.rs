@@ -22,6 +22,7 @@ use crate::free::{Amounts, Free};
 use crate::future::Rank;
 use crate::licenses::{Holdings, Licensing};
 use crate::people::{Guest, People};
+use crate::planner::AskId;
 use crate::reservation::{Inside, Open};
 use crate::share;
 use crate::supply::{Company, Planned, Supply};
@@ -152,7 +153,7 @@ impl Pass<'_> {
                 Some(Err(reason)) => return Err(Lack::Limit(reason)),
                 None => {
                     let has_plans = self.books.future.has_plans();
-                    let without = if has_plans { self.choose_now(entry, ask, None, way.open) } else { None };
+                    let without = if has_plans { self.choose_now(entry, case.id, ask, None, way.open) } else { None };
                     let choices = without.as_deref();
                     match choices.and_then(|choices| self.start_by_moving(entry, case, ask, choices, way)) {
                         Some(Ok(start)) => return Ok(start),
@@ -187,6 +188,7 @@ impl Pass<'_> {
             company: Company::Anybody,
             exact: Exact::Empty,
             waited: FOR_EVER,
+            known: None,
             reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
         };
         supply.place(ask, &mut self.scratch).is_some()
@@ -284,11 +286,15 @@ impl Pass<'_> {
     pub(super) fn choose_now(
         &mut self,
         entry: Entry<'_>,
+        id: AskId,
         ask: &Ask,
         duration: Option<Span>,
         open: &Open,
     ) -> Option<Vec<Choice>> {
-        self.know_people();
+        let is_plain = ask.rows == 1 && !ask.is_detailed && self.know_people().admits_everybody(ask);
+        if is_plain {
+            self.books.prepare_states(id);
+        }
         let narrowed;
         // A full node may still have room for one who shares cores.
         let usable = if ask.rows > 1 { &self.books.in_service } else { &self.books.usable };
@@ -317,6 +323,7 @@ impl Pass<'_> {
             company: Company::Now(people, Guest::of(&entry.job.spec)),
             exact: Exact::Now(&self.view.nodes, &self.units),
             waited: now.since(since(entry.job)),
+            known: if is_plain { self.books.states.known(id) } else { None },
         };
         let as_told = told.and_then(|mut nodes| {
             nodes.intersect(usable);
@@ -334,7 +341,7 @@ impl Pass<'_> {
         way: Way<'_>,
     ) -> Option<Result<PlannedStart, Reason>> {
         if self.is_licensed(ask, &entry.rank(), way.open, case.duration)
-            && let Some(choices) = self.choose_now(entry, ask, Some(case.duration), way.open)
+            && let Some(choices) = self.choose_now(entry, case.id, ask, Some(case.duration), way.open)
         {
             let limit = self.limit(entry.job, self.tables.partition_of(case.id));
             return self.start_on(entry, ask, &choices, (case.duration, limit), way, None);
@@ -346,7 +353,7 @@ impl Pass<'_> {
         }
         let open = self.open_now(entry, ask, way.inside, least)?;
         let way = Way { open: &open, ..way };
-        let choices = self.choose_now(entry, ask, Some(least), way.open)?;
+        let choices = self.choose_now(entry, case.id, ask, Some(least), way.open)?;
         let duration = self.longest(entry, ask, &choices, (least, case.duration), way);
         let limit = TimeLimit::Limited(duration);
         let start = self.start_on(entry, ask, &choices, (duration, limit), way, None)?;
@@ -461,6 +468,7 @@ impl Pass<'_> {
             let unclaimed = self.books.free.cpus[node as usize];
             self.reservations.take(inside, node, &amounts, until);
             self.books.free.take(node, &amounts);
+            self.books.changed.push(node);
             self.books.touched.insert(node);
             if self.books.free.cpus[node as usize] == 0 {
                 self.books.usable.remove(node);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fleet::Fleet;
-use crate::free::Amounts;
+use crate::free::{Amounts, Columns};
 
 /// What nodes of one class have in common.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ struct Likeness {
     cpus_per_core: u32,
     sockets: u32,
     memory: u64,
-    columns: Vec<u32>,
+    columns: Columns,
     features: u32,
     partitions: Vec<u32>,
 }
@@ -77,7 +77,7 @@ impl Fleet {
         Amounts {
             cpus: self.cpus[index],
             memory: self.memory[index],
-            columns: self.column_total[index * self.width..][..self.width].to_vec(),
+            columns: Columns::from_slice(&self.column_total[index * self.width..][..self.width]),
         }
     }
 }

@@ -4,7 +4,13 @@ use muster_model::node::Node;
 use muster_model::planning::PlanView;
 use muster_model::resources::GresShare;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::fleet::Fleet;
+
+/// Units by column. Few clusters have more kinds of things to count than have room beside it: amounts are made and
+/// thrown away by the million, and must not cost an allocation each.
+pub(crate) type Columns = SmallVec<[u32; 6]>;
 
 /// Amounts on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,7 +18,7 @@ pub(crate) struct Amounts {
     pub(crate) cpus: u32,
     pub(crate) memory: u64,
     /// Units by column of the [`Fleet`]; empty stands for none at all.
-    pub(crate) columns: Vec<u32>,
+    pub(crate) columns: Columns,
 }
 
 impl Amounts {
@@ -140,7 +146,7 @@ impl Free {
         Amounts {
             cpus: self.cpus[node as usize],
             memory: self.memory[node as usize],
-            columns: self.columns_of(node).to_vec(),
+            columns: Columns::from_slice(self.columns_of(node)),
         }
     }
 
@@ -174,12 +180,12 @@ impl Free {
 }
 
 /// Counts generic resources, and the CPUs of a job of a partition, by column; empty where there are none.
-pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Vec<u32> {
+pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Columns {
     let quota = cpus.and_then(|(partition, cpus)| Some((fleet.quota_column(partition)?, cpus)));
     if shares.is_empty() && quota.is_none() {
-        return Vec::new();
+        return Columns::new();
     }
-    let mut columns = vec![0; fleet.width];
+    let mut columns = smallvec![0; fleet.width];
     for share in shares {
         let slot = fleet.gres_slots.iter().position(|slot| slot.name == share.name && slot.kind == share.kind);
         if let Some(slot) = slot {
@@ -194,7 +200,7 @@ pub(crate) fn columns(fleet: &Fleet, shares: &[GresShare], cpus: Option<(u32, u3
 
 /// As [`columns`] for shares on `node`, where GPUs may be given in parts: a whole GPU takes its parts with it, and one of
 /// which a part is given cannot be given whole.
-pub(crate) fn columns_on(fleet: &Fleet, node: u32, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Vec<u32> {
+pub(crate) fn columns_on(fleet: &Fleet, node: u32, shares: &[GresShare], cpus: Option<(u32, u32)>) -> Columns {
     let mut columns = columns(fleet, shares, cpus);
     let Some(parts) = fleet.gpu_parts.get(&node).filter(|_| !columns.is_empty()) else {
         return columns;

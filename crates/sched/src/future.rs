@@ -13,6 +13,7 @@ use muster_model::planning::{PlanView, QueueKey};
 use muster_model::preemption::CpuHold;
 use muster_model::resources::NodeShare;
 use muster_model::time::{Span, Timestamp};
+use smallvec::smallvec;
 
 use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
@@ -176,7 +177,7 @@ impl Future {
         for release in &this.held {
             let mut back = release.amounts.clone();
             if back.columns.is_empty() {
-                back.columns = vec![0; in_use.columns.len()];
+                back.columns = smallvec![0; in_use.columns.len()];
             }
             back.lower_to(&in_use);
             in_use.subtract(&back);
@@ -222,11 +223,15 @@ impl Future {
     /// starts of jobs before `rank`.
     pub(crate) fn left(&self, node: u32, free: Amounts, from: Timestamp, until: Timestamp, rank: &Rank) -> Amounts {
         let this = &self.nodes[node as usize];
-        let holds = || this.holds.iter().filter(|hold| hold.rank < *rank);
+        let holds = || this.holds.iter().filter(|hold| hold.rank < *rank && hold.start < until);
         let mut left = free.clone();
         holds().filter(|hold| hold.start <= from && from < hold.end).for_each(|hold| left.subtract(&hold.amounts));
         let mut before = from;
-        for moment in holds().map(|hold| hold.start).filter(|start| from < *start && *start < until) {
+        for moment in holds().map(|hold| hold.start).filter(|start| from < *start) {
+            // Nothing can be placed where no CPU is left, whatever else is.
+            if left.cpus == 0 {
+                break;
+            }
             if moment == before {
                 continue;
             }

@@ -26,6 +26,8 @@ use crate::planner::Planner;
 
 /// How much may be looked at in all: records of the queue, running jobs and nodes, over all passes. A tenth of a second.
 const WORK_MAX: usize = 40_000;
+/// The most for one pass: a queue that takes more cannot be played far.
+const WORK_OF_PASS_MAX: usize = 800;
 /// The first number of tasks that have been started here; they count down.
 const TASKS_FROM: u32 = u32::MAX - 1;
 
@@ -35,6 +37,9 @@ pub(crate) fn alternatives(view: &PlanView, budget: &Budget, job: &Job) -> Optio
     // Who will share whose cores, and how long somebody is suspended, is for the core to decide.
     let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.rows(true) > 1);
     if shares_cores || view.running.values().any(|other| other.state == JobState::Suspended) {
+        return None;
+    }
+    if work_of_pass(view) > WORK_OF_PASS_MAX {
         return None;
     }
     let mut play = Play { budget, work_left: WORK_MAX };
@@ -103,8 +108,7 @@ impl Play<'_> {
         expect_overdue(&mut view);
         let mut tasks_started = 0;
         loop {
-            let work = view.queue.len() + view.running.len() + view.nodes.len();
-            self.work_left = self.work_left.checked_sub(work)?;
+            self.work_left = self.work_left.checked_sub(work_of_pass(&view))?;
             let plan = planner.plan(&view, self.budget);
             let makes_room = !plan.evictions.is_empty() || plan.starts.iter().any(|start| !start.suspends.is_empty());
             if plan.exhausted || makes_room {
@@ -123,6 +127,10 @@ impl Play<'_> {
             advance(&mut view, next);
         }
     }
+}
+
+fn work_of_pass(view: &PlanView) -> usize {
+    view.queue.len() + view.running.len() + view.nodes.len()
 }
 
 /// Jobs whose time is over are expected to end soon, as everywhere.

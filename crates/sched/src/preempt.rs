@@ -17,7 +17,7 @@ use muster_model::state::JobState;
 use muster_model::time::Span;
 
 use crate::fleet::Fleet;
-use crate::free::{Amounts, Free, columns_on};
+use crate::free::{Amounts, Columns, Free, columns_on};
 use crate::nodeset::NodeSet;
 
 /// Most victims of one start. A job that needs more waits: so many jobs do not lose their work for one.
@@ -129,7 +129,7 @@ fn victim<'v>(fleet: &Fleet, view: &PlanView, job: &'v Job, mode: PreemptMode, w
         let cpus = share.cpus.len();
         // Who is suspended keeps all but the CPUs.
         let (memory, columns) = match mode {
-            PreemptMode::Suspend => (0, Vec::new()),
+            PreemptMode::Suspend => (0, Columns::new()),
             _ => {
                 let of = partition.map(|partition| (partition, cpus));
                 (share.memory.0, columns_on(fleet, share.node.0, &share.gres, of))

@@ -23,12 +23,13 @@ use muster_model::reservation::claim::{Claim, Setting, names_of};
 use muster_model::reservation::{Applicant, Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::{GresShare, IndexSet};
 use muster_model::time::{Span, Timestamp};
+use smallvec::smallvec;
 
 use crate::ask::Ask;
 use crate::exact::Exact;
 use crate::feasible::FOR_EVER;
 use crate::fleet::{Fleet, GresSlot, UNITS_MAX};
-use crate::free::{Amounts, Free};
+use crate::free::{Amounts, Columns, Free};
 use crate::future::OVERDUE;
 use crate::nodeset::NodeSet;
 use crate::supply::{Company, Supply};
@@ -80,7 +81,7 @@ impl Part {
     }
 
     fn amounts(&self, slots: &[GresSlot], width: usize) -> Amounts {
-        let mut columns = vec![0; width];
+        let mut columns: Columns = smallvec![0; width];
         for units in &self.gres {
             let slot = slots.iter().position(|slot| slot.name == units.name && slot.kind == units.kind);
             if let Some(column) = slot.and_then(|slot| columns.get_mut(slot)) {

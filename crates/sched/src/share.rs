@@ -3,13 +3,14 @@
 use muster_model::ids::NodeIndex;
 use muster_model::planning::PlannedShare;
 use muster_model::resources::{GresScope, IndexSet, Megabytes};
+use smallvec::smallvec;
 
 use crate::ask::{Ask, MemoryNeed, TaskCount};
 use crate::choose::Choice;
 use crate::cores;
 use crate::exact::Pieces;
 use crate::fleet::Fleet;
-use crate::free::Amounts;
+use crate::free::{Amounts, Columns};
 
 /// What `ask` takes of the node of `choice`, of which `available` is free; `None` when that is too little.
 pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amounts) -> Option<Amounts> {
@@ -17,7 +18,7 @@ pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amo
     let piece = fleet.cpus_per_core[node];
     let cpus = if ask.whole_node { whole_node(ask, fleet, choice.node) } else { cpus(ask, fleet, choice)? };
     let mut left = available.columns.clone();
-    let mut columns = vec![0; left.len()];
+    let mut columns: Columns = smallvec![0; left.len()];
     for need in &ask.gres {
         let mut wanted = match need.scope {
             GresScope::Node => need.amount,

@@ -5,9 +5,10 @@
 //! it up. What depends on more than that (planned starts, reservations of a part, company, single cores) is worked out
 //! node by node as before.
 
-// tidy: only looked up, never iterated
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+// tidy: only looked up, never iterated
+use std::collections::HashMap;
 
 use crate::fleet::Fleet;
 use crate::free::Free;

@@ -88,6 +88,9 @@ pub struct ClusterConfig {
     /// `assoc_limit_stop` of `SchedulerParameters`: behind a job that waits for a limit nobody of its partition starts.
     #[serde(default)]
     pub limits_stop_queue: bool,
+    /// Whether users may have tables of jobs that come again (`ScronParameters=enable`).
+    #[serde(default)]
+    pub cron: bool,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -177,6 +180,7 @@ impl Default for ClusterConfig {
             zone: utc(),
             accounting: false,
             limits_stop_queue: false,
+            cron: false,
             accounting_enforce: AccountingEnforce::default(),
             shown: Vec::new(),
         }

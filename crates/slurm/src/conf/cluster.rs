@@ -183,6 +183,7 @@ impl<'a> Reader<'a> {
             accounting: self.accounting()?,
             accounting_enforce: self.accounting_enforce()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
+            cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })

@@ -276,7 +276,9 @@ fn report(mut samples: BTreeMap<(&'static str, bool), Vec<f64>>, mixed: u32) {
     for kind in ["submit", "completion", "read"] {
         for (at_work, name) in [(false, "rests"), (true, "works")] {
             match (percentile(kind, at_work, 0.5), percentile(kind, at_work, 0.99)) {
-                (Some((half, count)), Some((most, _))) => println!("{kind:<12} {name:<7} {count:>6} {half:>7.2} {most:>7.2}"),
+                (Some((half, count)), Some((most, _))) => {
+                    println!("{kind:<12} {name:<7} {count:>6} {half:>7.2} {most:>7.2}")
+                }
                 _ => println!("{kind:<12} {name:<7} too few"),
             }
         }

@@ -14,6 +14,7 @@ use muster_model::time::Timestamp;
 
 use super::standing::Known;
 use super::start::Lack;
+use super::wait::Soonest;
 use super::{Case, Entry, Parts, Pass};
 use crate::ask::Ask;
 use crate::books::Books;
@@ -23,6 +24,7 @@ use crate::free::Free;
 use crate::nodeset::NodeSet;
 use crate::people::Guest;
 use crate::queue::GroupId;
+use crate::reservation::Inside;
 use crate::search::{self, Place, Wanted};
 
 /// What was told, and room to see whether it fits.
@@ -71,7 +73,7 @@ impl<'a> Pass<'a> {
         &mut self,
         entry: Entry<'_>,
         cases: &'c [Case],
-    ) -> Option<(&'c Case, Timestamp, Parts)> {
+    ) -> Option<(&'c Case, &'c Ask, Soonest)> {
         let outlook = self.foretold.as_ref()?.outlook;
         let [case] = cases else { return None };
         // What is said of an array is said of its first task, and of a job of several partitions of one of them.
@@ -93,8 +95,8 @@ impl<'a> Pass<'a> {
         if self.is_out_of_service(entry, case, ask) {
             return None;
         }
-        let parts = self.parts_on(entry, case, ask, nodes, start)?;
-        Some((case, start, parts))
+        let (parts, inside) = self.parts_on(entry, case, ask, nodes, start)?;
+        Some((case, ask, Soonest { start, parts, inside }))
     }
 
     /// What the job takes of `nodes` if it starts at `start`; `None` where it does not fit there then.
@@ -105,7 +107,7 @@ impl<'a> Pass<'a> {
         ask: &Ask,
         mut nodes: NodeSet,
         start: Timestamp,
-    ) -> Option<Parts> {
+    ) -> Option<(Parts, Inside)> {
         self.know_people();
         let (spec, view, fleet) = (&entry.job.spec, self.view, &self.tables.fleet);
         let ways = self.reservations.ways(spec, &fleet.partition(ask.partition).name);
@@ -141,6 +143,6 @@ impl<'a> Pass<'a> {
             let class = self.reservations.class(spec, inside);
             *self.standings.planned_from(case.id, case.duration, spec.identity.uid, class) = start;
         }
-        parts
+        Some((parts?, inside))
     }
 }

@@ -72,6 +72,12 @@ pub const ALL: &[Command] = &[
         about: "show what the controller had to do",
         run: slurm::sdiag::run,
     },
+    Command {
+        name: "scrontab",
+        family: Family::Slurm,
+        about: "keep a table of jobs that come again",
+        run: slurm::scrontab::run,
+    },
     Command { name: "apply", family: Family::Run, about: "run a .dstack.yml configuration", run: native::apply::run },
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
     Command { name: "logs", family: Family::Run, about: "show the output of a run", run: native::logs::run },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use muster_model::accounting::{AccountingPolicy, PastUse, Tallies};
 use muster_model::config::ClusterConfig;
+use muster_model::cron::Crontab;
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
@@ -91,6 +92,8 @@ pub struct Cluster {
     pub(crate) next_qos_id: u32,
     /// Reservations by name.
     pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
+    /// Tables of jobs that come again, by user.
+    pub(crate) crontabs: OrdMap<u32, Arc<Crontab>>,
     /// What was used, by association and QOS.
     pub(crate) usage: UsageAccounts,
     /// Jobs with runs that are not counted in it.
@@ -184,6 +187,7 @@ impl Cluster {
             next_association_id: 1,
             next_qos_id: 1,
             reservations: OrdMap::new(),
+            crontabs: OrdMap::new(),
             usage: UsageAccounts::default(),
             ran: BTreeSet::new(),
             priorities: CalculationProgress::default(),
@@ -246,6 +250,7 @@ impl Cluster {
             tallies: self.tallies.clone(),
             past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
+            crontabs: self.crontabs.clone(),
             usage: self.usage.clone(),
             priorities: self.priorities.clone(),
         }

@@ -103,6 +103,7 @@ impl Cluster {
     fn restore_document(&mut self, document: Document) {
         match document {
             Document::Usage(record) => self.usage.restore(&record),
+            Document::Crontab(table) => drop(self.crontabs.insert(table.uid, table)),
             Document::Reservation(row) => drop(self.reservations.insert(row.name.clone(), row)),
             row => self.accounting.put(&row),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use muster_model::accounting::{AccountingPolicy, PastUse, Tallies};
 use muster_model::config::ClusterConfig;
+use muster_model::cron::Crontab;
 use muster_model::ids::{JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::node::Node;
@@ -48,6 +49,8 @@ pub struct ReadView {
     pub past_use: PastUse,
     /// Reservations by name.
     pub reservations: OrdMap<Name, Arc<Reservation>>,
+    /// Tables of jobs that come again, by user.
+    pub crontabs: OrdMap<u32, Arc<Crontab>>,
     /// What was used, by association and QOS.
     pub usage: UsageAccounts,
     /// What the priorities of jobs were calculated from.

@@ -94,6 +94,9 @@ pub struct ClusterConfig {
     /// `EnforcePartLimits`.
     #[serde(default)]
     pub enforce_partition_limits: PartitionEnforcement,
+    /// Whether users may have tables of jobs that come again (`ScronParameters=enable`).
+    #[serde(default)]
+    pub cron: bool,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -184,6 +187,7 @@ impl Default for ClusterConfig {
             zone: utc(),
             accounting: false,
             limits_stop_queue: false,
+            cron: false,
             accounting_enforce: AccountingEnforce::default(),
             enforce_partition_limits: PartitionEnforcement::No,
             shown: Vec::new(),

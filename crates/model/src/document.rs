@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::{Account, Association, Qos, User};
+use crate::cron::Crontab;
 use crate::ids::Name;
 use crate::priority::UsageRecord;
 use crate::reservation::Reservation;
@@ -27,6 +28,8 @@ pub enum DocumentKind {
     User,
     /// [`Document::Usage`].
     Usage,
+    /// [`Document::Crontab`].
+    Crontab,
 }
 
 impl DocumentKind {
@@ -39,6 +42,7 @@ impl DocumentKind {
             DocumentKind::Reservation => "reservation",
             DocumentKind::User => "user",
             DocumentKind::Usage => "usage",
+            DocumentKind::Crontab => "crontab",
         }
     }
 }
@@ -59,6 +63,8 @@ pub enum Document {
     User(Arc<User>),
     /// What was used by one association or QOS.
     Usage(Arc<UsageRecord>),
+    /// The table of jobs of a user that come again.
+    Crontab(Arc<Crontab>),
 }
 
 impl Document {
@@ -73,6 +79,7 @@ impl Document {
             Document::Reservation(reservation) => (DocumentKind::Reservation, reservation.name.clone()),
             Document::User(user) => (DocumentKind::User, user.name.clone()),
             Document::Usage(record) => (DocumentKind::Usage, record.name()),
+            Document::Crontab(table) => (DocumentKind::Crontab, table.key()),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
+use crate::cron::CronEntry;
 use crate::dependency::Dependencies;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
 use crate::preemption::{CpuHold, Eviction};
@@ -172,6 +173,9 @@ pub struct JobSpec {
     /// The dstack run of this job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Box<RunReference>>,
+    /// It comes again by a table of its user (`scrontab`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Box<CronEntry>>,
 }
 
 impl JobSpec {
@@ -215,6 +219,7 @@ impl JobSpec {
             submit_line: None,
             rare: None,
             run: None,
+            cron: None,
         }
     }
 }
@@ -427,6 +432,9 @@ pub struct Job {
     /// Earlier starts whose usage is not counted yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past_runs: Vec<PastRun>,
+    /// The table that it came from is gone: it does not come again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cron_over: bool,
     /// It has been told to make room for another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Box<Eviction>>,
@@ -510,6 +518,7 @@ impl Job {
             special_exit: false,
             priority_set: false,
             past_runs: Vec::new(),
+            cron_over: false,
             eviction: None,
             setbacks: Setbacks::default(),
             ageing: Ageing::SinceEligible,
@@ -548,6 +557,11 @@ impl Job {
     /// The QOS it runs under, or asks for.
     pub fn qos_name(&self) -> Option<&str> {
         self.qos.as_deref().or(self.spec.qos.as_deref())
+    }
+
+    /// When it comes again, if it does once it has ended.
+    pub fn cron(&self) -> Option<&CronEntry> {
+        self.spec.cron.as_deref().filter(|_| !self.cron_over)
     }
 
     /// Whether it holds resources on nodes.

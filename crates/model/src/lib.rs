@@ -6,6 +6,7 @@
 pub mod accounting;
 pub mod array;
 pub mod config;
+pub mod cron;
 pub mod dependency;
 pub mod document;
 pub mod explain;

@@ -142,6 +142,16 @@ pub enum Command {
     },
     /// Change accounts, users, associations or QOS (`sacctmgr`).
     ChangeAccounting(Box<AccountingChange>),
+    /// Put a table of jobs that come again in place of the user's present one (`scrontab`): all of it or nothing. Answer:
+    /// [`Answer::CrontabInstalled`].
+    UpdateCrontab {
+        /// Whose.
+        uid: u32,
+        /// The table as it was written; `None` takes it away.
+        text: Option<String>,
+        /// Its jobs, in order.
+        jobs: Vec<CronJob>,
+    },
     /// The client that held an allocation is done with it; the job ends with `exit`.
     EndAllocation {
         /// The job.
@@ -149,6 +159,19 @@ pub enum Command {
         /// How the client's command ended.
         exit: ExitStatus,
     },
+}
+
+/// One job of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CronJob {
+    /// The job, with [`JobSpec::cron`].
+    pub spec: JobSpec,
+    /// Its script; empty once it is stored.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub script: String,
+    /// Its [`ExecutionContext`](crate::job::ExecutionContext) as JSON; empty once it is stored.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub context: String,
 }
 
 /// What `scancel` and its kin ask for.
@@ -296,6 +319,8 @@ pub enum Answer {
     StepCreated(Box<Step>),
     /// The reservation is there under this name.
     ReservationCreated(Name),
+    /// The table is in force, with these jobs.
+    CrontabInstalled(Vec<JobId>),
 }
 
 /// Declares the refusals with Slurm's error number and text.
@@ -449,6 +474,8 @@ refusals! {
     PriorityNotPersistent = 2095 "Changes to job priority are not persistent, change nice instead",
     /// A change asks for more CPUs or nodes than there are.
     InvalidCpuCount = 2069 "CPU count specification invalid",
+    /// A job that comes again is changed by its user's table.
+    CronJobFixed = 2096 "Cannot modify scrontab jobs through scontrol",
     /// A request that makes no sense for what it names.
     UnexpectedMessage = 1000 "Unexpected message received",
     /// Internal error; see the log of the controller.
@@ -524,6 +551,8 @@ pub enum Query {
     Topology,
     /// Accounts, users, associations and QOS: what `sacctmgr` needs.
     Accounting,
+    /// The table of jobs that come again of this user (number). Answer: [`Reply::Crontab`].
+    Crontab(u32),
     /// What the controller had to do, for `sdiag`.
     Statistics,
     /// Begin its counts anew (`sdiag -r`); for operators only. Answer: [`Reply::Done`].
@@ -587,6 +616,8 @@ pub enum Reply {
     Topology(Option<crate::topology::Topology>),
     /// To [`Query::Accounting`]: all rows.
     Accounting(Vec<Document>),
+    /// To [`Query::Crontab`]; `None` for a user without one.
+    Crontab(Option<std::sync::Arc<crate::cron::Crontab>>),
     /// To [`Query::Statistics`].
     Statistics(Box<crate::statistics::Statistics>),
     /// To a question that is answered by doing it.

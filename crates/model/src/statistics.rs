@@ -230,6 +230,7 @@ impl CallKind {
             Command::UpdateReservation { .. } => CallKind::UpdateReservation,
             Command::DeleteReservation { .. } => CallKind::DeleteReservation,
             Command::CreateStep { .. } => CallKind::CreateStep,
+            Command::UpdateCrontab { .. } => CallKind::UpdateCrontab,
             Command::EndAllocation { .. } => CallKind::EndAllocation,
             Command::ChangeAccounting(_) | Command::ResetUsage(_) => CallKind::ChangeAccounting,
         }
@@ -251,6 +252,7 @@ impl CallKind {
             Query::Reservations => CallKind::AskReservations,
             Query::Topology => CallKind::AskTopology,
             Query::Accounting => CallKind::AskAccounting,
+            Query::Crontab(_) => CallKind::AskCrontab,
             Query::Statistics | Query::ResetStatistics => CallKind::AskStatistics,
             Query::Ping => CallKind::Ping,
             Query::History(_) => CallKind::AskHistory,

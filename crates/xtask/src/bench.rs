@@ -7,6 +7,7 @@
 mod api;
 mod commands;
 mod completions;
+mod latency;
 pub(crate) mod replay;
 mod sched;
 mod support;
@@ -30,6 +31,11 @@ const BENCHES: &[Bench] = &[
         run: commands::run,
     },
     Bench { name: "completions", summary: "ends of tasks per second, each durable", run: completions::run },
+    Bench {
+        name: "latency",
+        summary: "submits, completions and reads while the planner works, and while it rests",
+        run: latency::run,
+    },
     Bench {
         name: "replay",
         summary: "replayed jobs per second; the planner beside other policies on a real trace",

@@ -10,6 +10,7 @@ pub(crate) mod salloc;
 pub(crate) mod sbatch;
 pub(crate) mod scancel;
 pub(crate) mod scontrol;
+pub(crate) mod scrontab;
 pub(crate) mod sdiag;
 pub(crate) mod sinfo;
 pub(crate) mod sprio;

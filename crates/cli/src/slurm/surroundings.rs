@@ -131,6 +131,27 @@ impl Gathered {
         }
     }
 
+    /// Whether the configuration lets users have tables of jobs that come again.
+    pub(super) fn cron(&self) -> bool {
+        self.settings.cron
+    }
+
+    /// The same for jobs of another user, or of a later day: his home directory, and an empty environment that a login
+    /// fills.
+    pub(super) fn at_home(&self, identity: Identity, home: String) -> Gathered {
+        Gathered {
+            args: Vec::new(),
+            environment: BTreeMap::new(),
+            identity,
+            host_name: self.host_name.clone(),
+            work_dir: home,
+            limits: Vec::new(),
+            settings: self.settings.clone(),
+            umask: self.umask,
+            session: self.session,
+        }
+    }
+
     /// As the pure part wants it.
     pub(super) fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {

@@ -94,6 +94,11 @@ impl ApiService {
             Query::Accounting => {
                 give(sender, &Reply::Accounting(view.accounting.documents().collect()));
             }
+            Query::Crontab(uid) => {
+                let is_open = caller.uid == uid || caller.is_operator();
+                let denied = Reply::Refused(RefusalCode::AccessDenied.into());
+                give(sender, &if is_open { Reply::Crontab(view.crontabs.get(&uid).cloned()) } else { denied });
+            }
             Query::Statistics => {
                 give(sender, &Reply::Statistics(Box::new(self.statistics(&view))));
             }

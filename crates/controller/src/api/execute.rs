@@ -10,7 +10,7 @@ use muster_model::ids::Identity;
 use muster_model::job::{JobSpec, OpenMode};
 use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, PlanView};
-use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_model::request::{Answer, Command, CronJob, Refusal, RefusalCode};
 use muster_model::statistics::CallKind;
 use muster_proto::document::{decode, encode};
 use muster_proto::{self as wire, command_reply};
@@ -144,7 +144,31 @@ impl ApiService {
             }
             self.check_feasible(spec)?;
         }
+        if let Command::UpdateCrontab { jobs, .. } = &mut command {
+            for job in jobs {
+                self.take_in(job, &mut attachments)?;
+            }
+        }
         Ok((command, attachments, open))
+    }
+
+    /// Stores the script and the context of a job of a table.
+    fn take_in(&self, job: &mut CronJob, attachments: &mut Vec<Fact>) -> Result<(), Refusal> {
+        let lines = job.spec.cron.as_deref().map_or((0, 0), |entry| (entry.line_first, entry.line_last));
+        let about =
+            |refusal: Refusal| Refusal::new(refusal.code, format!("{}-{} {}", lines.0, lines.1, refusal.detail));
+        if job.script.len() as u64 > self.published.view().config.script_size_max
+            || job.context.len() > CONTEXT_SIZE_MAX
+        {
+            return Err(about(RefusalCode::InvalidScript.into()));
+        }
+        let contents = [(&mut job.script, &mut job.spec.script), (&mut job.context, &mut job.spec.context)];
+        for (content, place) in contents {
+            let (id, fact) = self.blobs.add(std::mem::take(content).into_bytes().into());
+            attachments.push(fact);
+            *place = Some(id);
+        }
+        self.check_feasible(&job.spec).map_err(about)
     }
 
     /// Whether the configured nodes could ever run it.

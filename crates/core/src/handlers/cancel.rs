@@ -68,6 +68,9 @@ fn end(
     by: Option<u32>,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
+    if !job.state.is_final() {
+        super::cron::cancelled(cluster, &job, out);
+    }
     match job.state {
         // A job on its way back to the queue is ended where it stands; its nodes go on cleaning.
         JobState::Pending => {

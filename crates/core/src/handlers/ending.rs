@@ -45,12 +45,20 @@ pub(super) fn end_job(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end:
     };
     let unclean = nodes_to_clean(cluster, &job, &end.clean_nodes);
     let restart = job.restart;
+    let comes_again = job.cron().filter(|_| end.state != JobState::Cancelled).copied();
     close_run_time(&mut job, now);
     job.state = end.state;
     job.reason = end.reason;
     job.reason_detail = None;
     job.exit = end.exit;
     job.cancelled_by = end.cancelled_by;
+    let next = comes_again.and_then(|entry| entry.schedule.next(now, &cluster.config.zone));
+    if let Some(next) = next {
+        // The row of this run stays in the history, with its end.
+        out.facts.push(Fact::Job(Arc::new(job.clone())));
+        job = back_to_pending(cluster, now, job, None, next.since(now));
+        job.requeue_pending = true;
+    }
     begin_clean_up(cluster, now, job, restart, unclean, end.cause, out);
 }
 

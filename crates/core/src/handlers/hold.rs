@@ -52,6 +52,7 @@ fn hold_one(
 
 fn may_hold(identity: &Identity, job: &Job) -> Result<(), Refusal> {
     authorisation::may_change_job(identity, job)?;
+    authorisation::may_be_changed(job)?;
     if job.state.is_final() { Err(RefusalCode::JobFinished.into()) } else { Ok(()) }
 }
 

@@ -5,6 +5,7 @@ mod ageing;
 pub(crate) mod agent;
 mod authorisation;
 mod cancel;
+mod cron;
 pub(crate) mod dependency;
 pub(crate) mod ending;
 mod evict;
@@ -76,6 +77,9 @@ pub(crate) fn command(
             done(reservations::update(cluster, now, identity, &name, &changes, out))
         }
         Command::DeleteReservation { name } => done(reservations::delete(cluster, identity, &name, out)),
+        Command::UpdateCrontab { uid, text, jobs } => {
+            cron::update(cluster, now, identity, uid, text, jobs, out).map(Answer::CrontabInstalled)
+        }
         Command::ChangeAccounting(change) => done(accounting::change(cluster, now, identity, &change, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.

@@ -22,15 +22,49 @@ pub(super) fn submit(
     spec: JobSpec,
     out: &mut Outcome,
 ) -> Result<JobId, Refusal> {
+    if spec.cron.is_some() {
+        return Err(Refusal::new(RefusalCode::NotSupported, "jobs that come again are submitted with their table"));
+    }
+    let admitted = check(cluster, now, identity, &spec)?;
+    Ok(enter(cluster, now, identity, spec, admitted, out))
+}
+
+/// What was found out about a job that may be submitted.
+pub(super) struct Admitted {
+    partition: Arc<Partition>,
+    charge: Charge,
+    time_limit: TimeLimit,
+    dependencies: Dependencies,
+}
+
+/// Whether a job may be submitted as things stand.
+pub(super) fn check(
+    cluster: &Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    spec: &JobSpec,
+) -> Result<Admitted, Refusal> {
     authorisation::may_submit_as(identity, &spec.identity)?;
     if cluster.jobs.len() >= cluster.config.job_count_max as usize {
         return Err(RefusalCode::TooManyJobs.into());
     }
-    let (partition, charge, time_limit) = admit(cluster, now, identity, &spec)?;
-    check_place(cluster, now, &spec, &partition)?;
+    let (partition, charge, time_limit) = admit(cluster, now, identity, spec)?;
+    check_place(cluster, now, spec, &partition)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
-    check_priority(identity, &spec)?;
+    check_priority(identity, spec)?;
+    Ok(Admitted { partition, charge, time_limit, dependencies })
+}
 
+/// Puts a job in that may be submitted.
+pub(super) fn enter(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    spec: JobSpec,
+    admitted: Admitted,
+    out: &mut Outcome,
+) -> JobId {
+    let Admitted { partition, charge, time_limit, dependencies } = admitted;
     let id = cluster.allocate_job_id(out);
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let hold = spec.hold.then(|| hold_by(identity, &spec));
@@ -50,7 +84,7 @@ pub(super) fn submit(
         ..Job::new(id, spec_id, spec, partition.name.clone(), now)
     };
     enter_queue(cluster, now, job, out);
-    Ok(id)
+    id
 }
 
 /// Where a job goes first, what it is charged to and how long it may take, if partitions and limits let it in.

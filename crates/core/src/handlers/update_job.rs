@@ -37,6 +37,7 @@ pub(super) fn update(
             continue;
         };
         authorisation::may_change_job(identity, &job)?;
+        authorisation::may_be_changed(&job)?;
         if job.state.is_final() && many {
             continue;
         }

@@ -83,7 +83,7 @@ impl AccountingPolicy {
                 }
                 self.association_index.insert(row.key.clone(), row.id);
             }
-            Document::Reservation(_) | Document::Usage(_) => {}
+            Document::Reservation(_) | Document::Usage(_) | Document::Crontab(_) => {}
         }
     }
 

@@ -143,6 +143,6 @@ impl<'a> Pass<'a> {
             let class = self.reservations.class(spec, inside);
             *self.standings.planned_from(case.id, case.duration, spec.identity.uid, class) = start;
         }
-        parts.map(|parts| (parts, inside))
+        Some((parts?, inside))
     }
 }

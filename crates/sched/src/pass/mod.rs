@@ -56,7 +56,6 @@ use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
 use crate::reservation::{Inside, Reservations};
-#[cfg(test)]
 pub(crate) use explain::Finding;
 use standing::{Known, Standings};
 

@@ -13,6 +13,8 @@ pub struct ClientSettings {
     pub spec_resources_allowed: bool,
     /// Address of the first controller: what stands in brackets after `SlurmctldHost`, else the host.
     pub controller_address: Option<String>,
+    /// `ScronParameters=enable`.
+    pub cron: bool,
     /// `MaxArraySize`.
     pub array_size_max: Option<u32>,
     /// `KillWait` in seconds.
@@ -43,6 +45,7 @@ pub fn client_settings(text: &str) -> ClientSettings {
                 settings.spec_resources_allowed =
                     ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
             }
+            "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {

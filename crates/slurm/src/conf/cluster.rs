@@ -202,6 +202,7 @@ impl<'a> Reader<'a> {
             accounting_enforce: self.accounting_enforce()?,
             enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
+            cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })

@@ -174,7 +174,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "SchedulerParameters", default: "(null)", unit: "", standing: Used },
     Parameter { name: "SchedulerTimeSlice", default: "30", unit: " sec", standing: Used },
     Parameter { name: "SchedulerType", default: "sched/backfill", unit: "", standing: Used },
-    Parameter { name: "ScronParameters", default: "(null)", unit: "", standing: Known },
+    Parameter { name: "ScronParameters", default: "(null)", unit: "", standing: Used },
     Parameter { name: "SelectType", default: "select/cons_tres", unit: "", standing: Used },
     Parameter { name: "SelectTypeParameters", default: "CR_CORE_MEMORY", unit: "", standing: Used },
     Parameter { name: "SlurmUser", default: "root(0)", unit: "", standing: Known },

@@ -4,6 +4,7 @@
 //! matter of the option that holds the value. Nothing here knows of options.
 
 pub mod array;
+pub mod cron;
 pub mod dependency;
 pub mod distribution;
 pub mod export;

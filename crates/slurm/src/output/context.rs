@@ -148,7 +148,7 @@ impl Answers {
                 }
                 Reply::Explained(explanation) => answers.explanations.push(*explanation),
                 Reply::Refused(refusal) => answers.refusals.push(refusal),
-                Reply::Done => {}
+                Reply::Crontab(_) | Reply::Done => {}
             }
         }
         answers

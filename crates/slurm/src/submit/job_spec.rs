@@ -90,6 +90,7 @@ pub fn build(
         submit_line: Some(subject.submit_line.as_str().into()),
         rare: rare(options),
         run: None,
+        cron: None,
     })
 }
 

@@ -67,6 +67,28 @@ fn apply_directives(words: &[String], around: &Surroundings<'_>, options: &mut S
     }
 }
 
+/// The options of one `#SCRON` line of a table.
+///
+/// # Errors
+/// The first complaint.
+pub fn table_line(words: &[String], around: &Surroundings<'_>, options: &mut SubmitOptions) -> Result<(), Fault> {
+    let (found, used) = parse::split(Command::Sbatch, words)?;
+    parse::apply(Command::Sbatch, &found, Origin::Script, &around.world, options)?;
+    match words.get(used) {
+        Some(_) => Err(Fault { stdout: String::new(), lines: Vec::new(), code: 1 }),
+        None => Ok(()),
+    }
+}
+
+/// What is checked of the options of an entry of a table once all are known.
+///
+/// # Errors
+/// The first complaint.
+pub fn check_table(options: &mut SubmitOptions) -> Result<(), Fault> {
+    check_talk(options)?;
+    one_memory(options)
+}
+
 /// Lines of other batch systems are read after all of sbatch's own, unless the user does not want them.
 fn apply_foreign(
     directives: &Directives,

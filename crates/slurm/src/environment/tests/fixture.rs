@@ -85,6 +85,7 @@ fn spec() -> JobSpec {
         submit_line: None,
         rare: None,
         run: None,
+        cron: None,
     }
 }
 

@@ -107,6 +107,10 @@ impl JobPrinter<'_> {
             self.time(job_text::end_time(job, now), "Unknown"),
             self.time(job.spec.deadline, "N/A")
         ));
+        if let Some(entry) = &job.spec.cron {
+            let is_one = if job.cron().is_some() { "CronJob=Yes " } else { "" };
+            record.line(format!("{is_one}CrontabSpec=\"{}\"", entry.schedule));
+        }
         if let Some(from) = job.preemptable_from {
             let told = self.time(job.eviction.as_ref().map(|eviction| eviction.since), "None");
             record.line(format!("PreemptEligibleTime={} PreemptTime={told}", self.time(Some(from), "None")));

@@ -82,6 +82,11 @@ fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl 
     })
 }
 
+/// Runs `with` in the surroundings of a table of `scrontab`.
+pub(super) fn at_home<T>(with: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    around("", &[], "", with)
+}
+
 fn words(line: &str) -> Vec<String> {
     // `_` stands for an empty word and `~` for a blank within one.
     let word = |word: &str| {

@@ -1,0 +1,15 @@
+//! What the planner costs those who submit, end or read while it works.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+pub(super) fn run(args: &[String]) -> Result<()> {
+    let status = Command::new("cargo")
+        .args(["run", "--release", "--locked", "--package", "muster", "--example", "plan_latency", "--"])
+        .args(args)
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the measurement ended with {status}");
+    Ok(())
+}

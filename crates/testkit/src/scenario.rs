@@ -122,6 +122,7 @@ impl Reader {
                 "block_sizes" => {
                     self.block_sizes = value.split(',').map(number).collect::<Result<_, _>>()?;
                 }
+                "busy_nodes" => self.config.placement.busy_nodes = value == "on",
                 "licenses" => self.config.shown.push(("Licenses".to_owned(), value.to_owned())),
                 _ => return Err(format!("unknown key {key}")),
             }

@@ -199,14 +199,14 @@ impl<'a> Loader<'a> {
     fn account(&mut self, name: &str, settings: &[Setting], number: usize) -> Result<(), Outcome> {
         let name = Name::from(name);
         let (mut description, mut organization) = (None, None);
-        let association = self.association(settings, number, |setting| match setting {
-            text if text.is(&[("description", 1)]) => {
-                description.replace(Name::from(text.value.as_str())).is_none() || true
+        let association = self.association(settings, number, |setting| {
+            let text = || Some(Name::from(setting.value.as_str()));
+            match setting {
+                words if words.is(&[("description", 1)]) => description = text(),
+                words if words.is(&[("organization", 1)]) => organization = text(),
+                _ => return false,
             }
-            text if text.is(&[("organization", 1)]) => {
-                organization.replace(Name::from(text.value.as_str())).is_none() || true
-            }
-            _ => false,
+            true
         })?;
         let key = AssociationKey { account: name.clone(), user: "".into(), partition: "".into() };
         if self.accounts.contains(&name) {

@@ -240,6 +240,8 @@ pub struct PlacementRules {
     pub least_loaded: bool,
     /// `pack_serial_at_end`: jobs of one CPU take nodes from the end.
     pub serial_at_end: bool,
+    /// `bf_busy_nodes`: planned starts take nodes that are in use rather than idle ones.
+    pub busy_nodes: bool,
     /// `max_switch_wait`.
     pub switch_wait_max: Span,
     /// `TopologyParam=TopoOptional`: nodes without a common switch may share a job.
@@ -254,6 +256,7 @@ impl Default for PlacementRules {
             cores_by_block: false,
             least_loaded: false,
             serial_at_end: false,
+            busy_nodes: false,
             switch_wait_max: Span::from_seconds(300),
             topology_optional: false,
         }

@@ -28,6 +28,9 @@ pub struct Hardware {
     /// Generic resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gres: Vec<Gres>,
+    /// Generic resources that no job uses up (`no_consume`): a node only has to have as much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gres_unconsumed: Vec<Gres>,
     /// Where the units of generic resources are (`gres.conf`), in the order of their numbers; empty when not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<GresPlace>,
@@ -55,6 +58,9 @@ pub struct GresPlace {
     /// For units that are parts of a device (`shard`, `mps`): the number of that GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<u32>,
+    /// How many links each of them has to the units of this name, by their number (`Links`); empty when not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<i32>,
 }
 
 /// What the configuration says about a node.
@@ -264,6 +270,7 @@ impl Hardware {
             memory: Megabytes(1),
             tmp_disk: Megabytes(0),
             gres: Vec::new(),
+            gres_unconsumed: Vec::new(),
             places: Vec::new(),
             cpus_reserved: IndexSet::default(),
             memory_reserved: Megabytes(0),

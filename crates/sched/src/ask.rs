@@ -537,6 +537,9 @@ fn fill_node_sets(
     if tmp_min > 0 {
         eligible = eligible.iter().filter(|node| fleet.tmp_disk[*node as usize] >= tmp_min).collect();
     }
+    if request.gres.iter().any(|wanted| fleet.is_unconsumed(&wanted.gres.name)) {
+        eligible = eligible.iter().filter(|node| gres::has_unconsumed(fleet, *node, &request.gres)).collect();
+    }
     if let (MemoryNeed::NotCounted, Some(MemoryRequest::PerNode(memory))) = (ask.memory, request.memory) {
         // Not given away by amount, but a node must have as much.
         eligible = eligible.iter().filter(|node| fleet.memory[*node as usize] >= memory.0).collect();

@@ -299,6 +299,12 @@ impl Fleet {
     pub(crate) fn knows_gres(&self, name: &str) -> bool {
         self.config.gres_types.iter().any(|known| &**known == name)
             || self.gres_slots.iter().any(|slot| &*slot.name == name)
+            || self.is_unconsumed(name)
+    }
+
+    /// Whether jobs do not use up a generic resource of this name.
+    pub(crate) fn is_unconsumed(&self, name: &str) -> bool {
+        self.node_configs.iter().any(|node| node.hardware.gres_unconsumed.iter().any(|gres| &*gres.name == name))
     }
 
     /// Whether `slot` counts whole GPUs.

@@ -33,14 +33,30 @@ impl GresNeed {
     }
 }
 
-/// Makes `requests` ready, lines with a type first. Lines that ask for nothing are dropped.
+/// Whether `node` has as much as `requests` want of generic resources that are not used up.
+pub(crate) fn has_unconsumed(fleet: &Fleet, node: u32, requests: &[GresRequest]) -> bool {
+    let has = |request: &GresRequest| {
+        let wanted = &request.gres;
+        let own = fleet
+            .node(node)
+            .hardware
+            .gres_unconsumed
+            .iter()
+            .filter(|gres| gres.name == wanted.name && (wanted.kind.is_none() || gres.kind == wanted.kind));
+        own.map(|gres| gres.count).fold(0, u64::saturating_add) >= wanted.count
+    };
+    requests.iter().filter(|request| fleet.is_unconsumed(&request.gres.name)).all(has)
+}
+
+/// Makes `requests` ready, lines with a type first. Lines that ask for nothing, or for what is not used up, are dropped.
 ///
 /// # Errors
 /// `InvalidGres` for a name that the cluster does not know, `NodeConfigUnavailable` for a type that no node has,
 /// `NotSupported` for more than one line counted over the whole job.
 pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<GresNeed>, Refusal> {
     let mut needs: Vec<GresNeed> = Vec::new();
-    let mut sorted: Vec<&GresRequest> = requests.iter().filter(|request| request.gres.count > 0).collect();
+    let is_counted = |request: &&GresRequest| request.gres.count > 0 && !fleet.is_unconsumed(&request.gres.name);
+    let mut sorted: Vec<&GresRequest> = requests.iter().filter(is_counted).collect();
     sorted.sort_by_key(|request| request.gres.kind.is_none());
     for request in sorted {
         let gres = &request.gres;

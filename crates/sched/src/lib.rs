@@ -34,7 +34,7 @@
 //! | which nodes | `choose` |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
-//! | what exactly each node gives | `share`, in amounts; `exact`, `cores` and `units`, one by one |
+//! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
 //! | what happens later | `future` |
 //! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
@@ -64,6 +64,7 @@ mod gres;
 mod hash;
 mod licenses;
 mod limits;
+mod links;
 mod nodeset;
 mod pass;
 mod people;

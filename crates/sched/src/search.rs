@@ -101,6 +101,41 @@ pub(crate) fn choose_at(
     supply_at(future, free, place, wanted, time).place(wanted.ask, scratch)
 }
 
+/// As [`choose_at`], with as few nodes as possible on which nothing runs `now`, the lowest (`bf_busy_nodes`); so the others
+/// stay open for long jobs that fill gaps.
+pub(crate) fn choose_busy(
+    future: &Future,
+    free: &Free,
+    now: &Free,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    time: Timestamp,
+    scratch: &mut Vec<Candidate>,
+) -> Option<Vec<Choice>> {
+    let mut open = wanted.ask.eligible.clone();
+    open.intersect(place.usable);
+    let is_busy = |node: &u32| now.cpus[*node as usize] < place.fleet.cpus[*node as usize];
+    let (busy, idle): (Vec<u32>, Vec<u32>) = open.iter().partition(is_busy);
+    let mut with = |count: usize| {
+        let nodes: NodeSet = busy.iter().chain(&idle[..count]).copied().collect();
+        choose_at(future, free, Place { usable: &nodes, ..place }, wanted, time, scratch)
+    };
+    let (mut low, mut high) = (0, idle.len());
+    let mut best = with(low);
+    if best.is_some() {
+        return best;
+    }
+    // More nodes never fit less: the turn can be searched for.
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        match with(middle) {
+            Some(choices) => (high, best) = (middle, Some(choices)),
+            None => low = middle,
+        }
+    }
+    best
+}
+
 fn supply_at<'a>(
     future: &'a Future,
     free: &'a Free,

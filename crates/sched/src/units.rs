@@ -12,6 +12,7 @@ use muster_model::resources::{GresShare, IndexSet};
 use crate::cores::{CoreWish, FreeCores};
 use crate::fleet::{Fleet, GpuParts};
 use crate::gres::{GresNeed, PARTS_OF_GPU};
+use crate::links;
 
 /// The units of a node while some of them are chosen.
 pub(crate) struct Units<'a> {
@@ -61,7 +62,7 @@ impl<'a> Units<'a> {
         for slot in &need.slots {
             pool.extend(self.free(*slot).map(|unit| (*slot, unit)));
         }
-        if hardware.places.iter().any(|place| place.cores.is_some()) {
+        if !hardware.places.is_empty() {
             let name = &self.fleet.gres_slots[need.slots[0]].name;
             let close = |unit: u32| place(hardware, name, unit).and_then(|place| place.cores.as_ref());
             let beside = |unit: u32| close(unit).map_or(free.count(), |cores| free.only(cores).count());
@@ -72,6 +73,7 @@ impl<'a> Units<'a> {
             };
             let mut ranked: Vec<_> = pool.iter().map(|(slot, unit)| (rank(*unit), *slot, *unit)).collect();
             ranked.sort_by_key(|(rank, slot, unit)| (*rank, *slot, *unit));
+            join(hardware, name, &mut ranked, count as usize);
             pool = ranked.into_iter().map(|(_, slot, unit)| (slot, unit)).collect();
         }
         let enough = pool.len() >= count as usize;
@@ -177,6 +179,20 @@ impl<'a> Units<'a> {
             None if self.fleet.is_gpu(slot) => !all.iter().any(|parts| in_parts(parts, unit)),
             None => true,
         }
+    }
+}
+
+/// Of units of which only some are needed and that are as good as each other, puts those first that have the most links to
+/// those before them and among themselves.
+fn join<R: PartialEq>(hardware: &Hardware, name: &str, ranked: &mut [(R, usize, u32)], count: usize) {
+    let Some(last) = count.checked_sub(1).filter(|last| *last < ranked.len()) else { return };
+    let from = ranked.iter().position(|(rank, ..)| *rank == ranked[last].0).unwrap_or(0);
+    let to = ranked.iter().rposition(|(rank, ..)| *rank == ranked[last].0).map_or(ranked.len(), |at| at + 1);
+    let units = |part: &[(R, usize, u32)]| part.iter().map(|(_, _, unit)| *unit).collect::<Vec<_>>();
+    let (taken, open) = (units(&ranked[..from]), units(&ranked[from..to]));
+    if let Some(chosen) = links::best(hardware, name, &taken, &open, count - from) {
+        // A stable sort: the others stay behind in their order.
+        ranked[from..to].sort_by_key(|(_, _, unit)| !chosen.contains(unit));
     }
 }
 

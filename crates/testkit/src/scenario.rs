@@ -123,6 +123,7 @@ impl Reader {
                 "block_sizes" => {
                     self.block_sizes = value.split(',').map(number).collect::<Result<_, _>>()?;
                 }
+                "busy_nodes" => self.config.placement.busy_nodes = value == "on",
                 "licenses" => self.config.shown.push(("Licenses".to_owned(), value.to_owned())),
                 _ => return Err(format!("unknown key {key}")),
             }
@@ -179,6 +180,9 @@ impl Reader {
                     "mem" => config.hardware.memory = Megabytes(number(value)?),
                     "tmp" => config.hardware.tmp_disk = Megabytes(number(value)?),
                     "gres" => config.hardware.gres = value.split(',').map(gres).collect::<Result<_, _>>()?,
+                    "kept" => config.hardware.gres_unconsumed = value.split(',').map(gres).collect::<Result<_, _>>()?,
+                    // Links of each GPU to all: `links=-1,2,1/2,-1,1/1,1,-1`.
+                    "links" => config.hardware.places = value.split('/').map(linked).collect::<Result<_, _>>()?,
                     "features" => config.features = names(value),
                     "weight" => config.weight = number(value)?,
                     "state" => state = value,
@@ -542,12 +546,18 @@ fn sharing(text: &str) -> Result<OverSubscribe, String> {
     }
 }
 
+/// One GPU with its links to all.
+fn linked(row: &str) -> Result<GresPlace, String> {
+    let links = row.split(',').map(number).collect::<Result<_, _>>()?;
+    Ok(GresPlace { name: "gpu".into(), count: 1, cores: None, gpu: None, links })
+}
+
 /// `gpu:2@0-3`: two units near these cores.
 fn place(text: &str) -> Result<GresPlace, String> {
     let (gres, cores) = text.split_once('@').map_or((text, None), |(gres, cores)| (gres, Some(cores)));
     let (name, count) = gres.split_once(':').ok_or("name:count@cores")?;
     let cores = cores.map(index_set).transpose()?;
-    Ok(GresPlace { name: name.into(), count: number(count)?, cores, gpu: None })
+    Ok(GresPlace { name: name.into(), count: number(count)?, cores, gpu: None, links: Vec::new() })
 }
 
 fn preempt_mode(word: &str) -> Result<PreemptMode, String> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use muster_client::{Client, ClientError};
 use muster_slurm::output::Outcome;
-use muster_slurm::output::sacctmgr::{Change, DISCARDED, QUESTION, Sacctmgr, Step};
+use muster_slurm::output::sacctmgr::{Change, DISCARDED, QUESTION, Sacctmgr, Step, WrittenFile};
 
 use super::ask::{Call, ask_with, failure, print, reason};
 use crate::runtime::block_on;
@@ -14,10 +14,13 @@ use crate::runtime::block_on;
 /// Runs `sacctmgr`.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let call = Call::new(args);
-    let command = match Sacctmgr::new(&call.args) {
+    let mut command = match Sacctmgr::new(&call.args) {
         Ok(command) => command,
         Err(outcome) => return print(&outcome),
     };
+    if let Some(path) = command.file_to_read() {
+        command.set_file(std::fs::read_to_string(path).map_err(|error| why(&error)));
+    }
     block_on(async {
         let client = match Client::connect().await {
             Ok(client) => client,
@@ -27,6 +30,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
             Ok(answers) => match command.step(&answers, &call.context) {
                 Step::Print(outcome) => print(&outcome),
                 Step::Change(change) => carry_out(&command, &change, &client).await,
+                Step::Write(file) => write(&file),
             },
             Err(error) => print(&unreachable(&error)),
         }
@@ -35,6 +39,19 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 
 fn unreachable(error: &ClientError) -> Outcome {
     failure("sacctmgr", "sacctmgr: error", error)
+}
+
+fn write(file: &WrittenFile) -> ExitCode {
+    match std::fs::write(&file.path, &file.text) {
+        Ok(()) => print(&file.outcome),
+        Err(error) => print(&Outcome::failure(format!(" Can't open file {}: {}\n", file.path, why(&error)), 1)),
+    }
+}
+
+/// The words of the system, without its number.
+fn why(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 async fn carry_out(sacctmgr: &Sacctmgr, change: &Change, client: &Client) -> ExitCode {

@@ -108,7 +108,8 @@ impl<'a> Pass<'a> {
         way: Way<'_>,
     ) -> Option<Vec<Lifted>> {
         let attempts_max = if self.plan.is_partial { ATTEMPTS_PARTIAL_MAX } else { ATTEMPTS_MAX };
-        if !self.books.future.has_plans() || self.moving.attempts >= attempts_max {
+        let has_licenses = self.has_licenses(entry, ask, way.open, case.duration);
+        if !self.books.future.has_plans() || self.moving.attempts >= attempts_max || !has_licenses {
             return None;
         }
         self.moving.attempts += 1;

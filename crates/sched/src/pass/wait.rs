@@ -255,8 +255,14 @@ impl<'a> Pass<'a> {
             let place = Place { usable: &nodes, ..place };
             search::choose_at(future, &free_then, place, wanted, start, &mut self.scratch)
         });
-        if let Some(told) = told {
-            choices = told;
+        let is_busy_wanted = told.is_none() && start > view.now && view.config.placement.busy_nodes;
+        let busier = if is_busy_wanted {
+            search::choose_busy(future, &free_then, free, place, wanted, start, &mut self.scratch)
+        } else {
+            None
+        };
+        if let Some(better) = told.or(busier) {
+            choices = better;
         }
         let until = start + case.duration;
         let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;

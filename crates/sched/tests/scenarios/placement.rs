@@ -244,3 +244,42 @@ fn cpus_of_a_partition_on_a_node() {
     place_on(cluster, "part=few n=2", "n1 2c 2t");
     place_on(cluster, "part=few n=3", "1 waits Resources, +60m on n1");
 }
+
+#[test]
+fn devices_with_the_most_links_go_together() {
+    // Pairs 0-3 and 1-2 are joined by four links, all others by one.
+    let links = "links=-1,1,1,4/1,-1,4,1/1,4,-1,1/4,1,1,-1";
+    crate::common::check(
+        &format!("nodes n1 cpus=8 gres=gpu:4 {links}\njob 1 gres=gpu:2\njob 2 gres=gpu:2"),
+        "1 starts in main: n1 1c 1t gpu:0,3
+         2 starts in main: n1 1c 1t gpu:1-2",
+    );
+    // One is taken: its partner is left for who wants one.
+    crate::common::check(
+        &format!("nodes n1 cpus=8 gres=gpu:4 {links}\nrun 9 on=n1:0 gres=gpu:0\njob 1 gres=gpu:2\njob 2 gres=gpu:1"),
+        "1 starts in main: n1 1c 1t gpu:1-2
+         2 starts in main: n1 1c 1t gpu:3",
+    );
+    crate::common::check(
+        &format!("nodes n1 cpus=8 gres=gpu:4 {links}\njob 1 gres=gpu:3"),
+        "1 starts in main: n1 1c 1t gpu:0-2",
+    );
+}
+
+#[test]
+fn what_is_not_consumed_only_has_to_be_there() {
+    crate::common::check(
+        "nodes n1 cpus=2 kept=lustre:4
+         nodes n2 cpus=2
+         job 1 n=2 gres=lustre:4
+         job 2 n=2 gres=lustre:1 t=10
+         job 3 N=2 gres=lustre:1
+         job 4 exclusive
+         job 5 gres=lustre:5",
+        "1 starts in main: n1 2c 2t
+         4 starts in main: n2 2c 2t
+         2 waits Resources, +525600m
+         3 waits BadConstraints
+         5 waits BadConstraints",
+    );
+}

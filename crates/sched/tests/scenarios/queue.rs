@@ -307,6 +307,22 @@ fn licences_are_held_for_planned_starts() {
 }
 
 #[test]
+fn planned_starts_take_nodes_in_use_where_that_is_wanted() {
+    let cluster = "nodes n1 cpus=4 state=drain
+         nodes n[2-4] cpus=4
+         run 9 t=60 on=n4:0-3
+         run 8 t=60 on=n3:0-3
+         job 1 N=2 n=8 t=60";
+    check(cluster, "1 waits Resources, +60m on n[2-3]");
+    check(&format!("config busy_nodes=on\n{cluster}"), "1 waits Resources, +60m on n[3-4]");
+    // Nodes that are idle make up what is missing.
+    check(
+        &format!("config busy_nodes=on\n{}", cluster.replace("N=2 n=8", "N=3 n=12")),
+        "1 waits Resources, +60m on n[2-4]",
+    );
+}
+
+#[test]
 fn the_first_job_without_nodes_is_planned_beside_those_without_licences() {
     check_with(
         "config licenses=matlab:1

@@ -224,6 +224,7 @@ impl<'a> Reader<'a> {
             cores_by_block: has("cr_core_default_dist_block"),
             least_loaded: has("cr_lln"),
             serial_at_end: self.scheduler("pack_serial_at_end").is_some(),
+            busy_nodes: self.scheduler("bf_busy_nodes").is_some(),
             switch_wait_max: Span::from_seconds(seconds),
             topology_optional: topology.split(',').any(|word| word.eq_ignore_ascii_case("TopoOptional")),
         })
@@ -258,11 +259,6 @@ impl<'a> Reader<'a> {
                 let place = format!("{} line {}", line.file.display(), line.number);
                 warnings.push(format!("{key}={word} is not acted on by this version ({place})"));
             }
-        }
-        if let Some((line, _)) = self.find("SchedulerParameters").filter(|_| self.scheduler("bf_busy_nodes").is_some())
-        {
-            let place = format!("{} line {}", line.file.display(), line.number);
-            warnings.push(format!("SchedulerParameters=bf_busy_nodes is not acted on by this version ({place})"));
         }
     }
 

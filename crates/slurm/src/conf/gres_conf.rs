@@ -19,7 +19,7 @@ const KEYS: &[(&str, bool)] = &[
     ("Cores", true),
     ("CPUs", true),
     ("AutoDetect", false),
-    ("Links", false),
+    ("Links", true),
     ("Flags", false),
     ("MultipleFiles", false),
     ("Ignore", false),
@@ -44,14 +44,14 @@ pub(super) fn apply(lines: &[Line], config: &mut ClusterConfig, warnings: &mut V
                 found.push(gres);
             }
         }
-        // Only where a line names cores is anything said about places; and then of as many units as there are.
+        // Only where a line names cores or links is anything said about places; and then of as many units as there are.
         let is_told = |place: &GresPlace| {
             let own = |gres: &&Gres| gres.name == place.name;
             let told: u64 =
                 places.iter().filter(|other| other.name == place.name).map(|own| u64::from(own.count)).sum();
             told == config.nodes[at].hardware.gres.iter().filter(own).map(|gres| gres.count).sum::<u64>()
         };
-        if places.iter().any(|place| place.cores.is_some()) {
+        if places.iter().any(|place| place.cores.is_some() || !place.links.is_empty()) {
             let kept: Vec<GresPlace> = places.iter().filter(|place| is_told(place)).cloned().collect();
             config.nodes[at].hardware.places = kept;
         }
@@ -88,7 +88,16 @@ fn place(line: &Line, gres: &Gres, hardware: &Hardware) -> Result<GresPlace, Con
         return Err(bad(text));
     }
     let count = u32::try_from(gres.count).unwrap_or(u32::MAX);
-    Ok(GresPlace { name: gres.name.clone(), count, cores, gpu: None })
+    Ok(GresPlace { name: gres.name.clone(), count, cores, gpu: None, links: links(line)? })
+}
+
+/// `Links=-1,16,4`: connections to each device of the name; -1 stands for the device itself.
+fn links(line: &Line) -> Result<Vec<i32>, ConfError> {
+    let Some(text) = line.get("Links").filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+    let bad = || line.error(format!("Links {text:?} is no list of numbers, -1 for the device itself"));
+    let numbers: Vec<i32> =
+        text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map_err(|_| bad())?;
+    if numbers.iter().any(|number| *number < -1) { Err(bad()) } else { Ok(numbers) }
 }
 
 fn one(line: &Line) -> Result<Gres, ConfError> {

@@ -160,7 +160,7 @@ fn hardware(line: &Line, default: &Line) -> Result<Hardware, ConfError> {
     };
     hardware.cpus_reserved = reserved(line, default, &hardware)?;
     let gres_text = line.get("Gres").or_else(|| default.get("Gres")).unwrap_or_default();
-    hardware.gres = gres_list(line, gres_text)?;
+    (hardware.gres, hardware.gres_unconsumed) = gres_list(line, gres_text)?;
     Ok(hardware)
 }
 
@@ -203,15 +203,21 @@ pub(super) fn index_list(text: &str) -> Option<IndexSet> {
 }
 
 /// `gpu:2,gpu:h100:4(S:0)`: what stands in brackets is where they are, which `gres.conf` tells.
-fn gres_list(line: &Line, text: &str) -> Result<Vec<Gres>, ConfError> {
-    let mut all = Vec::new();
+/// `no_consume` sets those apart that no job uses up.
+fn gres_list(line: &Line, text: &str) -> Result<(Vec<Gres>, Vec<Gres>), ConfError> {
+    let (mut all, mut unconsumed) = (Vec::new(), Vec::new());
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let part = part.split('(').next().unwrap_or(part);
+        let is_kept = part.contains(":no_consume");
         let part = part.replace(":no_consume", "");
         let read = gres::parse_list(&part, None);
-        all.extend(read.map_err(|_| line.error(format!("Gres {part:?} is not NAME[:TYPE][:COUNT]")))?);
+        let list: &mut Vec<Gres> = if is_kept { &mut unconsumed } else { &mut all };
+        list.extend(read.map_err(|_| line.error(format!("Gres {part:?} is not NAME[:TYPE][:COUNT]")))?);
     }
-    Ok(all)
+    if let Some(gres) = all.iter().find(|gres| unconsumed.iter().any(|kept| kept.name == gres.name)) {
+        return Err(line.error(format!("Gres {} is given with and without no_consume", gres.name)));
+    }
+    Ok((all, unconsumed))
 }
 
 fn initial_state(line: &Line, text: Option<&str>) -> Result<InitialState, ConfError> {

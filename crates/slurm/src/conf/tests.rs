@@ -250,3 +250,21 @@ fn limits_of_partitions_are_enforced_at_submit_as_asked() {
     check("EnforcePartLimits=Yes\n", PartitionEnforcement::All, "ALL");
     check_error("EnforcePartLimits=most\n", "/c/slurm.conf line 3: Bad EnforcePartLimits: most");
 }
+
+#[test]
+fn gres_that_no_job_uses_up_and_links_between_devices() {
+    let slurm = format!("{HEAD}NodeName=n1 CPUs=4 Gres=gpu:2,lustre:no_consume:4G\nPartitionName=p Nodes=n1\n");
+    let gres = "Name=gpu File=/dev/g0 Links=-1,16\nName=gpu File=/dev/g1 Links=16,-1\n";
+    let loaded = load_files(&[("/c/slurm.conf", &slurm), ("/c/gres.conf", gres)]).unwrap();
+    let hardware = &loaded.cluster.nodes[0].hardware;
+    assert_eq!(crate::output::tres::node_gres_of(hardware), "gpu:2,lustre:no_consume:4294967296");
+    assert_eq!(hardware.places.iter().map(|place| place.links.clone()).collect::<Vec<_>>(), [[-1, 16], [16, -1]]);
+    assert!(loaded.warnings.is_empty());
+    let gres = "Name=gpu File=/dev/g0 Links=many\n";
+    let error = load_files(&[("/c/slurm.conf", &slurm), ("/c/gres.conf", gres)]).unwrap_err().to_string();
+    assert_eq!(error, "/c/gres.conf line 1: Links \"many\" is no list of numbers, -1 for the device itself");
+    check_error(
+        "NodeName=n1 CPUs=4 Gres=a:no_consume:1,a:2\n",
+        "/c/slurm.conf line 3: Gres a is given with and without no_consume",
+    );
+}

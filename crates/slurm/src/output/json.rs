@@ -219,7 +219,7 @@ fn node_value(index: usize, node: &Node, cluster: &Cluster) -> Value {
         "extra": "",
         "features": config.features.join(","),
         "free_memory": report.memory_free.0,
-        "gres": if hardware.gres.is_empty() { String::new() } else { tres::node_gres(&hardware.gres) },
+        "gres": Some(tres::node_gres_of(hardware)).filter(|text| text != "(null)").unwrap_or_default(),
         "gres_drained": "N/A",
         "gres_used": if hardware.gres.is_empty() { String::new() } else { tres::node_gres_used(&hardware.gres, &node.used.gres, false) },
         "hostname": *config.host_name,

@@ -151,8 +151,13 @@ pub fn requests(all: &[GresRequest], scope: GresScope) -> Option<String> {
 }
 
 /// What a node has: `gpu:h100:8,shard:4`, or `(null)`.
-pub fn node_gres(gres: &[Gres]) -> String {
-    if gres.is_empty() { "(null)".to_owned() } else { gres.iter().map(Gres::to_string).collect::<Vec<_>>().join(",") }
+pub fn node_gres_of(hardware: &muster_model::node::Hardware) -> String {
+    let kept = hardware.gres_unconsumed.iter().map(|gres| {
+        let kind = gres.kind.as_deref().map(|kind| format!(":{kind}")).unwrap_or_default();
+        format!("{}{kind}:no_consume:{}", gres.name, gres.count)
+    });
+    let all: Vec<String> = hardware.gres.iter().map(Gres::to_string).chain(kept).collect();
+    if all.is_empty() { "(null)".to_owned() } else { all.join(",") }
 }
 
 /// What of it is used: `gpu:h100:2(IDX:0-1)` with `with_units`, `gpu:2` without; kinds that are not used count 0.

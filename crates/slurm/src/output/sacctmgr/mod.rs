@@ -7,8 +7,11 @@
 mod add;
 mod conditions;
 mod delete;
+mod dump;
 mod fields;
 mod limits_text;
+mod load;
+mod loaded;
 mod modify;
 mod notices;
 mod options;
@@ -38,6 +41,8 @@ pub struct Sacctmgr {
     verb: Verb,
     entity: Entity,
     words: Vec<String>,
+    /// What stands in the file that `load` names, or why it cannot be read.
+    file: Option<Result<String, String>>,
 }
 
 /// What comes next.
@@ -47,6 +52,19 @@ pub enum Step {
     Print(Outcome),
     /// Announce, ask unless told not to, and change.
     Change(Change),
+    /// Write a file, then print.
+    Write(WrittenFile),
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub text: String,
+    /// What is printed, and the exit code.
+    pub outcome: Outcome,
 }
 
 /// Changes that belong together.
@@ -66,6 +84,8 @@ pub struct Change {
 enum Verb {
     Add,
     Delete,
+    Dump,
+    Load,
     Modify,
     Show,
 }
@@ -107,6 +127,8 @@ impl Sacctmgr {
         let verb = match keyword.to_ascii_lowercase().as_str() {
             word if is_cut(word, "add", 3) || is_cut(word, "create", 3) => Verb::Add,
             word if is_cut(word, "delete", 3) || is_cut(word, "remove", 6) => Verb::Delete,
+            word if dump::is_keyword(word, "dump") => Verb::Dump,
+            word if dump::is_keyword(word, "load") => Verb::Load,
             word if is_cut(word, "modify", 1) || is_cut(word, "update", 1) => Verb::Modify,
             word if is_cut(word, "show", 3) || is_cut(word, "list", 3) => Verb::Show,
             "version" => return Err(Outcome::success(VERSION_LINE)),
@@ -114,6 +136,12 @@ impl Sacctmgr {
             word if options::UNSUPPORTED.contains(&word) => return Err(unsupported(word)),
             word => return Err(Outcome::failure(format!("invalid keyword: {word}\n"), 1)),
         };
+        if matches!(verb, Verb::Dump | Verb::Load) {
+            if verb == Verb::Load {
+                load::Wish::of(rest)?;
+            }
+            return Ok(Sacctmgr { flags, verb, entity: Entity::Cluster, words: rest.to_vec(), file: None });
+        }
         let entity = rest.first().and_then(|word| entity(verb, word));
         let Some(entity) = entity else {
             let known = rest.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
@@ -123,7 +151,18 @@ impl Sacctmgr {
         if flags.read_only && verb != Verb::Show {
             return Err(Outcome::failure("Can't run this command in readonly mode.\n", 1));
         }
-        Ok(Sacctmgr { flags, verb, entity, words: rest[1..].to_vec() })
+        Ok(Sacctmgr { flags, verb, entity, words: rest[1..].to_vec(), file: None })
+    }
+
+    /// The file that has to be read before [`Sacctmgr::step`].
+    pub fn file_to_read(&self) -> Option<String> {
+        let wish = (self.verb == Verb::Load).then(|| load::Wish::of(&self.words).ok()).flatten()?;
+        wish.file.map(|(path, _)| path)
+    }
+
+    /// What stands in that file, or why it cannot be read.
+    pub fn set_file(&mut self, content: Result<String, String>) {
+        self.file = Some(content);
     }
 
     /// What has to be known.
@@ -151,6 +190,8 @@ impl Sacctmgr {
         let settings: Vec<Setting> = self.words.iter().map(|word| Setting::read(word)).collect();
         let result = match (self.verb, self.entity) {
             (Verb::Show, entity) => show::show(entity, &settings, &scene),
+            (Verb::Dump, _) => dump::dump(&self.words, &scene),
+            (Verb::Load, _) => self.load(&scene),
             (Verb::Add, Entity::Account) => add::accounts(&settings, &scene),
             (Verb::Add, Entity::User) => add::users(&settings, &scene),
             (Verb::Add, Entity::Coordinator) => add::coordinators(&settings, &scene),
@@ -159,6 +200,18 @@ impl Sacctmgr {
             (Verb::Delete, entity) => delete::delete(entity, &settings, &scene),
         };
         result.unwrap_or_else(Step::Print)
+    }
+
+    fn load(&self, scene: &Scene<'_>) -> Result<Step, Outcome> {
+        let wish = load::Wish::of(&self.words)?;
+        match &self.file {
+            Some(Ok(content)) => load::load(&wish, content, scene),
+            Some(Err(why)) => {
+                let word = wish.file.map(|(_, word)| word).unwrap_or_default();
+                Err(Outcome::failure(format!(" Unable to read \"{word}\": {why}\n"), 1))
+            }
+            None => Err(Outcome::failure(" No filename given, specify one with file=''\n", 1)),
+        }
     }
 
     /// What is printed when the core refuses a change, and the exit code.
@@ -199,6 +252,7 @@ fn entity(verb: Verb, word: &str) -> Option<Entity> {
 
 fn nothing_valid(verb: Verb) -> String {
     let (verb, list) = match verb {
+        Verb::Dump | Verb::Load => return String::new(),
         Verb::Show => (
             "list",
             "\"Account\", \"Association\", \"Cluster\", \"Configuration\",\n\"Event\", \"Federation\", \"Problem\", \

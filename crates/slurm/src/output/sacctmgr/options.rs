@@ -52,7 +52,7 @@ const OPTIONS: &[Opt<Key>] = &[
 
 /// Keywords that are not there yet.
 pub(super) const UNSUPPORTED: &[&str] =
-    &["archive", "clear", "dump", "load", "ping", "problem", "reconfigure", "shutdown", "associations", "oneliner"];
+    &["archive", "clear", "ping", "problem", "reconfigure", "shutdown", "associations", "oneliner"];
 /// Things that are not there yet.
 pub(super) const ENTITIES_UNSUPPORTED: &[&str] = &[
     "cluster",
@@ -110,6 +110,9 @@ sacctmgr [OPTION] COMMAND
   Commands:
     add ENTITY SPECS               account, coordinator, qos, user
     delete ENTITY [where] SPECS    account, coordinator, qos, user
+    dump CLUSTER [file=PATH]       accounts, users and associations to a file
+    load PATH [clean] [cluster=NAME]
+                                   from such a file, of Slurm too
     modify ENTITY [where] SPECS set SPECS
                                    account, qos, user
     show ENTITY [SPECS]            account, association, cluster, configuration,

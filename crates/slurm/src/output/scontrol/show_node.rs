@@ -120,7 +120,7 @@ impl NodePrinter<'_> {
         };
         record.line(format!("AvailableFeatures={features}"));
         record.line(format!("ActiveFeatures={features}"));
-        record.line(format!("Gres={}", tres::node_gres(&hardware.gres)));
+        record.line(format!("Gres={}", tres::node_gres_of(hardware)));
         if self.details {
             let used = tres::node_gres_used(&hardware.gres, &node.used.gres, false);
             record.line("GresDrain=N/A");

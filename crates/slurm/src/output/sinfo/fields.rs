@@ -198,7 +198,7 @@ pub static FIELDS: &[Field<Group>] = &[
     field('b', &["features_act"], "ACTIVE_FEATURES", |group, _| features(group)),
     field('f', &["features"], "AVAIL_FEATURES", |group, _| features(group)),
     field('G', &["gres"], "GRES", |group, _| {
-        group.first(|node| tres::node_gres(&node.config.hardware.gres), String::new())
+        group.first(|node| tres::node_gres_of(&node.config.hardware), String::new())
     }),
     field('\0', &["gresused"], "GRES_USED", |group, _| {
         group.first(|node| tres::node_gres_used(&node.config.hardware.gres, &node.used.gres, false), String::new())

@@ -10,17 +10,21 @@
 //! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
+//! | what it could ask for instead | `variants` |
 //! | making room by ending others | `evict` |
+//! | making room by moving planned starts | `moving` |
 //! | a walk over what has changed only | `partial` |
 
 mod evict;
 mod expected;
 mod explain;
+mod moving;
 mod partial;
 mod several;
 mod standing;
 mod start;
 mod told;
+pub(crate) mod variants;
 mod wait;
 
 use std::cmp::Reverse;
@@ -90,6 +94,7 @@ pub(crate) struct Pass<'a> {
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
     several: several::Several,
+    moving: moving::Moving,
     plan: Plan,
     waits: Vec<PlannedWait>,
     /// Blocked jobs whose start is worked out at the end.
@@ -199,6 +204,7 @@ impl<'a> Pass<'a> {
             room_by: None,
             tasks_started: BTreeMap::new(),
             several: several::Several::default(),
+            moving: moving::Moving::default(),
             plan: Plan::default(),
             waits: Vec::new(),
             deferred: Vec::new(),
@@ -219,6 +225,7 @@ impl<'a> Pass<'a> {
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         let mut waits = std::mem::take(&mut self.waits);
         waits.retain(|wait| !self.several.is_over(wait.job_id));
+        waits.iter_mut().for_each(|wait| self.moving.correct(wait));
         self.plan.outlook = Outlook::new(self.view.now, waits);
         self.books.outlook = self.plan.outlook.clone();
         self.plan

@@ -146,7 +146,11 @@ impl Pass<'_> {
             match self.start_now(entry, case, ask, way) {
                 Some(Ok(start)) => return Ok(start),
                 Some(Err(reason)) => return Err(Lack::Limit(reason)),
-                None => self.note_blocked(entry, case, ask, way),
+                None => match self.start_by_moving(entry, case, ask, way) {
+                    Some(Ok(start)) => return Ok(start),
+                    Some(Err(reason)) => return Err(Lack::Limit(reason)),
+                    None => self.note_blocked(entry, case, ask, way),
+                },
             }
         }
         if open.closes && !self.fits_empty_in(ask, &open) {

@@ -69,7 +69,7 @@ impl<'a> Pass<'a> {
     ) -> Option<Result<PlannedStart, Reason>> {
         let (choices, moved) = self.clear_the_way(entry, case, ask, way)?;
         let limit = self.limit(entry.job, self.tables.partition_of(case.id));
-        let outcome = self.start_on(entry, ask, &choices, (case.duration, limit), way);
+        let outcome = self.start_on(entry, ask, &choices, (case.duration, limit), way, None);
         if matches!(outcome, Some(Ok(_))) {
             moved.iter().for_each(|before| self.rename(before));
         } else {

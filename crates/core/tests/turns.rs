@@ -208,8 +208,7 @@ impl Stage {
             "connect" => self.connect(words[1][1..].parse::<u32>().unwrap() - 1, 0),
             "silent" => {
                 let node = NodeIndex(words[1][1..].parse::<u32>().unwrap() - 1);
-                let session = self.seconds.try_into().unwrap_or(0) + 1;
-                self.step(Event::Agent(node, AgentReport::Disconnected { session: 1.max(session.min(1)) }));
+                self.step(Event::Agent(node, AgentReport::Disconnected { session: 1 }));
                 self.seconds += 301;
                 self.step(Event::Tick);
             }

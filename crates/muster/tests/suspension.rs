@@ -51,9 +51,7 @@ fn jobs_that_share_cores_take_turns() {
     cluster.wait("it to begin", || cluster.read("first").contains("begun"));
     let second = cluster.submit("-p turns -n 4 -o second --wrap 'echo begun; sleep 300'");
     let third = cluster.submit("-p turns -n 4 -o third --wrap true");
-    cluster.wait("the second to have a place", || {
-        states(&cluster) == format!("{first} R, {second} S, {third} PD")
-    });
+    cluster.wait("the second to have a place", || states(&cluster) == format!("{first} R, {second} S, {third} PD"));
     cluster.wait("turns to change", || states(&cluster) == format!("{first} S, {second} R, {third} PD"));
     cluster.wait("the second to begin", || cluster.read("second").contains("begun"));
     cluster.out(&format!("scancel {first} {second}"));

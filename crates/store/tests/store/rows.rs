@@ -101,7 +101,7 @@ pub fn node(launch_sequence: u64) -> NodeRecord {
         launch_sequence,
         comment: None,
         extra: None,
-        last_busy: Some(Timestamp(7)),
+        last_busy: None,
     }
 }
 

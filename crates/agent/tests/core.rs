@@ -64,7 +64,7 @@ fn event(line: &str) -> TestEvent {
             let number = launch.strip_prefix('+').unwrap();
             let ends_job = number.ends_with('!');
             let sequence = number.trim_end_matches('!').parse().unwrap();
-            Event::Launch { sequence, key: unit(rest), ends_job, launch: 0 }
+            Event::Launch { sequence, key: unit(rest), ends_job, stands: false, launch: 0 }
         }
     }
 }
@@ -311,7 +311,7 @@ impl World {
                     return;
                 }
                 self.next_sequence += 1;
-                self.network.push(Event::Launch { sequence, key, ends_job, launch: 0 });
+                self.network.push(Event::Launch { sequence, key, ends_job, stands: false, launch: 0 });
             }
             Op::Clean { job } => {
                 let (job_id, restart) = self.start_of(job);
@@ -464,7 +464,7 @@ fn steps_of_all_kinds_belong_to_their_job() {
     let steps = [StepId::Number(0), StepId::Number(u32::MAX), StepId::Batch, StepId::Interactive, StepId::Extern];
     for (step, sequence) in steps.into_iter().zip(1..) {
         let key = key(5, 0, step);
-        machine.step(Event::Launch { sequence, key, ends_job: false, launch: 0 }, &mut actions);
+        machine.step(Event::Launch { sequence, key, ends_job: false, stands: false, launch: 0 }, &mut actions);
     }
     actions.clear();
     machine.step(event("clean 5.0"), &mut actions);

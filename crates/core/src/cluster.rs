@@ -10,7 +10,7 @@ use muster_model::cron::Crontab;
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
-use muster_model::node::{InitialState, Node, NodeHealth, NodeReason, NodeReport, NodeUse};
+use muster_model::node::{InitialState, Node, NodeHealth, NodeReason};
 use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, PlanView, QueueKey};
 use muster_model::priority::{CalculationProgress, UsageAccounts};
@@ -334,20 +334,5 @@ fn new_node(config: muster_model::node::NodeConfig) -> Node {
     };
     let reason =
         config.reason.clone().map(|text| NodeReason { text, user: "root".into(), uid: 0, time: Timestamp::default() });
-    Node {
-        config: Arc::new(config),
-        health,
-        drain,
-        not_responding: true,
-        reason,
-        used: NodeUse::default(),
-        report: NodeReport::default(),
-        last_response: None,
-        last_busy: None,
-        launch_sequence: 0,
-        comment: None,
-        extra: None,
-        reserved: false,
-        maintenance: false,
-    }
+    Node { health, drain, not_responding: true, reason, ..Node::new(Arc::new(config)) }
 }

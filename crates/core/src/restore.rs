@@ -98,6 +98,7 @@ impl Cluster {
         node.launch_sequence = record.launch_sequence;
         node.comment = record.comment;
         node.extra = record.extra;
+        node.last_busy = record.last_busy;
     }
 
     fn restore_document(&mut self, document: Document) {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::Job;
 use muster_model::node::{CpuRow, NodeUse};
@@ -15,6 +16,7 @@ use muster_model::state::JobState;
 use muster_model::time::Timestamp;
 
 use crate::cluster::Cluster;
+use crate::effect::Outcome;
 use crate::placement::Claim;
 
 impl Cluster {
@@ -49,8 +51,8 @@ impl Cluster {
         add_cpus(used, &claim, share, job.cpu_hold());
     }
 
-    /// Gives a share of an ended job back.
-    pub(crate) fn release_share(&mut self, now: Timestamp, job: &Job, share: &NodeShare) {
+    /// Gives a share of an ended job back. Since when a node is idle is written down.
+    pub(crate) fn release_share(&mut self, now: Timestamp, job: &Job, share: &NodeShare, out: &mut Outcome) {
         let left_alone = self.node_jobs.get_mut(&share.node).is_none_or(|jobs| {
             jobs.remove(&job.id);
             jobs.is_empty()
@@ -72,7 +74,9 @@ impl Cluster {
         if left_alone {
             used.exclusive_user = None;
             used.exclusive_label = None;
+            out.facts.push(Fact::Node { name: node.name().clone(), record: NodeRecord::of(node) });
         }
+        let used = &mut node.used;
         let is_mixed = used.overlaps || !used.rows.is_empty() || !used.cpus_claimed.is_empty();
         if is_mixed || !job.cpu_hold().is_used() {
             self.count_cpus(share.node);

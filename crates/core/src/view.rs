@@ -1,11 +1,13 @@
 //! The picture of the cluster that readers get: immutable, shared, cheap to copy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 use muster_model::accounting::{AccountingPolicy, PastUse, Tallies};
 use muster_model::config::ClusterConfig;
 use muster_model::cron::Crontab;
+use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::node::Node;
@@ -61,6 +63,22 @@ impl ReadView {
     /// A job as it is to be shown: with what the last plan said of it.
     pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
         self.jobs.get(&id).map(|job| self.outlook.told(job))
+    }
+
+    /// All nodes as they are to be shown: with what the last plan means to do with them. Only starts that nodes are held for
+    /// count, and of one that a reader is told about only idle nodes (as in Slurm, where it tells `PLANNED`).
+    pub fn nodes_told(&self) -> Vec<Arc<Node>> {
+        let held =
+            self.outlook.iter().filter(|wait| !wait.is_forecast && wait.expected_start > Some(self.outlook.time));
+        let mut planned: BTreeSet<String> = BTreeSet::new();
+        for list in held.filter_map(|wait| wait.expected_nodes.as_deref()).collect::<BTreeSet<_>>() {
+            planned.extend(hostlist::expand(list).unwrap_or_default());
+        }
+        let tell = |node: &Arc<Node>| match planned.contains(&**node.name()) {
+            true => Arc::new(Node { planned: true, ..Node::clone(node) }),
+            false => node.clone(),
+        };
+        self.nodes.iter().map(tell).collect()
     }
 
     /// The same picture as the scheduler sees it, to answer what-if questions.

@@ -9,6 +9,7 @@ use crate::ids::{BlobId, JobId, Name, SpecId};
 use crate::job::{Job, JobSpec};
 use crate::node::{Node, NodeHealth, NodeReason};
 use crate::step::Step;
+use crate::time::Timestamp;
 
 /// One row as it is after a change. A batch of facts is committed as a whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +73,9 @@ pub struct NodeRecord {
     /// A further remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Name>,
+    /// When the last job on it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_busy: Option<Timestamp>,
 }
 
 impl NodeRecord {
@@ -84,6 +88,7 @@ impl NodeRecord {
             launch_sequence: node.launch_sequence,
             comment: node.comment.clone(),
             extra: node.extra.clone(),
+            last_busy: node.last_busy,
         }
     }
 }

@@ -256,6 +256,10 @@ pub struct Node {
     /// One of these is for maintenance (Slurm: MAINTENANCE).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub maintenance: bool,
+    /// A planned start has it (Slurm: PLANNED). Not stored, nor part of the state: what the plan says is laid over the row
+    /// where it is read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub planned: bool,
 }
 
 impl Hardware {
@@ -291,6 +295,27 @@ impl Hardware {
 }
 
 impl Node {
+    /// A node of that configuration that answers and has nothing given away.
+    pub fn new(config: Arc<NodeConfig>) -> Node {
+        Node {
+            config,
+            health: NodeHealth::Up,
+            drain: false,
+            not_responding: false,
+            reason: None,
+            used: NodeUse::default(),
+            report: NodeReport::default(),
+            last_response: None,
+            last_busy: None,
+            launch_sequence: 0,
+            comment: None,
+            extra: None,
+            reserved: false,
+            maintenance: false,
+            planned: false,
+        }
+    }
+
     /// Name by which it is known.
     pub fn name(&self) -> &Name {
         &self.config.name

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_model::accounting::AccountingEnforce;
 use muster_model::config::ClusterConfig;
 use muster_model::ids::NodeIndex;
-use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
+use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth};
 use muster_model::partition::Partition;
 use muster_model::resources::Megabytes;
 
@@ -114,24 +114,13 @@ impl Machine {
     pub(crate) fn idle_nodes(&self) -> impl Iterator<Item = Arc<Node>> + '_ {
         self.config.nodes.iter().map(|config| {
             Arc::new(Node {
-                reserved: false,
-                maintenance: false,
-                config: Arc::new(config.clone()),
                 health: match config.initial_state {
                     InitialState::Unknown | InitialState::Drain => NodeHealth::Up,
                     InitialState::Down => NodeHealth::Down,
                     InitialState::Future | InitialState::Cloud => NodeHealth::Future,
                 },
                 drain: config.initial_state == InitialState::Drain,
-                not_responding: false,
-                reason: None,
-                used: NodeUse::default(),
-                report: NodeReport::default(),
-                last_response: None,
-                last_busy: None,
-                launch_sequence: 0,
-                comment: None,
-                extra: None,
+                ..Node::new(Arc::new(config.clone()))
             })
         })
     }

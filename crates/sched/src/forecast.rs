@@ -5,9 +5,13 @@
 //! of what they have. Each job, in the order of the queue, gets the earliest time from which its pool can hold it for as
 //! long as it may run, beside all before it. That is conservative backfill with two simplifications: resources of a pool
 //! count as a sum, however they are torn over its nodes, and time has a grain that grows with the distance: a minute soon, a
-//! sixty-fourth of the distance later.
+//! sixty-fourth of the distance later. While a reservation has a whole node, the pool is without it; what is reserved of a
+//! node in part is not regarded.
 //!
 //! A group of equal jobs never starts earlier than the one before it did, so each group searches through time only once.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use muster_model::time::{Span, Timestamp};
 
@@ -39,6 +43,9 @@ pub(crate) struct Forecast {
     free: Vec<Amount>,
 }
 
+/// When nodes are closed.
+pub(crate) type Closings = BTreeMap<u32, Vec<(Timestamp, Timestamp)>>;
+
 /// What one job takes of the pool of one class.
 #[derive(Debug, Clone)]
 pub(crate) struct Footprint {
@@ -47,8 +54,8 @@ pub(crate) struct Footprint {
 }
 
 impl Forecast {
-    /// What is left beside the running jobs and what is planned.
-    pub(crate) fn of(fleet: &Fleet, classes: &Classes, books: &Books, now: Timestamp) -> Forecast {
+    /// What is left beside the running jobs, what is planned, and nodes while they are closed (from, until).
+    pub(crate) fn of(fleet: &Fleet, classes: &Classes, books: &Books, closings: &Closings, now: Timestamp) -> Forecast {
         let mut begins = vec![Span::ZERO];
         let mut at = 0;
         while at < REACH.0 {
@@ -68,9 +75,20 @@ impl Forecast {
                 forecast.change(classes.of_node(node), forecast.slot_after(at), amounts, 1);
             }
         });
+        let mut closed: BTreeMap<u32, Vec<Range<usize>>> = BTreeMap::new();
+        for (node, windows) in closings.iter().filter(|(node, _)| books.in_service.contains(**node)) {
+            let slots = forecast.slots_closed(windows);
+            slots.iter().for_each(|slots| forecast.close(classes.of_node(*node), *node, slots, books));
+            closed.insert(*node, slots);
+        }
         books.future.each_hold(|node, start, end, amounts| {
-            forecast.change(classes.of_node(node), forecast.slot_at(start), amounts, -1);
-            forecast.change(classes.of_node(node), forecast.slot_after(end), amounts, 1);
+            let (first, last) = (forecast.slot_at(start), forecast.slot_after(end));
+            let is_in = |slots: &Range<usize>| slots.start <= first && last <= slots.end;
+            // It is in the reservation, of which nothing is left in the pool.
+            if !closed.get(&node).is_some_and(|windows| windows.iter().any(is_in)) {
+                forecast.change(classes.of_node(node), first, amounts, -1);
+                forecast.change(classes.of_node(node), last, amounts, 1);
+            }
         });
         let row = forecast.begins.len() * width;
         for class in forecast.free.chunks_mut(row) {
@@ -86,6 +104,40 @@ impl Forecast {
             let at = (class * self.begins.len() + slot) * self.width;
             add(&mut self.free[at..at + self.width], amounts, sign);
         }
+    }
+
+    /// The slots of time that windows touch, in order and apart from each other.
+    fn slots_closed(&self, windows: &[(Timestamp, Timestamp)]) -> Vec<Range<usize>> {
+        let mut all: Vec<Range<usize>> =
+            windows.iter().map(|(from, until)| self.slot_at((*from).max(self.now))..self.slot_after(*until)).collect();
+        all.sort_unstable_by_key(|slots| slots.start);
+        let mut apart: Vec<Range<usize>> = Vec::with_capacity(all.len());
+        for slots in all.into_iter().filter(|slots| !slots.is_empty()) {
+            match apart.last_mut().filter(|before| slots.start <= before.end) {
+                Some(before) => before.end = before.end.max(slots.end),
+                None => apart.push(slots),
+            }
+        }
+        apart
+    }
+
+    /// Takes out of the pool all that `node` would have free in these slots.
+    fn close(&mut self, class: usize, node: u32, slots: &Range<usize>, books: &Books) {
+        let mut level = books.free.of(node);
+        let mut later: Vec<(usize, &Amounts)> = Vec::new();
+        for (at, amounts) in books.future.releases_of(node) {
+            match self.slot_after(at) {
+                slot if slot <= slots.start => level.add(amounts),
+                slot if slot < slots.end => later.push((slot, amounts)),
+                _ => {}
+            }
+        }
+        self.change(class, slots.start, &level, -1);
+        for (slot, amounts) in later {
+            self.change(class, slot, amounts, -1);
+            level.add(amounts);
+        }
+        self.change(class, slots.end, &level, 1);
     }
 
     /// A node of `class` gives `amounts` to somebody from `start` until `end`.

@@ -414,6 +414,12 @@ impl Future {
         }
     }
 
+    /// What running jobs give back of one node, and when.
+    pub(crate) fn releases_of(&self, node: u32) -> impl Iterator<Item = (Timestamp, &Amounts)> {
+        let this = &self.nodes[node as usize];
+        this.held.iter().zip(&this.back).map(|(release, back)| (expected_end(release.at, self.now), back))
+    }
+
     /// Tells of all planned starts: node, begin, end, amounts.
     pub(crate) fn each_hold(&self, mut tell: impl FnMut(u32, Timestamp, Timestamp, &Amounts)) {
         for (node, this) in (0..).zip(&self.nodes) {

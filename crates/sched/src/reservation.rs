@@ -321,6 +321,25 @@ impl<'v> Reservations<'v> {
         }
     }
 
+    /// When whole nodes are closed to jobs outside, by node: from, until. Recurring reservations as far as planned starts look.
+    pub(crate) fn closings(&self) -> BTreeMap<u32, Vec<(Timestamp, Timestamp)>> {
+        let mut closings: BTreeMap<u32, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
+        let setting = self.setting();
+        for row in &self.list {
+            let (mut start, mut end) = row.window(setting.now);
+            for _ in 0..OCCURRENCES_MAX {
+                if end > setting.now {
+                    let whole =
+                        row.nodes.iter().filter(|kept| kept.cpus.is_none() && kept.node.0 < self.node_count as u32);
+                    whole.for_each(|kept| closings.entry(kept.node.0).or_default().push((start, end)));
+                }
+                let Some(next) = row.occurrence_after(setting.zone, end) else { break };
+                (start, end) = (next.start, next.end);
+            }
+        }
+        closings
+    }
+
     /// The times at and after `from` at which what is open to a run of `duration` may change; the first is `from`.
     pub(crate) fn moments(&self, inside: Inside, from: Timestamp, duration: Span) -> Vec<Timestamp> {
         let mut moments = vec![from];

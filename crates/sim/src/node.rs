@@ -8,7 +8,7 @@ use muster_model::ids::NodeIndex;
 use muster_model::job::JobKind;
 use muster_model::node::{Hardware, NodeReport};
 use muster_model::resources::Megabytes;
-use muster_model::state::{ExitStatus, Usage};
+use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::time::{Span, Timestamp};
 use muster_runtime::unit::UnitKey;
 
@@ -321,7 +321,8 @@ fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
                     JobKind::EveryNode => nodes == 1,
                     JobKind::Allocation => false,
                 };
-            Event::Launch { sequence, key, ends_job, launch: Launch { job, step } }
+            let stands = job.state == JobState::Suspended;
+            Event::Launch { sequence, key, ends_job, stands, launch: Launch { job, step } }
         }
         NodeCommand::Signal { job_id, restart, step, signal, scope } => {
             let scope = match scope {

@@ -92,23 +92,25 @@ impl World {
         })
     }
 
-    /// What was continued does continue.
+    /// What was continued does continue, and what is to stand stands.
     fn stays_stopped(&mut self, view: &ReadView) -> Option<String> {
-        let mut stopped = BTreeMap::new();
+        let mut wrong = BTreeMap::new();
         for node in self.nodes.iter().filter(|node| node.connection.is_some()) {
-            for (key, _) in node.supervisor.running.iter().filter(|(_, process)| process.is_stopped()) {
-                let runs = view
-                    .jobs
-                    .get(&key.job_id)
-                    .is_some_and(|job| job.state == JobState::Running && job.restart == key.restart);
-                if runs {
+            for (key, process) in &node.supervisor.running {
+                let job = view.jobs.get(&key.job_id).filter(|job| job.restart == key.restart && !job.completing);
+                let is_wrong = job.is_some_and(|job| match job.state {
+                    JobState::Running => process.is_stopped(),
+                    JobState::Suspended => !process.is_stopped() && !process.gave_way,
+                    _ => false,
+                });
+                if is_wrong {
                     let before = self.patience.stopped.get(&(node.index, *key)).copied().unwrap_or(0);
-                    stopped.insert((node.index, *key), before + 1);
+                    wrong.insert((node.index, *key), before + 1);
                 }
             }
         }
-        self.patience.stopped = stopped;
+        self.patience.stopped = wrong;
         let long = self.patience.stopped.iter().find(|(_, looks)| **looks > LOOKS_MAX)?;
-        Some(format!("{} stays stopped on node {} although its job runs", long.0.1, long.0.0.0))
+        Some(format!("{} on node {} does not do what its job does: stand or run", long.0.1, long.0.0.0))
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
         partitions,
         job_age_min: random.span(1_000, 300_000),
         kill_wait: random.span(1_000, 20_000),
+        time_slice: random.span(5_000, 60_000),
         node_timeout: random.span(20_000, 120_000),
         return_to_service: if random.chance(500) { 1 } else { u8::try_from(random.below(3)).unwrap_or(1) },
         requeue_default: random.chance(800),
@@ -52,11 +53,17 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
     }
 }
 
-/// Half of the clusters let jobs of the higher tier preempt.
+/// Half of the clusters let jobs of the higher tier preempt, many of those by suspension; in some, jobs that share cores take
+/// turns.
 fn preemption(random: &mut Random) -> PreemptionConfig {
     let kind = if random.chance(500) { PreemptType::Partition } else { PreemptType::None };
-    let mode = if random.chance(600) { PreemptMode::Requeue } else { PreemptMode::Cancel };
-    PreemptionConfig { kind, mode, exempt_time: random.span(0, 60_000), ..PreemptionConfig::default() }
+    let mode = match random.below(10) {
+        0..4 => PreemptMode::Requeue,
+        4..6 => PreemptMode::Cancel,
+        _ => PreemptMode::Suspend,
+    };
+    let gang = mode == PreemptMode::Suspend || random.chance(300);
+    PreemptionConfig { kind, mode, gang, exempt_time: random.span(0, 60_000), ..PreemptionConfig::default() }
 }
 
 fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {

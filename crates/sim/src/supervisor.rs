@@ -74,6 +74,8 @@ pub(crate) struct Process {
     ends_at: Timestamp,
     /// Stopped, with this much left to do.
     stopped: Option<Span>,
+    /// It stood, or was to stand, when it was told to end: others may have its CPUs already.
+    pub(crate) gave_way: bool,
     /// CPUs its job holds on the node.
     pub(crate) cpus: IndexSet,
     /// Whether it ends of itself, rather than because somebody ended it.
@@ -139,7 +141,15 @@ impl World {
         let (report, lasts) = self.draw_fate(key);
         self.counts.units_started += 1;
         self.note(format!("node {} runs {key} on CPUs {cpus}", node.0));
-        let process = Process { number: 0, report, ends_at: self.now + lasts, stopped: None, cpus, ends_itself: true };
+        let process = Process {
+            number: 0,
+            report,
+            ends_at: self.now + lasts,
+            stopped: None,
+            gave_way: false,
+            cpus,
+            ends_itself: true,
+        };
         self.node(node).supervisor.running.insert(key, process);
         self.set_end(node, key, lasts);
         let (delay, life) = (self.random.span(0, 20), self.node(node).life);
@@ -213,7 +223,7 @@ impl World {
         if process.stopped.is_none() && process.ends_at <= now + within {
             return;
         }
-        process.stopped = None;
+        process.gave_way |= process.stopped.take().is_some();
         process.ends_itself = false;
         process.report.exit = ExitStatus::signaled(signal);
         process.report.out_of_memory = false;
@@ -248,11 +258,14 @@ impl World {
         };
         if !resume {
             // What is being ended is not stopped.
-            if process.ends_itself && process.stopped.is_none() {
+            if !process.ends_itself {
+                process.gave_way = true;
+            } else if process.stopped.is_none() {
                 process.stopped = Some(process.ends_at.since(now));
             }
         } else if let Some(left) = process.stopped.take() {
             self.set_end(node, key, left);
+            self.check_runs(node, key);
         }
     }
 }

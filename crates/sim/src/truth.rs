@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::{Job, JobKind};
-use muster_model::resources::Sharing;
+use muster_model::resources::{IndexSet, Sharing};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::Step;
 use muster_runtime::unit::UnitKey;
@@ -91,21 +91,48 @@ impl World {
         let Some(share) = launch.job.allocation.as_ref().and_then(|allocation| allocation.share(node)) else {
             return;
         };
+        if launch.job.state == JobState::Suspended {
+            // It stands as soon as it is there.
+            return;
+        }
+        let cpus = share.cpus.clone();
+        self.check_cpus(node, key, &cpus, self.jobs_on_a_cpu_max(&launch.job));
+    }
+
+    /// What goes on after it stood meets nobody, unless an operator wanted it so.
+    pub(crate) fn check_runs(&mut self, node: NodeIndex, key: UnitKey) {
+        let most = match self.store.job(key.job_id) {
+            Some(job) if job.restart == key.restart => self.jobs_on_a_cpu_max(job),
+            _ => return,
+        };
+        let process = self.nodes[node.0 as usize].supervisor.running.get(&key);
+        let Some(cpus) = process.map(|process| process.cpus.clone()) else { return };
+        self.check_cpus(node, key, &cpus, most);
+    }
+
+    /// Fails where `key` runs on one of `cpus` together with more jobs than may be there with it. Who stands does not count,
+    /// nor who is ending after he stood, nor what an operator has resumed over others.
+    fn check_cpus(&mut self, node: NodeIndex, key: UnitKey, cpus: &IndexSet, jobs_max: usize) {
+        let runs_over = |id: JobId| self.store.job(id).is_some_and(|job| job.runs_over);
+        if runs_over(key.job_id) {
+            return;
+        }
         let running = &self.nodes[node.0 as usize].supervisor.running;
         let others: Vec<_> = running
             .iter()
             .filter(|(other, _)| (other.job_id, other.restart) != (key.job_id, key.restart))
-            .filter(|(_, process)| !process.cpus.is_disjoint(&share.cpus))
+            .filter(|(_, process)| !process.cpus.is_disjoint(cpus))
+            .filter(|(other, process)| !process.is_stopped() && !process.gave_way && !runs_over(other.job_id))
             .collect();
         let on = |cpu: u32| -> BTreeSet<(JobId, RestartCount)> {
             let there = others.iter().filter(|(_, process)| process.cpus.contains(cpu));
             there.map(|(other, _)| (other.job_id, other.restart)).collect()
         };
-        let most = share.cpus.iter().map(|cpu| on(cpu).len()).max().unwrap_or(0);
-        if most >= self.jobs_on_a_cpu_max(&launch.job) {
+        let most = cpus.iter().map(|cpu| on(cpu).len()).max().unwrap_or(0);
+        if most >= jobs_max {
             let names: Vec<String> = others.iter().map(|(other, _)| other.to_string()).collect();
             let names = names.join(", ");
-            self.fail(format!("{key} is started on CPUs {} of node {}, which {names} use", share.cpus, node.0));
+            self.fail(format!("{key} runs on CPUs {cpus} of node {}, on which {names} run", node.0));
         }
     }
 
@@ -114,7 +141,8 @@ impl World {
         let sharing = job.spec.request.sharing;
         let partition = self.config.partitions.iter().find(|partition| partition.name == job.partition);
         let rows = partition.map_or(1, |own| own.over_subscribe.rows(sharing == Sharing::Oversubscribe));
-        if sharing == Sharing::Exclusive { 1 } else { rows as usize }
+        // Those who take turns are there one at a time.
+        if sharing == Sharing::Exclusive || self.config.preemption.gang { 1 } else { rows as usize }
     }
 
     /// What is written down about ended jobs and steps is what happened.

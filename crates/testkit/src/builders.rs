@@ -6,7 +6,7 @@ use imbl::{OrdMap, Vector};
 use muster_model::config::ClusterConfig;
 use muster_model::ids::{Identity, JobId, NodeIndex, SpecId};
 use muster_model::job::{Job, JobKind, JobSpec};
-use muster_model::node::{Hardware, InitialState, Node, NodeConfig, NodeHealth, NodeReport, NodeUse};
+use muster_model::node::{Hardware, InitialState, Node, NodeConfig};
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, QueueKey};
 use muster_model::reservation::Reservation;
@@ -34,22 +34,7 @@ pub fn node_config(name: &str, cpus: u32) -> NodeConfig {
 
 /// An idle node in service.
 pub fn node(config: NodeConfig) -> Node {
-    Node {
-        config: Arc::new(config),
-        health: NodeHealth::Up,
-        drain: false,
-        not_responding: false,
-        reason: None,
-        used: NodeUse::default(),
-        report: NodeReport::default(),
-        last_response: Some(NOW),
-        last_busy: None,
-        launch_sequence: 0,
-        comment: None,
-        extra: None,
-        reserved: false,
-        maintenance: false,
-    }
+    Node { last_response: Some(NOW), ..Node::new(Arc::new(config)) }
 }
 
 /// A partition of the nodes `0..count` without limits.

@@ -36,6 +36,8 @@ pub enum Event<L, E> {
         key: UnitKey,
         /// Nothing of the job is to be started here once this unit has ended: it is the job's only main unit.
         ends_job: bool,
+        /// Its job is suspended: it is to stand as soon as it is there.
+        stands: bool,
         /// What to start.
         launch: L,
     },

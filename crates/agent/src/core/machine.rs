@@ -64,7 +64,9 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     pub fn step(&mut self, event: Event<L, E>, out: &mut Vec<Action<L, E>>) {
         match event {
             Event::Connected => self.report_all_ends(out),
-            Event::Launch { sequence, key, ends_job, launch } => self.launch(sequence, key, ends_job, launch, out),
+            Event::Launch { sequence, key, ends_job, stands, launch } => {
+                self.launch(sequence, key, Unit::Starting { ends_job, launch, stands }, out);
+            }
             Event::Signal { job_id, restart, step, signal, scope } => {
                 let wanted = signalled(step, scope);
                 let keys = self.live(job_id, restart).filter_map(|key| wanted(key.step).map(|reach| (key, reach)));
@@ -89,14 +91,17 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     }
 
     /// A known key is a copy; an unknown one at or below the watermark is a late copy of something long over.
-    fn launch(&mut self, sequence: u64, key: UnitKey, ends_job: bool, launch: L, out: &mut Vec<Action<L, E>>) {
+    fn launch(&mut self, sequence: u64, key: UnitKey, unit: Unit<L, E>, out: &mut Vec<Action<L, E>>) {
         let is_late = sequence <= self.launch_sequence;
         self.launch_sequence = self.launch_sequence.max(sequence);
         if is_late || self.units.contains_key(&key) || self.tombstones.cover(&key) {
             return;
         }
-        self.units.insert(key, Unit::Starting { ends_job, launch: launch.clone(), stands: false });
-        out.push(Action::Start(key, launch));
+        if let Unit::Starting { launch, stands, .. } = &unit {
+            out.push(Action::Start(key, launch.clone()));
+            out.extend(stands.then_some(Action::Pause { key, resume: false }));
+        }
+        self.units.insert(key, unit);
     }
 
     fn clean_job(

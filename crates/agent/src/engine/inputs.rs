@@ -93,8 +93,8 @@ impl Engine {
         match Launch::decode(message) {
             Ok(launch) => {
                 let launch = Arc::new(launch);
-                let (key, ends_job) = (launch.key(), launch.ends_job());
-                self.events.push_back(Event::Launch { sequence, key, ends_job, launch });
+                let (key, ends_job, stands) = (launch.key(), launch.ends_job(), launch.stands());
+                self.events.push_back(Event::Launch { sequence, key, ends_job, stands, launch });
             }
             // Not even its name can be told from it, so nobody can be told.
             Err(error) => {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use muster_model::ids::{BlobId, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::resources::NodeShare;
+use muster_model::state::JobState;
 use muster_model::step::{Step, StepNode};
 use muster_proto::document::{self, DocumentError};
 use muster_proto::{self as wire, NodeAddress};
@@ -117,6 +118,11 @@ impl Launch {
                 JobKind::EveryNode => self.nodes.len() == 1,
                 JobKind::Allocation => false,
             }
+    }
+
+    /// Whether its job is suspended: it is to stand from the first moment.
+    pub(crate) fn stands(&self) -> bool {
+        self.job.state == JobState::Suspended
     }
 
     /// Script and execution context that must be here first.

@@ -59,8 +59,7 @@ impl ApiService {
                 }
             }
             Query::Nodes => {
-                let (nodes, partitions) =
-                    (view.nodes.iter().cloned().collect(), view.partitions.iter().cloned().collect());
+                let (nodes, partitions) = (view.nodes_told(), view.partitions.iter().cloned().collect());
                 give(sender, &Reply::Nodes { nodes, partitions });
             }
             Query::Partitions => {

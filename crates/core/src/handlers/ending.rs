@@ -213,7 +213,7 @@ fn begin_clean_up(
     let held = job.allocation.iter().flat_map(|held| &held.shares).map(|share| share.node);
     let released: Vec<NodeIndex> = held.filter(|node| !unclean.contains(node)).collect();
     for node in &released {
-        release_node(cluster, now, &job, *node);
+        release_node(cluster, now, &job, *node, out);
     }
     if done {
         finish_clean_up(cluster, now, job, out);
@@ -252,7 +252,7 @@ pub(super) fn node_is_clean(
     let Some(job) = cluster.jobs.get(&job_id).cloned() else {
         return;
     };
-    release_node(cluster, now, &job, node);
+    release_node(cluster, now, &job, node, out);
     out.plan_needed = true;
     let mut job = (*job).clone();
     let Some(cleaning) = &mut job.cleaning else { return };
@@ -282,10 +282,10 @@ pub(crate) fn nodes_vanished(cluster: &mut Cluster, now: Timestamp, job_id: JobI
     }
 }
 
-fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeIndex) {
+fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeIndex, out: &mut Outcome) {
     let share = job.allocation.as_ref().and_then(|allocation| allocation.share(node)).cloned();
     if let Some(share) = share {
-        cluster.release_share(now, job, &share);
+        cluster.release_share(now, job, &share, out);
     }
 }
 

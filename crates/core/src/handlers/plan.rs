@@ -214,20 +214,18 @@ fn begin(
     job.preemptable_from = preemptable_from(cluster, now, &job);
     job.planned_nodes = None;
     job.last_evaluated = Some(now);
-    for share in &shares {
+    job.allocation = Some(Arc::new(Allocation { shares }));
+    turns::wait_at_start(cluster, now, &mut job);
+    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
         cluster.take_share(share, &job);
     }
-    job.allocation = Some(Arc::new(Allocation { shares }));
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     launch_main_unit(cluster, now, &job, out);
-    dependency::target_changed(cluster, &job);
-    if turns::takes_turns(cluster, &job)
-        && let Some(before) = turns::who_runs_there(cluster, &job)
-    {
-        // Others have their turn there.
-        turns::stop(cluster, now, job, Some(before), out);
+    if job.state == JobState::Suspended {
+        turns::pause(&job, false, out);
     }
+    dependency::target_changed(cluster, &job);
 }
 
 /// From when a job that starts at `now` can be told to make room.

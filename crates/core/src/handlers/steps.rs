@@ -62,6 +62,8 @@ fn try_create(
     match job.state {
         JobState::Running => {}
         JobState::Pending => return Err(RefusalCode::JobPending.into()),
+        // It goes on by itself, and the step with it.
+        JobState::Suspended if job.yields_to.is_some() => {}
         JobState::Suspended => return Err(RefusalCode::Disabled.into()),
         _ => return Err(RefusalCode::AlreadyDone.into()),
     }
@@ -76,8 +78,8 @@ fn try_create(
         ));
     }
     let others_wait = cluster.waiting_steps.get(&job_id).is_some_and(|waiting| !waiting.is_empty());
-    let layout =
-        if others_wait && !asked.request.overlap { Err(NoRoom::Busy) } else { lay_out(cluster, &job, &asked.request) };
+    let must_wait = job.state == JobState::Suspended || others_wait && !asked.request.overlap;
+    let layout = if must_wait { Err(NoRoom::Busy) } else { lay_out(cluster, &job, &asked.request) };
     match layout {
         Ok(layout) => {
             start(cluster, now, &job, asked, layout, out);

@@ -37,6 +37,17 @@ pub(super) fn stop(cluster: &mut Cluster, now: Timestamp, mut job: Job, yields_t
     }
 }
 
+/// A job that starts where others have their turn stands from the first moment.
+pub(super) fn wait_at_start(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
+    let before = takes_turns(cluster, job).then(|| who_runs_there(cluster, job)).flatten();
+    if before.is_some() {
+        job.state = JobState::Suspended;
+        job.suspend_time = Some(now);
+        job.yields_to = before;
+        expect_turn(cluster, now);
+    }
+}
+
 /// Lets a suspended job run again. The time it stood does not count against its limit.
 pub(super) fn go_on(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Outcome) {
     pause(&job, true, out);
@@ -163,7 +174,7 @@ pub(crate) fn takes_turns(cluster: &Cluster, job: &Job) -> bool {
 }
 
 /// Sees to it that turns change within one slice.
-pub(super) fn expect_turn(cluster: &mut Cluster, now: Timestamp) {
+fn expect_turn(cluster: &mut Cluster, now: Timestamp) {
     let due = *cluster.turn_due.get_or_insert(now + cluster.config.time_slice);
     cluster.timers.set(due, Timer::Turns);
 }

@@ -286,8 +286,8 @@ impl<'a> Pass<'a> {
     /// The pools as they are at this point of the pass.
     fn pools(&mut self) -> &mut Forecast {
         let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
-        let (books, now) = (&*self.books, self.view.now);
-        self.forecast.get_or_insert_with(|| Forecast::of(fleet, classes, books, now))
+        let (books, reservations, now) = (&*self.books, &self.reservations, self.view.now);
+        self.forecast.get_or_insert_with(|| Forecast::of(fleet, classes, books, &reservations.closings(), now))
     }
 
     /// About when a job would start that comes next; nothing is booked for it.
@@ -303,7 +303,8 @@ impl<'a> Pass<'a> {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
             };
-            // The forecast knows nothing of reservations and licences, and would tell a start too early.
+            // The forecast knows nothing of licences, and would tell a start too early; of reservations it knows only when they
+            // close nodes to those outside.
             if case.lack != Lack::Busy || !ask.licenses.is_empty() || self.is_out_of_service(entry, case, ask) {
                 continue;
             }

@@ -1,6 +1,8 @@
 //! Reservations: what they keep from jobs, and when jobs start because of them.
 
-use crate::common::check;
+use muster_sched::Budget;
+
+use crate::common::{check, check_with};
 
 const TWO_NODES: &str = "nodes n[1-2] cpus=4\n";
 
@@ -150,5 +152,55 @@ fn licences_that_are_kept() {
         "1 starts in main: n1 1c 1t
          2 waits Licenses, +90m on n1
          3 waits Licenses, +20m on n1",
+    );
+}
+
+#[test]
+fn forecasts_keep_out_of_the_time_in_which_nodes_are_closed() {
+    // Job 1 is planned exactly, the others are forecast: 2 would begin with the end of 1 and reach into the reservation, 3 ends
+    // before it. Without the reservation 2 is told +90m.
+    let budget = Budget { reservations_max: 1, ..Budget::default() };
+    let scene = |reservation: &str| {
+        format!(
+            "nodes n[1-2] cpus=4
+             {reservation}
+             run 8 on=n1:0-3+n2:0-3 t=30
+             job 1 n=8 t=60
+             job 2 n=8 t=60
+             job 3 n=8 t=5"
+        )
+    };
+    check_with(
+        &scene("reservation noon nodes=n[1-2] from=100 until=200 users=u1001"),
+        &budget,
+        "1 waits Resources, +30m on n[1-2]
+         2 waits Priority, +12094s or so
+         3 waits Priority, +90m or so",
+    );
+    check_with(
+        &scene("reservation noon nodes=n[1-2] from=100 until=200 users=u1001 cpus=0-0"),
+        &budget,
+        "1 waits Resources, +30m on n[1-2]
+         2 waits Priority, +90m or so
+         3 waits Priority, +9008s or so",
+    );
+}
+
+#[test]
+fn a_closed_node_leaves_the_others_of_its_pool_to_the_forecast() {
+    // What runs on n1 into the reservation is not counted off twice.
+    let budget = Budget { reservations_max: 1, ..Budget::default() };
+    check_with(
+        "nodes n[1-2] cpus=4
+         reservation noon nodes=n1 from=40 until=200 users=u1001
+         run 8 on=n1:0-3 t=60
+         run 9 on=n2:0-3 t=30
+         job 1 n=4 t=30
+         job 2 n=4 t=30
+         job 3 n=4 t=30",
+        &budget,
+        "1 waits Resources, +30m on n2
+         2 waits Priority, +60m or so
+         3 waits Priority, +90m or so",
     );
 }

@@ -29,6 +29,8 @@ const MAINTENANCE: u32 = 1 << 15;
 const COMPLETING: u32 = 1 << 10;
 /// The agent is silent.
 const NOT_RESPONDING: u32 = 1 << 11;
+/// A planned start has it, and nobody works on it now.
+const PLANNED: u32 = 1 << 21;
 
 /// A base state with flags, as Slurm keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +64,7 @@ impl NodeState {
             | flag(node.used.jobs_completing > 0, COMPLETING)
             | flag(node.reserved, RESERVED)
             | flag(node.maintenance, MAINTENANCE)
+            | flag(node.planned && base == Base::Idle && used.jobs_completing == 0 && !node.drain, PLANNED)
             | flag(node.not_responding && node.health != NodeHealth::Future, NOT_RESPONDING);
         NodeState { flags, base }
     }
@@ -92,7 +95,7 @@ impl NodeState {
 
     /// The long word: `idle`, `allocated+`, `drained*`, in lower case.
     pub fn long(self) -> String {
-        let kept = ["maint", "reserved"];
+        let kept = ["maint", "reserved", "planned"];
         self.word(
             ["draining", "drained", "allocated", "completing", "unknown", "down", "idle", "mixed", "future"],
             kept,
@@ -101,11 +104,11 @@ impl NodeState {
 
     /// The short word: `idle`, `alloc+`, `drain*`.
     pub fn compact(self) -> String {
-        let kept = ["maint", "resv"];
+        let kept = ["maint", "resv", "plnd"];
         self.word(["drng", "drain", "alloc", "comp", "unk", "down", "idle", "mix", "futr"], kept)
     }
 
-    fn word(self, words: [&str; 9], [maint, reserved]: [&str; 2]) -> String {
+    fn word(self, words: [&str; 9], [maint, reserved, planned]: [&str; 3]) -> String {
         let [draining, drained, allocated, completing, unknown, down, idle, mixed, future] = words;
         let silent = if self.is_silent() { "*" } else { "" };
         let word = match self.base {
@@ -123,6 +126,7 @@ impl NodeState {
             Base::Unknown => unknown,
             Base::Idle if self.has(MAINTENANCE) => maint,
             Base::Idle if self.has(RESERVED) => reserved,
+            Base::Idle if self.has(PLANNED) => planned,
             Base::Idle => idle,
             Base::Mixed => mixed,
             Base::Future => future,
@@ -145,6 +149,7 @@ impl NodeState {
             (RESERVED, "+RESERVED"),
             (DRAIN, "+DRAIN"),
             (COMPLETING, "+COMPLETING"),
+            (PLANNED, "+PLANNED"),
             (NOT_RESPONDING, "+NOT_RESPONDING"),
         ];
         flags.iter().filter(|(flag, _)| self.has(*flag)).fold(base.to_owned(), |text, (_, word)| text + word)
@@ -170,6 +175,8 @@ pub enum Asked {
     Reserved,
     /// A reservation for maintenance has it.
     Maintenance,
+    /// A planned start has it.
+    Planned,
     /// A flag that no node here ever carries.
     Never,
 }
@@ -213,7 +220,8 @@ impl Asked {
             "drng" => return Some(Asked::Draining),
             "resv" => return Some(Asked::Reserved),
             "futr" => return Some(Asked::Base(Base::Future)),
-            "err" | "error" | "planned" | "plnd" | "failing" | "failg" | "pow_dn" | "pow_up" | "blocked" => {
+            "planned" | "plnd" => return Some(Asked::Planned),
+            "err" | "error" | "failing" | "failg" | "pow_dn" | "pow_up" | "blocked" => {
                 return Some(Asked::Never);
             }
             _ => {}
@@ -232,6 +240,7 @@ impl Asked {
             Asked::NotResponding => state.is_silent(),
             Asked::Reserved => state.has(RESERVED),
             Asked::Maintenance => state.has(MAINTENANCE),
+            Asked::Planned => state.has(PLANNED),
             Asked::Never => false,
         }
     }

@@ -101,6 +101,7 @@ pub fn node(launch_sequence: u64) -> NodeRecord {
         launch_sequence,
         comment: None,
         extra: None,
+        last_busy: None,
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use muster_model::node::{Node, NodeHealth, NodeReport, NodeUse};
+    use muster_model::node::Node;
 
     /// A cluster of eight nodes with this `topology.conf`.
     fn cluster(plugin: &str, topology: &str) -> Cluster {
@@ -92,24 +92,7 @@ mod tests {
             _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
         };
         let loaded = crate::conf::load(Path::new("/c/slurm.conf"), &read).unwrap();
-        let node = |config: muster_model::node::NodeConfig| {
-            Arc::new(Node {
-                reserved: false,
-                maintenance: false,
-                config: Arc::new(config),
-                health: NodeHealth::Up,
-                drain: false,
-                not_responding: false,
-                reason: None,
-                used: NodeUse::default(),
-                report: NodeReport::default(),
-                last_response: None,
-                last_busy: None,
-                launch_sequence: 0,
-                comment: None,
-                extra: None,
-            })
-        };
+        let node = |config: muster_model::node::NodeConfig| Arc::new(Node::new(Arc::new(config)));
         let nodes = loaded.cluster.nodes.into_iter().map(node).collect();
         Cluster { nodes, topology: loaded.cluster.topology, ..Cluster::default() }
     }

@@ -61,3 +61,9 @@ pub fn partly() -> Scene {
     let n4 = telling(using(4, 2), 41, 23_708);
     scene(vec![n1, n2, n3, n4], false)
 }
+
+/// A planned start has n1, which is full, and n2, which is idle.
+pub fn planned() -> Scene {
+    let of_plan = |node: Node| Node { planned: true, ..node };
+    scene(vec![of_plan(using(1, 16)), of_plan(using(2, 0)), using(3, 0), using(4, 0)], false)
+}

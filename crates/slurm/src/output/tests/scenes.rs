@@ -53,6 +53,7 @@ pub fn scene(name: &str) -> Scene {
         "mixed" => scene_nodes::mixed(),
         "drained" => scene_nodes::drained(),
         "partly" => scene_nodes::partly(),
+        "planned" => scene_nodes::planned(),
         "busy" => scene_busy::busy(true),
         "steps" => scene_busy::busy(false),
         "ended" => scene_busy::ended(),

@@ -200,7 +200,7 @@ fn count_change(counts: &mut JobCounts, before: Option<&Arc<Job>>, job: &Job) {
     match &job.array {
         _ if before.is_some() => {}
         Some(ArrayRole::Task { .. }) => {}
-        Some(ArrayRole::Waiting { tasks }) => counts.submitted += u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+        Some(ArrayRole::Waiting { tasks }) => counts.submitted += tasks.len(),
         None => counts.submitted += 1,
     }
     if held(job.state) && !held(was) {
@@ -222,7 +222,7 @@ fn states(view: &ReadView) -> (u32, u32) {
     for job in view.jobs.values() {
         match (job.state, &job.array) {
             (JobState::Pending, Some(ArrayRole::Waiting { tasks })) => {
-                pending = pending.saturating_add(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+                pending = pending.saturating_add(tasks.len());
             }
             (JobState::Pending, _) => pending += 1,
             (JobState::Running, _) => running += 1,

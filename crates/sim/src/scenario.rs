@@ -166,6 +166,7 @@ pub(crate) fn job(random: &mut Random, config: &ClusterConfig, now: Timestamp, u
         submit_line: None,
         rare: None,
         run: None,
+        cron: None,
     }
 }
 

@@ -192,7 +192,9 @@ impl Stage {
                 let start = start(&words[1..], &environment).expect("a good line");
                 match parse(&start.words, start.flags, &environment, &context) {
                     Action::Print(outcome) => outcome,
-                    Action::Show(show) => show.render(&self.answers(show.queries()), &context, start.flags),
+                    Action::Show(show) => {
+                        show.render(&self.answers(show.queries(Default::default())), &context, start.flags)
+                    }
                     Action::Change(changes) => {
                         let mut told = String::new();
                         let mut refusals = Vec::new();

@@ -55,9 +55,8 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(measure(&socket, &listen, &view, running, seconds));
     drop(std::fs::remove_dir_all(&directory));
-    result?;
-    // The controller would wait to be told to stop.
-    std::process::exit(0)
+    // The controller, which waits to be told to stop, ends with this process.
+    result
 }
 
 /// Writes the cluster down as if it had run until now. Gives the running jobs by node.
@@ -98,6 +97,7 @@ fn options(directory: &Path, view: &PlanView) -> Result<ControllerOptions, Failu
     let config = ClusterConfig {
         nodes: view.nodes.iter().map(|node| (*node.config).clone()).collect(),
         partitions: view.partitions.iter().map(|partition| (**partition).clone()).collect(),
+        job_count_max: u32::MAX,
         ..(*view.config).clone()
     };
     Ok(ControllerOptions {

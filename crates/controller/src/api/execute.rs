@@ -164,7 +164,7 @@ impl ApiService {
         }
         let contents = [(&mut job.script, &mut job.spec.script), (&mut job.context, &mut job.spec.context)];
         for (content, place) in contents {
-            let (id, fact) = self.blobs.add(std::mem::take(content).into_bytes().into());
+            let (id, fact) = self.blobs.add(std::mem::take(content).into_bytes());
             attachments.push(fact);
             *place = Some(id);
         }

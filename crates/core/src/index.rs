@@ -55,7 +55,9 @@ impl Cluster {
             self.dequeue(old.id);
             self.running.remove(&running_key(old));
         }
-        if is_queued(new, now) {
+        if new.het.is_some() {
+            self.queue_together(new, now);
+        } else if is_queued(new, now) {
             self.enqueue(new);
         }
         if new.holds_resources() {

@@ -88,6 +88,9 @@ pub struct ClusterConfig {
     /// `assoc_limit_stop` of `SchedulerParameters`: behind a job that waits for a limit nobody of its partition starts.
     #[serde(default)]
     pub limits_stop_queue: bool,
+    /// How heterogeneous jobs are treated.
+    #[serde(default)]
+    pub het_jobs: HetJobRules,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -177,10 +180,37 @@ impl Default for ClusterConfig {
             zone: utc(),
             accounting: false,
             limits_stop_queue: false,
+            het_jobs: HetJobRules::default(),
             accounting_enforce: AccountingEnforce::default(),
             shown: Vec::new(),
         }
     }
+}
+
+/// Where in the queue a heterogeneous job stands, given the tiers and priorities of its components (`bf_hetjob_prio`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HetPriority {
+    /// Those of the least component. Also where nothing is said: Slurm lets each component wait at its own place then, and
+    /// the last of them decides when the job starts.
+    #[default]
+    Min,
+    /// Their average.
+    Avg,
+    /// Those of the greatest.
+    Max,
+}
+
+/// What `SchedulerParameters` says about heterogeneous jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HetJobRules {
+    /// `bf_hetjob_prio`.
+    pub priority: HetPriority,
+    /// `whole_hetjob`: who cancels, holds or releases one component by its own number means all.
+    pub whole: bool,
+    /// `disable_hetjob_steps`: a step cannot span components.
+    pub single_steps: bool,
 }
 
 /// What is given away as one piece (`SelectTypeParameters`).

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::AssociationId;
 use crate::array::{ArraySpec, TaskSet};
 use crate::dependency::Dependencies;
+use crate::heterogeneous::HetRole;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
 use crate::preemption::Eviction;
 use crate::priority::PastRun;
@@ -310,6 +311,9 @@ pub struct Job {
     /// Its place in an array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<ArrayRole>,
+    /// Its place in a heterogeneous job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub het: Option<HetRole>,
     /// Base state.
     pub state: JobState,
     /// Ended, but nodes are still being cleaned (Slurm: COMPLETING). Its resources are still held there.
@@ -435,6 +439,7 @@ impl Job {
             id,
             spec_id,
             array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
+            het: None,
             state: JobState::Pending,
             completing: false,
             cleaning: None,
@@ -508,6 +513,17 @@ impl Job {
     /// The QOS it runs under, or asks for.
     pub fn qos_name(&self) -> Option<&str> {
         self.qos.as_deref().or(self.spec.qos.as_deref())
+    }
+
+    /// On how many of its nodes its own script runs: the first, all, or none. The script of a heterogeneous job runs in the
+    /// component that leads.
+    pub fn main_nodes(&self) -> usize {
+        match self.spec.kind {
+            _ if self.is_led() => 0,
+            JobKind::Batch => 1,
+            JobKind::EveryNode => self.allocation.as_ref().map_or(0, |allocation| allocation.shares.len()),
+            JobKind::Allocation => 0,
+        }
     }
 
     /// Whether it holds resources on nodes.

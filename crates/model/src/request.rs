@@ -30,12 +30,15 @@ pub struct JobTarget {
     /// `N.step`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepId>,
+    /// `N+1`: only this component of a heterogeneous job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<u32>,
 }
 
 impl JobTarget {
     /// The whole job or array `job_id`.
     pub fn job(job_id: JobId) -> JobTarget {
-        JobTarget { job_id, tasks: None, step: None }
+        JobTarget { job_id, tasks: None, step: None, component: None }
     }
 }
 
@@ -45,6 +48,11 @@ impl JobTarget {
 pub enum Command {
     /// Put a job into the queue. Answer: [`Answer::Submitted`].
     Submit(Box<JobSpec>),
+    /// Put all components of a heterogeneous job into the queue, or none. Answer: [`Answer::Submitted`] with the number of
+    /// the first, which leads; script and environment that come with the request are for that one.
+    SubmitHet(Vec<JobSpec>),
+    /// As [`Command::TestSubmit`], for the components of a heterogeneous job.
+    TestSubmitHet(Vec<JobSpec>),
     /// Say when and where a job would start, without submitting it. Answer: [`Answer::Expected`].
     TestSubmit(Box<JobSpec>),
     /// End jobs, or send them a signal.
@@ -442,6 +450,10 @@ refusals! {
     InvalidCpuCount = 2069 "CPU count specification invalid",
     /// A request that makes no sense for what it names.
     UnexpectedMessage = 1000 "Unexpected message received",
+    /// Asked of one component, where only the whole can be meant.
+    NotHetJobLeader = 2107 "Job not heterogeneous job leader",
+    /// Not possible for one component alone.
+    NotWholeHetJob = 2108 "Operation not permitted on individual component of heterogeneous job",
     /// Internal error; see the log of the controller.
     Internal = 1 "Unspecified error",
 }

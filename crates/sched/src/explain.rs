@@ -75,12 +75,14 @@ impl Planner {
 
 /// The jobs without which `job` starts in the next pass, none of them for nothing.
 fn blockers(view: &PlanView, budget: &Budget, job: &Job) -> Vec<Blocker> {
-    let last = view.queue.iter().rev().find(|(_, other)| other.id == job.id).map(|(key, _)| *key);
+    // What starts with it stands behind it.
+    let with_it: BTreeSet<JobId> = job.components().collect();
+    let last = view.queue.iter().rev().find(|(_, other)| with_it.contains(&other.id)).map(|(key, _)| *key);
     // Jobs behind it do not matter.
     let mut view = view.clone();
     view.queue = view.queue.range(..=last.unwrap_or(QueueKey::LAST)).map(|(key, job)| (*key, job.clone())).collect();
     let running = view.running.values().map(|other| Blocker::Running(other.id));
-    let mut seen = BTreeSet::from([job.id]);
+    let mut seen = with_it;
     let ahead = view.queue.values().filter(|other| seen.insert(other.id)).map(|other| Blocker::Waiting(other.id));
     let mut suspects: Vec<Blocker> = running.chain(ahead).take(SUSPECTS_MAX + 1).collect();
     if suspects.len() > SUSPECTS_MAX {
@@ -132,7 +134,7 @@ impl Judge<'_> {
         let gone: BTreeSet<Blocker> = gone.iter().copied().collect();
         let view = without(self.view, &gone);
         let plan = self.planner.plan(&view, self.budget);
-        plan.starts.iter().any(|start| start.job_id == self.job_id)
+        plan.all_starts().any(|start| start.job_id == self.job_id)
     }
 }
 

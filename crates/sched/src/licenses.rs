@@ -40,7 +40,7 @@ pub(crate) fn parse(text: &str) -> Option<Licenses> {
 }
 
 /// What running jobs hold, until when, and in which reservation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Holdings {
     list: Vec<(Timestamp, Option<Name>, Licenses)>,
 }

@@ -151,7 +151,7 @@ impl World {
             let (first, last) = (self.random.small(0, 3), self.random.small(3, 5));
             TaskSet::parse(&format!("{first}-{last}"), 100).unwrap_or_default()
         });
-        Some(JobTarget { job_id, tasks, step: None })
+        Some(JobTarget { tasks, ..JobTarget::job(job_id) })
     }
 
     /// A job that runs or is stopped.

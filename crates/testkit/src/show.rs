@@ -11,17 +11,22 @@ use muster_model::time::Timestamp;
 /// ```text
 /// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
 /// 3_0 starts in debug: n3 1c 1t
+/// 6+7 start together
 /// 9 makes room for 4: requeue in +1m
 /// 4 waits Resources, +30m on n[1-2]
 /// 5 waits Priority, +3m or so
 /// ```
 pub fn plan(view: &PlanView, plan: &Plan) -> String {
     let mut text = String::new();
-    for start in &plan.starts {
+    for start in plan.all_starts() {
         let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
         let inside = start.reservation.as_ref().map_or(String::new(), |name| format!(" in {name}"));
         let _ = writeln!(text, "{}{task} starts in {}{inside}: {}", start.job_id, start.partition, shares.join(" | "));
+        if !start.together.is_empty() {
+            let ids: Vec<String> = start.all().map(|start| start.job_id.to_string()).collect();
+            let _ = writeln!(text, "{} start together", ids.join("+"));
+        }
     }
     for eviction in &plan.evictions {
         let grace = if eviction.grace.0 > 0 {

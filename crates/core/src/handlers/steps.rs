@@ -204,7 +204,7 @@ fn start(
     let shared = Arc::new(step.clone());
     for on in &step.layout {
         let command =
-            NodeCommand::Launch { sequence: on.launch_sequence, job: shared_job.clone(), step: Some(shared.clone()) };
+            NodeCommand::Launch { sequence: on.launch_sequence, job: shared_job.clone(), step: Some(shared.clone()), components: Vec::new() };
         out.send(on.node, command);
     }
     cluster.put_step(step.clone(), out);

@@ -7,6 +7,8 @@
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
+//! | heterogeneous jobs | `together` |
+//! | what provisional starts took | `journal` |
 //! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
@@ -16,10 +18,12 @@
 mod evict;
 mod expected;
 mod explain;
+mod journal;
 mod partial;
 mod several;
 mod standing;
 mod start;
+mod together;
 mod told;
 mod wait;
 
@@ -88,6 +92,10 @@ pub(crate) struct Pass<'a> {
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
     several: several::Several,
+    /// What provisional starts took; nothing is provisional without it.
+    journal: Option<Vec<journal::Line>>,
+    /// Heterogeneous jobs that a walk over what has changed has looked at, by their leader.
+    seen_together: BTreeSet<JobId>,
     plan: Plan,
     waits: Vec<PlannedWait>,
     /// Blocked jobs whose start is worked out at the end.
@@ -196,6 +204,8 @@ impl<'a> Pass<'a> {
             room_by: None,
             tasks_started: BTreeMap::new(),
             several: several::Several::default(),
+            journal: None,
+            seen_together: BTreeSet::new(),
             plan: Plan::default(),
             waits: Vec::new(),
             deferred: Vec::new(),
@@ -239,8 +249,12 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            let wait = self.look_at_record(id, *key, job);
-            self.tell(job, wait);
+            if job.het.is_none() {
+                let wait = self.look_at_record(id, *key, job);
+                self.tell(job, wait);
+            } else if !job.is_led() {
+                self.walk_together(*key, job);
+            }
             heads.extend(members.clone().next().map(|(next, _)| Reverse((*next, id))));
         }
     }

@@ -222,6 +222,10 @@ impl Pass<'_> {
 
     /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
     fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>) {
+        if self.journal.is_some() {
+            // What is in its way may be put back.
+            return;
+        }
         let has_plans = self.books.future.has_plans();
         // A shorter run may be over before a reservation begins.
         let may_be_shorter = way.open.closes || has_plans && self.choose_now(entry, ask, None, way.open).is_some();
@@ -374,6 +378,7 @@ impl Pass<'_> {
             reservation: self.reservations.get(way.inside).map(|row| row.name.clone()),
             time_limit: None,
             shares,
+            together: Vec::new(),
         }))
     }
 
@@ -409,6 +414,7 @@ impl Pass<'_> {
             licenses.add(until, self.reservations.get(inside).map(|row| row.name.clone()), &ask.licenses);
         }
         for (node, amounts) in parts {
+            self.write_down(node, until, &amounts);
             self.reservations.take(inside, node, &amounts, until);
             self.books.free.take(node, &amounts);
             self.books.touched.insert(node);

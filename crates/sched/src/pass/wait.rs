@@ -135,7 +135,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
-    fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
+    pub(super) fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
         let budget = self.budget;
         let made = self.books.standings[self.tables.partition_of(case.id) as usize].plans_made;
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
@@ -154,8 +154,19 @@ impl<'a> Pass<'a> {
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
     /// which that is soonest, or in none.
     pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+        self.earliest_from(entry, case, ask, None)
+    }
+
+    /// As [`Pass::earliest`], but not before `from`, where it is given. Nothing is concluded for jobs behind it then.
+    pub(super) fn earliest_from(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        from: Option<Timestamp>,
+    ) -> Option<(Timestamp, Parts)> {
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
-        let found = ways.into_iter().filter_map(|inside| self.earliest_inside(entry, case, ask, inside));
+        let found = ways.into_iter().filter_map(|inside| self.earliest_inside(entry, case, ask, inside, from));
         // The first one wins a tie.
         found.reduce(|best, other| if other.0 < best.0 { other } else { best })
     }
@@ -167,17 +178,20 @@ impl<'a> Pass<'a> {
         case: &Case,
         ask: &Ask,
         inside: Inside,
+        from: Option<Timestamp>,
     ) -> Option<(Timestamp, Parts)> {
         let (spec, uid) = (&entry.job.spec, entry.job.spec.identity.uid);
         let class = self.reservations.class(spec, inside);
-        let first = *self.standings.planned_from(case.id, case.duration, uid, class);
+        let first = from.unwrap_or_else(|| *self.standings.planned_from(case.id, case.duration, uid, class));
         let moments = self.reservations.moments(inside, first.max(self.view.now), case.duration);
         let found = (0..moments.len()).find_map(|at| {
             let (from, before) = (moments[at], moments.get(at + 1).copied());
             let open = self.reservations.open(spec, inside, ask.whole_node, from, from + case.duration)?;
             self.earliest_while(entry, case, ask, &open, (from, before))
         })?;
-        *self.standings.planned_from(case.id, case.duration, uid, class) = found.0;
+        if from.is_none() {
+            *self.standings.planned_from(case.id, case.duration, uid, class) = found.0;
+        }
         Some(found)
     }
 

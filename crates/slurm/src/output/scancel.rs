@@ -262,9 +262,9 @@ impl Scancel {
         }
         let target = match &job.array {
             None => JobTarget::job(job.id),
-            Some(ArrayRole::Waiting { tasks }) => JobTarget { job_id: job.id, tasks: Some(tasks.clone()), step: None },
+            Some(ArrayRole::Waiting { tasks }) => JobTarget { tasks: Some(tasks.clone()), ..JobTarget::job(job.id) },
             Some(ArrayRole::Task { array_job_id, task_index }) => {
-                JobTarget { job_id: *array_job_id, tasks: Some(TaskSet::from_indices([*task_index])), step: None }
+                JobTarget { tasks: Some(TaskSet::from_indices([*task_index])), ..JobTarget::job(*array_job_id) }
             }
         };
         vec![self.kill(&text, target, Some(job))]

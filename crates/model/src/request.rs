@@ -16,7 +16,7 @@ use crate::planning::Expectation;
 use crate::priority::{PriorityReport, ShareReport, UsageOf};
 use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
-use crate::step::{Step, StepLaunch, StepRequest};
+use crate::step::{Step, StepLaunch, StepPart, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
 
 /// Names one job, a whole array, some tasks of an array, or a step.
@@ -148,6 +148,9 @@ pub enum Command {
         /// Execution.
         launch: Box<StepLaunch>,
     },
+    /// Start one step in several components of a heterogeneous job, in all of them or in none. Answer:
+    /// [`Answer::StepsCreated`], at once or when resources become free.
+    CreateHetStep(Vec<StepPart>),
     /// Change accounts, users, associations or QOS (`sacctmgr`).
     ChangeAccounting(Box<AccountingChange>),
     /// The client that held an allocation is done with it; the job ends with `exit`.
@@ -297,6 +300,8 @@ pub enum Answer {
     Expected(Expectation),
     /// The step has started.
     StepCreated(Box<Step>),
+    /// The parts of the step have started, in the order in which they were asked for.
+    StepsCreated(Vec<Step>),
     /// The reservation is there under this name.
     ReservationCreated(Name),
 }
@@ -450,6 +455,8 @@ refusals! {
     InvalidCpuCount = 2069 "CPU count specification invalid",
     /// A request that makes no sense for what it names.
     UnexpectedMessage = 1000 "Unexpected message received",
+    /// The jobs are not components of one heterogeneous job.
+    NotHetJob = 2106 "Job not heterogeneous job",
     /// Asked of one component, where only the whole can be meant.
     NotHetJobLeader = 2107 "Job not heterogeneous job leader",
     /// Not possible for one component alone.

@@ -1,6 +1,6 @@
 //! The end of a job: its final state, the clean-up on its nodes, and what follows once they are clean.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use muster_model::fact::Fact;
@@ -13,7 +13,7 @@ use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
 use super::{dependency, holder, priority, requeue};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
 /// SIGKILL, by which steps end whose end nobody saw.
@@ -397,7 +397,14 @@ fn close_step(cluster: &mut Cluster, now: Timestamp, mut step: Step, job_state: 
 }
 
 fn refuse_waiting_steps(cluster: &mut Cluster, job_id: JobId, out: &mut Outcome) {
-    for waiting in cluster.waiting_steps.remove(&job_id).into_iter().flatten() {
-        out.reply(waiting.request_id, Err(RefusalCode::AlreadyDone.into()));
+    let key = cluster.jobs.get(&job_id).and_then(|job| job.het_job_id()).unwrap_or(job_id);
+    let Some(waiting) = cluster.waiting_steps.remove(&key) else { return };
+    let concerns = |step: &WaitingStep| step.parts.iter().any(|part| part.job_id == job_id);
+    let (refused, left): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(concerns);
+    for step in refused {
+        out.reply(step.request_id, Err(RefusalCode::AlreadyDone.into()));
+    }
+    if !left.is_empty() {
+        cluster.waiting_steps.insert(key, left);
     }
 }

@@ -26,9 +26,10 @@ mod update_job;
 
 use muster_model::ids::Identity;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_model::step::StepPart;
 use muster_model::time::Timestamp;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::Outcome;
 use crate::event::RequestId;
 
@@ -78,14 +79,11 @@ pub(crate) fn command(
         Command::ChangeAccounting(change) => done(accounting::change(cluster, now, identity, &change, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
-            return steps::create(
-                cluster,
-                now,
-                identity,
-                job_id,
-                steps::Asked { request_id: request, request: *step, launch: *launch },
-                out,
-            );
+            let parts = vec![StepPart { job_id, request: *step, launch: *launch }];
+            return steps::create(cluster, now, identity, WaitingStep { request_id: request, parts }, out);
+        }
+        Command::CreateHetStep(parts) => {
+            return steps::create(cluster, now, identity, WaitingStep { request_id: request, parts }, out);
         }
         Command::EndAllocation { job_id, exit } => done(holder::end(cluster, now, identity, job_id, exit, out)),
     };

@@ -264,6 +264,7 @@ fn launch_main_unit(
         out_of_memory: false,
         cancelled_by: None,
         gres_given: false,
+        het: None,
         nodes_left,
         launch: None,
     };

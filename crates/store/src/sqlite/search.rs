@@ -9,6 +9,7 @@ pub(super) fn keys(filter: &HistoryFilter) -> (String, Vec<Value>) {
     let mut search = Search::default();
     if let Some(ids) = &filter.ids {
         let list = search.list(ids.iter().map(|id| id.0.into()));
+        // The column names the whole that a row is part of: an array, or a heterogeneous job by its leader.
         search.and(&format!("(job_id IN {list} OR array_job_id IN {list})"));
     }
     if let Some(uids) = &filter.uids {

@@ -558,6 +558,8 @@ pub struct HistoryFilter {
     pub names: Option<Vec<Name>>,
     /// Only in these partitions.
     pub partitions: Option<Vec<Name>>,
+    /// With a component of a heterogeneous job also the others.
+    pub whole: bool,
     /// Also earlier starts of requeued jobs.
     pub duplicates: bool,
 }

@@ -1,5 +1,7 @@
 //! Options from all their places, in Slurm's order.
 
+use std::collections::BTreeMap;
+
 use super::surroundings::Surroundings;
 use crate::directives::Directives;
 use crate::foreign;
@@ -12,25 +14,6 @@ pub struct Complaint {
     pub notices: Vec<Line>,
     /// The complaint.
     pub fault: Fault,
-}
-
-/// The options of a command line without a script (`salloc`, `srun`), and the words after them.
-///
-/// # Errors
-/// The first complaint.
-pub fn command_line<'a>(
-    command: Command,
-    arguments: &'a [String],
-    around: &Surroundings<'_>,
-) -> Result<(SubmitOptions, &'a [String]), Complaint> {
-    let (found, used) = parse::split(command, arguments).map_err(|fault| Complaint { notices: Vec::new(), fault })?;
-    let mut options = SubmitOptions::default();
-    let applied = options::environment::apply(command, around.environment, &around.world, &mut options)
-        .and_then(|()| parse::apply(command, &found, Origin::CommandLine, &around.world, &mut options))
-        .and_then(|()| check_talk(&options))
-        .and_then(|()| one_memory(&mut options));
-    applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
-    Ok((options, arguments.get(used..).unwrap_or_default()))
 }
 
 /// The options of `sbatch` once its script is known: directives, environment, then `line`.
@@ -97,28 +80,26 @@ pub fn components(
     Ok(all)
 }
 
-/// The options of each component on a command line without a script, read one after the other.
+/// The options of each component on a command line without a script (`salloc`, `srun`), read one after the other, each with
+/// the environment that `environments` has for it.
 ///
 /// # Errors
 /// The first complaint.
 pub fn line_components(
     command: Command,
-    lines: &[Vec<parse::Found>],
+    lines: &[&[parse::Found]],
+    environments: &[BTreeMap<String, String>],
     around: &Surroundings<'_>,
-    environment: impl Fn(&SubmitOptions, usize) -> std::collections::BTreeMap<String, String>,
 ) -> Result<Vec<SubmitOptions>, Complaint> {
     let mut options = SubmitOptions::default();
     let mut all = Vec::with_capacity(lines.len());
     for (at, line) in lines.iter().enumerate() {
-        options.next_component(line.iter().map(|found| found.spec.name));
-        options.client.verbose = 0;
-        // Which component it is for decides what its environment says.
-        let mut alone = options.clone();
-        let applied = parse::apply(command, line, Origin::CommandLine, &around.world, &mut alone)
-            .and_then(|()| {
-                let environment = environment(&alone, at);
-                options::environment::apply(command, &environment, &around.world, &mut options)
-            })
+        if at > 0 {
+            options.next_component(line.iter().map(|found| found.spec.name));
+            options.client.verbose = 0;
+        }
+        let environment = environments.get(at).unwrap_or(around.environment);
+        let applied = options::environment::apply(command, environment, &around.world, &mut options)
             .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
             .and_then(|()| check_talk(&options))
             .and_then(|()| one_memory(&mut options));

@@ -10,7 +10,7 @@ use muster_model::job::{JobKind, JobSpec};
 use muster_model::request::{
     Answer, Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, Refusal, RefusalCode,
 };
-use muster_model::resources::ResourceRequest;
+use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest};
 use muster_model::state::JobState;
 use muster_model::time::{TimeLimit, Timestamp};
 
@@ -126,13 +126,15 @@ impl World {
 
     /// Several jobs of one kind that have to start together.
     fn user_submits_het(&mut self, uid: u32) {
-        // Each takes little, so that any of them fit together on what there is.
+        // Each takes little, so that any of them fit together on what there is: without a word about memory each would have
+        // a node for itself.
         let size = 2;
+        let request = ResourceRequest { memory: Some(MemoryRequest::PerNode(Megabytes(1))), ..ResourceRequest::default() };
         let specs: Vec<JobSpec> = (0..size)
             .map(|_| scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known))
             .collect();
         let kind = specs.first().map_or(JobKind::Batch, |spec| spec.kind);
-        let specs: Vec<JobSpec> = specs.into_iter().map(|spec| JobSpec { kind, array: None, request: ResourceRequest::default(), ..spec }).collect();
+        let specs: Vec<JobSpec> = specs.into_iter().map(|spec| JobSpec { kind, array: None, request: request.clone(), ..spec }).collect();
         self.note(format!("u{uid} submits {size} components of kind {kind:?}"));
         self.ask(uid, Command::SubmitHet(specs), Asked::SubmitHet(kind, uid, size));
     }

@@ -183,6 +183,7 @@ impl<'a> Reader<'a> {
             accounting: self.accounting()?,
             accounting_enforce: self.accounting_enforce()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
+            het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })

@@ -108,7 +108,7 @@ impl World {
         let uid = 1000 + self.random.small(0, USERS - 1);
         if self.random.chance(450) && self.users.submits < self.options.submits_max {
             self.users.submits += 1;
-            if self.random.chance(150) {
+            if self.random.chance(150) && self.config.nodes.len() > 1 {
                 self.user_submits_het(uid);
             } else {
             let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
@@ -126,15 +126,16 @@ impl World {
 
     /// Several jobs of one kind that have to start together.
     fn user_submits_het(&mut self, uid: u32) {
-        // Each takes little, so that any of them fit together on what there is: without a word about memory each would have
-        // a node for itself.
+        // Each takes little and may run anywhere, so that they fit together on what there is: without a word about memory
+        // each would have a node for itself.
         let size = 2;
         let request = ResourceRequest { memory: Some(MemoryRequest::PerNode(Megabytes(1))), ..ResourceRequest::default() };
         let specs: Vec<JobSpec> = (0..size)
             .map(|_| scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known))
             .collect();
         let kind = specs.first().map_or(JobKind::Batch, |spec| spec.kind);
-        let specs: Vec<JobSpec> = specs.into_iter().map(|spec| JobSpec { kind, array: None, request: request.clone(), ..spec }).collect();
+        let component = |spec| JobSpec { kind, array: None, partitions: Vec::new(), request: request.clone(), ..spec };
+        let specs: Vec<JobSpec> = specs.into_iter().map(component).collect();
         self.note(format!("u{uid} submits {size} components of kind {kind:?}"));
         self.ask(uid, Command::SubmitHet(specs), Asked::SubmitHet(kind, uid, size));
     }

@@ -1,4 +1,4 @@
-//! Times passes over large queues: `cargo run --release -p muster-sched --example bench [NODES PENDING SHAPES]`.
+//! Times passes over large queues: `cargo run --release -p muster-sched --example bench [NODES PENDING SHAPES] [CASE]`.
 //!
 //! `full`: all nodes are in use and everything waits; `three`: three quarters of them are; `empty`: nothing runs and the
 //! pass fills the cluster. `+` is a second pass with warm tables, the starts of the first carried out: the usual pass of a
@@ -20,9 +20,14 @@ fn main() {
         [nodes, pending, shapes] => vec![(*nodes, *pending, *shapes)],
         _ => vec![(1_000, 100_000, 1_000), (10_000, 100_000, 1_000)],
     };
+    // tidy: a program of its own, not part of the crate
+    let only = std::env::args().skip(1).find(|argument| argument.parse::<u32>().is_err());
     println!("nodes pending shapes pass      ms starts waits planned forecast");
     for (nodes, pending, shapes) in sizes {
         for (name, busy_percent) in [("full", 100), ("three", 75), ("empty", 0)] {
+            if only.as_ref().is_some_and(|only| only != name) {
+                continue;
+            }
             let view = load::make(&Load { nodes, pending, shapes, busy_percent, seed: 1 });
             let mut planner = Planner::new();
             let label = format!("{nodes} {pending} {shapes} {name}");

@@ -19,6 +19,7 @@ use crate::books::Books;
 use crate::budget::Budget;
 use crate::pass::Pass;
 use crate::planner::Planner;
+use crate::play;
 
 /// Most running jobs and jobs before it among which blockers are looked for: the question costs a pass for each.
 const SUSPECTS_MAX: usize = 200;
@@ -66,7 +67,7 @@ impl Planner {
             ahead_count: finding.ahead_count,
             ahead,
             blockers: blockers(view, budget, job),
-            alternatives: finding.alternatives,
+            alternatives: play::alternatives(view, budget, job).unwrap_or(finding.alternatives),
             priorities: Vec::new(),
             latest_start: job.latest_start(),
         })
@@ -153,7 +154,8 @@ fn without(view: &PlanView, gone: &BTreeSet<Blocker>) -> PlanView {
     view
 }
 
-fn give_back(view: &mut PlanView, job: &Job) {
+/// A running job gives back what it holds.
+pub(crate) fn give_back(view: &mut PlanView, job: &Job) {
     for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
         free_share(view, job, share);
     }

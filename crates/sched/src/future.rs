@@ -5,7 +5,7 @@
 //! begins, so those moments are all that is looked at. The amounts are exact, node by node: a planned job that wants
 //! one core of a node leaves the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::ids::JobId;
 use muster_model::job::Job;
@@ -16,6 +16,7 @@ use muster_model::time::{Span, Timestamp};
 use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
 use crate::nodeset::NodeSet;
+use crate::planner::AskId;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
 /// between TERM and KILL.
@@ -67,8 +68,10 @@ struct NodeFuture {
 #[derive(Debug)]
 pub(crate) struct Lifted {
     pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
     pub(crate) rank: Rank,
-    end: Timestamp,
+    /// The request, if it may be planned on other nodes.
+    pub(crate) movable: Option<AskId>,
     parts: Vec<(u32, Amounts)>,
 }
 
@@ -85,6 +88,7 @@ struct PlannedJob {
     start: Timestamp,
     end: Timestamp,
     nodes: Vec<u32>,
+    movable: Option<AskId>,
 }
 
 /// The future as the last pass left it.
@@ -257,8 +261,15 @@ impl Future {
             .map(|(_, back)| back)
     }
 
-    /// Plans to give `amounts` of some nodes away from `start` to `end`.
-    pub(crate) fn hold(&mut self, rank: Rank, start: Timestamp, end: Timestamp, parts: &[(u32, Amounts)]) {
+    /// Plans to give `amounts` of some nodes away from `start` to `end`; where other nodes do as well, for the request
+    /// `movable`.
+    pub(crate) fn hold(
+        &mut self,
+        rank: Rank,
+        (start, end): (Timestamp, Timestamp),
+        parts: &[(u32, Amounts)],
+        movable: Option<AskId>,
+    ) {
         for (node, amounts) in parts {
             self.planned.insert(*node);
             let holds = &mut self.nodes[*node as usize].holds;
@@ -266,7 +277,8 @@ impl Future {
             holds.insert(at, Hold { start, end, rank, amounts: amounts.clone() });
         }
         self.planned_ends.entry(end).or_default().push(rank);
-        self.jobs.insert(rank, PlannedJob { start, end, nodes: parts.iter().map(|(node, _)| *node).collect() });
+        let nodes = parts.iter().map(|(node, _)| *node).collect();
+        self.jobs.insert(rank, PlannedJob { start, end, nodes, movable });
     }
 
     /// Takes all planned starts of one record back.
@@ -279,19 +291,19 @@ impl Future {
     /// Takes one planned start back, if there is one, so that it can be planned again as it was.
     pub(crate) fn lift(&mut self, rank: &Rank) -> Option<Lifted> {
         let job = self.jobs.get(rank)?;
-        let (start, end) = (job.start, job.end);
+        let (start, end, movable) = (job.start, job.end, job.movable);
         let part = |node: &u32| {
             let hold = self.nodes[*node as usize].holds.iter().find(|hold| hold.rank == *rank)?;
             Some((*node, hold.amounts.clone()))
         };
         let parts = job.nodes.iter().filter_map(part).collect();
         self.drop_hold(rank);
-        Some(Lifted { rank: *rank, start, end, parts })
+        Some(Lifted { rank: *rank, start, end, movable, parts })
     }
 
     /// Plans a start as it was planned before.
     pub(crate) fn put_back(&mut self, lifted: &Lifted) {
-        self.hold(lifted.rank, lifted.start, lifted.end, &lifted.parts);
+        self.hold(lifted.rank, (lifted.start, lifted.end), &lifted.parts, lifted.movable);
     }
 
     /// Takes one planned start back, if there is one.
@@ -314,6 +326,11 @@ impl Future {
         }
     }
 
+    /// Where the start for this place is planned.
+    pub(crate) fn nodes_of(&self, rank: &Rank) -> impl Iterator<Item = u32> + '_ {
+        self.jobs.get(rank).into_iter().flat_map(|job| job.nodes.iter().copied())
+    }
+
     /// Whether a start is planned for this place.
     pub(crate) fn is_held(&self, rank: &Rank) -> bool {
         self.jobs.contains_key(rank)
@@ -332,6 +349,28 @@ impl Future {
             hold.rank > *rank && !left.covers(&hold.amounts)
         };
         self.nodes[node as usize].holds.iter().filter(is_displaced).map(|hold| hold.rank).collect()
+    }
+
+    /// Planned starts before `rank` that would lack something if a job took `parts` of what is `free` now, until `until`.
+    pub(crate) fn crowded(
+        &self,
+        parts: &[(u32, Amounts)],
+        free: &Free,
+        until: Timestamp,
+        rank: &Rank,
+    ) -> BTreeSet<Rank> {
+        let mut crowded = BTreeSet::new();
+        for (node, taken) in parts {
+            let holds = self.nodes[*node as usize].holds.iter().filter(|hold| hold.rank < *rank && hold.start < until);
+            for hold in holds {
+                let mut level = self.free_at(*node, free, hold.start);
+                level.subtract(taken);
+                if !self.left(*node, level, hold.start, hold.end, &hold.rank).covers(&hold.amounts) {
+                    crowded.insert(hold.rank);
+                }
+            }
+        }
+        crowded
     }
 
     fn free_at(&self, node: u32, free: &Free, time: Timestamp) -> Amounts {

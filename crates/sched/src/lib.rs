@@ -9,8 +9,8 @@
 //! The queue is walked in its order. A job that fits starts. The first of a partition that does not fit waits for
 //! `Resources`, those behind it for `Priority`. Blocked jobs, up to the limits of the budget, get a planned start: the
 //! earliest time at which they fit, given when running jobs must end and what is already planned for jobs before
-//! them. A later job may start now only where it leaves every planned start before it as it is. Blocked jobs beyond the
-//! limits get a forecast over pools of like nodes. So every job is told when it is to start.
+//! them. A later job may start now only where every planned start before it can stay at its time, on its nodes or on others.
+//! Blocked jobs beyond the limits get a forecast over pools of like nodes. So every job is told when it is to start.
 //!
 //! # Cost
 //!
@@ -40,6 +40,7 @@
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
 //! | can it ever run, and when would it | `feasible`, `expect` |
 //! | why does it wait, and what would help | `explain` |
+//! | what comes about if nothing else happens | `play` |
 
 mod ask;
 mod books;
@@ -65,6 +66,7 @@ mod nodeset;
 mod pass;
 mod people;
 mod planner;
+mod play;
 mod preempt;
 mod queue;
 mod reservation;

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::accounting::Violation;
 use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
-use muster_model::ids::Name;
 use muster_model::job::Job;
 use muster_model::partition::PartitionState;
 use muster_model::planning::QueueKey;
-use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest, Sharing};
+use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::start::{Lack, Trial};
+use super::start::{Lack, Trial, Way};
+use super::variants::{self, Variant};
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
@@ -27,8 +27,6 @@ use crate::queue::GroupId;
 const EXACT_MAX: usize = 100;
 /// Most jobs before it that are named.
 const AHEAD_MAX: usize = 5;
-/// Partitions that are tried instead of its own.
-const PARTITIONS_MAX: usize = 8;
 
 /// What a pass found out about a job.
 pub(crate) struct Finding {
@@ -129,7 +127,7 @@ impl Pass<'_> {
         if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
             causes.push(Cause::Limit { partition, violation });
         }
-        if !self.fits_now(entry, ask, case.duration) {
+        if !self.fits_now(entry, case, ask) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
         }
         causes
@@ -289,7 +287,7 @@ impl Pass<'_> {
         let Verdict::Possible(ask) = &*case.verdict else {
             return false;
         };
-        self.licence_causes(ask).is_empty() && self.fits_now(entry, ask, case.duration)
+        self.licence_causes(ask).is_empty() && self.fits_now(entry, case, ask)
     }
 
     /// When a job with this request would start that does not start now.
@@ -300,15 +298,18 @@ impl Pass<'_> {
         if self.is_rough {
             return self.forecast_of(case, ask);
         }
-        self.earliest(entry, case, ask).map(|(start, _)| start)
+        self.earliest(entry, case, ask).map(|found| found.start)
     }
 
     /// Whether it could start now, in one of its reservations or in none.
-    fn fits_now(&mut self, entry: Entry<'_>, ask: &Ask, duration: Span) -> bool {
+    fn fits_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
         ways.into_iter().any(|inside| {
-            let open = self.open_now(entry, ask, inside, duration);
-            open.is_some_and(|open| self.choose_now(entry, ask, Some(duration), &open).is_some())
+            let Some(open) = self.open_now(entry, ask, inside, case.duration) else {
+                return false;
+            };
+            self.choose_now(entry, ask, Some(case.duration), &open).is_some()
+                || self.starts_by_moving(entry, case, ask, Way { inside, open: &open })
         })
     }
 
@@ -319,7 +320,7 @@ impl Pass<'_> {
         let request = &entry.job.spec.request;
         let own: Vec<Case> = own.into_iter().filter_map(|id| self.possible(entry.job, id, None, request)).collect();
         let mut all: Vec<(Change, Vec<Case>, Option<Timestamp>)> = Vec::new();
-        for Variant { change, request, partitions, duration } in self.variants(entry.job) {
+        for Variant { change, request, partitions, duration } in variants::of(self.view, entry.job) {
             let mut cases = Vec::new();
             for name in &partitions {
                 let Some(at) = self.tables.fleet.partition_named(name) else { continue };
@@ -340,94 +341,6 @@ impl Pass<'_> {
                 found.push(Alternative { change, start });
             }
         }
-        found.sort_by_key(|alternative| alternative.start);
-        // Of the shorter limits the longest that starts at the same time says all.
-        let mut seen: Vec<Timestamp> = Vec::new();
-        found.retain(|alternative| {
-            let is_limit = matches!(alternative.change, Change::TimeLimit(_));
-            let known = is_limit && seen.contains(&alternative.start);
-            if is_limit {
-                seen.push(alternative.start);
-            }
-            !known
-        });
-        found
+        variants::arrange(found)
     }
-
-    /// Things the job could ask for instead.
-    fn variants(&self, job: &Job) -> Vec<Variant> {
-        let own = job.partitions_wanted();
-        let request = &job.spec.request;
-        let mut all = Vec::new();
-        if let TimeLimit::Limited(limit) = job.time_limit {
-            // From long to short, in parts that people would choose.
-            for part in LIMIT_PARTS {
-                let minutes = limit.minutes_rounded_up() * part / 100;
-                if minutes > 0 {
-                    let duration = Span::from_minutes(minutes);
-                    let change = Change::TimeLimit(TimeLimit::Limited(duration));
-                    all.push(Variant::new(change, request, own, Some(duration)));
-                }
-            }
-        }
-        let others = self.view.partitions.iter().filter(|part| !own.contains(&part.name) && !part.root_only);
-        for part in others.take(PARTITIONS_MAX) {
-            let other = std::slice::from_ref(&part.name);
-            all.push(Variant::new(Change::Partition(part.name.clone()), request, other, None));
-        }
-        for (change, request) in lesser_requests(request) {
-            all.push(Variant::new(change, &request, own, None));
-        }
-        all
-    }
-}
-
-/// Parts of its limit that a job could do with, percent.
-const LIMIT_PARTS: [i64; 6] = [75, 50, 33, 25, 10, 5];
-
-/// What a job could ask for instead.
-struct Variant {
-    change: Change,
-    request: ResourceRequest,
-    partitions: Vec<Name>,
-    /// In place of its limit.
-    duration: Option<Span>,
-}
-
-impl Variant {
-    fn new(change: Change, request: &ResourceRequest, partitions: &[Name], duration: Option<Span>) -> Variant {
-        Variant { change, request: request.clone(), partitions: partitions.to_vec(), duration }
-    }
-}
-
-/// Requests for less than `request`, each different in one thing.
-fn lesser_requests(request: &ResourceRequest) -> Vec<(Change, ResourceRequest)> {
-    let mut all = Vec::new();
-    let mut with = |applies: bool, change: Change, edit: &dyn Fn(&mut ResourceRequest)| {
-        if applies {
-            let mut request = request.clone();
-            edit(&mut request);
-            all.push((change, request));
-        }
-    };
-    with(request.constraint.is_some(), Change::NoConstraint, &|request| request.constraint = None);
-    with(request.nodes_required.is_some(), Change::AnyNode, &|request| request.nodes_required = None);
-    with(request.nodes_excluded.is_some(), Change::NoExclusion, &|request| request.nodes_excluded = None);
-    let is_exclusive = !matches!(request.sharing, Sharing::Default | Sharing::Oversubscribe);
-    with(is_exclusive, Change::Shared, &|request| request.sharing = Sharing::Default);
-    with(request.contiguous, Change::Scattered, &|request| request.contiguous = false);
-    let half = request.nodes_min / 2;
-    with(request.nodes_min > 1 && !request.tasks_given, Change::Nodes(half), &|request| {
-        (request.nodes_min, request.nodes_max) = (half, Some(half));
-        request.tasks = half.saturating_mul(request.tasks_per_node.unwrap_or(1));
-    });
-    with(request.memory.is_some(), Change::HalfMemory, &|request| {
-        let half = |amount: Megabytes| Megabytes(amount.0 / 2);
-        request.memory = request.memory.map(|memory| match memory {
-            MemoryRequest::PerNode(amount) => MemoryRequest::PerNode(half(amount)),
-            MemoryRequest::PerCpu(amount) => MemoryRequest::PerCpu(half(amount)),
-            MemoryRequest::PerGpu(amount) => MemoryRequest::PerGpu(half(amount)),
-        });
-    });
-    all
 }

@@ -12,19 +12,23 @@
 //! | keeping what was said before | `told` |
 //! | when jobs start that nothing is held for | `expected` |
 //! | why one job waits | `explain` |
+//! | what it could ask for instead | `variants` |
 //! | making room by ending others | `evict` |
+//! | making room by moving planned starts | `moving` |
 //! | a walk over what has changed only | `partial` |
 
 mod evict;
 mod expected;
 mod explain;
 mod journal;
+mod moving;
 mod partial;
 mod several;
 mod standing;
 mod start;
 mod together;
 mod told;
+pub(crate) mod variants;
 mod wait;
 
 use std::cmp::Reverse;
@@ -96,6 +100,7 @@ pub(crate) struct Pass<'a> {
     journal: Option<Vec<journal::Line>>,
     /// Heterogeneous jobs that a walk over what has changed has looked at, by their leader.
     seen_together: BTreeSet<JobId>,
+    moving: moving::Moving,
     plan: Plan,
     waits: Vec<PlannedWait>,
     /// Blocked jobs whose start is worked out at the end.
@@ -206,6 +211,7 @@ impl<'a> Pass<'a> {
             several: several::Several::default(),
             journal: None,
             seen_together: BTreeSet::new(),
+            moving: moving::Moving::default(),
             plan: Plan::default(),
             waits: Vec::new(),
             deferred: Vec::new(),
@@ -226,6 +232,7 @@ impl<'a> Pass<'a> {
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         let mut waits = std::mem::take(&mut self.waits);
         waits.retain(|wait| !self.several.is_over(wait.job_id));
+        waits.iter_mut().for_each(|wait| self.moving.correct(wait));
         self.plan.outlook = Outlook::new(self.view.now, waits);
         self.books.outlook = self.plan.outlook.clone();
         self.plan

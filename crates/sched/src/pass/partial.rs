@@ -55,6 +55,12 @@ impl<'a> Pass<'a> {
         for id in &changes.groups {
             self.tell_new_members(*id, &mut outlook);
         }
+        for job_id in self.moving.moved() {
+            if let Some(mut wait) = outlook.get(job_id).cloned() {
+                self.moving.correct(&mut wait);
+                outlook.set(job_id, Some(wait));
+            }
+        }
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         self.plan.outlook = outlook.clone();
         self.books.outlook = outlook;

@@ -135,7 +135,11 @@ impl Pass<'_> {
             match self.start_now(entry, case, ask, way) {
                 Some(Ok(start)) => return Ok(start),
                 Some(Err(reason)) => return Err(Lack::Limit(reason)),
-                None => self.note_blocked(entry, case, ask, way),
+                None => match self.start_by_moving(entry, case, ask, way) {
+                    Some(Ok(start)) => return Ok(start),
+                    Some(Err(reason)) => return Err(Lack::Limit(reason)),
+                    None => self.note_blocked(entry, case, ask, way),
+                },
             }
         }
         if open.closes && !self.fits_empty_in(ask, &open) {
@@ -343,7 +347,7 @@ impl Pass<'_> {
         Span(low * minute).max(least)
     }
 
-    fn start_on(
+    pub(super) fn start_on(
         &mut self,
         entry: Entry<'_>,
         ask: &Ask,

@@ -17,6 +17,7 @@ use muster_model::time::Timestamp;
 use super::expected::Deferred;
 use super::journal::Savepoint;
 use super::start::{Lack, Trial};
+use super::wait::Soonest;
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::feasible::Verdict;
 use crate::future::{Lifted, Rank};
@@ -289,7 +290,9 @@ impl<'a> Pass<'a> {
             match self.earliest_of(member, from) {
                 Some((start, case, parts)) if start <= from => {
                     let rank = member.entry.rank();
-                    self.books.future.hold(rank, start, start + member.cases[case].duration, &parts);
+                    // It stays where it is: the others stand beside it.
+                    let end = start + member.cases[case].duration;
+                    self.books.future.hold(rank, (start, end), &parts, None);
                     placed.push(Placed { at: *at, rank, case, parts });
                 }
                 later => {
@@ -307,7 +310,7 @@ impl<'a> Pass<'a> {
         let mut best: Option<(Timestamp, usize, Parts)> = None;
         for (at, case) in member.cases.iter().enumerate() {
             let Verdict::Possible(ask) = &*case.verdict else { continue };
-            if let Some((start, parts)) = self.earliest_from(member.entry, case, ask, Some(from))
+            if let Some(Soonest { start, parts, .. }) = self.earliest_from(member.entry, case, ask, Some(from))
                 && best.as_ref().is_none_or(|(before, ..)| start < *before)
             {
                 best = Some((start, at, parts));

@@ -7,6 +7,7 @@ use muster_model::preemption::PreemptType;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
 
+use super::moving;
 use super::start::{self, Lack};
 use super::told;
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
@@ -23,6 +24,13 @@ use crate::search::{self, Found, Place, Wanted};
 /// What Slurm says of a job whose nodes are not in service, or kept for jobs of another partition before it.
 const NODES_WITHHELD: &str =
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions";
+
+/// When a job fits, what it would take of each node, and in which reservation.
+pub(super) struct Soonest {
+    pub(super) start: Timestamp,
+    pub(super) parts: Parts,
+    inside: Inside,
+}
 
 impl<'a> Pass<'a> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and says when it is to start.
@@ -96,7 +104,7 @@ impl<'a> Pass<'a> {
 
     /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
     pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
-        let mut best: Option<(&Case, Timestamp, Parts)> = None;
+        let mut best: Option<(&Case, &Ask, Soonest)> = None;
         for case in cases {
             let Verdict::Possible(ask) = &*case.verdict else {
                 continue;
@@ -104,13 +112,14 @@ impl<'a> Pass<'a> {
             if promised && !self.may_plan(entry, case) || self.is_out_of_service(entry, case, ask) {
                 continue;
             }
-            if let Some((start, parts)) = self.earliest(entry, case, ask)
-                && best.as_ref().is_none_or(|(_, before, _)| start < *before)
+            if let Some(found) = self.earliest(entry, case, ask)
+                && best.as_ref().is_none_or(|(_, _, before)| found.start < before.start)
             {
-                best = Some((case, start, parts));
+                best = Some((case, ask, found));
             }
         }
-        let (case, start, parts) = best.filter(|(_, start, _)| entry.before.is_none_or(|before| *start < before))?;
+        let (case, ask, found) = best.filter(|(_, _, found)| entry.before.is_none_or(|before| found.start < before))?;
+        let Soonest { start, parts, inside } = found;
         self.books.plans_made += 1;
         if promised {
             self.books.standings[self.tables.partition_of(case.id) as usize].plans_made += 1;
@@ -125,7 +134,7 @@ impl<'a> Pass<'a> {
             // Nodes are not kept idle for a job that waits for a licence.
             return Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false });
         }
-        self.books.future.hold(entry.rank(), start, end, &parts);
+        self.books.future.hold(entry.rank(), (start, end), &parts, moving::movable(case, ask, inside));
         if let Some(forecast) = &mut self.forecast {
             for (node, amounts) in &parts {
                 forecast.take(self.tables.classes.of_node(*node), amounts, start, end);
@@ -153,7 +162,7 @@ impl<'a> Pass<'a> {
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
     /// which that is soonest, or in none.
-    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<(Timestamp, Parts)> {
+    pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<Soonest> {
         self.earliest_from(entry, case, ask, None)
     }
 
@@ -164,11 +173,14 @@ impl<'a> Pass<'a> {
         case: &Case,
         ask: &Ask,
         from: Option<Timestamp>,
-    ) -> Option<(Timestamp, Parts)> {
+    ) -> Option<Soonest> {
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
-        let found = ways.into_iter().filter_map(|inside| self.earliest_inside(entry, case, ask, inside, from));
+        let found = ways.into_iter().filter_map(|inside| {
+            let (start, parts) = self.earliest_inside(entry, case, ask, inside, from)?;
+            Some(Soonest { start, parts, inside })
+        });
         // The first one wins a tie.
-        found.reduce(|best, other| if other.0 < best.0 { other } else { best })
+        found.reduce(|best, other| if other.start < best.start { other } else { best })
     }
 
     /// As [`Pass::earliest`], in one reservation or in none: stretch by stretch, within which the same nodes are open.

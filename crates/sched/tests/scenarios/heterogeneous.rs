@@ -211,8 +211,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// Components start together, are expected together, and a plan leaves nothing that could start. A pass over what has
-    /// changed says the same of who starts as one over everything where nothing else can.
+    /// Components start together and are expected together, in passes over everything and over what has changed; a pass over
+    /// everything leaves nothing that could start.
     #[test]
     fn nothing_is_started_or_expected_by_halves(text in scenario()) {
         let mut view = view(&text);
@@ -228,7 +228,8 @@ proptest! {
             }
             view = load::carry_out(&view, &plan);
             let again = Planner::new().plan(&view, &budget);
-            prop_assert!(again.starts.is_empty(), "{}\n{}", text, show::plan(&view, &again));
+            // A pass over a part of the queue may leave something for one over everything.
+            prop_assert!(again.starts.is_empty() || plan.is_partial, "{}\n{}", text, show::plan(&view, &again));
             load::end_first(&mut view);
             view.outlook = plan.outlook.clone();
             plan = planner.plan_changes(&view, &budget);

@@ -39,7 +39,7 @@ fn backfill_does_not_delay_the_planned_start() {
          nodes n2 cpus=6
          run 9 on=n1:0-3 t=30
          job 1 N=2 tpn=4 t=60
-         job 2 n=6 t=60
+         job 2 N=1 n=6 t=60
          job 3 n=4 t=20
          job 4 n=2 t=91
          job 5 n=2 t=90",
@@ -48,6 +48,30 @@ fn backfill_does_not_delay_the_planned_start() {
          1 waits Resources, +30m on n[1-2]
          2 waits Priority, +90m on n2
          4 waits Priority, +90m on n1",
+    );
+}
+
+#[test]
+fn a_planned_start_moves_for_a_job_behind_it_but_is_never_later() {
+    // Job 1 would take n1, which is free, and n2. It can as well have n2 and n3, and then job 2 starts.
+    check(
+        "nodes n[1-3] cpus=4
+         run 8 on=n2:0-3 t=30
+         run 9 on=n3:0-3 t=30
+         job 1 N=2 tpn=4 t=60
+         job 2 n=4 t=120",
+        "2 starts in main: n1 4c 4t
+         1 waits Resources, +30m on n[2-3]",
+    );
+    // Here it cannot without coming later.
+    check(
+        "nodes n[1-3] cpus=4
+         run 8 on=n2:0-3 t=30
+         run 9 on=n3:0-3 t=31
+         job 1 N=2 tpn=4 t=60
+         job 2 n=4 t=120",
+        "1 waits Resources, +30m on n[1-2]
+         2 waits Priority, +31m on n3",
     );
 }
 

@@ -148,7 +148,9 @@ impl Stage {
         let first = planned.job_id.0;
         let out = self.step(Event::Plan(Plan { starts: vec![planned], ..Plan::default() }));
         let launched = out.effects.iter().find_map(|effect| match effect {
-            Effect::Send { command: NodeCommand::Launch { job, components, .. }, .. } => Some((job.id, components.len())),
+            Effect::Send { command: NodeCommand::Launch { job, components, .. }, .. } => {
+                Some((job.id, components.len()))
+            }
             _ => None,
         });
         match launched {
@@ -208,9 +210,8 @@ impl Stage {
     }
 
     fn submit(&mut self, size: u32, words: &str) -> String {
-        let mut specs: Vec<JobSpec> = (0..size)
-            .map(|_| JobSpec { kind: JobKind::Batch, ..builders::spec(ResourceRequest::default()) })
-            .collect();
+        let mut specs: Vec<JobSpec> =
+            (0..size).map(|_| JobSpec { kind: JobKind::Batch, ..builders::spec(ResourceRequest::default()) }).collect();
         for (at, word) in words.split(' ').filter(|word| !word.is_empty()).enumerate() {
             let at = if at == 0 { 0 } else { specs.len() - 1 };
             let spec = &mut specs[at];

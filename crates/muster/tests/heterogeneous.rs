@@ -31,7 +31,10 @@ fn a_batch_job_of_three_components() {
     assert_eq!(cluster.out("sbatch het.sh"), "Submitted batch job 1");
     cluster.wait("the script to have run its steps", || cluster.work().join("ready").exists());
     assert_eq!(cluster.out("squeue -h -S i -o '%i %A %t %j'"), "1+0 1 R leader\n1+1 2 R leader\n1+2 3 R third");
-    assert_eq!(cluster.out("squeue -h -j 1+1 -O hetjobid:4,hetjoboffset:4,hetjobidset"), "1   1   1-3                 ");
+    assert_eq!(
+        cluster.out("squeue -h -j 1+1 -O hetjobid:4,hetjoboffset:4,hetjobidset"),
+        "1   1   1-3                 "
+    );
     assert_eq!(cluster.out("squeue -h -j 2 -o %i"), "1+1");
     let shown = cluster.out("scontrol show job 1 | grep -A1 HetJobId=");
     assert_eq!(
@@ -93,7 +96,9 @@ fn waiting_components_are_one_thing_and_running_ones_are_not() {
     let full = cluster.submit("-N2 --exclusive -o /dev/null --wrap 'sleep 300'");
     cluster.wait_state(full, "RUNNING");
     assert_eq!(cluster.submit("-N1 : -N1 -o /dev/null --wrap 'sleep 300'"), 2);
-    cluster.wait("the reason", || cluster.out("squeue -h -j 2 -S i -o '%i %t %r'") == "2+0 PD Resources\n2+1 PD Resources");
+    cluster.wait("the reason", || {
+        cluster.out("squeue -h -j 2 -S i -o '%i %t %r'") == "2+0 PD Resources\n2+1 PD Resources"
+    });
     let expected = cluster.out("squeue -h -j 2 --start -o %S | sort -u | wc -l");
     assert_eq!(expected.trim(), "1", "they are expected at different times");
     for name in ["2+1", "3"] {
@@ -148,7 +153,9 @@ fn refusals_and_tries() {
 #[test]
 fn srun_and_salloc_make_their_own() {
     let cluster = Cluster::start(&["--nodes", "2"]);
-    let ran = cluster.run("srun -l -n1 sh -c 'echo $SLURM_PROCID/$SLURM_NTASKS $SLURM_HET_SIZE' : -n2 sh -c 'echo b; exit 7' | sort");
+    let ran = cluster.run(
+        "srun -l -n1 sh -c 'echo $SLURM_PROCID/$SLURM_NTASKS $SLURM_HET_SIZE' : -n2 sh -c 'echo b; exit 7' | sort",
+    );
     assert_eq!(ran.stdout, "0: 0/3 2\n1: b\n2: b\n", "{}", ran.stderr);
     assert_eq!(cluster.run("srun -n1 sh -c 'exit 2' : -n2 sh -c 'exit 7'").code, 7);
     assert_eq!(cluster.out("srun -l -n1 : -n1 echo same | sort"), "0: same\n1: same");

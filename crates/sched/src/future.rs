@@ -200,7 +200,8 @@ impl Future {
     /// Takes back what [`Future::add_started`] was told.
     pub(crate) fn remove_started(&mut self, at: Timestamp, node: u32, amounts: &Amounts) {
         let this = &mut self.nodes[node as usize];
-        let is_it = |release: &Release| (release.at, release.job_id) == (at, STARTED_HERE) && release.amounts == *amounts;
+        let is_it =
+            |release: &Release| (release.at, release.job_id) == (at, STARTED_HERE) && release.amounts == *amounts;
         if let Some(position) = this.held.iter().rposition(is_it) {
             this.held.remove(position);
             this.back.remove(position);

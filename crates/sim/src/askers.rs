@@ -140,7 +140,9 @@ impl World {
                 let part = |job_id| StepPart { job_id, request: request.clone(), launch: launch.clone() };
                 Command::CreateHetStep(role.ids().map(part).collect())
             }
-            None => Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) },
+            None => {
+                Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) }
+            }
         };
         let at = self.arrival(number);
         let id = self.ask_at(at, uid, command, Asked::Step(number));

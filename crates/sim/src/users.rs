@@ -111,10 +111,10 @@ impl World {
             if self.random.chance(150) && self.config.nodes.len() > 1 {
                 self.user_submits_het(uid);
             } else {
-            let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
-            let (kind, array) = (spec.kind, spec.array.as_ref().map(|array| array.tasks.to_string()));
-            self.note(format!("u{uid} submits {kind:?} array {array:?} dependencies {}", spec.dependencies));
-            self.ask(uid, Command::Submit(Box::new(spec)), Asked::Submit(kind, uid));
+                let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
+                let (kind, array) = (spec.kind, spec.array.as_ref().map(|array| array.tasks.to_string()));
+                self.note(format!("u{uid} submits {kind:?} array {array:?} dependencies {}", spec.dependencies));
+                self.ask(uid, Command::Submit(Box::new(spec)), Asked::Submit(kind, uid));
             }
         } else if let Some((uid, command)) = self.change(uid) {
             self.note(format!("u{uid} asks {}", brief(&command)));
@@ -129,7 +129,8 @@ impl World {
         // Each takes little and may run anywhere, so that they fit together on what there is: without a word about memory
         // each would have a node for itself.
         let size = 2;
-        let request = ResourceRequest { memory: Some(MemoryRequest::PerNode(Megabytes(1))), ..ResourceRequest::default() };
+        let request =
+            ResourceRequest { memory: Some(MemoryRequest::PerNode(Megabytes(1))), ..ResourceRequest::default() };
         let specs: Vec<JobSpec> = (0..size)
             .map(|_| scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known))
             .collect();

@@ -49,14 +49,7 @@ pub(super) fn evict(cluster: &mut Cluster, now: Timestamp, planned: &PlannedEvic
 }
 
 /// Tells a job to go within `grace`.
-fn notify(
-    cluster: &mut Cluster,
-    now: Timestamp,
-    mut job: Job,
-    eviction: Eviction,
-    grace: Span,
-    out: &mut Outcome,
-) {
+fn notify(cluster: &mut Cluster, now: Timestamp, mut job: Job, eviction: Eviction, grace: Span, out: &mut Outcome) {
     job.eviction = Some(Box::new(eviction));
     if grace > Span::ZERO {
         tell(cluster, &job, out);

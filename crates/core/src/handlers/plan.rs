@@ -219,13 +219,7 @@ fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
 }
 
 /// Sends the batch script to its node, or to all nodes of the job. `components` are those of its heterogeneous job.
-fn launch_main_unit(
-    cluster: &mut Cluster,
-    now: Timestamp,
-    job: &Job,
-    components: Vec<Arc<Job>>,
-    out: &mut Outcome,
-) {
+fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, components: Vec<Arc<Job>>, out: &mut Outcome) {
     let main_nodes = job.main_nodes();
     let Some(allocation) = job.allocation.clone().filter(|_| main_nodes > 0) else {
         return;

@@ -153,8 +153,12 @@ impl<'a> Pass<'a> {
             rank.task = start.task_index.unwrap_or(0);
             self.books.future.drop_hold(&rank);
         }
-        let nodes: BTreeSet<u32> =
-            self.plan.starts[from..].iter().flat_map(PlannedStart::all).flat_map(|start| &start.shares).map(|share| share.node.0).collect();
+        let nodes: BTreeSet<u32> = self.plan.starts[from..]
+            .iter()
+            .flat_map(PlannedStart::all)
+            .flat_map(|start| &start.shares)
+            .map(|share| share.node.0)
+            .collect();
         for node in nodes {
             if self.books.future.is_planned(node) {
                 for behind in self.books.future.displaced(node, &self.books.free, &rank) {

@@ -38,10 +38,7 @@ pub(super) enum Fate {
     /// All of it has started.
     Started,
     /// It waits. `is_new`: its planned start, if it has one, is not the one that was planned before.
-    Waits {
-        waits: Vec<PlannedWait>,
-        is_new: bool,
-    },
+    Waits { waits: Vec<PlannedWait>, is_new: bool },
 }
 
 /// How one component is planned.
@@ -209,8 +206,7 @@ impl<'a> Pass<'a> {
             Verdict::Never(_) => Some(Reason::BadConstraints),
             Verdict::Possible(_) => {
                 let partition = self.tables.partition_of(case.id);
-                let is_long =
-                    self.limit(member.entry.job, partition) > self.tables.fleet.partition(partition).time_max;
+                let is_long = self.limit(member.entry.job, partition) > self.tables.fleet.partition(partition).time_max;
                 is_long.then_some(Reason::PartitionTimeLimit)
             }
         };
@@ -243,7 +239,8 @@ impl<'a> Pass<'a> {
     }
 
     fn may_expect(&self, members: &[Member<'a>]) -> bool {
-        let is_out = |member: &Member<'a>| member.cases.iter().all(|case| !matches!(*case.verdict, Verdict::Possible(_)));
+        let is_out =
+            |member: &Member<'a>| member.cases.iter().all(|case| !matches!(*case.verdict, Verdict::Possible(_)));
         self.view.config.backfill && self.budget.reservations_max > 0 && !members.iter().any(is_out)
     }
 
@@ -362,9 +359,9 @@ impl<'a> Pass<'a> {
         }
         for member in members {
             let fits = member.cases.iter().any(|case| match &*case.verdict {
-                Verdict::Possible(ask) => self.open_now(member.entry, ask, None, case.duration).is_some_and(|open| {
-                    self.choose_now(member.entry, ask, Some(case.duration), &open).is_some()
-                }),
+                Verdict::Possible(ask) => self
+                    .open_now(member.entry, ask, None, case.duration)
+                    .is_some_and(|open| self.choose_now(member.entry, ask, Some(case.duration), &open).is_some()),
                 _ => false,
             });
             if !fits {

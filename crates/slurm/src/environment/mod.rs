@@ -29,8 +29,8 @@ pub(crate) mod tests;
 
 pub use batch::{batch_environment, batch_fallbacks, batch_removals};
 pub use client::{
-    ClientFacts, StepClientFacts, allocation_environment, het_allocation_environment, step_client_environment, step_client_fallbacks,
-    submit_environment,
+    ClientFacts, StepClientFacts, allocation_environment, het_allocation_environment, step_client_environment,
+    step_client_fallbacks, submit_environment,
 };
 pub use combine::combine;
 pub use facts::{LaunchFacts, NodeFacts, Variables};

@@ -48,9 +48,8 @@ pub struct SallocPlan {
 /// What to print and the exit code, where nothing is to be asked for.
 pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SallocPlan, CliExit> {
     let exit_error = around.variable("SLURM_EXIT_ERROR");
-    let complain = |complaint: reading::Complaint| {
-        CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error)
-    };
+    let complain =
+        |complaint: reading::Complaint| CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error);
     let (lines, used) = parse::split_components(Command::Salloc, arguments)
         .map_err(|fault| complain(reading::Complaint { notices: Vec::new(), fault }))?;
     let command = arguments.get(used..).unwrap_or_default();

@@ -80,15 +80,10 @@ pub(super) async fn parts_new(
     }
     let components = components(client, job).await.map_err(|error| unable(&error))?;
     let rows: Vec<Job> = components.iter().map(|component| (**component).clone()).collect();
-    let told =
-        environment::het_allocation_environment(&rows, gathered.cluster_name(), &gathered.client_facts());
+    let told = environment::het_allocation_environment(&rows, gathered.cluster_name(), &gathered.client_facts());
     let lines: Vec<String> = told.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let part = |(plan, job): (SrunPlan, &Arc<Job>)| Part {
-        job_id: job.id,
-        job: None,
-        plan,
-        environment: lines.clone(),
-    };
+    let part =
+        |(plan, job): (SrunPlan, &Arc<Job>)| Part { job_id: job.id, job: None, plan, environment: lines.clone() };
     Ok(all(plan).into_iter().zip(&components).map(part).collect())
 }
 

@@ -72,15 +72,22 @@ fn what_carries_on_holds_for_the_first_as_well() {
     // The command line is read to its end before the script: the first component gets what the last one leaves.
     check("", "-n1 : -t5 -J z -o q : -t6 --wrap hostname", "", &["z n1 t6 o=q", "z n1 t5 o=q", "z n1 t6 o=q"]);
     check("", "-n1 : --hold -n2 ok.sh", "", &["ok.sh n1 hold=", "ok.sh n2 hold="]);
-    check("", "-n1 --mem=10 -x n4 -w n1 -p debug : -n2 ok.sh", "", &[
-        "ok.sh n1 p=debug mem=PerNode(Megabytes(10)) x=n4 w=n1",
-        "ok.sh n2 mem=PerNode(Megabytes(10)) x=n4",
-    ]);
-    check("", "-n1 --mem-per-cpu=10 : -n2 --mem=5 : -n3 --mem-per-cpu=7 ok.sh", "", &[
-        "ok.sh n1 mem=PerCpu(Megabytes(10))",
-        "ok.sh n2 mem=PerNode(Megabytes(5))",
-        "ok.sh n3 mem=PerCpu(Megabytes(7))",
-    ]);
+    check(
+        "",
+        "-n1 --mem=10 -x n4 -w n1 -p debug : -n2 ok.sh",
+        "",
+        &["ok.sh n1 p=debug mem=PerNode(Megabytes(10)) x=n4 w=n1", "ok.sh n2 mem=PerNode(Megabytes(10)) x=n4"],
+    );
+    check(
+        "",
+        "-n1 --mem-per-cpu=10 : -n2 --mem=5 : -n3 --mem-per-cpu=7 ok.sh",
+        "",
+        &[
+            "ok.sh n1 mem=PerCpu(Megabytes(10))",
+            "ok.sh n2 mem=PerNode(Megabytes(5))",
+            "ok.sh n3 mem=PerCpu(Megabytes(7))",
+        ],
+    );
 }
 
 #[test]
@@ -90,9 +97,12 @@ fn where_components_end() {
     let plain = sbatch_plan("", "-n1 ok.sh", "").unwrap();
     let het = sbatch_plan("", "-n1 s.sh", "#!/bin/sh\n#SBATCH hetjob\n").unwrap();
     assert_eq!((plain.is_het, het.is_het, het.led.len()), (false, true, 1));
-    check("", "-n1 : -n2 --nosuch ok.sh", "", &[
-        "sbatch: unrecognized option '--nosuch'\nTry \"sbatch --help\" for more information\nexit 255",
-    ]);
+    check(
+        "",
+        "-n1 : -n2 --nosuch ok.sh",
+        "",
+        &["sbatch: unrecognized option '--nosuch'\nTry \"sbatch --help\" for more information\nexit 255"],
+    );
 }
 
 #[track_caller]
@@ -122,8 +132,10 @@ fn parts_of_a_step() {
     check_step(het, "--het-group=1 a : --het-group=0 b", &["0: b n2", "1: a n3"]);
     check_step("", "-n2 : -n1 hostname", &["0: hostname n2", "1: hostname n1"]);
     check_step("", "-n2 a :", &["srun: fatal: No command given to execute.\nexit 1"]);
-    check_step(het, "--het-group=1 a : --het-group=1 b", &[
-        "srun: fatal: Duplicate het groups in single srun not supported\nexit 1",
-    ]);
+    check_step(
+        het,
+        "--het-group=1 a : --het-group=1 b",
+        &["srun: fatal: Duplicate het groups in single srun not supported\nexit 1"],
+    );
     check_step(het, "--het-group=x a", &["srun: error: Invalid --het-group value: x\nexit 1"]);
 }

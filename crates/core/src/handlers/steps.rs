@@ -28,6 +28,9 @@ const TASKS_MAX: u32 = 1 << 20;
 /// Most steps that wait in one job; a runaway loop of background `srun`s ends here.
 const WAITING_STEPS_MAX: usize = 10_000;
 
+/// Where the tasks of each part of a step go.
+type Layouts = Vec<Vec<StepNode>>;
+
 /// Starts a step, lets it wait, or refuses it. Replies by itself.
 pub(super) fn create(
     cluster: &mut Cluster,
@@ -129,7 +132,7 @@ fn created(mut steps: Vec<Step>) -> Answer {
 }
 
 /// Room for all parts of a step.
-fn lay_out_all(cluster: &Cluster, step: &WaitingStep) -> Result<Vec<Vec<StepNode>>, NoRoom> {
+fn lay_out_all(cluster: &Cluster, step: &WaitingStep) -> Result<Layouts, NoRoom> {
     let lay_out_one = |part: &StepPart| match cluster.jobs.get(&part.job_id) {
         Some(job) if job.state == JobState::Running => lay_out(cluster, job, &part.request),
         // It goes on when the job does.
@@ -157,7 +160,7 @@ pub(super) fn try_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, 
 
 /// The first step in line that need not wait any more, and where it goes, or why it never will. A step that waits holds up
 /// those behind it that want something of the same component.
-fn first_ready(cluster: &Cluster, key: JobId) -> Option<(usize, Result<Vec<Vec<StepNode>>, Refusal>)> {
+fn first_ready(cluster: &Cluster, key: JobId) -> Option<(usize, Result<Layouts, Refusal>)> {
     let mut held_up: BTreeSet<JobId> = BTreeSet::new();
     let components = cluster.jobs.get(&key).map_or(1, |job| job.components().count());
     for (at, step) in cluster.waiting_steps.get(&key)?.iter().enumerate() {
@@ -193,13 +196,7 @@ pub(crate) fn abandon(cluster: &mut Cluster, now: Timestamp, request_id: Request
     try_waiting(cluster, now, job_id, out);
 }
 
-fn start(
-    cluster: &mut Cluster,
-    now: Timestamp,
-    asked: WaitingStep,
-    mut layouts: Vec<Vec<StepNode>>,
-    out: &mut Outcome,
-) {
+fn start(cluster: &mut Cluster, now: Timestamp, asked: WaitingStep, mut layouts: Layouts, out: &mut Outcome) {
     let jobs: Vec<Arc<Job>> = asked.parts.iter().filter_map(|part| cluster.jobs.get(&part.job_id).cloned()).collect();
     let number = take_number(cluster, now, &jobs, out);
     let common = het::in_common(cluster, &jobs, &asked.parts, &mut layouts);

@@ -259,7 +259,7 @@ impl Stage {
             let het = step.het.as_ref().unwrap();
             format!("{}.{} {ranks:?} of {} on {}", step.job_id, step.step_id, het.tasks, het.node_list)
         });
-        format!("{said}: {}", steps.collect::<Vec<_>>().join(", "))
+        format!("{said}: {}", steps.collect::<Vec<_>>().join(", ")).trim_end().to_owned()
     }
 }
 
@@ -397,7 +397,7 @@ fn holds_and_changes_reach_all_by_the_leader_and_one_by_its_place() {
          hold 2
          show 1 => PENDING JobHeldAdmin 0:0, PENDING JobHeldAdmin 0:0
          cancel 2
-         show 1 => CANCELLED JobHeldAdmin 0:0, CANCELLED JobHeldAdmin 0:0",
+         show 1 => CANCELLED None 0:0, CANCELLED None 0:0",
     );
 }
 

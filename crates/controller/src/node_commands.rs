@@ -42,8 +42,8 @@ impl Writer {
             let written = match next {
                 Outgoing::Ready(message) => self.write(message).await,
                 Outgoing::Blob(id) => self.write_blob(id).await,
-                Outgoing::Command(NodeCommand::Launch { sequence, job, step }) => {
-                    self.launch(sequence, &job, step).await
+                Outgoing::Command(NodeCommand::Launch { sequence, job, step, components }) => {
+                    self.launch(sequence, &job, step, &components).await
                 }
                 Outgoing::Command(command) => match self.message(command) {
                     Some(message) => self.write(message).await,
@@ -82,7 +82,13 @@ impl Writer {
         }
     }
 
-    async fn launch(&mut self, sequence: u64, job: &Job, step: Option<Arc<Step>>) -> Result<(), ()> {
+    async fn launch(
+        &mut self,
+        sequence: u64,
+        job: &Job,
+        step: Option<Arc<Step>>,
+        components: &[Arc<Job>],
+    ) -> Result<(), ()> {
         if step.is_none() {
             for id in [&job.spec.script, &job.spec.context].into_iter().flatten() {
                 if !self.sent_blobs.contains(id) {
@@ -90,7 +96,8 @@ impl Writer {
                 }
             }
         }
-        let launch = self.launch_message(sequence, job, step.as_deref());
+        let mut launch = self.launch_message(sequence, job, step.as_deref());
+        launch.components_json = components.iter().map(|job| encode(&**job).into()).collect();
         self.write(to_agent::Message::Launch(launch)).await
     }
 
@@ -108,6 +115,7 @@ impl Writer {
             launch_sequence: sequence,
             job_json: encode(job).into(),
             step_json: step.map(encode).unwrap_or_default().into(),
+            components_json: Vec::new(),
             nodes: nodes.collect(),
             cluster_name: view.config.cluster_name.to_string(),
             controller_host: self.host.to_string(),

@@ -15,7 +15,7 @@ use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, PlanView, QueueKey};
 use muster_model::priority::{CalculationProgress, UsageAccounts};
 use muster_model::reservation::Reservation;
-use muster_model::step::{Step, StepLaunch, StepRequest};
+use muster_model::step::{Step, StepPart};
 use muster_model::time::{Span, Timestamp};
 
 use crate::effect::Outcome;
@@ -74,7 +74,8 @@ pub struct Cluster {
     pub(crate) to_evaluate: BTreeSet<JobId>,
     /// Waiting tasks whose corresponding task (`aftercorr`) ended, to look at again before the event is over.
     pub(crate) to_correspond: BTreeSet<(JobId, u32)>,
-    /// Steps that wait for resources of their job, in order of arrival. Their clients ask again after a restart.
+    /// Steps that wait for resources of their job, in order of arrival; those of all components of a heterogeneous job at its
+    /// leader. Their clients ask again after a restart.
     pub(crate) waiting_steps: BTreeMap<JobId, VecDeque<WaitingStep>>,
     /// Clients that hold an allocation and are away, since when.
     pub(crate) holders_away: BTreeMap<JobId, Timestamp>,
@@ -142,8 +143,8 @@ pub(crate) struct ArrayInfo {
 #[derive(Debug, Clone)]
 pub(crate) struct WaitingStep {
     pub request_id: RequestId,
-    pub request: StepRequest,
-    pub launch: StepLaunch,
+    /// In several components of a heterogeneous job, or in one job.
+    pub parts: Vec<StepPart>,
 }
 
 impl Cluster {

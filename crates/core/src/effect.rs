@@ -42,6 +42,8 @@ pub enum NodeCommand {
         job: Arc<Job>,
         /// The step; `None` for the main unit.
         step: Option<Arc<Step>>,
+        /// For the main unit of a heterogeneous job, all its components: the script is told what they hold.
+        components: Vec<Arc<Job>>,
     },
     /// Send a signal.
     Signal {

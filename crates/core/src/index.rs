@@ -53,7 +53,9 @@ impl Cluster {
             self.dequeue(old.id);
             self.running.remove(&running_key(old));
         }
-        if is_queued(new, now) {
+        if new.het.is_some() {
+            self.queue_together(new, now);
+        } else if is_queued(new, now) {
             self.enqueue(new);
         }
         if new.holds_resources() {
@@ -107,14 +109,14 @@ impl Cluster {
     }
 
     /// Looks again at the first job that waits for the others of its user and name to end: those after it wait for it
-    /// too. Tasks of one array do not wait for each other.
+    /// too. Tasks of one array do not wait for each other, nor do components of one heterogeneous job.
     pub(crate) fn wake_singletons(&mut self, (uid, name, _): &(u32, Name, JobId)) {
         let of_name = (*uid, name.clone(), JobId(0))..=(*uid, name.clone(), JobId(u32::MAX));
-        let array_of = |id: JobId| self.jobs.get(&id).and_then(|job| job.array_job_id());
+        let whole_of = |id: JobId| self.jobs.get(&id).and_then(|job| job.array_job_id().or(job.het_job_id()));
         let mut waiting = self.singletons.range(of_name).map(|(_, _, id)| *id);
         let Some(first) = waiting.next() else { return };
-        let array = array_of(first);
-        let siblings = waiting.filter(|id| array.is_some() && array_of(*id) == array);
+        let whole = whole_of(first);
+        let siblings = waiting.filter(|id| whole.is_some() && whole_of(*id) == whole);
         self.to_evaluate.extend(std::iter::once(first).chain(siblings));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::dependency::{DependencyKind, DependencyState};
-use muster_model::ids::{JobId, Name, NodeIndex};
+use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::preemption::CpuHold;
 use muster_model::reservation::claim::names_of;
@@ -33,6 +33,7 @@ pub fn check(cluster: &Cluster) -> Vec<String> {
     reservations_are_kept(cluster, &mut wrong);
     tallies_add_up(cluster, &mut wrong);
     wrong.extend(cluster.licences_wrong());
+    components_run_together(cluster, &mut wrong);
     wrong
 }
 
@@ -279,6 +280,8 @@ fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
             JobState::Pending if job.completing || job.hold.is_some() || !job.dependencies.is_empty() => {}
             JobState::Pending => match job.eligible_time {
                 None => wrong.push(format!("job {id} waits for nothing and is not eligible")),
+                // Whoever of the others is not ready has something of his own that will wake him.
+                Some(at) if !queued.contains(&id) && cluster.awaits_others(job, at) => {}
                 Some(at) if !queued.contains(&id) && !cluster.timers.contains(at, Timer::Eligible(id)) => {
                     wrong.push(format!("job {id} is neither in the queue nor will a timer put it there"));
                 }
@@ -341,6 +344,39 @@ fn arrays_add_up(cluster: &Cluster, wrong: &mut Vec<String>) {
     for job in cluster.jobs.values() {
         if job.array_job_id().is_some_and(|array| !cluster.arrays.contains_key(&array)) {
             wrong.push(format!("the array of job {} is not known", job.id));
+        }
+    }
+}
+
+/// No component of a heterogeneous job runs without the others having been started at the same instant; they wait side by
+/// side, or none of them is in the queue.
+fn components_run_together(cluster: &Cluster, wrong: &mut Vec<String>) {
+    let queued: BTreeSet<JobId> = cluster.queue.values().map(|job| job.id).collect();
+    for (job, role) in cluster.jobs.values().filter_map(|job| Some((job, job.het?))) {
+        let id = job.id;
+        if role.component(role.offset) != Some(id) {
+            wrong.push(format!("job {id} is not component {} of {}", role.offset, role.leader));
+        }
+        let others = cluster.components(job);
+        if others.len() < role.size as usize && !job.state.is_final() {
+            wrong.push(format!("job {id} goes on without some of its components"));
+        }
+        for other in &others {
+            if other.het.is_none_or(|theirs| (theirs.leader, theirs.size) != (role.leader, role.size)) {
+                wrong.push(format!("jobs {id} and {} do not agree on what they are part of", other.id));
+            }
+            let is_same_start = (other.restart, other.start_time) == (job.restart, job.start_time);
+            if matches!(job.state, JobState::Running | JobState::Suspended)
+                && (other.state == JobState::Pending || !is_same_start)
+            {
+                wrong.push(format!("job {id} runs, and {} did not start with it", other.id));
+            }
+            if queued.contains(&id) != queued.contains(&other.id) {
+                wrong.push(format!("of jobs {id} and {} only one is in the queue", other.id));
+            }
+        }
+        if job.is_led() && cluster.steps.contains_key(&(id, StepId::Batch)) {
+            wrong.push(format!("job {id} runs a script of its own and is led by {}", role.leader));
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod effect;
 pub mod event;
 mod handlers;
+mod het_queue;
 mod index;
 pub mod invariants;
 mod licenses;

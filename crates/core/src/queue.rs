@@ -37,7 +37,8 @@ impl Cluster {
 
     /// Whether a job of several partitions would stand elsewhere if it came now.
     pub(crate) fn is_misplaced(&self, job: &Job) -> bool {
-        job.partitions_wanted().len() > 1
+        job.het.is_none()
+            && job.partitions_wanted().len() > 1
             && self.is_in_queue(job.id)
             && !self.places_taken(job.id).map(|(_, key)| key).eq(self.places(job))
     }
@@ -58,6 +59,9 @@ impl Cluster {
 
     /// Where a job belongs, by the position of the partition.
     fn places(&self, job: &Job) -> Vec<QueueKey> {
+        if job.het.is_some() {
+            return self.place_beside(job, &self.components(job)).into_iter().collect();
+        }
         let priorities = self.priorities_by_partition(job);
         let place = |(position, (name, priority)): (u32, (&Name, u32))| QueueKey {
             preemption_rank: 0,

@@ -94,6 +94,7 @@ impl Stage {
             time_limit: None,
             shares: vec![share],
             suspends: Vec::new(),
+            together: Vec::new(),
         };
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));
     }

@@ -97,6 +97,7 @@ impl Stage {
             task_index: None,
             partition: "main".into(),
             time_limit: None,
+            together: Vec::new(),
             shares: vec![share],
         };
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));

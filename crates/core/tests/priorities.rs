@@ -180,6 +180,7 @@ impl Stage {
             reservation: None,
             time_limit: None,
             shares: vec![share],
+            together: Vec::new(),
         };
         let report = NodeReport::default();
         let connected = AgentReport::Connected {

@@ -148,6 +148,7 @@ impl Stage {
             time_limit: None,
             shares: words[2].split('+').map(share).collect(),
             suspends: over.map(|id| (JobId(id.parse().unwrap()), RestartCount(0))).collect(),
+            together: Vec::new(),
         };
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));
     }

@@ -97,6 +97,9 @@ pub struct ClusterConfig {
     /// Whether users may have tables of jobs that come again (`ScronParameters=enable`).
     #[serde(default)]
     pub cron: bool,
+    /// How heterogeneous jobs are treated.
+    #[serde(default)]
+    pub het_jobs: HetJobRules,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -188,6 +191,7 @@ impl Default for ClusterConfig {
             accounting: false,
             limits_stop_queue: false,
             cron: false,
+            het_jobs: HetJobRules::default(),
             accounting_enforce: AccountingEnforce::default(),
             enforce_partition_limits: PartitionEnforcement::No,
             shown: Vec::new(),
@@ -211,6 +215,32 @@ pub enum PartitionEnforcement {
 /// Slurm's `SchedulerTimeSlice` where none is set.
 const fn time_slice_default() -> Span {
     Span::from_seconds(30)
+}
+
+/// Where in the queue a heterogeneous job stands, given the tiers and priorities of its components (`bf_hetjob_prio`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HetPriority {
+    /// Those of the least component. Also where nothing is said: Slurm lets each component wait at its own place then, and
+    /// the last of them decides when the job starts.
+    #[default]
+    Min,
+    /// Their average.
+    Avg,
+    /// Those of the greatest.
+    Max,
+}
+
+/// What `SchedulerParameters` says about heterogeneous jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HetJobRules {
+    /// `bf_hetjob_prio`.
+    pub priority: HetPriority,
+    /// `whole_hetjob`: who cancels, holds or releases one component by its own number means all.
+    pub whole: bool,
+    /// `disable_hetjob_steps`: a step cannot span components.
+    pub single_steps: bool,
 }
 
 /// What is given away as one piece (`SelectTypeParameters`).

@@ -11,6 +11,7 @@ use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
 use crate::cron::CronEntry;
 use crate::dependency::Dependencies;
+use crate::heterogeneous::HetRole;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
 use crate::preemption::{CpuHold, Eviction};
 use crate::priority::PastRun;
@@ -318,6 +319,9 @@ pub struct Job {
     /// Its place in an array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<ArrayRole>,
+    /// Its place in a heterogeneous job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub het: Option<HetRole>,
     /// Base state.
     pub state: JobState,
     /// Ended, but nodes are still being cleaned (Slurm: COMPLETING). Its resources are still held there.
@@ -478,6 +482,7 @@ impl Job {
             id,
             spec_id,
             array: spec.array.as_ref().map(|array| ArrayRole::Waiting { tasks: array.tasks.clone() }),
+            het: None,
             state: JobState::Pending,
             completing: false,
             cleaning: None,
@@ -562,6 +567,17 @@ impl Job {
     /// When it comes again, if it does once it has ended.
     pub fn cron(&self) -> Option<&CronEntry> {
         self.spec.cron.as_deref().filter(|_| !self.cron_over)
+    }
+
+    /// On how many of its nodes its own script runs: the first, all, or none. The script of a heterogeneous job runs in the
+    /// component that leads.
+    pub fn main_nodes(&self) -> usize {
+        match self.spec.kind {
+            _ if self.is_led() => 0,
+            JobKind::Batch => 1,
+            JobKind::EveryNode => self.allocation.as_ref().map_or(0, |allocation| allocation.shares.len()),
+            JobKind::Allocation => 0,
+        }
     }
 
     /// Whether it holds resources on nodes.

@@ -11,6 +11,7 @@ pub mod dependency;
 pub mod document;
 pub mod explain;
 pub mod fact;
+pub mod heterogeneous;
 pub mod hostlist;
 pub mod ids;
 pub mod job;

@@ -37,7 +37,8 @@ pub struct QueueKey {
     pub submit_time: Timestamp,
     /// Number, lower first.
     pub job_id: JobId,
-    /// A job stands in the queue once for each partition that it asks for: the position of this one among them.
+    /// A job stands in the queue once for each partition that it asks for: the position of this one among them. A component
+    /// of a heterogeneous job stands there once, beside the others, whatever the partitions.
     pub partition: u32,
 }
 
@@ -91,7 +92,7 @@ pub struct PlanView {
 /// What the scheduler proposes after one pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Jobs to start now, in order.
+    /// Jobs to start now, in order. A heterogeneous job is one of them.
     pub starts: Vec<PlannedStart>,
     /// Running jobs that have to make room.
     pub evictions: Vec<PlannedEviction>,
@@ -104,6 +105,13 @@ pub struct Plan {
     pub is_partial: bool,
     /// How much work it was.
     pub figures: PassFigures,
+}
+
+impl Plan {
+    /// All jobs that it starts, components of heterogeneous jobs one by one.
+    pub fn all_starts(&self) -> impl Iterator<Item = &PlannedStart> {
+        self.starts.iter().flat_map(PlannedStart::all)
+    }
 }
 
 /// One running job that is to make room for another.
@@ -142,6 +150,16 @@ pub struct PlannedStart {
     /// Jobs to whose CPUs it may be put, as they yield to it: those that run are suspended where it takes a CPU of theirs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspends: Vec<(JobId, RestartCount)>,
+    /// The other components of a heterogeneous job: they start at the same instant, or none of them does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<PlannedStart>,
+}
+
+impl PlannedStart {
+    /// This start and those that come with it.
+    pub fn all(&self) -> impl Iterator<Item = &PlannedStart> {
+        std::iter::once(self).chain(&self.together)
+    }
 }
 
 /// Amounts on one node.

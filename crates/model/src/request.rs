@@ -16,7 +16,7 @@ use crate::planning::Expectation;
 use crate::priority::{PriorityReport, ShareReport, UsageOf};
 use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
-use crate::step::{Step, StepLaunch, StepRequest};
+use crate::step::{Step, StepLaunch, StepPart, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
 
 /// Names one job, a whole array, some tasks of an array, or a step.
@@ -30,12 +30,15 @@ pub struct JobTarget {
     /// `N.step`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepId>,
+    /// `N+1`: only this component of a heterogeneous job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<u32>,
 }
 
 impl JobTarget {
     /// The whole job or array `job_id`.
     pub fn job(job_id: JobId) -> JobTarget {
-        JobTarget { job_id, tasks: None, step: None }
+        JobTarget { job_id, tasks: None, step: None, component: None }
     }
 }
 
@@ -45,6 +48,11 @@ impl JobTarget {
 pub enum Command {
     /// Put a job into the queue. Answer: [`Answer::Submitted`].
     Submit(Box<JobSpec>),
+    /// Put all components of a heterogeneous job into the queue, or none. Answer: [`Answer::Submitted`] with the number of
+    /// the first, which leads; script and environment that come with the request are for that one.
+    SubmitHet(Vec<JobSpec>),
+    /// As [`Command::TestSubmit`], for the components of a heterogeneous job.
+    TestSubmitHet(Vec<JobSpec>),
     /// Say when and where a job would start, without submitting it. Answer: [`Answer::Expected`].
     TestSubmit(Box<JobSpec>),
     /// End jobs, or send them a signal.
@@ -140,6 +148,9 @@ pub enum Command {
         /// Execution.
         launch: Box<StepLaunch>,
     },
+    /// Start one step in several components of a heterogeneous job, in all of them or in none. Answer:
+    /// [`Answer::StepsCreated`], at once or when resources become free.
+    CreateHetStep(Vec<StepPart>),
     /// Change accounts, users, associations or QOS (`sacctmgr`).
     ChangeAccounting(Box<AccountingChange>),
     /// Put a table of jobs that come again in place of the user's present one (`scrontab`): all of it or nothing. Answer:
@@ -317,6 +328,8 @@ pub enum Answer {
     Expected(Expectation),
     /// The step has started.
     StepCreated(Box<Step>),
+    /// The parts of the step have started, in the order in which they were asked for.
+    StepsCreated(Vec<Step>),
     /// The reservation is there under this name.
     ReservationCreated(Name),
     /// The table is in force, with these jobs.
@@ -478,6 +491,12 @@ refusals! {
     CronJobFixed = 2096 "Cannot modify scrontab jobs through scontrol",
     /// A request that makes no sense for what it names.
     UnexpectedMessage = 1000 "Unexpected message received",
+    /// The jobs are not components of one heterogeneous job.
+    NotHetJob = 2106 "Job not heterogeneous job",
+    /// Asked of one component, where only the whole can be meant.
+    NotHetJobLeader = 2107 "Job not heterogeneous job leader",
+    /// Not possible for one component alone.
+    NotWholeHetJob = 2108 "Operation not permitted on individual component of heterogeneous job",
     /// Internal error; see the log of the controller.
     Internal = 1 "Unspecified error",
 }
@@ -581,6 +600,8 @@ pub struct HistoryFilter {
     pub names: Option<Vec<Name>>,
     /// Only in these partitions.
     pub partitions: Option<Vec<Name>>,
+    /// With a component of a heterogeneous job also the others.
+    pub whole: bool,
     /// Also earlier starts of requeued jobs.
     pub duplicates: bool,
 }

@@ -212,8 +212,8 @@ impl CallKind {
     pub fn of_command(command: &Command) -> CallKind {
         match command {
             Command::Submit(spec) if spec.kind == JobKind::Allocation => CallKind::SubmitAllocation,
-            Command::Submit(_) => CallKind::SubmitBatch,
-            Command::TestSubmit(_) => CallKind::TestSubmit,
+            Command::Submit(_) | Command::SubmitHet(_) => CallKind::SubmitBatch,
+            Command::TestSubmit(_) | Command::TestSubmitHet(_) => CallKind::TestSubmit,
             Command::Cancel(cancel) if cancel.target.step.is_some() => CallKind::CancelStep,
             Command::Cancel(_) => CallKind::Cancel,
             Command::Hold { .. } | Command::Release(_) | Command::UpdateJob { .. } => CallKind::UpdateJob,
@@ -229,7 +229,7 @@ impl CallKind {
             Command::CreateReservation { .. } => CallKind::CreateReservation,
             Command::UpdateReservation { .. } => CallKind::UpdateReservation,
             Command::DeleteReservation { .. } => CallKind::DeleteReservation,
-            Command::CreateStep { .. } => CallKind::CreateStep,
+            Command::CreateStep { .. } | Command::CreateHetStep(_) => CallKind::CreateStep,
             Command::UpdateCrontab { .. } => CallKind::UpdateCrontab,
             Command::EndAllocation { .. } => CallKind::EndAllocation,
             Command::ChangeAccounting(_) | Command::ResetUsage(_) => CallKind::ChangeAccounting,

@@ -132,6 +132,37 @@ pub struct StepLaunch {
     pub mpi: String,
 }
 
+/// What a step needs of one component of a heterogeneous job, and how it is executed there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPart {
+    /// The component.
+    pub job_id: JobId,
+    /// Resources.
+    pub request: StepRequest,
+    /// Execution.
+    pub launch: StepLaunch,
+}
+
+/// What the parts of one step in several components of a heterogeneous job have in common: to its tasks they are one step of
+/// the leader, whose ranks and nodes are counted through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HetStep {
+    /// The number by which the tasks know their job.
+    pub leader: JobId,
+    /// Rank of the first task of this part.
+    pub first_rank: u32,
+    /// Tasks of all parts.
+    pub tasks: u32,
+    /// Names of the nodes of all parts as a host list.
+    pub node_list: Name,
+    /// Tasks on each of them, in that order.
+    pub tasks_per_node: Vec<u32>,
+    /// CPUs that the components have on each of them, in that order.
+    pub cpus_per_node: Vec<u32>,
+    /// For each node of the layout of this part, its position among those of all parts: by parts, then by nodes.
+    pub node_ids: Vec<u32>,
+}
+
 /// Where the tasks of a step run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepNode {
@@ -197,6 +228,9 @@ pub struct Step {
     /// Whether it asked for generic resources itself; then its units are for it alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gres_given: bool,
+    /// In a heterogeneous job, what its parts have in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub het: Option<Box<HetStep>>,
     /// How it is executed; kept until it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<Arc<StepLaunch>>,

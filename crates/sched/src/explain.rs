@@ -100,7 +100,9 @@ fn blockers(view: &PlanView, budget: &Budget, job: &Job) -> Vec<Blocker> {
     if view.running.len() > SUSPECTS_MAX {
         return Vec::new();
     }
-    let last = view.queue.keys().rev().find(|key| key.job_id == job.id).copied();
+    // What starts with it stands behind it.
+    let with_it: BTreeSet<JobId> = job.components().collect();
+    let last = view.queue.keys().rev().find(|key| with_it.contains(&key.job_id)).copied();
     // Jobs behind it do not matter.
     let before = ..=last.unwrap_or(QueueKey::LAST);
     let in_the_way: BTreeSet<JobId> = view.queue.range(before).map(|(key, _)| key.job_id).take(PLACES_MAX).collect();
@@ -110,7 +112,7 @@ fn blockers(view: &PlanView, budget: &Budget, job: &Job) -> Vec<Blocker> {
     let mut view = view.clone();
     view.queue = view.queue.range(..=last.unwrap_or(QueueKey::LAST)).map(|(key, job)| (*key, job.clone())).collect();
     let running = view.running.values().map(|other| Blocker::Running(other.id));
-    let mut seen = BTreeSet::from([job.id]);
+    let mut seen = with_it;
     let ahead = view.queue.values().filter(|other| seen.insert(other.id)).map(|other| Blocker::Waiting(other.id));
     let mut suspects: Vec<Blocker> = running.chain(ahead).take(SUSPECTS_MAX + 1).collect();
     if suspects.len() > SUSPECTS_MAX {
@@ -162,7 +164,7 @@ impl Judge<'_> {
         let gone: BTreeSet<Blocker> = gone.iter().copied().collect();
         let view = without(self.view, &gone);
         let plan = self.planner.plan(&view, self.budget);
-        plan.starts.iter().any(|start| start.job_id == self.job_id)
+        plan.all_starts().any(|start| start.job_id == self.job_id)
     }
 }
 

@@ -141,6 +141,14 @@ impl Free {
         &self.columns[node as usize * self.width..][..self.width]
     }
 
+    /// Makes so much free on `node`.
+    pub(crate) fn set(&mut self, node: u32, amounts: &Amounts) {
+        let at = node as usize;
+        self.cpus[at] = amounts.cpus;
+        self.memory[at] = amounts.memory;
+        self.columns[at * self.width..(at + 1) * self.width].copy_from_slice(&amounts.columns);
+    }
+
     /// All that is free on `node`.
     pub(crate) fn of(&self, node: u32) -> Amounts {
         Amounts {
@@ -148,14 +156,6 @@ impl Free {
             memory: self.memory[node as usize],
             columns: Columns::from_slice(self.columns_of(node)),
         }
-    }
-
-    /// Sets what is free on `node`.
-    pub(crate) fn set(&mut self, node: u32, amounts: &Amounts) {
-        let index = node as usize;
-        self.cpus[index] = amounts.cpus;
-        self.memory[index] = amounts.memory;
-        self.columns[index * self.width..][..self.width].copy_from_slice(&amounts.columns);
     }
 
     /// Gives `amounts` of `node` away.

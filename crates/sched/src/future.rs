@@ -203,6 +203,18 @@ impl Future {
         self.is_sorted = false;
     }
 
+    /// Takes back what [`Future::add_started`] was told.
+    pub(crate) fn remove_started(&mut self, at: Timestamp, node: u32, amounts: &Amounts) {
+        let this = &mut self.nodes[node as usize];
+        let is_it =
+            |release: &Release| (release.at, release.job_id) == (at, STARTED_HERE) && release.amounts == *amounts;
+        if let Some(position) = this.held.iter().rposition(is_it) {
+            this.held.remove(position);
+            this.back.remove(position);
+            self.is_sorted = false;
+        }
+    }
+
     /// Lets time pass.
     pub(crate) fn set_now(&mut self, now: Timestamp) {
         self.now = now;

@@ -14,7 +14,7 @@ use muster_model::time::Timestamp;
 use crate::future::{OVERDUE, Rank};
 
 /// What running jobs hold, until when, and in which reservation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Holdings {
     list: Vec<(Timestamp, Option<Name>, Licenses)>,
 }

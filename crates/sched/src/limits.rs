@@ -48,6 +48,16 @@ impl<'a> Limits<'a> {
         }
     }
 
+    /// What is counted at this moment.
+    pub(crate) fn tallies(&self) -> Tallies {
+        self.tallies.clone()
+    }
+
+    /// Counts as at an earlier moment.
+    pub(crate) fn set_tallies(&mut self, tallies: Tallies) {
+        self.tallies = tallies;
+    }
+
     /// Whether `job` may start in `partition` with the least that it asks for.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ enum Presence<T> {
 }
 
 /// Users on nodes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct People {
     users: Vec<Presence<u32>>,
     labels: Vec<Presence<Option<Name>>>,

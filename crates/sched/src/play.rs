@@ -39,7 +39,7 @@ pub(crate) fn alternatives(view: &PlanView, budget: &Budget, job: &Job) -> Optio
     if shares_cores || view.running.values().any(|other| other.state == JobState::Suspended) {
         return None;
     }
-    if work_of_pass(view) > WORK_OF_PASS_MAX {
+    if job.het.is_some() || work_of_pass(view) > WORK_OF_PASS_MAX {
         return None;
     }
     let mut play = Play { budget, work_left: WORK_MAX };
@@ -110,11 +110,11 @@ impl Play<'_> {
         loop {
             self.work_left = self.work_left.checked_sub(work_of_pass(&view))?;
             let plan = planner.plan(&view, self.budget);
-            let makes_room = !plan.evictions.is_empty() || plan.starts.iter().any(|start| !start.suspends.is_empty());
+            let makes_room = !plan.evictions.is_empty() || plan.all_starts().any(|start| !start.suspends.is_empty());
             if plan.exhausted || makes_room {
                 return None;
             }
-            if plan.starts.iter().any(|start| start.job_id == job_id) {
+            if plan.all_starts().any(|start| start.job_id == job_id) {
                 return Some(Outcome::Starts(view.now));
             }
             carry_out(&mut view, plan, &mut tasks_started);
@@ -165,7 +165,7 @@ fn advance(view: &mut PlanView, now: Timestamp) {
 
 /// Carries out what a plan starts, as the core does.
 fn carry_out(view: &mut PlanView, plan: Plan, tasks_started: &mut u32) {
-    for start in &plan.starts {
+    for start in plan.all_starts() {
         carry_out_start(view, start, tasks_started);
     }
     view.outlook = plan.outlook;

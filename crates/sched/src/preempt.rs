@@ -54,29 +54,77 @@ pub(crate) fn victims<'v>(
         return Vec::new();
     }
     let mut found: Vec<Victim<'v>> = Vec::new();
+    let mut together: BTreeMap<JobId, Vec<&'v Job>> = BTreeMap::new();
     for other in view.running.values() {
-        let is_here = other.allocation.iter().flat_map(|held| &held.shares).any(|share| nodes.contains(share.node.0));
-        let stands = !other.completing && other.cpu_hold() == CpuHold::Claimed;
-        let is_there = other.state == JobState::Running && !is_exempt(view, other) || stands;
-        if !is_here || !is_there || other.eviction.is_some() {
-            continue;
+        match other.het_job_id() {
+            Some(leader) => together.entry(leader).or_default().push(other),
+            None => found.extend(single(fleet, view, (job, partition), other, nodes)),
         }
-        let Some(weight) = may_preempt(fleet, view, job, partition, other) else {
-            continue;
-        };
-        let mode = mode_of(fleet, view, other);
-        if mode == PreemptMode::Off || stands && mode != PreemptMode::Suspend {
-            continue;
-        }
-        // Who stands already loses nothing by it.
-        found.push(if stands {
-            Victim { order: (0, 0, other.id), ..victim(fleet, view, other, mode, weight) }
-        } else {
-            victim(fleet, view, other, mode, weight)
-        });
+    }
+    for components in together.values_mut() {
+        components.sort_by_key(|component| component.id);
+        found.extend(whole(fleet, view, (job, partition), components, nodes));
     }
     found.sort_by_key(|victim| victim.order);
     found
+}
+
+/// A job as a victim of `by`, if it has something on `nodes` and may be asked.
+fn single<'v>(
+    fleet: &Fleet,
+    view: &'v PlanView,
+    by: (&Job, u32),
+    other: &'v Job,
+    nodes: &NodeSet,
+) -> Option<Victim<'v>> {
+    let is_here = other.allocation.iter().flat_map(|held| &held.shares).any(|share| nodes.contains(share.node.0));
+    let stands = !other.completing && other.cpu_hold() == CpuHold::Claimed;
+    let is_there = other.state == JobState::Running && !is_exempt(view, other) || stands;
+    if !is_here || !is_there || other.eviction.is_some() {
+        return None;
+    }
+    let weight = may_preempt(fleet, view, by.0, by.1, other)?;
+    let mode = mode_of(fleet, view, other);
+    if mode == PreemptMode::Off || stands && mode != PreemptMode::Suspend {
+        return None;
+    }
+    let found = victim(fleet, view, other, mode, weight);
+    // Who stands already loses nothing by it.
+    Some(if stands { Victim { order: (0, 0, other.id), ..found } } else { found })
+}
+
+/// All components of a heterogeneous job as one victim of `by`. The first of them decides who may preempt it, each of them
+/// whether it is exempt; of the modes the mildest counts (slurm.conf(5), `PreemptMode`, heterogeneous jobs).
+fn whole<'v>(
+    fleet: &Fleet,
+    view: &'v PlanView,
+    by: (&Job, u32),
+    components: &[&'v Job],
+    nodes: &NodeSet,
+) -> Option<Victim<'v>> {
+    let first = components.first()?;
+    let shares = components.iter().flat_map(|component| &component.allocation).flat_map(|held| &held.shares);
+    let is_here = shares.into_iter().any(|share| nodes.contains(share.node.0));
+    let may_go = |job: &Job| job.state == JobState::Running && job.eviction.is_none() && !is_exempt(view, job);
+    if !is_here || !components.iter().all(|component| may_go(component)) {
+        return None;
+    }
+    let weight = may_preempt(fleet, view, by.0, by.1, first)?;
+    let modes: Vec<PreemptMode> = components.iter().map(|component| mode_of(fleet, view, component)).collect();
+    let mildest = [PreemptMode::Suspend, PreemptMode::Requeue, PreemptMode::Cancel];
+    let mode = mildest.into_iter().find(|mode| modes.contains(mode))?;
+    if !matches!(mode, PreemptMode::Cancel | PreemptMode::Requeue) {
+        // Components are not suspended one by one.
+        return None;
+    }
+    let mut all = components.iter().map(|component| victim(fleet, view, component, mode, weight));
+    let mut whole = all.next()?;
+    for other in all {
+        whole.held.extend(other.held);
+        whole.order.1 = whole.order.1.saturating_add(other.order.1);
+        whole.grace = whole.grace.max(other.grace);
+    }
+    Some(whole)
 }
 
 /// What `victim` matters, if `job` may preempt it.

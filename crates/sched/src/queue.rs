@@ -39,6 +39,8 @@ struct GroupKey {
     reservation: Option<Name>,
     /// Its `--signal=R:` with the time that it wants.
     leaves_early: Option<Span>,
+    /// A component of a heterogeneous job is looked at with the others, and shares its outcome with nobody else.
+    het: Option<JobId>,
 }
 
 /// Jobs that ask for the same thing, in the order of the queue.
@@ -121,7 +123,7 @@ impl Groups {
 
     fn add(&mut self, tables: &mut Tables, key: QueueKey, job: &Arc<Job>, changes: &mut Changes) {
         let group_key = GroupKey {
-            asks: tables.asks_of(job, key.partition),
+            asks: asks_at(tables, job, key.partition),
             partition: job.partition.clone(),
             time_limit: job.time_limit.span(),
             is_limit_given: job.spec.time_limit.is_some(),
@@ -133,6 +135,7 @@ impl Groups {
             qos: job.qos.clone().or_else(|| job.spec.qos.clone()),
             reservation: job.spec.reservation.clone(),
             leaves_early: job.spec.early_signal.filter(|early| early.reservation).map(|early| early.before_end),
+            het: job.het.map(|_| job.id),
         };
         let groups = &mut self.groups;
         let asks = group_key.asks.clone();
@@ -142,7 +145,7 @@ impl Groups {
         });
         self.groups[id as usize].members.insert(key, job.clone());
         self.of_job.insert(key, id);
-        if job.partitions_wanted().len() > 1 {
+        if job.partitions_wanted().len() > 1 && job.het.is_none() {
             let places = self.places.entry(job.id).or_default();
             places.insert(places.partition_point(|place| *place < key), key);
         }
@@ -167,6 +170,16 @@ impl Groups {
         self.groups.len() > 10_000
             && self.groups.iter().filter(|group| !group.members.is_empty()).count() * 4 < self.groups.len()
     }
+}
+
+/// The compiled request of a job at one of its places. A component of a heterogeneous job has one place for all its
+/// partitions.
+fn asks_at(tables: &mut Tables, job: &Job, position: u32) -> Arc<[AskId]> {
+    if job.het.is_none() {
+        return tables.asks_of(job, position);
+    }
+    let partitions = job.partitions_wanted().len() as u32;
+    (0..partitions).flat_map(|position| tables.asks_of(job, position).to_vec()).collect()
 }
 
 /// What is different from the queue as it was last seen.

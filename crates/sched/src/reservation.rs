@@ -53,6 +53,10 @@ struct Shared {
     started: Vec<(Timestamp, u32, Amounts)>,
 }
 
+/// How many starts are known of each node that is reserved in part.
+#[derive(Debug, Default)]
+pub(crate) struct Started(Vec<(u32, usize)>);
+
 /// CPUs and units of one node.
 #[derive(Debug, Default, Clone)]
 struct Part {
@@ -368,6 +372,20 @@ impl<'v> Reservations<'v> {
     pub(crate) fn take(&mut self, inside: Inside, node: u32, taken: &Amounts, until: Timestamp) {
         if let (Some(at), Some(shared)) = (inside, self.shared.get_mut(&node)) {
             shared.started.push((until, at, taken.clone()));
+        }
+    }
+
+    /// What jobs of reservations have taken so far of nodes that are reserved in part.
+    pub(crate) fn started(&self) -> Started {
+        Started(self.shared.iter().map(|(node, shared)| (*node, shared.started.len())).collect())
+    }
+
+    /// Forgets what was taken after that.
+    pub(crate) fn set_started(&mut self, before: Started) {
+        for (node, count) in before.0 {
+            if let Some(shared) = self.shared.get_mut(&node) {
+                shared.started.truncate(count);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_model::state::ExitStatus;
-use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
+use muster_model::step::{Distribution, StepLaunch, StepPart, StepRequest, StreamTarget};
 use muster_model::time::{TimeLimit, Timestamp};
 use muster_runtime::unit::UnitKey;
 
@@ -134,8 +134,16 @@ impl World {
             return;
         };
         let (uid, job_id) = (asker.uid, asker.job_id);
-        let command =
-            Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) };
+        let role = self.store.job(job_id).and_then(|job| job.het).filter(|role| role.is_leader());
+        let command = match role.filter(|_| request.exact) {
+            Some(role) => {
+                let part = |job_id| StepPart { job_id, request: request.clone(), launch: launch.clone() };
+                Command::CreateHetStep(role.ids().map(part).collect())
+            }
+            None => {
+                Command::CreateStep { job_id, request: Box::new(request.clone()), launch: Box::new(launch.clone()) }
+            }
+        };
         let at = self.arrival(number);
         let id = self.ask_at(at, uid, command, Asked::Step(number));
         if let Some(asker) = self.askers.get_mut(&number) {
@@ -168,7 +176,7 @@ impl World {
         }
         asker.waiting = None;
         match result {
-            Ok(Answer::StepCreated(_)) => {
+            Ok(Answer::StepCreated(_) | Answer::StepsCreated(_)) => {
                 asker.steps_left = asker.steps_left.saturating_sub(1);
                 self.counts.steps_created += 1;
             }

@@ -238,7 +238,8 @@ impl World {
         }
         self.controller.planner_busy = false;
         let starts = plan.starts.len();
-        for start in &plan.starts {
+        self.counts.starts_together += plan.starts.iter().filter(|start| !start.together.is_empty()).count() as u64;
+        for start in plan.all_starts() {
             let on: Vec<String> =
                 start.shares.iter().map(|share| format!("{} CPUs of {}", share.cpus, share.node.0)).collect();
             let task = start.task_index.map(|index| format!("_{index}")).unwrap_or_default();

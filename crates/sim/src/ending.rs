@@ -105,7 +105,7 @@ fn rightly_waiting(view: &ReadView) -> BTreeSet<JobId> {
 }
 
 fn waits_rightly(view: &ReadView, waiting: &BTreeSet<JobId>, job: &Job) -> bool {
-    if job.reason == Reason::DependencyNeverSatisfied {
+    if job.reason == Reason::DependencyNeverSatisfied || job.components().any(|id| waiting.contains(&id)) {
         return true;
     }
     let of_same_name = |other: &&JobId| {

@@ -311,7 +311,7 @@ fn describe(event: &Event<Launch, UnitReport>) -> String {
 /// What the link of a real agent makes of a command.
 fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
     match command {
-        NodeCommand::Launch { sequence, job, step } => {
+        NodeCommand::Launch { sequence, job, step, .. } => {
             let step_id = step.as_ref().map_or(muster_model::ids::StepId::Batch, |step| step.step_id);
             let key = UnitKey { job_id: job.id, restart: job.restart, step: step_id };
             let nodes = job.allocation.as_ref().map_or(0, |allocation| allocation.shares.len());

@@ -54,6 +54,7 @@ pub struct Counts {
     pub connections_lost: u64,
     pub requeues: u64,
     pub evictions: u64,
+    pub starts_together: u64,
     pub nodes_given_up: u64,
 }
 
@@ -70,6 +71,7 @@ impl Counts {
         self.connections_lost += other.connections_lost;
         self.requeues += other.requeues;
         self.evictions += other.evictions;
+        self.starts_together += other.starts_together;
         self.nodes_given_up += other.nodes_given_up;
     }
 }

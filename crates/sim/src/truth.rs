@@ -165,6 +165,10 @@ impl World {
     }
 
     fn wrong_about_job(&self, job: &Job) -> Option<String> {
+        if job.is_led() {
+            // It ends as its leader does, which is looked at.
+            return None;
+        }
         let says = format!("job {}.{} is said to be {} with {}", job.id, job.restart.0, job.state, job.exit);
         if job.state == JobState::Timeout {
             let limit = job.time_limit.span();

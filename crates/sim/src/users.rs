@@ -6,10 +6,11 @@ use muster_core::{Cluster, RequestId};
 use muster_model::accounting::{AccountingChange, CountLimit, LimitChanges, QosChanges, TresLimit};
 use muster_model::array::TaskSet;
 use muster_model::ids::{JobId, NodeIndex};
-use muster_model::job::JobKind;
+use muster_model::job::{JobKind, JobSpec};
 use muster_model::request::{
     Answer, Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, Refusal, RefusalCode,
 };
+use muster_model::resources::{Megabytes, MemoryRequest, ResourceRequest};
 use muster_model::state::JobState;
 use muster_model::time::{TimeLimit, Timestamp};
 
@@ -34,6 +35,8 @@ pub(crate) struct Users {
 pub(crate) enum Asked {
     /// A new job.
     Submit(JobKind, u32),
+    /// A heterogeneous job of so many components.
+    SubmitHet(JobKind, u32, u32),
     /// A step, by that asker.
     Step(u64),
     /// Anything else.
@@ -79,6 +82,17 @@ impl World {
                     self.holder_attaches(job_id, uid);
                 }
             }
+            (Asked::SubmitHet(kind, uid, size), Ok(Answer::Submitted(leader))) => {
+                self.counts.submits += 1;
+                self.note(format!("heterogeneous job {leader} of {size} is acknowledged"));
+                for job_id in (0..size).map(|offset| JobId(leader.0 + offset)) {
+                    self.users.known.push(job_id);
+                    self.acknowledged(job_id);
+                }
+                if kind == JobKind::Allocation {
+                    self.holder_attaches(leader, uid);
+                }
+            }
             (Asked::Step(asker), result) => self.step_answered(asker, request, result),
             (_, Err(Refusal { code: RefusalCode::Internal, detail })) => {
                 self.fail(format!("internal error told to a user: {detail}"));
@@ -94,16 +108,37 @@ impl World {
         let uid = 1000 + self.random.small(0, USERS - 1);
         if self.random.chance(450) && self.users.submits < self.options.submits_max {
             self.users.submits += 1;
-            let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
-            let (kind, array) = (spec.kind, spec.array.as_ref().map(|array| array.tasks.to_string()));
-            self.note(format!("u{uid} submits {kind:?} array {array:?} dependencies {}", spec.dependencies));
-            self.ask(uid, Command::Submit(Box::new(spec)), Asked::Submit(kind, uid));
+            if self.random.chance(150) && self.config.nodes.len() > 1 {
+                self.user_submits_het(uid);
+            } else {
+                let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
+                let (kind, array) = (spec.kind, spec.array.as_ref().map(|array| array.tasks.to_string()));
+                self.note(format!("u{uid} submits {kind:?} array {array:?} dependencies {}", spec.dependencies));
+                self.ask(uid, Command::Submit(Box::new(spec)), Asked::Submit(kind, uid));
+            }
         } else if let Some((uid, command)) = self.change(uid) {
             self.note(format!("u{uid} asks {}", brief(&command)));
             self.ask(uid, command, Asked::Change);
         }
         let pause = self.random.span(0, 60_000);
         self.after(pause, Happening::UserActs);
+    }
+
+    /// Several jobs of one kind that have to start together.
+    fn user_submits_het(&mut self, uid: u32) {
+        // Each takes little and may run anywhere, so that they fit together on what there is: without a word about memory
+        // each would have a node for itself.
+        let size = 2;
+        let request =
+            ResourceRequest { memory: Some(MemoryRequest::PerNode(Megabytes(1))), ..ResourceRequest::default() };
+        let specs: Vec<JobSpec> = (0..size)
+            .map(|_| scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known))
+            .collect();
+        let kind = specs.first().map_or(JobKind::Batch, |spec| spec.kind);
+        let component = |spec| JobSpec { kind, array: None, partitions: Vec::new(), request: request.clone(), ..spec };
+        let specs: Vec<JobSpec> = specs.into_iter().map(component).collect();
+        self.note(format!("u{uid} submits {size} components of kind {kind:?}"));
+        self.ask(uid, Command::SubmitHet(specs), Asked::SubmitHet(kind, uid, size));
     }
 
     fn change(&mut self, uid: u32) -> Option<(u32, Command)> {
@@ -151,7 +186,8 @@ impl World {
             let (first, last) = (self.random.small(0, 3), self.random.small(3, 5));
             TaskSet::parse(&format!("{first}-{last}"), 100).unwrap_or_default()
         });
-        Some(JobTarget { job_id, tasks, step: None })
+        let component = (tasks.is_none() && self.random.chance(50)).then(|| self.random.small(0, 2));
+        Some(JobTarget { tasks, component, ..JobTarget::job(job_id) })
     }
 
     /// A job that runs or is stopped.

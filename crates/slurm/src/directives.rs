@@ -13,15 +13,19 @@ use crate::options::{Fault, Line};
 /// What the head of a script says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directives {
-    /// Words of all directives, as on a command line.
+    /// Words of all directives, as on a command line; those of the first component where there are several.
     pub words: Vec<String>,
-    /// `hetjob`: the script describes a job of several parts.
-    pub heterogeneous: bool,
+    /// The same for the components behind it, which a line with `hetjob` begins.
+    pub components: Vec<Vec<String>>,
     /// Words of the lines of other batch systems.
     pub foreign: BTreeMap<Dialect, Vec<String>>,
     /// For standard error.
     pub notices: Vec<Line>,
 }
+
+/// What is said of the old separator.
+const PACKJOB: &str =
+    "Warning: the \"packjob\" component separator is being deprecated. Please, use \"hetjob\" instead.";
 
 const MAGIC: &str = "#SBATCH";
 const OLD_MAGIC: &str = "#SLURM";
@@ -57,10 +61,18 @@ pub fn read(script: &str, file_name: &str) -> Result<Directives, Fault> {
             continue;
         };
         let words = words_of(rest, file_name, index + 1)?;
-        // Nothing after this word is an option of the first part.
-        let part = words.iter().position(|word| word == "hetjob" || word == "packjob");
-        directives.heterogeneous |= part.is_some();
-        directives.words.extend(words.into_iter().take(part.unwrap_or(usize::MAX)));
+        // What stands behind the separator on its line belongs to no component.
+        let separator = words.iter().position(|word| word == "hetjob" || word == "packjob");
+        let is_old = separator.is_some_and(|at| words.get(at).is_some_and(|word| word == "packjob"));
+        let present = directives.components.last_mut().unwrap_or(&mut directives.words);
+        present.extend(words.into_iter().take(separator.unwrap_or(usize::MAX)));
+        if separator.is_some() {
+            directives.components.push(Vec::new());
+        }
+        let notice = Line::Info(PACKJOB.to_owned());
+        if is_old && !directives.notices.contains(&notice) {
+            directives.notices.push(notice);
+        }
     }
     Ok(directives)
 }
@@ -186,16 +198,16 @@ mod tests {
         let script =
             "#!/bin/sh\n#SLURM -J a\n#SLURM -t 5\n#PBS -N x\n#BSUB -J y\n#SBATCH -n1 hetjob -n9\n#SBATCH -n2\n";
         let directives = read(script, "s.sh").unwrap();
-        assert_eq!(directives.words.join(" "), "-J a -t 5 -n1 -n2");
+        assert_eq!(directives.words.join(" "), "-J a -t 5 -n1");
         assert_eq!(
-            (directives.notices.len(), directives.foreign, directives.heterogeneous),
+            (directives.notices.len(), directives.foreign, directives.components),
             (
                 1,
                 BTreeMap::from([
                     (Dialect::Pbs, vec!["-N".to_owned(), "x".to_owned()]),
                     (Dialect::Lsf, vec!["-J".to_owned(), "y".to_owned()])
                 ]),
-                true
+                vec![vec!["-n2".to_owned()]]
             )
         );
     }

@@ -85,10 +85,12 @@ pub fn view(config: ClusterConfig, nodes: Vec<Node>, partitions: Vec<Partition>)
     }
 }
 
-/// Puts a pending job into the queue of `view`, ordered as the core orders it: once for each of its partitions.
+/// Puts a pending job into the queue of `view`, ordered as the core orders it: once for each of its partitions. Components
+/// of a heterogeneous job have to come with the same priority.
 pub fn enqueue(view: &mut PlanView, job: Job) {
     let job = Arc::new(job);
-    for (position, name) in (0..).zip(job.partitions_wanted()) {
+    let places = if job.het.is_some() { 1 } else { usize::MAX };
+    for (position, name) in (0..).zip(job.partitions_wanted()).take(places) {
         let tier = view.partitions.iter().find(|part| part.name == *name).map_or(1, |part| part.priority_tier);
         let key = QueueKey {
             preemption_rank: 0,

@@ -162,7 +162,7 @@ pub fn carry_out(view: &PlanView, plan: &Plan) -> PlanView {
     let mut next = view.clone();
     let mut by_id: BTreeMap<JobId, Vec<QueueKey>> = BTreeMap::new();
     view.queue.iter().for_each(|(key, job)| by_id.entry(job.id).or_default().push(*key));
-    for start in &plan.starts {
+    for start in plan.all_starts() {
         let keys = by_id.get(&start.job_id).into_iter().flatten();
         let Some(job) = keys.filter_map(|key| next.queue.remove(key)).last() else { continue };
         let mut shares = Vec::new();

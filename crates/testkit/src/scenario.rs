@@ -22,6 +22,7 @@
 //! switch top switches=s1,s2
 //! block b1 nodes=n[1-4]
 //! job 1 tpc=1 tpcore=1 tpsocket=2 sockets=2 cores=4 S=1 m=block spread min_nodes prefer=fast switches=1@5 segment=4
+//! job 3 het=1/2 n=2
 //! job 2 binding=enforced cpus_per_gpu=2 share mcs=red exclusive=mcs
 //! ```
 //!
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use muster_model::accounting::{Charged, CountLimit, Qos, TresLimit};
 use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::{ClusterConfig, CpuUnit};
+use muster_model::heterogeneous::HetRole;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex};
 use muster_model::job::{ArrayRole, EarlySignal};
@@ -354,9 +356,10 @@ impl Reader {
         let mut spec = builders::spec(ResourceRequest::default());
         let mut shares: Vec<NodeShare> = Vec::new();
         let (mut minutes, mut since, mut memory, mut held): (i64, i64, u64, Vec<GresShare>) = (60, 0, 0, Vec::new());
-        let (mut inside, mut yields_to) = (None, None);
+        let (mut inside, mut yields_to, mut het) = (None, None, None);
         for (key, value) in words(rest) {
             match key {
+                "het" => het = Some(het_role(id, value)?),
                 "t" => minutes = number(value)?,
                 "since" => since = number(value)?,
                 "qos" => spec.qos = Some(value.into()),
@@ -392,6 +395,7 @@ impl Reader {
         let mut job = builders::pending(id, spec, &self.partitions[0].name);
         job.reservation = inside;
         job.yields_to = yields_to;
+        job.het = het;
         job.qos.clone_from(&job.spec.qos);
         let asked = self.config.preemption.gang || job.spec.request.sharing == Sharing::Oversubscribe;
         let named = self.partitions.iter().find(|part| part.name == job.partition);
@@ -414,7 +418,7 @@ impl Reader {
 
     fn job(&self, view: &mut PlanView, id: u32, position: usize, rest: &str) -> Result<(), String> {
         let mut spec = builders::spec(ResourceRequest::default());
-        let (mut priority, mut slots) = (None, None);
+        let (mut priority, mut slots, mut het) = (None, None, None);
         for (key, value) in words(rest) {
             match key {
                 "user" => spec.identity = builders::identity(number(value)?),
@@ -424,6 +428,8 @@ impl Reader {
                 "prio" => priority = Some(number(value)?),
                 "qos" => spec.qos = Some(value.into()),
                 "slots" => slots = Some(number(value)?),
+                // The number of the leader, and how many components there are.
+                "het" => het = Some(het_role(id, value)?),
                 // Minutes of warning that it wants before it gives a reservation its nodes.
                 "borrows" => {
                     let before_end = Span::from_minutes(number(value)?);
@@ -446,8 +452,11 @@ impl Reader {
             job.time_limit = part.time_default.unwrap_or(part.time_max);
         }
         job.array = array;
+        job.het = het;
         job.qos.clone_from(&job.spec.qos);
-        job.priority = priority.unwrap_or(1_000_000 - position as u32);
+        // Components stand side by side: with the priority of the first, if they are written one after the other.
+        let position = position as u32 - het.map_or(0, |role| role.offset);
+        job.priority = priority.unwrap_or(1_000_000 - position);
         if let Some(slots) = slots {
             view.array_slots.insert(JobId(id), slots);
         }
@@ -522,6 +531,14 @@ fn derive_tasks(request: &mut ResourceRequest) {
     if !request.tasks_given {
         request.tasks = request.nodes_min.saturating_mul(request.tasks_per_node.unwrap_or(1));
     }
+}
+
+/// `1/3`: the component of a heterogeneous job of three that job 1 leads.
+fn het_role(id: u32, text: &str) -> Result<HetRole, String> {
+    let (leader, size) = text.split_once('/').ok_or("het= wants LEADER/SIZE")?;
+    let (leader, size): (u32, u32) = (number(leader)?, number(size)?);
+    let offset = id.checked_sub(leader).filter(|offset| *offset < size).ok_or("not a component of it")?;
+    Ok(HetRole { leader: JobId(leader), offset, size })
 }
 
 fn reservation_flag(word: &str) -> Result<ReservationFlag, String> {

@@ -12,13 +12,14 @@ use muster_model::time::Timestamp;
 /// 2 starts in debug: n1 4c 4t 1000M gpu:0-1 | n2 4c 4t
 /// 3_0 starts in debug: n3 1c 1t
 /// 4 starts in high over 1,2: n3 1c 1t
+/// 6+7 start together
 /// 9 makes room for 4: requeue in +1m
 /// 4 waits Resources, +30m on n[1-2]
 /// 5 waits Priority, +3m or so
 /// ```
 pub fn plan(view: &PlanView, plan: &Plan) -> String {
     let mut text = String::new();
-    for start in &plan.starts {
+    for start in plan.all_starts() {
         let task = start.task_index.map_or(String::new(), |index| format!("_{index}"));
         let shares: Vec<String> = start.shares.iter().map(|share| show_share(view, share)).collect();
         let inside = start.reservation.as_ref().map_or(String::new(), |name| format!(" in {name}"));
@@ -26,6 +27,10 @@ pub fn plan(view: &PlanView, plan: &Plan) -> String {
         let over = if over.is_empty() { String::new() } else { format!(" over {}", over.join(",")) };
         let (id, partition) = (start.job_id, &start.partition);
         let _ = writeln!(text, "{id}{task} starts in {partition}{inside}{over}: {}", shares.join(" | "));
+        if !start.together.is_empty() {
+            let ids: Vec<String> = start.all().map(|start| start.job_id.to_string()).collect();
+            let _ = writeln!(text, "{} start together", ids.join("+"));
+        }
     }
     for eviction in &plan.evictions {
         let grace = if eviction.grace.0 > 0 {

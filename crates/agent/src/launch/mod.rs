@@ -35,6 +35,8 @@ pub(crate) struct Launch {
     pub(crate) step: Option<Step>,
     /// Nodes of the job in the order of its allocation.
     pub(crate) nodes: Vec<NodeAddress>,
+    /// All components of a heterogeneous job, for its main unit.
+    pub(crate) components: Vec<Job>,
     /// Name of the cluster.
     pub(crate) cluster_name: String,
     /// Host and port of the controller; port 0 when it did not say.
@@ -90,11 +92,15 @@ impl Launch {
             true => None,
             false => Some(document::decode(&message.step_json, "the step of a launch")?),
         };
+        let components = message.components_json.iter();
+        let components = components.map(|json| document::decode(json, "a component of the job of a launch"));
+        let components = components.collect::<Result<_, _>>()?;
         Ok(Launch {
             sequence: message.launch_sequence,
             job: document::decode(&message.job_json, "the job of a launch")?,
             step,
             nodes: message.nodes,
+            components,
             cluster_name: message.cluster_name,
             controller: (message.controller_host, u16::try_from(message.controller_port).unwrap_or(0)),
         })
@@ -184,6 +190,7 @@ pub(crate) fn prepare(
         })
         .collect();
     let facts = LaunchFacts {
+        components: &launch.components,
         job: &launch.job,
         cluster_name: &launch.cluster_name,
         controller: Some((launch.controller.0.as_str(), launch.controller.1)).filter(|(_, port)| *port > 0),

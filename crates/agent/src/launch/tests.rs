@@ -45,6 +45,7 @@ fn launch(nodes: u32) -> Launch {
         job: Job { allocation: Some(Arc::new(Allocation { shares })), ..job },
         step: None,
         nodes: (0..nodes).map(address).collect(),
+        components: Vec::new(),
         cluster_name: "test".into(),
         controller: ("head".into(), 0),
     }

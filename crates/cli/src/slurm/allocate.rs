@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_client::{Blobs, Client, ClientError};
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, Job, JobSpec};
-use muster_model::request::{Answer, Cancel, Command, JobTarget, RefusalCode};
+use muster_model::request::{Answer, Cancel, Command, JobTarget, Query, RefusalCode, Reply};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::Span;
 use muster_slurm::options;
@@ -24,6 +24,8 @@ pub(super) struct Wanted<'a> {
     pub command: options::Command,
     /// The job.
     pub spec: &'a JobSpec,
+    /// The components that it leads; empty where it is a plain job.
+    pub led: &'a [JobSpec],
     /// Its environment, umask and limits.
     pub context: &'a ExecutionContext,
     /// `--immediate`: give up after this long.
@@ -82,7 +84,10 @@ impl Wanted<'_> {
         let context =
             serde_json::to_vec(self.context).map_err(|error| end::error(self.program(), &error.to_string()))?;
         let blobs = Blobs { script: None, context: Some(context) };
-        let command = Command::Submit(Box::new(self.spec.clone()));
+        let command = match self.led {
+            [] => Command::Submit(Box::new(self.spec.clone())),
+            led => Command::SubmitHet(std::iter::once(self.spec).chain(led).cloned().collect()),
+        };
         let job_id = match client.command_with(&command, blobs).await.map_err(|error| self.failed(&error))? {
             Answer::Submitted(job_id) => job_id,
             other => {
@@ -180,6 +185,22 @@ fn obstacle(job: &Job) -> Option<&'static str> {
         _ if job.hold.is_some() => Some("Job is in held state, pending scheduler release"),
         _ => None,
     }
+}
+
+/// A job with all components of its heterogeneous job, as they are now.
+pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Arc<Job>>, ClientError> {
+    if job.het.is_none() {
+        return Ok(vec![job.clone()]);
+    }
+    let query = Query::Jobs { ids: Some(vec![job.id]), uids: None, active_only: false };
+    let mut all: Vec<Arc<Job>> = Vec::new();
+    for reply in client.query(&query).await? {
+        if let Reply::Jobs(jobs) = reply {
+            all.extend(jobs.into_iter().filter(|other| other.het_job_id() == job.het_job_id()));
+        }
+    }
+    all.sort_by_key(|job| job.id);
+    Ok(all)
 }
 
 /// Gives an allocation back.

@@ -16,7 +16,7 @@ use muster_slurm::submit::CliExit;
 use muster_slurm::submit::salloc::{self, SallocPlan};
 use tokio::process::Command;
 
-use super::allocate::{Held, Wanted, give_back};
+use super::allocate::{self, Held, Wanted, give_back};
 use super::surroundings::Gathered;
 use super::waiting::Patient;
 use super::{ask, end};
@@ -43,6 +43,7 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
     let wanted = Wanted {
         command: options::Command::Salloc,
         spec: &plan.spec,
+        led: &plan.led,
         context: &plan.context,
         immediate: plan.immediate,
         quiet: plan.quiet,
@@ -62,7 +63,8 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
         return Ok(0);
     }
     let nodes = nodes(&client).await.map_err(failed)?;
-    let result = run_command(plan, gathered, &job, &nodes, news).await;
+    let components = allocate::components(&client, &job).await.map_err(failed)?;
+    let result = run_command(plan, gathered, &components, &nodes, news).await;
     let revoked = matches!(&result, Ok(Ended { revoked: true, .. }));
     if !revoked {
         say(format!("Relinquishing job allocation {}", job.id));
@@ -95,10 +97,11 @@ struct Ended {
 async fn run_command(
     plan: &SallocPlan,
     gathered: &Gathered,
-    job: &Job,
+    components: &[Arc<Job>],
     nodes: &[Arc<Node>],
     news: Patient,
 ) -> Result<Ended, CliExit> {
+    let job = components.first().ok_or_else(|| end::error("salloc", "the allocation is gone"))?;
     let held = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     let facts: Vec<NodeFacts<'_>> = held
         .filter_map(|share| {
@@ -111,7 +114,14 @@ async fn run_command(
             })
         })
         .collect();
-    let added = environment::allocation_environment(job, &facts, gathered.cluster_name(), &gathered.client_facts());
+    let (cluster, client) = (gathered.cluster_name(), gathered.client_facts());
+    let added = match job.het {
+        None => environment::allocation_environment(job, &facts, cluster, &client),
+        Some(_) => {
+            let all: Vec<Job> = components.iter().map(|component| (**component).clone()).collect();
+            environment::het_allocation_environment(&all, cluster, &client)
+        }
+    };
     let shell = vec![std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
     let words = if plan.command.is_empty() { &shell } else { &plan.command };
     let (program, arguments) = words.split_first().ok_or_else(|| end::error("salloc", "no command"))?;

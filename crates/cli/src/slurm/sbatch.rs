@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use muster_client::{Blobs, Client, ClientError};
 use muster_model::ids::JobId;
-use muster_model::request::{Answer, Command};
+use muster_model::request::Answer;
 use muster_slurm::submit::CliExit;
 use muster_slurm::submit::sbatch::{self, SbatchPlan};
 
@@ -35,11 +35,9 @@ async fn submit(plan: SbatchPlan) -> Result<ExitCode, CliExit> {
         other => end::error("sbatch", &format!("Batch job submission failed: {}", ask::reason(other))),
     };
     let client = Client::connect().await.map_err(|error| failed(&error))?;
-    let spec = Box::new(plan.spec.clone());
     let context = serde_json::to_vec(&plan.context).map_err(|error| end::error("sbatch", &error.to_string()))?;
     let blobs = Blobs { script: Some(plan.script.clone()), context: Some(context) };
-    let command = if plan.test_only { Command::TestSubmit(spec) } else { Command::Submit(spec) };
-    match client.command_with(&command, blobs).await.map_err(|error| failed(&error))? {
+    match client.command_with(&plan.request(), blobs).await.map_err(|error| failed(&error))? {
         Answer::Submitted(job_id) => {
             print!("{}", plan.answer(job_id));
             if plan.wait { wait(&client, job_id).await } else { Ok(ExitCode::SUCCESS) }

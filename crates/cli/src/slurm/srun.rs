@@ -1,5 +1,6 @@
 //! `srun`.
 
+mod het;
 mod signals;
 mod terminal;
 
@@ -15,7 +16,7 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Query, Reply};
 use muster_model::state::ExitStatus;
-use muster_model::step::Step;
+use muster_model::step::{Step, StepPart};
 use muster_slurm::grammar::patterns::{self, PatternContext};
 use muster_slurm::options;
 use muster_slurm::submit::CliExit;
@@ -26,7 +27,7 @@ use super::allocate::{Held, Wanted, give_back};
 use super::streams::{InputTo, Presentation, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
 use super::waiting::Patient;
-use super::{ask, end, expectation};
+use super::{ask, end};
 use crate::runtime::block_on;
 
 /// How long a step may wait for resources of its job before the user is told.
@@ -54,23 +55,29 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
     match plan.allocation.clone() {
         Allocation::Within(job_id) => {
             let job = confirm(&client, job_id).await?;
+            let parts = het::parts_within(&client, plan, &job).await?;
             let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
-            let around = Around { job_id, job: Some(&job), gathered, address };
-            run_step(&client, plan, &around, news).await.map(|step| step.exit_code())
+            let around = Around { job_id, gathered, address };
+            run_step(&client, parts, &around, news).await.map(|step| step.exit_code())
         }
-        Allocation::New(spec, _) if plan.test_only => test(&client, spec).await,
+        Allocation::New(..) if plan.test_only => het::test(&client, &plan).await,
         Allocation::New(spec, context) => {
+            let led = het::led(&plan);
             let wanted = Wanted {
                 command: options::Command::Srun,
                 spec: &spec,
+                led: &led,
                 context: &context,
                 immediate: plan.immediate,
                 quiet: plan.quiet,
                 verbose: plan.verbose > 0,
             };
             let Held { job, news } = wanted.get(&client).await?;
-            let around = Around { job_id: job.id, job: None, gathered, address };
-            let result = run_step(&client, plan, &around, news).await;
+            let around = Around { job_id: job.id, gathered, address };
+            let result = match het::parts_new(&client, plan, &job, gathered).await {
+                Ok(parts) => run_step(&client, parts, &around, news).await,
+                Err(exit) => Err(exit),
+            };
             let exit = result.as_ref().map_or(ExitStatus::exited(1), StepEnd::exit);
             give_back(&client, job.id, exit).await;
             result.map(|step| step.exit_code())
@@ -78,29 +85,23 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
     }
 }
 
-async fn test(client: &Client, spec: muster_model::job::JobSpec) -> Result<u8, CliExit> {
-    match client.command(&Command::TestSubmit(Box::new(spec))).await {
-        Ok(Answer::Expected(expected)) => {
-            eprintln!("{}", expectation::line("srun", &expected));
-            Ok(0)
-        }
-        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
-        Err(ClientError::Refused(refusal)) => {
-            let fault = muster_slurm::submit::refused(options::Command::Srun, &refusal, true, false);
-            Err(CliExit::new(options::Command::Srun, &[], &fault, None))
-        }
-        Err(error) => Err(unable(&error)),
-    }
-}
-
 /// What a step is started in.
 struct Around<'a> {
+    /// The job, or the leader of a heterogeneous one.
     job_id: JobId,
-    /// The job, where it was there before.
-    job: Option<&'a Job>,
     gathered: &'a Gathered,
     /// Where nodes reach us.
     address: &'a str,
+}
+
+/// The part of the step in one job; a step has several only in a heterogeneous job.
+struct Part {
+    job_id: JobId,
+    /// The job, where it was there before.
+    job: Option<Arc<Job>>,
+    plan: SrunPlan,
+    /// Beside what the plan adds to the environment.
+    environment: Vec<String>,
 }
 
 /// The job in which the step is to run must be there.
@@ -120,31 +121,31 @@ async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
     Err(exit)
 }
 
-/// Creates the step and attends it to its end.
-async fn run_step(client: &Client, mut plan: SrunPlan, around: &Around<'_>, news: Patient) -> Result<StepEnd, CliExit> {
+/// Creates the step and attends it to its end. Its nodes all call one port, whichever part they belong to.
+async fn run_step(
+    client: &Client,
+    mut parts: Vec<Part>,
+    around: &Around<'_>,
+    news: Patient,
+) -> Result<StepEnd, CliExit> {
     let (job_id, address) = (around.job_id, around.address);
     let problem = |error: anyhow::Error| end::error("srun", &format!("{error:#}"));
     let streams = Streams::open(address).await.map_err(problem)?;
     let port = streams.address().map_err(problem)?.port();
-    plan.launch.client_address = format!("{address}:{port}");
-    plan.launch.client_cookie = streams.cookie().to_owned();
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
-    plan.launch.client_process = (short_host, std::process::id());
-    if let Some(errno) = terminal::missing().filter(|_| plan.pty) {
-        eprintln!("srun: error: ioctl(TIOCGWINSZ): {}", end::words(errno as i32));
-        eprintln!("srun: error: Not using a pseudo-terminal, disregarding --pty option");
-        plan.pty = false;
+    for part in &mut parts {
+        prepare(part, around, (port, streams.cookie()));
     }
-    if plan.pty {
-        plan.launch.pty = Some(terminal::size());
-    }
-    plan.launch.environment =
-        plan.environment.over(&plan.launch.environment, &around.gathered.client_facts(), around.job);
-    let step = create(client, &plan, job_id).await?;
-    let facts =
-        StepFacts { step_name: format!("{job_id}.{}", step.step_id), tasks: step.tasks, nodes: step.layout.len() };
-    let presentation = present(&plan, &step, around.gathered).map_err(problem)?;
+    let steps = create(client, &parts, job_id).await?;
+    let (Some(first), Some(step)) = (parts.first(), steps.first()) else {
+        return Err(end::error("srun", "no step was created"));
+    };
+    let facts = StepFacts {
+        step_name: format!("{job_id}.{}", step.step_id),
+        tasks: step.het.as_deref().map_or(step.tasks, |common| common.tasks),
+        nodes: steps.iter().map(|step| step.layout.len()).sum(),
+    };
+    let plan = &first.plan;
+    let presentation = present(plan, step, around.gathered).map_err(problem)?;
     if plan.pty {
         terminal::make_raw();
     }
@@ -161,9 +162,42 @@ async fn run_step(client: &Client, mut plan: SrunPlan, around: &Around<'_>, news
     attended
 }
 
-async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step, CliExit> {
-    let command =
-        Command::CreateStep { job_id, request: Box::new(plan.request.clone()), launch: Box::new(plan.launch.clone()) };
+/// Completes what is asked for with what only this process knows.
+fn prepare(part: &mut Part, around: &Around<'_>, (port, cookie): (u16, &str)) {
+    let plan = &mut part.plan;
+    plan.launch.client_address = format!("{}:{port}", around.address);
+    plan.launch.client_cookie = cookie.to_owned();
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
+    plan.launch.client_process = (short_host, std::process::id());
+    if let Some(errno) = terminal::missing().filter(|_| plan.pty) {
+        eprintln!("srun: error: ioctl(TIOCGWINSZ): {}", end::words(errno as i32));
+        eprintln!("srun: error: Not using a pseudo-terminal, disregarding --pty option");
+        plan.pty = false;
+    }
+    if plan.pty {
+        plan.launch.pty = Some(terminal::size());
+    }
+    let facts = around.gathered.client_facts();
+    plan.launch.environment = plan.environment.over(&plan.launch.environment, &facts, part.job.as_deref());
+    plan.launch.environment.append(&mut part.environment);
+}
+
+async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<Step>, CliExit> {
+    let part = |part: &Part| StepPart {
+        job_id: part.job_id,
+        request: part.plan.request.clone(),
+        launch: part.plan.launch.clone(),
+    };
+    let quiet = parts.first().is_some_and(|part| part.plan.quiet);
+    let command = match parts {
+        [Part { job_id, plan, .. }] => Command::CreateStep {
+            job_id: *job_id,
+            request: Box::new(plan.request.clone()),
+            launch: Box::new(plan.launch.clone()),
+        },
+        several => Command::CreateHetStep(several.iter().map(part).collect()),
+    };
     let creating = client.command(&command);
     tokio::pin!(creating);
     let mut told = false;
@@ -172,20 +206,16 @@ async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step,
             answer = &mut creating => break answer,
             () = tokio::time::sleep(PATIENCE), if !told => {
                 told = true;
-                if !plan.quiet {
+                if !quiet {
                     eprintln!("srun: Job {job_id} step creation temporarily disabled, retrying (Requested nodes are busy)");
                 }
             }
         }
     };
-    match answer {
-        Ok(Answer::StepCreated(step)) => {
-            if told && !plan.quiet {
-                eprintln!("srun: Step created for job {job_id}");
-            }
-            Ok(*step)
-        }
-        Ok(other) => Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
+    let steps = match answer {
+        Ok(Answer::StepCreated(step)) => vec![*step],
+        Ok(Answer::StepsCreated(steps)) => steps,
+        Ok(other) => return Err(end::error("srun", &format!("unexpected answer of the controller: {other:?}"))),
         Err(error) => {
             let mut exit =
                 end::error("srun", &format!("Unable to create step for job {job_id}: {}", ask::reason(&error)));
@@ -194,9 +224,13 @@ async fn create(client: &Client, plan: &SrunPlan, job_id: JobId) -> Result<Step,
             {
                 exit.stderr.insert_str(0, &format!("srun: error: {line}\n"));
             }
-            Err(exit)
+            return Err(exit);
         }
+    };
+    if told && !quiet {
+        eprintln!("srun: Step created for job {job_id}");
     }
+    Ok(steps)
 }
 
 /// Returns when the job has ended, whether its tasks said so or not.

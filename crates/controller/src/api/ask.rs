@@ -151,6 +151,9 @@ fn select_jobs(view: &ReadView, ids: Option<Vec<JobId>>, uids: Option<Vec<u32>>,
     for id in ids {
         all.insert(id);
         all.extend(view.array_tasks.get(&id).into_iter().flat_map(|tasks| tasks.values()));
+        // The leader of a heterogeneous job stands for all of it.
+        let leader = view.jobs.get(&id).filter(|job| !job.is_led());
+        all.extend(leader.into_iter().flat_map(|job| job.components()));
     }
     all.iter().filter_map(|id| view.job(*id)).filter(|job| wanted(job)).collect()
 }

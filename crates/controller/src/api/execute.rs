@@ -1,12 +1,13 @@
 //! Changes: checked for form, given their contents, and put before the sequencer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_core::{Event, RequestId};
 use muster_model::accounting::{ChargeRequest, charge};
 use muster_model::fact::Fact;
 use muster_model::hostlist;
-use muster_model::ids::Identity;
+use muster_model::ids::{Identity, NodeIndex};
 use muster_model::job::{JobSpec, OpenMode};
 use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, PlanView};
@@ -56,8 +57,8 @@ impl ApiService {
             Ok(prepared) => prepared,
             Err(refusal) => return Ok(Response::new(reply(tag, Err(refusal)))),
         };
-        if let Command::TestSubmit(spec) = command {
-            return Ok(Response::new(reply(tag, self.expectation(*spec).await)));
+        if let Some(specs) = tried(&command) {
+            return Ok(Response::new(reply(tag, self.expectation(specs).await)));
         }
         let (request_id, receiver) = self.dispatch.expect_reply();
         let mut abandon = Abandon { service: self, request: Some(request_id) };
@@ -80,10 +81,11 @@ impl ApiService {
                 let tag = message.tag;
                 match service.prepare(message, &identity).await {
                     Err(refusal) => drop(sender.send((tag, Err(refusal)))),
-                    Ok((Command::TestSubmit(spec), _, _open)) => {
-                        drop(sender.send((tag, service.expectation(*spec).await)));
-                    }
                     Ok((command, attachments, open)) => {
+                        if let Some(specs) = tried(&command) {
+                            drop(sender.send((tag, service.expectation(specs).await)));
+                            continue;
+                        }
                         let request_id = service.dispatch.expect_tagged(sender.clone(), tag, open);
                         if service.send(request_id, identity.clone(), command, attachments).await.is_err() {
                             return;
@@ -118,7 +120,12 @@ impl ApiService {
             .map_err(|problem| Refusal::new(RefusalCode::Internal, format!("{problem}: {}", problem.source)))?;
         let open = self.meters.begin(CallKind::of_command(&command), caller);
         let mut attachments = Vec::new();
-        if let Command::Submit(spec) | Command::TestSubmit(spec) = &mut command {
+        let specs: &mut [JobSpec] = match &mut command {
+            Command::Submit(spec) | Command::TestSubmit(spec) => std::slice::from_mut(spec),
+            Command::SubmitHet(specs) | Command::TestSubmitHet(specs) => specs,
+            _ => &mut [],
+        };
+        if let Some((spec, led)) = specs.split_first_mut() {
             let script_max = self.published.view().config.script_size_max;
             if message.script.as_ref().is_some_and(|script| script.len() as u64 > script_max) {
                 return Err(Refusal::new(
@@ -139,10 +146,13 @@ impl ApiService {
                     id
                 });
             }
-            if self.published.view().config.append_output && spec.open_mode.is_none() {
-                spec.open_mode = Some(OpenMode::Append);
+            // The script runs in the component that leads.
+            for spec in std::iter::once(spec).chain(led) {
+                if self.published.view().config.append_output && spec.open_mode.is_none() {
+                    spec.open_mode = Some(OpenMode::Append);
+                }
+                self.check_feasible(spec)?;
             }
-            self.check_feasible(spec)?;
         }
         if let Command::UpdateCrontab { jobs, .. } = &mut command {
             for job in jobs {
@@ -178,14 +188,17 @@ impl ApiService {
         adviser.check_feasible(&view, spec)
     }
 
-    /// When and where it would start, found by the planner on a copy of the published state.
-    async fn expectation(&self, spec: JobSpec) -> Verdict {
+    /// When and where it would start, found by the planner on a copy of the published state. Components of a heterogeneous
+    /// job are asked for one by one, as real Slurm does it; the last to start decides.
+    async fn expectation(&self, specs: Vec<JobSpec>) -> Verdict {
         let view = self.plan_view();
-        is_charged(&view, &spec)?;
+        specs.iter().try_for_each(|spec| is_charged(&view, spec))?;
         let adviser = Arc::clone(&self.adviser);
         let found = tokio::task::spawn_blocking(move || {
             let mut adviser = adviser.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            adviser.expect(&view, &spec)
+            let all = specs.iter().map(|spec| adviser.expect(&view, spec));
+            all.reduce(|all, next| all.and_then(|all| next.map(|next| together(all, next))))
+                .unwrap_or_else(|| Err(RefusalCode::NotSupported.into()))
         });
         match found.await {
             Ok(result) => result.map(|expected| Answer::Expected(self.named(expected))),
@@ -196,7 +209,8 @@ impl ApiService {
     /// With the names of its nodes and the number that the next job gets.
     fn named(&self, mut expected: Expectation) -> Expectation {
         let view = self.published.view();
-        let nodes = expected.allocation.shares.iter().filter_map(|share| view.nodes.get(share.node.0 as usize));
+        let indices: BTreeSet<NodeIndex> = expected.allocation.shares.iter().map(|share| share.node).collect();
+        let nodes = indices.iter().filter_map(|index| view.nodes.get(index.0 as usize));
         expected.node_list = hostlist::compress(nodes.map(|node| &**node.name()));
         expected.job_id_next = view.job_id_next;
         expected
@@ -205,6 +219,22 @@ impl ApiService {
     fn plan_view(&self) -> PlanView {
         self.published.view().plan_view(clock::now())
     }
+}
+
+/// The specifications of jobs that are only tried.
+fn tried(command: &Command) -> Option<Vec<JobSpec>> {
+    match command {
+        Command::TestSubmit(spec) => Some(vec![(**spec).clone()]),
+        Command::TestSubmitHet(specs) => Some(specs.clone()),
+        _ => None,
+    }
+}
+
+/// What two components get that start together.
+fn together(mut all: Expectation, next: Expectation) -> Expectation {
+    all.start = all.start.max(next.start);
+    all.allocation.shares.extend(next.allocation.shares);
+    all
 }
 
 /// Whether the account and QOS of a job that is only tried exist, and may be used where it would run.

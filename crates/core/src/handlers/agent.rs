@@ -228,7 +228,9 @@ fn missing(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Ste
     let is_main = step.step_id == StepId::Batch;
     let shared = Arc::new(step.clone());
     cluster.put_step(step, out);
-    out.send(node, NodeCommand::Launch { sequence, job, step: (!is_main).then_some(shared) });
+    let is_het = is_main && job.het.is_some();
+    let components = if is_het { cluster.components(&job) } else { Vec::new() };
+    out.send(node, NodeCommand::Launch { sequence, job, step: (!is_main).then_some(shared), components });
 }
 
 /// A machine that booted after the launch may have lost the memory of it together with its disk.

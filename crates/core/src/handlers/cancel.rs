@@ -23,7 +23,7 @@ pub(super) fn cancel(
     cancel: &Cancel,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    let resolved = targets::resolve(cluster, &cancel.target)?;
+    let resolved = targets::resolve(cluster, &targets::widen(cluster, &cancel.target))?;
     for id in resolved.records.iter().chain(resolved.waiting_tasks.iter().map(|(id, _)| id)) {
         if let Some(job) = cluster.jobs.get(id) {
             authorisation::may_control_job(identity, job)?;
@@ -72,6 +72,8 @@ fn end(
         super::cron::cancelled(cluster, &job, out);
     }
     match job.state {
+        // What waits together starts together; only what runs can end alone.
+        JobState::Pending if job.is_led() => Err(RefusalCode::NotWholeHetJob.into()),
         // A job on its way back to the queue is ended where it stands; its nodes go on cleaning.
         JobState::Pending => {
             end_pending(cluster, now, (*job).clone(), by, out);
@@ -88,8 +90,17 @@ fn end(
     }
 }
 
-/// Ends a job that holds nothing.
-pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
+/// Ends a job that holds nothing, and with it the heterogeneous job that it is part of.
+pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, job: Job, by: Option<u32>, out: &mut Outcome) {
+    let others = cluster.components(&job).into_iter().filter(|other| other.id != job.id);
+    let others: Vec<Arc<Job>> = others.filter(|other| other.state == JobState::Pending).collect();
+    end_waiting(cluster, now, job, by, out);
+    for other in others {
+        end_waiting(cluster, now, (*other).clone(), by, out);
+    }
+}
+
+fn end_waiting(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
     job.state = JobState::Cancelled;
     job.cancelled_by = by;
     job.end_time = Some(now);

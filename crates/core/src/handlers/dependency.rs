@@ -245,14 +245,16 @@ fn singleton_is_blocked(cluster: &Cluster, job: &Job) -> bool {
     ahead_in_name(cluster, job).next().is_some()
 }
 
-/// Jobs that a job with a `singleton` dependency waits for. Tasks of one array do not wait for each other.
+/// Jobs that a job with a `singleton` dependency waits for. Tasks of one array do not wait for each other, nor do components
+/// of one heterogeneous job.
 fn ahead_in_name<'a>(cluster: &'a Cluster, job: &Job) -> impl Iterator<Item = &'a Arc<Job>> {
     let (uid, name, id) = name_key(job);
-    let array = job.array_job_id();
+    let (array, het) = (job.array_job_id(), job.het_job_id());
     let of_name = (uid, name.clone(), JobId(0))..=(uid, name, JobId(u32::MAX));
     let others = cluster.named.range(of_name).filter_map(|(_, _, id)| cluster.jobs.get(id));
     others
         .filter(move |other| other.id != id && other.array_job_id().is_none_or(|other| Some(other) != array))
+        .filter(move |other| other.het_job_id().is_none_or(|other| Some(other) != het))
         .filter(move |other| other.id < id || other.holds_resources())
 }
 
@@ -261,13 +263,16 @@ pub(super) fn is_circular(cluster: &Cluster, job: &Job, dependencies: &Dependenc
     let mut seen = BTreeSet::new();
     let mut to_visit = waited_for(cluster, job, dependencies);
     while let Some(id) = to_visit.pop() {
-        if id == job.id {
+        // Components start together, so what one of them waits for all wait for.
+        if job.components().any(|own| own == id) {
             return true;
         }
         if seen.insert(id)
             && let Some(other) = cluster.jobs.get(&id).filter(|other| other.state == JobState::Pending)
         {
-            to_visit.extend(waited_for(cluster, other, &other.dependencies));
+            for component in cluster.components(other) {
+                to_visit.extend(waited_for(cluster, &component, &component.dependencies));
+            }
         }
     }
     false

@@ -1,11 +1,11 @@
 //! The end of a job: its final state, the clean-up on its nodes, and what follows once they are clean.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
-use muster_model::job::{Cleaning, Hold, Job, JobKind};
+use muster_model::job::{Cleaning, Hold, Job};
 use muster_model::node::NodeHealth;
 use muster_model::preemption::CpuHold;
 use muster_model::request::RefusalCode;
@@ -14,13 +14,14 @@ use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
 use super::{dependency, holder, priority, requeue};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
 /// SIGKILL, by which steps end whose end nobody saw.
 const KILL: u8 = 9;
 
 /// How a job that holds resources is to end.
+#[derive(Clone)]
 pub(super) struct End {
     pub state: JobState,
     pub reason: Reason,
@@ -38,8 +39,24 @@ impl End {
     }
 }
 
-/// Ends a job that runs or is suspended. Its resources are given back node by node, as each confirms that it is clean.
+/// Ends a job that runs or is suspended, and with the leader of a heterogeneous job all of it: what runs in the others was
+/// started from there. Resources are given back node by node, as each confirms that it is clean.
 pub(super) fn end_job(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End, out: &mut Outcome) {
+    let led = led_by(cluster, job_id);
+    let same = End { clean_nodes: BTreeSet::new(), ..end.clone() };
+    end_component(cluster, now, job_id, end, out);
+    for other in led {
+        end_component(cluster, now, other, same.clone(), out);
+    }
+}
+
+/// The components that `job_id` leads; none for any other job.
+fn led_by(cluster: &Cluster, job_id: JobId) -> Vec<JobId> {
+    let leader = cluster.jobs.get(&job_id).filter(|job| !job.is_led());
+    leader.into_iter().flat_map(|job| job.components()).filter(|id| *id != job_id).collect()
+}
+
+fn end_component(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End, out: &mut Outcome) {
     let Some(mut job) = running_job(cluster, job_id) else {
         return;
     };
@@ -62,9 +79,55 @@ pub(super) fn end_job(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end:
     begin_clean_up(cluster, now, job, restart, unclean, end.cause, out);
 }
 
-/// Takes a running job's processes away and puts it back into the queue once its nodes are clean. The row of this start
-/// stays in the history.
+/// Takes a running job's processes away and puts it back into the queue once its nodes are clean; of a heterogeneous job,
+/// named by its leader, all components. The row of this start stays in the history.
 pub(super) fn requeue_running(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job_id: JobId,
+    how: Requeue,
+    clean_nodes: &BTreeSet<NodeIndex>,
+    out: &mut Outcome,
+) {
+    if running_job(cluster, job_id).is_none() {
+        return;
+    }
+    for other in led_by(cluster, job_id) {
+        if running_job(cluster, other).is_some() {
+            requeue_component(cluster, now, other, how, &BTreeSet::new(), out);
+        } else {
+            requeue_ended(cluster, now, other, how, out);
+        }
+    }
+    requeue_component(cluster, now, job_id, how, clean_nodes, out);
+}
+
+/// A component that has ended before the others goes back to the queue with them.
+fn requeue_ended(cluster: &mut Cluster, now: Timestamp, job_id: JobId, how: Requeue, out: &mut Outcome) {
+    let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state.is_final()).cloned() else {
+        return;
+    };
+    if job.completing {
+        // The row of its earlier start will not be written again.
+        out.facts.push(Fact::Job(Arc::new(Job { completing: false, cleaning: None, ..(*job).clone() })));
+    }
+    let mut job = back_to_pending(cluster, now, (*job).clone(), how.hold, how.delay);
+    job.requeue_pending = job.completing;
+    if !job.completing {
+        forget_allocation(&mut job);
+        cluster.set_job_timers(&job, now);
+    }
+    cluster.put_job(now, job, out);
+}
+
+/// The start that is cleaned up was the last that held anything.
+pub(super) fn forget_allocation(job: &mut Job) {
+    job.allocation = None;
+    job.node_list = None;
+    job.batch_host = None;
+}
+
+fn requeue_component(
     cluster: &mut Cluster,
     now: Timestamp,
     job_id: JobId,
@@ -88,6 +151,7 @@ pub(super) fn requeue_running(
 }
 
 /// Why and how a running job goes back to the queue.
+#[derive(Clone, Copy)]
 pub(super) struct Requeue {
     /// What the history says of this start.
     pub past_state: JobState,
@@ -166,11 +230,7 @@ pub(super) fn back_to_pending(
 fn nodes_to_clean(cluster: &Cluster, job: &Job, clean: &BTreeSet<NodeIndex>) -> Vec<NodeIndex> {
     let held = job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node);
     let made_steps = job.next_step > 0;
-    let main_nodes = match job.spec.kind {
-        JobKind::Batch => 1,
-        JobKind::EveryNode => usize::MAX,
-        JobKind::Allocation => 0,
-    };
+    let main_nodes = job.main_nodes();
     let mut nodes: Vec<NodeIndex> = held
         .enumerate()
         .filter(|(position, node)| (made_steps || *position < main_nodes) && !clean.contains(node))
@@ -299,9 +359,7 @@ fn finish_clean_up(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mu
     close_all_steps(cluster, now, &job, cleaning.restart, out);
     if cleaning.restart != job.restart {
         // What was cleaned up is an earlier start; the present one holds nothing yet.
-        job.allocation = None;
-        job.node_list = None;
-        job.batch_host = None;
+        forget_allocation(&mut job);
         dependency::settle(cluster, now, &mut job);
     }
     cluster.set_job_timers(&job, now);
@@ -359,7 +417,14 @@ fn close_step(cluster: &mut Cluster, now: Timestamp, mut step: Step, job_state: 
 }
 
 fn refuse_waiting_steps(cluster: &mut Cluster, job_id: JobId, out: &mut Outcome) {
-    for waiting in cluster.waiting_steps.remove(&job_id).into_iter().flatten() {
-        out.reply(waiting.request_id, Err(RefusalCode::AlreadyDone.into()));
+    let key = cluster.jobs.get(&job_id).and_then(|job| job.het_job_id()).unwrap_or(job_id);
+    let Some(waiting) = cluster.waiting_steps.remove(&key) else { return };
+    let concerns = |step: &WaitingStep| step.parts.iter().any(|part| part.job_id == job_id);
+    let (refused, left): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(concerns);
+    for step in refused {
+        out.reply(step.request_id, Err(RefusalCode::AlreadyDone.into()));
+    }
+    if !left.is_empty() {
+        cluster.waiting_steps.insert(key, left);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::planning::PlannedEviction;
 use muster_model::preemption::{Eviction, PreemptMode};
@@ -17,31 +18,32 @@ const SIGTERM: u8 = 15;
 const SIGCONT: u8 = 18;
 
 /// Carries out what the scheduler proposed, if the job still runs and has not been told yet. A job that cannot go back to
-/// the queue is cancelled instead (slurm.conf(5), `PreemptMode=REQUEUE`).
+/// the queue is cancelled instead (slurm.conf(5), `PreemptMode=REQUEUE`). Of a heterogeneous job all components go.
 pub(super) fn evict(cluster: &mut Cluster, now: Timestamp, planned: &PlannedEviction, out: &mut Outcome) {
     let Some(job) = cluster.jobs.get(&planned.job_id).cloned() else {
         return;
     };
+    let job = cluster.jobs.get(&job.het_job_id().unwrap_or(job.id)).cloned().unwrap_or(job);
     let is_there = job.state == JobState::Running && job.restart == planned.restart && job.eviction.is_none();
     let waits = cluster.jobs.get(&planned.by).is_some_and(|by| by.state == JobState::Pending);
     if !is_there || !waits {
         return;
     }
     let mode = match planned.mode {
-        PreemptMode::Requeue if requeue::may_requeue(cluster, &job) => PreemptMode::Requeue,
+        PreemptMode::Requeue if cluster.components(&job).iter().all(|job| requeue::may_requeue(cluster, job)) => {
+            PreemptMode::Requeue
+        }
         PreemptMode::Requeue | PreemptMode::Cancel => PreemptMode::Cancel,
         PreemptMode::Off | PreemptMode::Suspend => return,
     };
-    let mut job = (*job).clone();
-    job.eviction = Some(Box::new(Eviction { since: now, mode, by: planned.by }));
-    if planned.grace > Span::ZERO {
-        tell(cluster, &job, out);
-        job.end_time = Some(job.end_time.map_or(now + planned.grace, |end| end.min(now + planned.grace)));
-        cluster.set_job_timers(&job, now);
-        cluster.put_job(now, job, out);
-    } else {
-        let job_id = job.id;
-        cluster.put_job(now, job, out);
+    let job_id = job.id;
+    for component in cluster.components(&job) {
+        if matches!(component.state, JobState::Running | JobState::Suspended) {
+            let eviction = Eviction { since: now, mode, by: planned.by };
+            notify(cluster, now, (*component).clone(), eviction, planned.grace, out);
+        }
+    }
+    if planned.grace == Span::ZERO {
         leave(cluster, now, job_id, out);
     }
 }
@@ -59,6 +61,17 @@ fn delay(usual: Span, preemptions: u32) -> Span {
     Span(usual.0.saturating_mul(1 << doublings).min(PREEMPTION_DELAY_MAX.0)).max(usual)
 }
 
+/// Tells a job to go within `grace`.
+fn notify(cluster: &mut Cluster, now: Timestamp, mut job: Job, eviction: Eviction, grace: Span, out: &mut Outcome) {
+    job.eviction = Some(Box::new(eviction));
+    if grace > Span::ZERO {
+        tell(cluster, &job, out);
+        job.end_time = Some(job.end_time.map_or(now + grace, |end| end.min(now + grace)));
+        cluster.set_job_timers(&job, now);
+    }
+    cluster.put_job(now, job, out);
+}
+
 /// CONT and TERM to its steps; or the signal it asked for, where the configuration says so.
 fn tell(cluster: &Cluster, job: &Job, out: &mut Outcome) {
     match job.spec.early_signal.filter(|_| cluster.config.preemption.send_user_signal) {
@@ -73,8 +86,9 @@ fn tell(cluster: &Cluster, job: &Job, out: &mut Outcome) {
     }
 }
 
-/// Its grace is over.
-pub(super) fn leave(cluster: &mut Cluster, now: Timestamp, job_id: muster_model::ids::JobId, out: &mut Outcome) {
+/// Its grace is over; that of one component is the grace of all.
+pub(super) fn leave(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let job_id = cluster.jobs.get(&job_id).and_then(|job| job.het_job_id()).unwrap_or(job_id);
     let Some(job) = cluster.jobs.get(&job_id).cloned() else { return };
     let Some(eviction) = &job.eviction else { return };
     let preemptions = job.setbacks.preemptions.saturating_add(1);

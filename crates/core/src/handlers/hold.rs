@@ -19,7 +19,8 @@ pub(super) fn hold(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve_and_split(cluster, now, identity, target, out)? {
+    let target = targets::widen(cluster, target);
+    for id in targets::resolve_and_split(cluster, now, identity, &target, out)? {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, hold_one(cluster, now, identity, (*job).clone(), as_user, out));
         }
@@ -64,7 +65,8 @@ pub(super) fn release(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve_and_split(cluster, now, identity, target, out)? {
+    let target = targets::widen(cluster, target);
+    for id in targets::resolve_and_split(cluster, now, identity, &target, out)? {
         if let Some(job) = cluster.jobs.get(&id).cloned() {
             outcome = targets::any_done(outcome, release_one(cluster, now, identity, (*job).clone(), out));
         }

@@ -40,9 +40,9 @@ pub(super) fn forget(cluster: &mut Cluster, job_id: JobId) {
     cluster.holders_present.remove(&job_id);
 }
 
-/// Whether the job ends when its client stays away.
+/// Whether the job ends when its client stays away. A heterogeneous job is held by its leader.
 pub(crate) fn needs_holder(job: &Job) -> bool {
-    job.spec.kind == JobKind::Allocation && !job.spec.unattended && !job.state.is_final()
+    job.spec.kind == JobKind::Allocation && !job.spec.unattended && !job.state.is_final() && !job.is_led()
 }
 
 /// Starts the clock of an absent client.

@@ -29,9 +29,10 @@ mod update_job;
 
 use muster_model::ids::Identity;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
+use muster_model::step::StepPart;
 use muster_model::time::Timestamp;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::Outcome;
 use crate::event::RequestId;
 
@@ -47,8 +48,9 @@ pub(crate) fn command(
     let done = |result: Result<(), Refusal>| result.map(|()| Answer::Done);
     let result = match command {
         Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, out).map(Answer::Submitted),
+        Command::SubmitHet(specs) => submit::submit_het(cluster, now, identity, specs, out).map(Answer::Submitted),
         // Answered by the scheduler on a copy of the state; it never comes here.
-        Command::TestSubmit(_) => Err(RefusalCode::NotSupported.into()),
+        Command::TestSubmit(_) | Command::TestSubmitHet(_) => Err(RefusalCode::NotSupported.into()),
         Command::Cancel(cancel) => done(cancel::cancel(cluster, now, identity, &cancel, out)),
         Command::Hold { target, as_user } => done(hold::hold(cluster, now, identity, &target, as_user, out)),
         Command::Release(target) => done(hold::release(cluster, now, identity, &target, out)),
@@ -83,14 +85,11 @@ pub(crate) fn command(
         Command::ChangeAccounting(change) => done(accounting::change(cluster, now, identity, &change, out)),
         Command::CreateStep { job_id, request: step, launch } => {
             // Replies by itself: at once, or when the step has found its resources.
-            return steps::create(
-                cluster,
-                now,
-                identity,
-                job_id,
-                steps::Asked { request_id: request, request: *step, launch: *launch },
-                out,
-            );
+            let parts = vec![StepPart { job_id, request: *step, launch: *launch }];
+            return steps::create(cluster, now, identity, WaitingStep { request_id: request, parts }, out);
+        }
+        Command::CreateHetStep(parts) => {
+            return steps::create(cluster, now, identity, WaitingStep { request_id: request, parts }, out);
         }
         Command::EndAllocation { job_id, exit } => done(holder::end(cluster, now, identity, job_id, exit, out)),
     };

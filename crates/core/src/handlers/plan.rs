@@ -1,10 +1,12 @@
 //! What the scheduler proposed, checked against the present and carried out as far as it still fits.
 
+mod together;
+
 use std::sync::Arc;
 
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
-use muster_model::job::{ArrayRole, Job, JobKind};
+use muster_model::job::{ArrayRole, Job};
 use muster_model::licenses;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
@@ -28,7 +30,9 @@ pub(crate) fn apply(cluster: &mut Cluster, now: Timestamp, plan: Plan, out: &mut
             // The state moved on; the next plan will see it.
             Start::Stale => out.plan_needed = true,
             // It waits until somebody gives something back; planning it again before that would be in vain.
-            Start::Limited(reason) => outlook.set(start.job_id, Some(waiting(start, reason))),
+            Start::Limited(reason) => {
+                start.all().for_each(|start| outlook.set(start.job_id, Some(waiting(start, reason))));
+            }
         }
     }
     for eviction in &plan.evictions {
@@ -59,8 +63,13 @@ fn waiting(start: &PlannedStart, reason: Reason) -> PlannedWait {
     }
 }
 
-/// Starts one job; where it is to have the CPUs of others, they are suspended if it gets them.
+/// Starts one job, or all components of a heterogeneous one, if it still can be and limits allow it; where it is to have the
+/// CPUs of others, they are suspended if it gets them.
 fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
+    let is_het = cluster.jobs.get(&start.job_id).is_some_and(|job| job.het.is_some());
+    if is_het || !start.together.is_empty() {
+        return together::start(cluster, now, start, out);
+    }
     if start.suspends.is_empty() {
         return start_beside(cluster, now, start, out);
     }
@@ -96,55 +105,64 @@ fn may_yield(cluster: &Cluster, id: JobId, restart: RestartCount) -> bool {
 
 /// Starts one job if it still can be and limits allow it.
 fn start_beside(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &mut Outcome) -> Start {
-    let Some(record) = cluster.jobs.get(&start.job_id).cloned() else {
-        return Start::Stale;
+    let checked = match check(cluster, now, start) {
+        Ok(checked) => checked,
+        Err(outcome) => return outcome,
     };
-    if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
-        return Start::Stale;
-    }
-    let Some(partition) = cluster.partition(&start.partition).cloned() else {
-        return Start::Stale;
-    };
-    if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
-        return Start::Stale;
-    }
-    let task_index = match (&record.array, start.task_index) {
-        (Some(ArrayRole::Waiting { tasks }), Some(index))
-            if tasks.contains(index) && array_may_start(cluster, record.id) =>
-        {
-            Some(index)
-        }
-        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return Start::Stale,
-        (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => {
-            return Start::Stale;
-        }
-        _ => None,
-    };
-    if !reservations::access::may_enter(cluster, now, &record, start) {
-        return Start::Stale;
-    }
-    let Some(shares) = realise_shares(cluster, now, &record, start, &partition) else {
-        return Start::Stale;
-    };
-    let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &record, &partition.name));
-    if !has_licenses(cluster, now, &record, start, limit) {
-        return Start::Limited(Reason::Licenses);
-    }
-    if let Some(reason) = accounting::forbids(cluster, now, &record, &partition.name, limit, &shares) {
-        return Start::Limited(reason);
-    }
-    let job = match task_index {
-        Some(index) => match targets::split_task(cluster, now, record.id, index, out) {
+    let job = match start.task_index {
+        Some(index) => match targets::split_task(cluster, now, start.job_id, index, out) {
             Some(task) => task,
             None => return Start::Stale,
         },
-        None => (*record).clone(),
+        None => (*checked.record).clone(),
     };
-    let mut job = job;
-    job.reservation.clone_from(&start.reservation);
-    suspend_for(cluster, now, &job, &shares, out);
-    begin(cluster, now, job, partition.name.clone(), start.time_limit, shares, out);
+    suspend_for(cluster, now, &job, &checked.shares, out);
+    let job = begin(cluster, now, job, start, &checked, out);
+    launch_main_unit(cluster, now, &job, Vec::new(), out);
+    if job.state == JobState::Suspended {
+        turns::pause(&job, false, out);
+    }
     Start::Done
+}
+
+/// A planned start that fits the present.
+struct Checked {
+    record: Arc<Job>,
+    partition: Arc<Partition>,
+    shares: Vec<NodeShare>,
+}
+
+/// Whether one job can still start as planned.
+fn check(cluster: &Cluster, now: Timestamp, start: &PlannedStart) -> Result<Checked, Start> {
+    let record = cluster.jobs.get(&start.job_id).cloned().ok_or(Start::Stale)?;
+    if record.restart != start.restart || !index::is_queued(&record, now) || start.shares.is_empty() {
+        return Err(Start::Stale);
+    }
+    let partition = cluster.partition(&start.partition).cloned().ok_or(Start::Stale)?;
+    if matches!(partition.state, PartitionState::Down | PartitionState::Inactive) {
+        return Err(Start::Stale);
+    }
+    match (&record.array, start.task_index) {
+        (Some(ArrayRole::Waiting { tasks }), Some(index))
+            if tasks.contains(index) && array_may_start(cluster, record.id) => {}
+        (Some(ArrayRole::Waiting { .. }), _) | (_, Some(_)) => return Err(Start::Stale),
+        (Some(ArrayRole::Task { array_job_id, .. }), None) if !array_may_start(cluster, *array_job_id) => {
+            return Err(Start::Stale);
+        }
+        _ => {}
+    }
+    if !reservations::access::may_enter(cluster, now, &record, start) {
+        return Err(Start::Stale);
+    }
+    let shares = realise_shares(cluster, now, &record, start, &partition).ok_or(Start::Stale)?;
+    let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &record, &partition.name));
+    if !has_licenses(cluster, now, &record, start, limit) {
+        return Err(Start::Limited(Reason::Licenses));
+    }
+    match accounting::forbids(cluster, now, &record, &partition.name, limit, &shares) {
+        Some(reason) => Err(Start::Limited(reason)),
+        None => Ok(Checked { record, partition, shares }),
+    }
 }
 
 /// Whether the licences of the job are there, beside what reservations keep of them.
@@ -191,21 +209,36 @@ fn realise_shares(
     Some(shares)
 }
 
+/// Lets a job run as it was checked. Its processes are launched by the caller.
 fn begin(
     cluster: &mut Cluster,
     now: Timestamp,
-    mut job: Job,
-    partition: Name,
-    time_limit: Option<TimeLimit>,
-    shares: Vec<NodeShare>,
+    job: Job,
+    start: &PlannedStart,
+    checked: &Checked,
     out: &mut Outcome,
-) {
-    let names: Vec<Name> = cluster.node_names(placement::nodes_of(&shares)).cloned().collect();
+) -> Job {
+    let mut job = running(cluster, now, job, start, checked);
+    turns::wait_at_start(cluster, now, &mut job);
+    for share in &checked.shares {
+        cluster.take_share(share, &job);
+    }
+    cluster.set_job_timers(&job, now);
+    cluster.put_job(now, job.clone(), out);
+    dependency::target_changed(cluster, &job);
+    job
+}
+
+/// The row of a job that has been started.
+fn running(cluster: &Cluster, now: Timestamp, mut job: Job, start: &PlannedStart, checked: &Checked) -> Job {
+    let (partition, shares) = (&checked.partition.name, &checked.shares);
+    let names: Vec<Name> = cluster.node_names(placement::nodes_of(shares)).cloned().collect();
+    job.reservation.clone_from(&start.reservation);
     job.batch_host = names.first().cloned();
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
-    let limit = time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, &partition));
+    let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, partition));
     job.time_limit = job.limit_by_deadline(limit, now);
-    job.partition = partition;
+    job.partition = partition.clone();
     job.state = JobState::Running;
     job.reason = Reason::None;
     job.reason_detail = None;
@@ -214,18 +247,8 @@ fn begin(
     job.preemptable_from = preemptable_from(cluster, now, &job);
     job.planned_nodes = None;
     job.last_evaluated = Some(now);
-    job.allocation = Some(Arc::new(Allocation { shares }));
-    turns::wait_at_start(cluster, now, &mut job);
-    for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-        cluster.take_share(share, &job);
-    }
-    cluster.set_job_timers(&job, now);
-    cluster.put_job(now, job.clone(), out);
-    launch_main_unit(cluster, now, &job, out);
-    if job.state == JobState::Suspended {
-        turns::pause(&job, false, out);
-    }
-    dependency::target_changed(cluster, &job);
+    job.allocation = Some(Arc::new(Allocation { shares: shares.clone() }));
+    job
 }
 
 /// From when a job that starts at `now` can be told to make room.
@@ -246,15 +269,11 @@ fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
     job.spec.time_limit.or(default).unwrap_or(job.time_limit)
 }
 
-/// Sends the batch script to its node, or to all nodes of the job.
-fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut Outcome) {
-    let Some(allocation) = job.allocation.clone() else {
+/// Sends the batch script to its node, or to all nodes of the job. `components` are those of its heterogeneous job.
+fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, components: Vec<Arc<Job>>, out: &mut Outcome) {
+    let main_nodes = job.main_nodes();
+    let Some(allocation) = job.allocation.clone().filter(|_| main_nodes > 0) else {
         return;
-    };
-    let main_nodes = match job.spec.kind {
-        JobKind::Batch => 1,
-        JobKind::EveryNode => allocation.shares.len(),
-        JobKind::Allocation => return,
     };
     let shared = Arc::new(job.clone());
     let mut layout = Vec::with_capacity(main_nodes);
@@ -268,7 +287,8 @@ fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut 
             gres: share.gres.clone(),
             launch_sequence: sequence,
         });
-        out.send(share.node, NodeCommand::Launch { sequence, job: shared.clone(), step: None });
+        let components = components.clone();
+        out.send(share.node, NodeCommand::Launch { sequence, job: shared.clone(), step: None, components });
     }
     let nodes_left: Vec<NodeIndex> = layout.iter().map(|on| on.node).collect();
     let names: Vec<Name> = cluster.node_names(nodes_left.iter().copied()).cloned().collect();
@@ -289,6 +309,7 @@ fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, out: &mut 
         out_of_memory: false,
         cancelled_by: None,
         gres_given: false,
+        het: None,
         nodes_left,
         launch: None,
     };

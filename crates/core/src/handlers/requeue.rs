@@ -24,12 +24,17 @@ pub(super) fn requeue(
     let special_exit = how.special_exit;
     let hold = how.hold.then_some(if identity.is_operator() { Hold::Admin } else { Hold::User });
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
-    for id in targets::resolve(cluster, target)?.all() {
-        if let Some(job) = cluster.jobs.get(&id).cloned() {
+    // Slurm knows no job by the name of a component here.
+    let whole = target.component.is_none().then_some(()).ok_or(RefusalCode::InvalidJobId);
+    let named = whole.and_then(|()| targets::resolve(cluster, target).map_err(|refusal| refusal.code))?;
+    for id in named.all() {
+        // The leader of a heterogeneous job stands for all of it.
+        let is_whole = |job: &Job| !job.is_led() || job.id == target.job_id;
+        if let Some(job) = cluster.jobs.get(&id).filter(|job| is_whole(job)).cloned() {
             let done = requeue_one(cluster, now, identity, &job, hold, out);
             let held = done.is_ok() && hold.is_some();
             outcome = targets::any_done(outcome, done);
-            if held {
+            for id in job.components().filter(|_| held) {
                 say_why_held(cluster, now, id, special_exit, out);
             }
         }
@@ -73,7 +78,11 @@ fn requeue_one(
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
     authorisation::may_control_job(identity, job)?;
-    if !may_requeue(cluster, job) {
+    if job.is_led() {
+        return Err(RefusalCode::NotHetJobLeader.into());
+    }
+    let components = cluster.components(job);
+    if !components.iter().all(|job| may_requeue(cluster, job)) {
         return Err(RefusalCode::Disabled.into());
     }
     let delay = cluster.config.requeue_delay;
@@ -84,14 +93,14 @@ fn requeue_one(
             ending::requeue_running(cluster, now, job.id, how, &BTreeSet::new(), out);
             Ok(())
         }
-        _ if job.completing => Err(RefusalCode::InvalidTransition.into()),
+        _ if components.iter().any(|job| job.completing) => Err(RefusalCode::InvalidTransition.into()),
         _ => {
-            let mut job = ending::back_to_pending(cluster, now, job.clone(), hold, delay);
-            job.allocation = None;
-            job.node_list = None;
-            job.batch_host = None;
-            cluster.set_job_timers(&job, now);
-            cluster.put_job(now, job, out);
+            for job in components {
+                let mut job = ending::back_to_pending(cluster, now, (*job).clone(), hold, delay);
+                ending::forget_allocation(&mut job);
+                cluster.set_job_timers(&job, now);
+                cluster.put_job(now, job, out);
+            }
             Ok(())
         }
     }
@@ -102,7 +111,8 @@ pub(super) fn may_requeue(cluster: &Cluster, job: &Job) -> bool {
     job.spec.kind != JobKind::Allocation && job.spec.requeue.unwrap_or(cluster.config.requeue_default)
 }
 
-/// A node of a running job failed: the job goes back to the queue, or ends with `NODE_FAIL`.
+/// A node of a running job failed: the job goes back to the queue, or ends with `NODE_FAIL`. A heterogeneous job does so as
+/// a whole, whichever component was there.
 pub(super) fn after_node_failure(
     cluster: &mut Cluster,
     now: Timestamp,
@@ -110,14 +120,18 @@ pub(super) fn after_node_failure(
     failed: &BTreeSet<muster_model::ids::NodeIndex>,
     out: &mut Outcome,
 ) {
-    if may_requeue(cluster, job) {
+    if !matches!(job.state, JobState::Running | JobState::Suspended) {
+        return;
+    }
+    let whole = job.het_job_id().unwrap_or(job.id);
+    if cluster.components(job).iter().all(|job| may_requeue(cluster, job)) {
         let how =
             Requeue { past_state: JobState::NodeFail, cause: EndCause::NodeFailure, hold: None, delay: Span::ZERO };
-        ending::requeue_running(cluster, now, job.id, how, failed, out);
+        ending::requeue_running(cluster, now, whole, how, failed, out);
     } else {
         let mut end = ending::End::new(JobState::NodeFail, muster_model::state::Reason::NodeDown);
         end.cause = Some(EndCause::NodeFailure);
         end.clean_nodes = failed.clone();
-        ending::end_job(cluster, now, job.id, end, out);
+        ending::end_job(cluster, now, whole, end, out);
     }
 }

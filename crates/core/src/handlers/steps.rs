@@ -1,9 +1,10 @@
 //! Steps: starting them, or letting them wait until the allocation of their job has room for them.
 
 mod gres;
+mod het;
 mod layout;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use muster_model::hostlist;
@@ -11,7 +12,7 @@ use muster_model::ids::{Identity, JobId, Name, StepId};
 use muster_model::job::Job;
 use muster_model::request::{Answer, Refusal, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Usage};
-use muster_model::step::{Step, StepLaunch, StepNode, StepRequest};
+use muster_model::step::{HetStep, Step, StepNode, StepPart};
 use muster_model::time::Timestamp;
 
 use layout::{NoRoom, lay_out};
@@ -27,24 +28,19 @@ const TASKS_MAX: u32 = 1 << 20;
 /// Most steps that wait in one job; a runaway loop of background `srun`s ends here.
 const WAITING_STEPS_MAX: usize = 10_000;
 
-/// A step as a client asked for it.
-pub(super) struct Asked {
-    pub request_id: RequestId,
-    pub request: StepRequest,
-    pub launch: StepLaunch,
-}
+/// Where the tasks of each part of a step go.
+type Layouts = Vec<Vec<StepNode>>;
 
 /// Starts a step, lets it wait, or refuses it. Replies by itself.
 pub(super) fn create(
     cluster: &mut Cluster,
     now: Timestamp,
     identity: &Identity,
-    job_id: JobId,
-    asked: Asked,
+    asked: WaitingStep,
     out: &mut Outcome,
 ) {
     let request_id = asked.request_id;
-    if let Err(refusal) = try_create(cluster, now, identity, job_id, asked, out) {
+    if let Err(refusal) = try_create(cluster, now, identity, asked, out) {
         out.reply(request_id, Err(refusal));
     }
 }
@@ -53,102 +49,141 @@ fn try_create(
     cluster: &mut Cluster,
     now: Timestamp,
     identity: &Identity,
-    job_id: JobId,
-    asked: Asked,
+    asked: WaitingStep,
     out: &mut Outcome,
 ) -> Result<(), Refusal> {
-    let job = cluster.jobs.get(&job_id).cloned().ok_or(RefusalCode::InvalidJobId)?;
-    authorisation::may_control_job(identity, &job)?;
-    match job.state {
-        JobState::Running => {}
-        JobState::Pending => return Err(RefusalCode::JobPending.into()),
-        // It goes on by itself, and the step with it.
-        JobState::Suspended if job.yields_to.is_some() => {}
-        JobState::Suspended => return Err(RefusalCode::Disabled.into()),
-        _ => return Err(RefusalCode::AlreadyDone.into()),
-    }
-    if let Some(step) = asked_before(cluster, job_id, &asked.launch) {
-        out.reply(asked.request_id, Ok(Answer::StepCreated(Box::new(step))));
+    let key = check(cluster, identity, &asked.parts)?;
+    if let Some(steps) = asked_before(cluster, &asked.parts) {
+        out.reply(asked.request_id, Ok(created(steps)));
         return Ok(());
     }
-    if asked.request.tasks == 0 || asked.request.tasks > TASKS_MAX || asked.request.cpus_per_task == 0 {
-        return Err(Refusal::new(
-            RefusalCode::StepTooLarge,
-            format!("a step has 1 to {TASKS_MAX} tasks of at least one CPU"),
-        ));
-    }
-    let others_wait = cluster.waiting_steps.get(&job_id).is_some_and(|waiting| !waiting.is_empty());
-    let must_wait = job.state == JobState::Suspended || others_wait && !asked.request.overlap;
-    let layout = if must_wait { Err(NoRoom::Busy) } else { lay_out(cluster, &job, &asked.request) };
-    match layout {
-        Ok(layout) => {
-            start(cluster, now, &job, asked, layout, out);
-            Ok(())
+    let waits = |part: &StepPart, step: &WaitingStep| step.parts.iter().any(|other| other.job_id == part.job_id);
+    let stands_in_line = |part: &StepPart| {
+        let mut waiting = cluster.waiting_steps.get(&key).into_iter().flatten();
+        !part.request.overlap && waiting.any(|step| waits(part, step))
+    };
+    let layouts = if asked.parts.iter().any(stands_in_line) { Err(NoRoom::Busy) } else { lay_out_all(cluster, &asked) };
+    match layouts {
+        Ok(layouts) => start(cluster, now, asked, layouts, out),
+        Err(NoRoom::Never(refusal)) => return Err(refusal),
+        Err(NoRoom::Busy) if asked.parts.iter().any(|part| part.request.immediate) => {
+            return Err(RefusalCode::NodesBusy.into());
         }
-        Err(NoRoom::Never(refusal)) => Err(refusal),
-        Err(NoRoom::Busy) if asked.request.immediate => Err(RefusalCode::NodesBusy.into()),
         Err(NoRoom::Busy) => {
-            let waiting = cluster.waiting_steps.entry(job_id).or_default();
+            let waiting = cluster.waiting_steps.entry(key).or_default();
             if waiting.len() >= WAITING_STEPS_MAX {
                 return Err(Refusal::new(
                     RefusalCode::NodesBusy,
                     format!("{WAITING_STEPS_MAX} steps of this job wait already"),
                 ));
             }
-            waiting.push_back(WaitingStep {
-                request_id: asked.request_id,
-                request: asked.request,
-                launch: asked.launch,
-            });
-            Ok(())
+            waiting.push_back(asked);
         }
     }
+    Ok(())
+}
+
+/// Whether such a step may be asked for. Gives the job at which it waits: the leader of a heterogeneous job.
+fn check(cluster: &Cluster, identity: &Identity, parts: &[StepPart]) -> Result<JobId, Refusal> {
+    let mut key = None;
+    let mut seen = BTreeSet::new();
+    for part in parts {
+        let job = cluster.jobs.get(&part.job_id).ok_or(RefusalCode::InvalidJobId)?;
+        authorisation::may_control_job(identity, job)?;
+        match job.state {
+            JobState::Running => {}
+            JobState::Pending => return Err(RefusalCode::JobPending.into()),
+            // It goes on by itself, and the step with it.
+            JobState::Suspended if job.yields_to.is_some() => {}
+            JobState::Suspended => return Err(RefusalCode::Disabled.into()),
+            _ => return Err(RefusalCode::AlreadyDone.into()),
+        }
+        let request = &part.request;
+        if request.tasks == 0 || request.tasks > TASKS_MAX || request.cpus_per_task == 0 {
+            return Err(Refusal::new(
+                RefusalCode::StepTooLarge,
+                format!("a step has 1 to {TASKS_MAX} tasks of at least one CPU"),
+            ));
+        }
+        let own = job.het_job_id().unwrap_or(job.id);
+        if !seen.insert(part.job_id) || *key.get_or_insert(own) != own {
+            return Err(RefusalCode::NotHetJob.into());
+        }
+    }
+    if parts.len() > 1 && cluster.config.het_jobs.single_steps {
+        return Err(Refusal::new(RefusalCode::NotSupported, "SchedulerParameters has disable_hetjob_steps"));
+    }
+    key.ok_or_else(|| RefusalCode::StepTooLarge.into())
 }
 
 /// The step that the same client asked for before a restart of the controller swallowed the answer.
-fn asked_before(cluster: &Cluster, job_id: JobId, launch: &StepLaunch) -> Option<Step> {
-    let same =
-        |step: &&Arc<Step>| step.launch.as_ref().is_some_and(|known| known.client_cookie == launch.client_cookie);
-    cluster.steps_of(job_id).filter(|_| !launch.client_cookie.is_empty()).find(same).map(|step| (**step).clone())
+fn asked_before(cluster: &Cluster, parts: &[StepPart]) -> Option<Vec<Step>> {
+    let known = |part: &StepPart| {
+        let cookie = &part.launch.client_cookie;
+        let same = |step: &&Arc<Step>| step.launch.as_ref().is_some_and(|known| known.client_cookie == *cookie);
+        cluster.steps_of(part.job_id).filter(|_| !cookie.is_empty()).find(same).map(|step| (**step).clone())
+    };
+    parts.iter().map(known).collect()
 }
 
-/// Resources of a job became free: starts waiting steps in order, until one still finds no room.
-pub(super) fn try_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    start_waiting(cluster, now, job_id, out);
-    if cluster.waiting_steps.get(&job_id).is_some_and(VecDeque::is_empty) {
-        cluster.waiting_steps.remove(&job_id);
+fn created(mut steps: Vec<Step>) -> Answer {
+    match steps.pop() {
+        Some(step) if steps.is_empty() => Answer::StepCreated(Box::new(step)),
+        last => Answer::StepsCreated(steps.into_iter().chain(last).collect()),
     }
 }
 
-fn start_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
-    loop {
-        let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running).cloned() else {
-            return;
+/// Room for all parts of a step.
+fn lay_out_all(cluster: &Cluster, step: &WaitingStep) -> Result<Layouts, NoRoom> {
+    let lay_out_one = |part: &StepPart| match cluster.jobs.get(&part.job_id) {
+        Some(job) if job.state == JobState::Running => lay_out(cluster, job, &part.request),
+        // It goes on when the job does.
+        _ => Err(NoRoom::Busy),
+    };
+    step.parts.iter().map(lay_out_one).collect()
+}
+
+/// Resources of a job became free: starts waiting steps in order, until one of each component still finds no room.
+pub(super) fn try_waiting(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
+    let key = cluster.jobs.get(&job_id).and_then(|job| job.het_job_id()).unwrap_or(job_id);
+    while let Some((at, layouts)) = first_ready(cluster, key) {
+        let Some(next) = cluster.waiting_steps.get_mut(&key).and_then(|waiting| waiting.remove(at)) else {
+            break;
         };
-        let Some(next) = cluster.waiting_steps.get(&job_id).and_then(|waiting| waiting.front()) else {
-            return;
-        };
-        let layout = match lay_out(cluster, &job, &next.request) {
-            Err(NoRoom::Busy) => return,
-            layout => layout,
-        };
-        let Some(next) = cluster.waiting_steps.get_mut(&job_id).and_then(|waiting| waiting.pop_front()) else {
-            return;
-        };
-        let asked = Asked { request_id: next.request_id, request: next.request, launch: next.launch };
-        match layout {
-            Ok(layout) => start(cluster, now, &job, asked, layout, out),
-            Err(NoRoom::Never(refusal)) => out.reply(asked.request_id, Err(refusal)),
-            Err(NoRoom::Busy) => return,
+        match layouts {
+            Ok(layouts) => start(cluster, now, next, layouts, out),
+            Err(refusal) => out.reply(next.request_id, Err(refusal)),
         }
     }
+    if cluster.waiting_steps.get(&key).is_some_and(VecDeque::is_empty) {
+        cluster.waiting_steps.remove(&key);
+    }
 }
 
-/// Whether the first waiting step of a job would not have to wait.
-pub(crate) fn could_start_one(cluster: &Cluster, job_id: JobId) -> bool {
-    let job = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Running);
-    let next = cluster.waiting_steps.get(&job_id).and_then(|waiting| waiting.front());
-    job.zip(next).is_some_and(|(job, next)| !matches!(lay_out(cluster, job, &next.request), Err(NoRoom::Busy)))
+/// The first step in line that need not wait any more, and where it goes, or why it never will. A step that waits holds up
+/// those behind it that want something of the same component.
+fn first_ready(cluster: &Cluster, key: JobId) -> Option<(usize, Result<Layouts, Refusal>)> {
+    let mut held_up: BTreeSet<JobId> = BTreeSet::new();
+    let components = cluster.jobs.get(&key).map_or(1, |job| job.components().count());
+    for (at, step) in cluster.waiting_steps.get(&key)?.iter().enumerate() {
+        if held_up.len() >= components {
+            return None;
+        }
+        if !step.parts.iter().any(|part| held_up.contains(&part.job_id)) {
+            match lay_out_all(cluster, step) {
+                Ok(layouts) => return Some((at, Ok(layouts))),
+                Err(NoRoom::Never(refusal)) => return Some((at, Err(refusal))),
+                Err(NoRoom::Busy) => {}
+            }
+        }
+        held_up.extend(step.parts.iter().map(|part| part.job_id));
+    }
+    None
+}
+
+/// Whether any waiting step of a job would not have to wait.
+pub(crate) fn could_start_one(cluster: &Cluster, key: JobId) -> bool {
+    first_ready(cluster, key).is_some()
 }
 
 /// The client of a waiting step gave up; those behind it may find room now.
@@ -163,18 +198,45 @@ pub(crate) fn abandon(cluster: &mut Cluster, now: Timestamp, request_id: Request
     try_waiting(cluster, now, job_id, out);
 }
 
-fn start(
+fn start(cluster: &mut Cluster, now: Timestamp, asked: WaitingStep, mut layouts: Layouts, out: &mut Outcome) {
+    let jobs: Vec<Arc<Job>> = asked.parts.iter().filter_map(|part| cluster.jobs.get(&part.job_id).cloned()).collect();
+    let number = take_number(cluster, now, &jobs, out);
+    let common = het::in_common(cluster, &jobs, &asked.parts, &mut layouts);
+    let mut steps = Vec::with_capacity(jobs.len());
+    for (((part, layout), job), common) in asked.parts.into_iter().zip(layouts).zip(jobs).zip(common) {
+        // With the number of the step in its row.
+        let job = cluster.jobs.get(&job.id).cloned().unwrap_or(job);
+        steps.push(start_part(cluster, now, job, number, part, layout, common, out));
+    }
+    out.reply(asked.request_id, Ok(created(steps)));
+}
+
+/// The number of the next step, which all components of a heterogeneous job count together.
+fn take_number(cluster: &mut Cluster, now: Timestamp, jobs: &[Arc<Job>], out: &mut Outcome) -> StepId {
+    let leader = jobs.first().map(|job| job.het_job_id().unwrap_or(job.id));
+    let counting = leader.and_then(|id| cluster.jobs.get(&id).cloned());
+    let number = counting.as_ref().or(jobs.first()).map_or(0, |job| job.next_step);
+    let mut concerned: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+    concerned.extend(counting.map(|job| job.id));
+    for id in concerned {
+        if let Some(job) = cluster.jobs.get(&id).cloned() {
+            cluster.put_job(now, Job { next_step: number.saturating_add(1), ..(*job).clone() }, out);
+        }
+    }
+    StepId::Number(number)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a step consists of; a struct would be taken apart at once")]
+fn start_part(
     cluster: &mut Cluster,
     now: Timestamp,
-    job: &Arc<Job>,
-    asked: Asked,
+    job: Arc<Job>,
+    step_id: StepId,
+    part: StepPart,
     mut layout: Vec<StepNode>,
+    het: Option<Box<HetStep>>,
     out: &mut Outcome,
-) {
-    let mut job = (**job).clone();
-    let step_id = StepId::Number(job.next_step);
-    job.next_step = job.next_step.saturating_add(1);
-    cluster.put_job(now, job.clone(), out);
+) -> Step {
     for on in &mut layout {
         on.launch_sequence = plan::next_launch(cluster, on.node, out);
     }
@@ -183,32 +245,31 @@ fn start(
         job_id: job.id,
         step_id,
         restart: job.restart,
-        name: asked.request.name.clone(),
+        name: part.request.name.clone(),
         state: JobState::Running,
-        tasks: asked.request.tasks,
+        tasks: part.request.tasks,
         nodes_left: layout.iter().map(|on| on.node).collect(),
         node_list: hostlist::compress(names.iter().map(|name| &**name)).into(),
         layout,
         start_time: Some(now),
         end_time: None,
-        time_limit: asked.request.time_limit,
+        time_limit: part.request.time_limit,
         exit: ExitStatus::SUCCESS,
         usage: Usage::default(),
         out_of_memory: false,
         cancelled_by: None,
-        gres_given: !asked.request.gres.is_empty(),
-        launch: Some(Arc::new(asked.launch)),
+        gres_given: !part.request.gres.is_empty(),
+        het,
+        launch: Some(Arc::new(part.launch)),
     };
     if let Some(limit) = step.time_limit.and_then(|limit| limit.span()) {
         cluster.timers.set(now + limit, Timer::StepTimeLimit(job.id, step_id));
     }
-    let shared_job = Arc::new(job);
     let shared = Arc::new(step.clone());
     for on in &step.layout {
-        let command =
-            NodeCommand::Launch { sequence: on.launch_sequence, job: shared_job.clone(), step: Some(shared.clone()) };
-        out.send(on.node, command);
+        let (sequence, job, step) = (on.launch_sequence, job.clone(), Some(shared.clone()));
+        out.send(on.node, NodeCommand::Launch { sequence, job, step, components: Vec::new() });
     }
     cluster.put_step(step.clone(), out);
-    out.reply(asked.request_id, Ok(Answer::StepCreated(Box::new(step))));
+    step
 }

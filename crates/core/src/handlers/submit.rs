@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use muster_model::accounting::Charge;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
-use muster_model::ids::{Identity, JobId};
+use muster_model::heterogeneous::{COMPONENTS_MAX, HetRole};
+use muster_model::ids::{Identity, JobId, SpecId};
 use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
@@ -29,14 +30,6 @@ pub(super) fn submit(
     Ok(enter(cluster, now, identity, spec, admitted, out))
 }
 
-/// What was found out about a job that may be submitted.
-pub(super) struct Admitted {
-    partition: Arc<Partition>,
-    charge: Charge,
-    time_limit: TimeLimit,
-    dependencies: Dependencies,
-}
-
 /// Whether a job may be submitted as things stand.
 pub(super) fn check(
     cluster: &Cluster,
@@ -44,15 +37,8 @@ pub(super) fn check(
     identity: &Identity,
     spec: &JobSpec,
 ) -> Result<Admitted, Refusal> {
-    authorisation::may_submit_as(identity, &spec.identity)?;
-    if cluster.jobs.len() >= cluster.config.job_count_max as usize {
-        return Err(RefusalCode::TooManyJobs.into());
-    }
-    let (partition, charge, time_limit) = admit(cluster, now, identity, spec)?;
-    check_place(cluster, now, spec, &partition)?;
-    let dependencies = check_dependencies(&spec.dependencies)?;
-    check_priority(identity, spec)?;
-    Ok(Admitted { partition, charge, time_limit, dependencies })
+    check_room(cluster, 1)?;
+    admit_all(cluster, now, identity, spec)
 }
 
 /// Puts a job in that may be submitted.
@@ -64,27 +50,112 @@ pub(super) fn enter(
     admitted: Admitted,
     out: &mut Outcome,
 ) -> JobId {
-    let Admitted { partition, charge, time_limit, dependencies } = admitted;
     let id = cluster.allocate_job_id(out);
-    let (spec_id, spec) = cluster.share_spec(spec, out);
-    let hold = spec.hold.then(|| hold_by(identity, &spec));
-    let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
-    let job = Job {
-        hold,
-        account: charge.account,
-        association: charge.association,
-        qos: charge.qos,
-        // Found below, when it is known from when it may start.
-        priority: spec.priority.filter(|_| set).unwrap_or(0),
-        priority_set: set,
-        time_limit,
-        // Slurm counts the check at submit as a look at it.
-        last_evaluated: Some(now),
-        dependencies,
-        ..Job::new(id, spec_id, spec, partition.name.clone(), now)
-    };
+    let job = new_job(cluster, now, identity, id, spec, admitted, out);
     enter_queue(cluster, now, job, out);
     id
+}
+
+/// All components of a heterogeneous job, or none: a mistake in one refuses all. Gives the number of the leader.
+pub(super) fn submit_het(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    specs: Vec<JobSpec>,
+    out: &mut Outcome,
+) -> Result<JobId, Refusal> {
+    let size = specs.len();
+    if size == 0 || size > COMPONENTS_MAX {
+        let text = format!("a heterogeneous job has 1 to {COMPONENTS_MAX} components");
+        return Err(Refusal::new(RefusalCode::NotSupported, text));
+    }
+    if specs.iter().any(|spec| spec.array.is_some()) {
+        return Err(RefusalCode::InvalidArray.into());
+    }
+    check_room(cluster, size)?;
+    let admitted = admit_together(cluster, now, identity, &specs)?;
+    let ids: Vec<JobId> = specs.iter().map(|_| cluster.allocate_job_id(out)).collect();
+    let Some(leader) = ids.first().copied() else { return Err(RefusalCode::Internal.into()) };
+    for (offset, ((spec, admitted), id)) in (0..).zip(specs.into_iter().zip(admitted).zip(ids)) {
+        let mut job = new_job(cluster, now, identity, id, spec, admitted, out);
+        job.het = Some(HetRole { leader, offset, size: size as u32 });
+        enter_queue(cluster, now, job, out);
+    }
+    Ok(leader)
+}
+
+/// Whether each component may be submitted with those before it counted.
+fn admit_together(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    specs: &[JobSpec],
+) -> Result<Vec<Admitted>, Refusal> {
+    let tallies = cluster.tallies.clone();
+    let admitted = specs.iter().map(|spec| {
+        let admitted = admit_all(cluster, now, identity, spec)?;
+        let name = admitted.partition.name.clone();
+        let row = Job::new(JobId(0), SpecId(0), Arc::new(spec.clone()), name, now);
+        cluster.tally_job(None, &charged(row, &admitted));
+        Ok(admitted)
+    });
+    let admitted = admitted.collect();
+    cluster.tallies = tallies;
+    admitted
+}
+
+/// Whether so many more jobs may be kept in memory.
+fn check_room(cluster: &Cluster, count: usize) -> Result<(), Refusal> {
+    let room = (cluster.config.job_count_max as usize).saturating_sub(cluster.jobs.len());
+    if count > room { Err(RefusalCode::TooManyJobs.into()) } else { Ok(()) }
+}
+
+/// What a job is given that may be submitted.
+pub(super) struct Admitted {
+    partition: Arc<Partition>,
+    charge: Charge,
+    time_limit: TimeLimit,
+    dependencies: Dependencies,
+}
+
+/// All checks of one job.
+fn admit_all(cluster: &Cluster, now: Timestamp, identity: &Identity, spec: &JobSpec) -> Result<Admitted, Refusal> {
+    authorisation::may_submit_as(identity, &spec.identity)?;
+    let (partition, charge, time_limit) = admit(cluster, now, identity, spec)?;
+    check_place(cluster, now, spec, &partition)?;
+    let dependencies = check_dependencies(&spec.dependencies)?;
+    check_priority(identity, spec)?;
+    Ok(Admitted { partition, charge, time_limit, dependencies })
+}
+
+fn new_job(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    identity: &Identity,
+    id: JobId,
+    spec: JobSpec,
+    admitted: Admitted,
+    out: &mut Outcome,
+) -> Job {
+    let (spec_id, spec) = cluster.share_spec(spec, out);
+    let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
+    let row = Job {
+        hold: spec.hold.then(|| hold_by(identity, &spec)),
+        // Found when it enters the queue: then it is known from when it may start.
+        priority: spec.priority.filter(|_| set).unwrap_or(0),
+        priority_set: set,
+        time_limit: admitted.time_limit,
+        // Slurm counts the check at submit as a look at it.
+        last_evaluated: Some(now),
+        ..Job::new(id, spec_id, spec, admitted.partition.name.clone(), now)
+    };
+    let row = charged(row, &admitted);
+    Job { dependencies: admitted.dependencies, ..row }
+}
+
+fn charged(job: Job, admitted: &Admitted) -> Job {
+    let Charge { account, association, qos, .. } = admitted.charge.clone();
+    Job { account, association, qos, ..job }
 }
 
 /// Where a job goes first, what it is charged to and how long it may take, if partitions and limits let it in.

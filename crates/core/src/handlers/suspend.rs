@@ -85,5 +85,9 @@ fn resume_one(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Out
 
 /// Slurm has no word of its own for suspending a job that is not there.
 fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<targets::Resolved, Refusal> {
-    targets::resolve(cluster, target).map_err(|_| RefusalCode::UnexpectedMessage.into())
+    let resolved = targets::resolve(cluster, target).map_err(|_| Refusal::from(RefusalCode::UnexpectedMessage))?;
+    let is_led = |id: &muster_model::ids::JobId| cluster.jobs.get(id).is_some_and(|job| job.is_led());
+    // Only the whole of a heterogeneous job can be stopped.
+    let is_part = target.component.is_some() || is_led(&target.job_id);
+    if is_part { Err(RefusalCode::NotWholeHetJob.into()) } else { Ok(resolved) }
 }

@@ -47,6 +47,9 @@ pub(super) fn any_done(so_far: Result<(), Refusal>, next: Result<(), Refusal>) -
 /// [`RefusalCode::InvalidJobId`] when there is no such job, array or task.
 pub(super) fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<Resolved, Refusal> {
     let unknown = || Refusal::from(RefusalCode::InvalidJobId);
+    if let Some(records) = components(cluster, target) {
+        return if records.is_empty() { Err(unknown()) } else { Ok(Resolved { records, waiting_tasks: None }) };
+    }
     let array_id = cluster.arrays.contains_key(&target.job_id).then_some(target.job_id);
     let Some(tasks) = &target.tasks else {
         let mut records: Vec<JobId> = Vec::new();
@@ -81,6 +84,29 @@ pub(super) fn resolve(cluster: &Cluster, target: &JobTarget) -> Result<Resolved,
     records.sort_unstable();
     let waiting_tasks = (!still_waiting.is_empty()).then(|| (array_id, TaskSet::from_indices(still_waiting)));
     Ok(Resolved { records, waiting_tasks })
+}
+
+/// What a target means that names a heterogeneous job by its leader, or one component of it by its place; `None` for any
+/// other.
+fn components(cluster: &Cluster, target: &JobTarget) -> Option<Vec<JobId>> {
+    let leader = cluster.jobs.get(&target.job_id).filter(|job| job.het.is_some() && !job.is_led());
+    match (leader.and_then(|job| job.het), target.component) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Vec::new()),
+        (Some(role), Some(offset)) => {
+            Some(role.component(offset).filter(|id| cluster.jobs.contains_key(id)).into_iter().collect())
+        }
+        (Some(role), None) => Some(role.ids().filter(|id| cluster.jobs.contains_key(id)).collect()),
+    }
+}
+
+/// With `whole_hetjob`, who names one component by its own number means all.
+pub(super) fn widen(cluster: &Cluster, target: &JobTarget) -> JobTarget {
+    let role = cluster.jobs.get(&target.job_id).and_then(|job| job.het);
+    match role.filter(|_| cluster.config.het_jobs.whole && target.component.is_none()) {
+        Some(role) => JobTarget { job_id: role.leader, ..target.clone() },
+        None => target.clone(),
+    }
 }
 
 /// As [`resolve`], but tasks that are still part of a waiting record get records of their own, so that they can be

@@ -108,21 +108,29 @@ fn deadline(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outc
         cluster.timers.set(until + Span::from_seconds(1), Timer::Deadline(job_id));
         return;
     }
-    let mut job = (*job).clone();
+    for job in cluster.components(&job) {
+        give_up(cluster, now, (*job).clone(), out);
+    }
+}
+
+fn give_up(cluster: &mut Cluster, now: Timestamp, mut job: muster_model::job::Job, out: &mut Outcome) {
+    if job.state != JobState::Pending || job.completing {
+        return;
+    }
     job.state = JobState::Deadline;
     job.reason = Reason::DeadLine;
     // As accounting shows it.
     job.exit = ExitStatus::exited(1);
     job.end_time = Some(now);
     job.start_time = None;
-    holder::forget(cluster, job_id);
+    holder::forget(cluster, job.id);
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job.clone(), out);
     dependency::target_changed(cluster, &job);
 }
 
 /// An ended job leaves the memory after `MinJobAge`. A failed task stays as long as its array, so that what depends on
-/// the array is judged rightly.
+/// the array is judged rightly; a component, as long as its heterogeneous job, which may go back to the queue as a whole.
 fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
     let Some(job) = cluster.jobs.get(&job_id).filter(|job| job.state.is_final() && !job.completing) else {
         return;
@@ -138,11 +146,12 @@ fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcom
         cluster.timers.set(cluster.calculation_due.unwrap_or(now) + FORGET_RETRY, Timer::Forget(job_id));
         return;
     }
+    let het_goes_on = cluster.components(job).iter().any(|other| !other.state.is_final() || other.completing);
     let array_goes_on = job.array_job_id().is_some_and(|array| {
         let waiting = cluster.jobs.get(&array).is_some_and(|record| !record.state.is_final());
         waiting || cluster.arrays.get(&array).is_some_and(|info| info.unfinished > 0)
     });
-    if array_goes_on && (job.state != JobState::Completed || Some(job.id) == job.array_job_id()) {
+    if het_goes_on || array_goes_on && (job.state != JobState::Completed || Some(job.id) == job.array_job_id()) {
         cluster.timers.set(now + age.max(muster_model::time::Span::from_seconds(1)), Timer::Forget(job_id));
         return;
     }

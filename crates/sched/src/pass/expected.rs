@@ -8,29 +8,45 @@
 
 use std::sync::Arc;
 
+use super::together::Member;
 use super::{Case, Entry, Expected, Pass};
 use crate::future::Rank;
 
 /// A blocked job whose start is to be worked out when all others are decided.
 pub(super) struct Deferred<'a> {
-    entry: Entry<'a>,
-    cases: Arc<[Case]>,
-    /// Position of what is said of it; nothing is said of jobs that are passed over.
+    what: What<'a>,
+    /// Position of what is said of it, of the components of a heterogeneous job one after the other; nothing is said of jobs
+    /// that are passed over.
     wait: Option<usize>,
-    /// How much of it had been started then.
-    started: u32,
+}
+
+enum What<'a> {
+    Job {
+        entry: Entry<'a>,
+        cases: Arc<[Case]>,
+        /// How much of it had been started then.
+        started: u32,
+    },
+    Together(Vec<Member<'a>>),
+}
+
+impl<'a> Deferred<'a> {
+    /// A heterogeneous job.
+    pub(super) fn together(members: Vec<Member<'a>>, wait: usize) -> Deferred<'a> {
+        Deferred { what: What::Together(members), wait: Some(wait) }
+    }
 }
 
 impl<'a> Pass<'a> {
     /// Leaves it for later to say when a blocked job starts.
     pub(super) fn defer(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) {
         let (wait, started) = (self.place_of_wait(entry.job.id), self.several.started(entry.job.id));
-        self.deferred.push(Deferred { entry, cases: Arc::clone(cases), wait: Some(wait), started });
+        self.deferred.push(Deferred { what: What::Job { entry, cases: Arc::clone(cases), started }, wait: Some(wait) });
     }
 
     /// As [`Pass::defer`] for a job of which nobody wants to know what is said.
     pub(super) fn defer_unsaid(&mut self, entry: Entry<'a>, cases: Arc<[Case]>) {
-        self.deferred.push(Deferred { entry, cases, wait: None, started: 0 });
+        self.deferred.push(Deferred { what: What::Job { entry, cases, started: 0 }, wait: None });
     }
 
     /// Says when the jobs start that were left for later. What is planned for them is in the way of those behind them,
@@ -41,7 +57,14 @@ impl<'a> Pass<'a> {
             return;
         }
         let mut planned = Vec::new();
-        for Deferred { entry, cases, wait, started } in deferred {
+        for Deferred { what, wait } in deferred {
+            let (entry, cases, started) = match what {
+                What::Job { entry, cases, started } => (entry, cases, started),
+                What::Together(members) => {
+                    self.expect_together(&members, wait, &mut planned);
+                    continue;
+                }
+            };
             if self.several.started(entry.job.id) != started {
                 // It has started in another of its partitions.
                 continue;
@@ -66,6 +89,26 @@ impl<'a> Pass<'a> {
             for rank in planned {
                 self.books.future.drop_hold(&rank);
                 self.books.plans_made = self.books.plans_made.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Says when all components of a heterogeneous job start.
+    fn expect_together(&mut self, members: &[Member<'a>], wait: Option<usize>, planned: &mut Vec<Rank>) {
+        let is_exact = !self.is_rough && self.books.plans_made < self.budget.reservations_max;
+        let found = if is_exact { self.plan_together(members, false) } else { None };
+        if found.is_some() {
+            planned.extend(members.iter().map(Member::rank));
+        }
+        let start = match &found {
+            Some((start, _)) => Some(*start),
+            None => self.forecast_together(members),
+        };
+        for at in 0..members.len() {
+            if let Some(told) = wait.and_then(|wait| self.waits.get_mut(wait + at)) {
+                told.expected_start = start;
+                told.expected_nodes = found.as_ref().and_then(|(_, nodes)| nodes.get(at).cloned().flatten());
+                told.is_forecast = start.is_some();
             }
         }
     }

@@ -44,7 +44,9 @@ impl<'a> Pass<'a> {
     /// `job`, which is there.
     pub(crate) fn explain(mut self, group: GroupId, key: QueueKey, job: &Job, outlook: Option<&'a Outlook>) -> Finding {
         self.foretold = outlook.map(Foretold::new);
-        self.walk(Some(&key));
+        // A heterogeneous job is looked at when its leader's turn comes.
+        let turn = QueueKey { job_id: job.het_job_id().unwrap_or(job.id), ..key };
+        self.walk(Some(&turn));
         self.foretold = None;
         let ahead_count = u32::try_from(self.waiting_count() + self.passed_over).unwrap_or(u32::MAX);
         let entry = Entry { group, key, job, task_index: None, before: None };
@@ -58,8 +60,9 @@ impl<'a> Pass<'a> {
         if causes.is_empty() {
             causes.extend(self.limits_of_start(entry, &asks));
         }
-        let alternatives = self.alternatives(entry);
-        let ahead = self.first_ahead(&key, job);
+        // What would help one component says nothing about the others.
+        let alternatives = if job.het.is_none() { self.alternatives(entry) } else { Vec::new() };
+        let ahead = self.first_ahead(&turn, job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         Finding { causes, ahead_count, ahead, alternatives }
     }
@@ -76,7 +79,7 @@ impl<'a> Pass<'a> {
 
     /// The first waiting jobs before it that could be in its way: those of its partitions.
     fn first_ahead(&self, key: &QueueKey, job: &Job) -> Vec<Ahead> {
-        let mut seen: BTreeSet<_> = self.plan.starts.iter().map(|start| start.job_id).collect();
+        let mut seen: BTreeSet<_> = self.plan.all_starts().map(|start| start.job_id).collect();
         let before = self.view.queue.range(..*key).map(|(_, other)| other);
         let in_its_way = before.filter(|other| other.partition == job.partition && seen.insert(other.id));
         in_its_way

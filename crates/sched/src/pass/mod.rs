@@ -7,6 +7,8 @@
 //! | starting a job now | `start` |
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
+//! | heterogeneous jobs | `together` |
+//! | what provisional starts took | `journal` |
 //! | keeping what was said before | `told` |
 //! | planned starts as another pass has told them | `foretold` |
 //! | when jobs start that nothing is held for | `expected` |
@@ -20,11 +22,13 @@ mod evict;
 mod expected;
 mod explain;
 mod foretold;
+mod journal;
 mod moving;
 mod partial;
 mod several;
 mod standing;
 mod start;
+mod together;
 mod told;
 pub(crate) mod variants;
 mod wait;
@@ -97,6 +101,10 @@ pub(crate) struct Pass<'a> {
     /// Tasks started in this pass, by array.
     tasks_started: BTreeMap<JobId, u32>,
     several: several::Several,
+    /// What provisional starts took; nothing is provisional without it.
+    journal: Option<Vec<journal::Line>>,
+    /// Heterogeneous jobs that a walk over what has changed has looked at, by their leader.
+    seen_together: BTreeSet<JobId>,
     moving: moving::Moving,
     plan: Plan,
     waits: Vec<PlannedWait>,
@@ -211,6 +219,8 @@ impl<'a> Pass<'a> {
             room_by: None,
             tasks_started: BTreeMap::new(),
             several: several::Several::default(),
+            journal: None,
+            seen_together: BTreeSet::new(),
             moving: moving::Moving::default(),
             plan: Plan::default(),
             waits: Vec::new(),
@@ -260,7 +270,11 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            if !self.passes_over(id, *key, job) {
+            if job.het.is_some() {
+                if !job.is_led() {
+                    self.walk_together(*key, job);
+                }
+            } else if !self.passes_over(id, *key, job) {
                 let wait = self.look_at_record(id, *key, job);
                 self.tell(job, wait);
             }

@@ -107,9 +107,13 @@ impl<'a> Pass<'a> {
         choices: &[Choice],
         way: Way<'_>,
     ) -> Option<Vec<Lifted>> {
+        // A start that may be put back moves nobody.
+        let is_provisional = self.journal.is_some();
         let attempts_max = if self.plan.is_partial { ATTEMPTS_PARTIAL_MAX } else { ATTEMPTS_MAX };
-        let has_licenses = self.has_licenses(entry, ask, way.open, case.duration);
-        if !self.books.future.has_plans() || self.moving.attempts >= attempts_max || !has_licenses {
+        if is_provisional || !self.books.future.has_plans() || self.moving.attempts >= attempts_max {
+            return None;
+        }
+        if !self.has_licenses(entry, ask, way.open, case.duration) {
             return None;
         }
         self.moving.attempts += 1;

@@ -10,9 +10,10 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use muster_model::job::{ArrayRole, Job};
 use muster_model::licenses::Licenses;
-use muster_model::planning::{Outlook, Plan, QueueKey};
+use muster_model::planning::{Outlook, Plan, PlannedStart, QueueKey};
 use muster_model::state::Reason;
 
+use super::together::Fate;
 use super::{Pass, Wait};
 use crate::capacity::{self, Offer};
 use crate::feasible::Verdict;
@@ -42,6 +43,10 @@ impl<'a> Pass<'a> {
             let groups = self.groups;
             let Some(job) = groups.get(id).members.get(&rank) else { continue };
             self.plan.figures.looked_at += 1;
+            if job.het.is_some() {
+                self.look_again_together(rank, job, &mut outlook);
+                continue;
+            }
             match self.look_again(id, rank, job) {
                 Some(wait) if outlook.get(job.id).is_none() => outlook.set(job.id, Some(wait.planned(job))),
                 // What the last pass said of it stands: it has not been looked at in its place.
@@ -124,6 +129,29 @@ impl<'a> Pass<'a> {
         wait
     }
 
+    /// Tries to start all components of the heterogeneous job that one of them is part of.
+    fn look_again_together(&mut self, key: QueueKey, component: &'a Job, outlook: &mut Outlook) {
+        let Some(first) = component.components().next().map(|job_id| QueueKey { job_id, ..key }) else { return };
+        let groups = self.groups;
+        let leader = groups.group_of(&first).and_then(|group| groups.get(group).members.get(&first));
+        let Some(leader) = leader.filter(|leader| self.seen_together.insert(leader.id)) else { return };
+        let starts_before = self.plan.starts.len();
+        match self.look_at_components(first, leader, None) {
+            Fate::Started => {
+                leader.components().for_each(|id| outlook.set(id, None));
+                self.settle_starts(first, starts_before);
+            }
+            Fate::Waits { waits, is_new } => {
+                for wait in waits {
+                    // What the last pass said of it stands, unless it is planned anew.
+                    if is_new && wait.expected_start.is_some() || outlook.get(wait.job_id).is_none() {
+                        outlook.set(wait.job_id, Some(wait));
+                    }
+                }
+            }
+        }
+    }
+
     /// The starts of a record from position `from` on have come about: their planned starts are over, and planned starts
     /// behind them whose resources they have taken are given up.
     fn settle_starts(&mut self, key: QueueKey, from: usize) {
@@ -133,8 +161,12 @@ impl<'a> Pass<'a> {
             self.books.future.drop_hold(&rank);
         }
         self.give_up_unlicensed(&rank);
-        let nodes: BTreeSet<u32> =
-            self.plan.starts[from..].iter().flat_map(|start| &start.shares).map(|share| share.node.0).collect();
+        let nodes: BTreeSet<u32> = self.plan.starts[from..]
+            .iter()
+            .flat_map(PlannedStart::all)
+            .flat_map(|start| &start.shares)
+            .map(|share| share.node.0)
+            .collect();
         for node in nodes {
             if self.books.future.is_planned(node) {
                 for behind in self.books.future.displaced(node, &self.books.free, &rank) {

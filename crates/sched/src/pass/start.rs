@@ -268,6 +268,10 @@ impl Pass<'_> {
 
     /// Remembers that jobs like this one do not fit, for how long ever if planned starts are not to blame.
     fn note_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, way: Way<'_>, fits_without_plans: bool) {
+        if self.journal.is_some() {
+            // What is in its way may be put back.
+            return;
+        }
         // A shorter run may be over before a reservation begins.
         let may_be_shorter = way.open.closes || fits_without_plans;
         let from = if may_be_shorter { self.duration_min(entry, case) } else { Span::ZERO };
@@ -430,6 +434,7 @@ impl Pass<'_> {
             time_limit: None,
             shares,
             suspends: Vec::new(),
+            together: Vec::new(),
         }))
     }
 
@@ -464,8 +469,11 @@ impl Pass<'_> {
         if let Some(licenses) = self.licenses.as_mut().filter(|_| !ask.licenses.is_empty()) {
             licenses.add(until, self.reservations.get(inside).map(|row| row.name.clone()), &ask.licenses);
         }
-        for (node, mut amounts) in parts {
+        for (node, amounts) in parts {
+            // On the CPUs of those who stand for it they go on.
             let unclaimed = self.books.free.cpus[node as usize];
+            let comes_back = Amounts { cpus: amounts.cpus.min(unclaimed), ..amounts.clone() };
+            self.write_down(node, until, &comes_back);
             self.reservations.take(inside, node, &amounts, until);
             self.books.free.take(node, &amounts);
             self.books.changed.push(node);
@@ -476,9 +484,7 @@ impl Pass<'_> {
             if let Some(people) = &mut self.people {
                 people.add(node, Guest::of(&entry.job.spec), ask);
             }
-            // On the CPUs of those who stand for it they go on.
-            amounts.cpus = amounts.cpus.min(unclaimed);
-            self.books.future.add_started(until, node, &amounts);
+            self.books.future.add_started(until, node, &comes_back);
         }
     }
 }

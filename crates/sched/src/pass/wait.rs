@@ -173,9 +173,20 @@ impl<'a> Pass<'a> {
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
     /// which that is soonest, or in none.
     pub(super) fn earliest(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Option<Soonest> {
+        self.earliest_from(entry, case, ask, None)
+    }
+
+    /// As [`Pass::earliest`], but not before `from`, where it is given. Nothing is concluded for jobs behind it then.
+    pub(super) fn earliest_from(
+        &mut self,
+        entry: Entry<'_>,
+        case: &Case,
+        ask: &Ask,
+        from: Option<Timestamp>,
+    ) -> Option<Soonest> {
         let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
         let found = ways.into_iter().filter_map(|inside| {
-            let (start, parts) = self.earliest_inside(entry, case, ask, inside)?;
+            let (start, parts) = self.earliest_inside(entry, case, ask, inside, from)?;
             Some(Soonest { start, parts, inside })
         });
         // The first one wins a tie.
@@ -189,17 +200,20 @@ impl<'a> Pass<'a> {
         case: &Case,
         ask: &Ask,
         inside: Inside,
+        from: Option<Timestamp>,
     ) -> Option<(Timestamp, Parts)> {
         let (spec, uid) = (&entry.job.spec, entry.job.spec.identity.uid);
         let class = self.reservations.class(spec, inside);
-        let first = *self.standings.planned_from(case.id, case.duration, uid, class);
+        let first = from.unwrap_or_else(|| *self.standings.planned_from(case.id, case.duration, uid, class));
         let moments = self.reservations.moments(inside, first.max(self.view.now), case.duration);
         let found = (0..moments.len()).find_map(|at| {
             let (from, before) = (moments[at], moments.get(at + 1).copied());
             let open = self.reservations.open(spec, inside, ask.whole_node, from, from + case.duration)?;
             self.earliest_while(entry, case, ask, &open, (from, before))
         })?;
-        *self.standings.planned_from(case.id, case.duration, uid, class) = found.0;
+        if from.is_none() {
+            *self.standings.planned_from(case.id, case.duration, uid, class) = found.0;
+        }
         Some(found)
     }
 

@@ -203,6 +203,7 @@ impl<'a> Reader<'a> {
             enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
+            het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })

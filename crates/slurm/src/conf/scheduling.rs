@@ -1,6 +1,6 @@
 //! `SchedulerParameters`: what sets limits to the scheduler.
 
-use muster_model::config::SchedulingConfig;
+use muster_model::config::{HetJobRules, HetPriority, SchedulingConfig};
 use muster_model::time::Span;
 
 use super::ConfError;
@@ -28,4 +28,36 @@ pub(super) fn read(number: &Lookup<'_>) -> Result<SchedulingConfig, ConfError> {
         // Here one pass does the work of both loops, so the lesser of their limits counts.
         starts_max: starts.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),
     })
+}
+
+/// What `value` says about heterogeneous jobs. `bf_hetjob_immediate` asks for what is done always: a submit is acted on at once.
+/// As in real Slurm a `bf_hetjob_prio` that is none of its words counts as not given.
+pub(super) fn het_jobs<'a>(value: impl Fn(&str) -> Option<&'a str>) -> HetJobRules {
+    let priority = match value("bf_hetjob_prio") {
+        Some(word) if word.eq_ignore_ascii_case("avg") => HetPriority::Avg,
+        Some(word) if word.eq_ignore_ascii_case("max") => HetPriority::Max,
+        _ => HetPriority::Min,
+    };
+    HetJobRules {
+        priority,
+        whole: value("whole_hetjob").is_some(),
+        single_steps: value("disable_hetjob_steps").is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_of_heterogeneous_jobs() {
+        let check = |words: &[(&'static str, &'static str)], expected: (HetPriority, bool, bool)| {
+            let rules = het_jobs(|name| words.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
+            assert_eq!((rules.priority, rules.whole, rules.single_steps), expected);
+        };
+        check(&[], (HetPriority::Min, false, false));
+        check(&[("bf_hetjob_prio", "AVG")], (HetPriority::Avg, false, false));
+        check(&[("bf_hetjob_prio", "max"), ("whole_hetjob", "")], (HetPriority::Max, true, false));
+        check(&[("bf_hetjob_prio", "most"), ("disable_hetjob_steps", "")], (HetPriority::Min, false, true));
+    }
 }

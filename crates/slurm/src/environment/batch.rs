@@ -1,7 +1,7 @@
 //! The environment of a job's own script.
 
 use super::facts::{Builder, LaunchFacts, Variables};
-use super::{array, gpus, identity, layout, memory, requested};
+use super::{array, gpus, het, identity, layout, memory, requested};
 
 /// Directory for temporary files of a process that is told none.
 pub(super) const TMPDIR: (&str, &str) = ("TMPDIR", "/tmp");
@@ -29,6 +29,7 @@ pub fn batch_environment(launch: &LaunchFacts<'_>) -> Variables {
     gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres));
     array::task(&mut list, job);
     requested::options(&mut list, job);
+    het::script(&mut list, launch.components);
     list.finish()
 }
 

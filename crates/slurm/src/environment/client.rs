@@ -4,7 +4,7 @@ use muster_model::job::Job;
 
 use super::facts::{Builder, NodeFacts, Variables};
 use super::step::umask;
-use super::{gpus, identity, layout, memory, requested};
+use super::{gpus, het, identity, layout, memory, requested};
 use crate::grammar::export;
 
 /// Level of messages that `SRUN_DEBUG` tells where neither `-v` nor `-Q` was given.
@@ -91,6 +91,14 @@ pub fn allocation_environment(
     memory::requested(&mut list, job);
     gpus::requested(&mut list, job);
     requested::options(&mut list, job);
+    list.finish()
+}
+
+/// The same for the components of a heterogeneous job.
+pub fn het_allocation_environment(components: &[Job], cluster_name: &str, client: &ClientFacts<'_>) -> Variables {
+    let mut list = Builder::default();
+    place(&mut list, client);
+    het::allocation(&mut list, components, cluster_name);
     list.finish()
 }
 

@@ -35,6 +35,8 @@ pub struct LaunchFacts<'a> {
     pub nodes: &'a [NodeFacts<'a>],
     /// The node on which the processes are started.
     pub here: NodeIndex,
+    /// All components of a heterogeneous job, where its script is started; empty otherwise.
+    pub components: &'a [Job],
     /// Path of `slurm.conf`, if this node has one.
     pub slurm_conf: Option<&'a str>,
 }

@@ -1,6 +1,7 @@
 //! Who and what: the job, its user, the cluster, the node.
 
 use muster_model::dependency::Dependencies;
+use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::state::JobState;
 
@@ -18,8 +19,13 @@ const SELECT_PLUGIN: u32 = 109;
 /// `SLURM_JOB_*` that say which job it is, for processes here and for the command below `salloc`.
 pub(super) fn job(list: &mut Builder, job: &Job, cluster_name: &str) {
     list.set("SLURM_CLUSTER_NAME", cluster_name);
-    list.set("SLURM_JOB_ID", job.id);
-    list.set("SLURM_JOBID", job.id);
+    job_numbers(list, job, job.id);
+}
+
+/// The same without the cluster, `id` being the number by which the processes know the job.
+pub(super) fn job_numbers(list: &mut Builder, job: &Job, id: JobId) {
+    list.set("SLURM_JOB_ID", id);
+    list.set("SLURM_JOBID", id);
     list.set("SLURM_JOB_PARTITION", &job.partition);
     list.set_some("SLURM_JOB_ACCOUNT", job.account_name());
     list.set("SLURM_JOB_QOS", job.qos_name().unwrap_or(QOS_DEFAULT));
@@ -105,7 +111,6 @@ mod tests {
     use super::*;
     use crate::environment::tests::fixture;
     use muster_model::dependency::{Dependency, DependencyKind, DependencyState};
-    use muster_model::ids::JobId;
 
     #[test]
     fn dependencies_as_users_write_them() {

@@ -5,10 +5,10 @@
 //! Which name is in which list follows what real Slurm 22.05 was seen to do. Everything else that the user's
 //! environment holds stays, also `SLURM_` variables of an outer job, as there.
 //!
-//! One file for each subject: `identity`, `layout`, `memory`, `gpus`, `array`, `requested`. The files
+//! One file for each subject: `identity`, `layout`, `memory`, `gpus`, `array`, `het`, `requested`. The files
 //! `batch`, `step` and `client` say which of these a process gets.
 //!
-//! Left out: `SLURM_TASK_PID`, which only the process itself can know; whoever starts it adds it. Heterogeneous jobs.
+//! Left out: `SLURM_TASK_PID`, which only the process itself can know; whoever starts it adds it.
 
 mod array;
 mod batch;
@@ -16,6 +16,7 @@ mod client;
 mod combine;
 mod facts;
 mod gpus;
+mod het;
 mod identity;
 mod layout;
 mod login;
@@ -28,8 +29,8 @@ pub(crate) mod tests;
 
 pub use batch::{batch_environment, batch_fallbacks, batch_removals};
 pub use client::{
-    ClientFacts, StepClientFacts, allocation_environment, step_client_environment, step_client_fallbacks,
-    submit_environment,
+    ClientFacts, StepClientFacts, allocation_environment, het_allocation_environment, step_client_environment,
+    step_client_fallbacks, submit_environment,
 };
 pub use combine::combine;
 pub use facts::{LaunchFacts, NodeFacts, Variables};

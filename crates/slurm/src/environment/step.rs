@@ -5,18 +5,18 @@ use muster_model::step::{Step, StepLaunch};
 
 use super::batch::TMPDIR;
 use super::facts::{Builder, LaunchFacts, Variables};
-use super::{combine, gpus, identity, layout};
-use crate::grammar::tasks_per_node;
+use super::{combine, gpus, het, identity};
 
 /// What wins over the captured environment of a step, the same for all its tasks on this node.
 pub fn step_environment(launch: &LaunchFacts<'_>, step: &Step) -> Variables {
     let job = launch.job;
     let mut list = Builder::default();
-    identity::job(&mut list, job, launch.cluster_name);
+    list.set("SLURM_CLUSTER_NAME", launch.cluster_name);
+    identity::job_numbers(&mut list, job, step.het.as_deref().map_or(job.id, |common| common.leader));
     identity::user(&mut list, job);
     identity::times(&mut list, job);
     identity::node(&mut list, launch);
-    layout::nodes(&mut list, job, launch.nodes);
+    het::nodes(&mut list, launch, step);
     counts(&mut list, step);
     numbers(&mut list, step);
     here(&mut list, launch, step);
@@ -73,16 +73,15 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
 
 /// Its nodes and tasks, under the names of the job's too, so that programs see the step's.
 fn counts(list: &mut Builder, step: &Step) {
-    let tasks =
-        tasks_per_node::print(step.layout.iter().map(|node| u32::try_from(node.ranks.len()).unwrap_or(u32::MAX)));
-    list.set("SLURM_STEP_NUM_NODES", step.layout.len());
-    list.set("SLURM_NNODES", step.layout.len());
-    list.set("SLURM_STEP_NUM_TASKS", step.tasks);
-    list.set("SLURM_NTASKS", step.tasks);
-    list.set("SLURM_NPROCS", step.tasks);
-    list.set("SLURM_STEP_TASKS_PER_NODE", &tasks);
-    list.set("SLURM_TASKS_PER_NODE", tasks);
-    list.set("SLURM_STEP_NODELIST", &step.node_list);
+    let counts = het::counts(step);
+    list.set("SLURM_STEP_NUM_NODES", counts.nodes);
+    list.set("SLURM_NNODES", counts.nodes);
+    list.set("SLURM_STEP_NUM_TASKS", counts.tasks);
+    list.set("SLURM_NTASKS", counts.tasks);
+    list.set("SLURM_NPROCS", counts.tasks);
+    list.set("SLURM_STEP_TASKS_PER_NODE", &counts.tasks_per_node);
+    list.set("SLURM_TASKS_PER_NODE", counts.tasks_per_node);
+    list.set("SLURM_STEP_NODELIST", counts.node_list);
 }
 
 fn numbers(list: &mut Builder, step: &Step) {
@@ -106,7 +105,7 @@ fn here(list: &mut Builder, launch: &LaunchFacts<'_>, step: &Step) {
     let Some((position, node)) = launch.step_node(step) else {
         return;
     };
-    list.set("SLURM_NODEID", position);
+    list.set("SLURM_NODEID", het::node_id(step, position));
     list.set("SLURM_CPUS_ON_NODE", node.cpus.len());
     list.set("SLURM_GTIDS", node.ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
     gpus::of_step(list, &node.gres);

@@ -15,6 +15,7 @@ pub mod values;
 
 mod affinity;
 mod client;
+mod components;
 mod files;
 mod gres;
 mod names;

@@ -39,6 +39,28 @@ pub fn split(command: Command, arguments: &[String]) -> Result<(Vec<Found>, usiz
     Ok((found, at))
 }
 
+/// What stands between the components of a heterogeneous job.
+pub const SEPARATOR: &str = ":";
+
+/// The options of each component at the front of `arguments`, and how many words they took: one component where there is no
+/// separator.
+///
+/// # Errors
+/// As [`split`].
+pub fn split_components(command: Command, arguments: &[String]) -> Result<(Vec<Vec<Found>>, usize), Fault> {
+    let mut components = Vec::new();
+    let mut at = 0;
+    loop {
+        let (found, used) = split(command, arguments.get(at..).unwrap_or_default())?;
+        components.push(found);
+        at += used;
+        if arguments.get(at).is_none_or(|word| word != SEPARATOR) {
+            return Ok((components, at));
+        }
+        at += 1;
+    }
+}
+
 fn getopt_fault(command: Command, text: &str) -> Fault {
     let hint = Line::Plain(format!("Try \"{} --help\" for more information", command.name()));
     Fault { stdout: String::new(), lines: vec![Line::Info(text.to_owned()), hint], code: 255 }

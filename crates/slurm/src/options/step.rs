@@ -6,6 +6,9 @@ use super::spec::Argument::{None as NoValue, Optional, Required};
 use super::spec::Command::Srun;
 use super::spec::{Commands, Fault, Input, OptionSpec, Section};
 use super::values::SubmitOptions;
+use muster_model::array::TaskSet;
+use muster_model::heterogeneous::COMPONENTS_MAX;
+
 use crate::grammar::numbers;
 
 const SRUN: Commands = Commands::SRUN;
@@ -133,8 +136,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .env(&[(Srun, "SLURM_TASK_EPILOG")])
         .help("program", "run after each task")
         .not_yet(),
-    OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "part of a heterogeneous job").not_yet(),
-    OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group").not_yet(),
+    OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "components of a heterogeneous job"),
+    OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group"),
     OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, keep)
         .help("type", "forward X11")
         .section(Section::Hidden)
@@ -147,8 +150,10 @@ const fn flag(name: &'static str, text: &'static str, put: fn(&mut SubmitOptions
 }
 
 fn het_group(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
-    if !input.value.split([',', '-']).all(|part| numbers::not_negative(part).is_some()) {
+    let groups = TaskSet::parse(input.value, COMPONENTS_MAX as u32);
+    let Some(groups) = groups.filter(|_| !input.value.contains('%')) else {
         return Err(Fault::error(1, format!("Invalid --het-group value: {}", input.value)));
-    }
-    keep(options, input)
+    };
+    options.step.het_groups = Some(groups.iter().collect());
+    Ok(input.value.to_owned())
 }

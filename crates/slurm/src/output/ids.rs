@@ -13,12 +13,13 @@ pub fn target(text: &str) -> Option<JobTarget> {
         Some((job, step)) => (job, Some(step.parse::<StepId>().ok()?)),
         None => (text, None),
     };
-    let (id, tasks) = match job.split_once('_') {
-        Some((id, tasks)) => (id, Some(TaskSet::parse(tasks, TASK_INDEX_MAX)?)),
-        None => (job, None),
+    let (id, tasks, component) = match (job.split_once('_'), job.split_once('+')) {
+        (Some((id, tasks)), _) => (id, Some(TaskSet::parse(tasks, TASK_INDEX_MAX)?), None),
+        (None, Some((id, offset))) => (id, None, Some(number(offset)?)),
+        (None, None) => (job, None, None),
     };
     let job_id = JobId(number(id)?);
-    (job_id.0 > 0).then_some(JobTarget { job_id, tasks, step })
+    (job_id.0 > 0).then_some(JobTarget { job_id, tasks, step, component })
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -45,10 +46,14 @@ pub fn split(list: &str) -> Vec<&str> {
     parts
 }
 
-/// Whether `target` names `job`, wholly or as the record of some of its tasks.
+/// Whether `target` names `job`: it, its array, some of its tasks, the heterogeneous job that it is part of, or its place there.
 pub fn matches(target: &JobTarget, job: &muster_model::job::Job) -> bool {
     use muster_model::job::ArrayRole;
+    if let Some(offset) = target.component {
+        return job.het.is_some_and(|role| role.leader == target.job_id && role.offset == offset);
+    }
     match (&target.tasks, &job.array) {
+        (None, None) => job.id == target.job_id || job.het_job_id() == Some(target.job_id),
         (None, _) => job.id == target.job_id || job.array_job_id() == Some(target.job_id),
         (Some(tasks), Some(ArrayRole::Task { array_job_id, task_index })) => {
             *array_job_id == target.job_id && tasks.contains(*task_index)

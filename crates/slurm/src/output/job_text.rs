@@ -2,6 +2,7 @@
 
 use muster_model::accounting::Ageing;
 use muster_model::dependency::Dependencies;
+use muster_model::heterogeneous::HetRole;
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{MemoryDefault, OverSubscribe};
@@ -54,6 +55,20 @@ pub fn array_id(job: &Job, task: Option<u32>, context: &Context) -> String {
         }
         (None, _) => job.id.to_string(),
     }
+}
+
+/// As [`array_id`], and `12+1` for a component of a heterogeneous job.
+pub fn shown_id(job: &Job, task: Option<u32>, context: &Context) -> String {
+    match job.het {
+        Some(role) => format!("{}+{}", role.leader, role.offset),
+        None => array_id(job, task, context),
+    }
+}
+
+/// The numbers of all components as real Slurm lists them: `12-14`.
+pub fn het_set(role: HetRole) -> String {
+    let (first, last) = role.range().into_inner();
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 /// The array's number, or its own.

@@ -29,13 +29,15 @@ pub fn by_list(jobs: &mut [Arc<Job>]) {
     });
 }
 
-/// Puts `jobs` into the order of an answer about one job or array: what waits first, then the newest task first.
+/// Puts `jobs` into the order of an answer about one job or array: what waits first, then the newest task first; components
+/// of a heterogeneous job by their places.
 pub fn by_array(jobs: &mut [Arc<Job>]) {
     jobs.sort_by_key(|job| {
         let first = match &job.array {
             Some(ArrayRole::Task { array_job_id, .. }) => job.id == *array_job_id,
             _ => true,
         };
-        (!first, std::cmp::Reverse(job.id))
+        let place = job.het.map_or(0, |role| role.offset);
+        (!first, std::cmp::Reverse(job.het_job_id().unwrap_or(job.id)), place)
     });
 }

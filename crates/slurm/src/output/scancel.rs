@@ -3,9 +3,11 @@
 //! With numbers alone each becomes one request, and unknown or ended jobs are nothing to complain about. With
 //! conditions, or when asking before each, the jobs in memory are looked through first.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::array::TaskSet;
+use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job};
 use muster_model::request::{Cancel, JobTarget, Query, RefusalCode};
 use muster_model::state::JobState;
@@ -248,7 +250,11 @@ impl Scancel {
         }
         let mut jobs = answers.jobs.clone();
         order::by_list(&mut jobs);
-        jobs.iter().filter(|job| self.wants(job)).flat_map(|job| self.kills_of(job, context)).collect()
+        jobs.retain(|job| self.wants(job));
+        // The leader of a heterogeneous job stands for all of it.
+        let wanted: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        jobs.retain(|job| !job.is_led() || job.het_job_id().is_none_or(|leader| !wanted.contains(&leader)));
+        jobs.iter().flat_map(|job| self.kills_of(job, context)).collect()
     }
 
     /// Its steps or tasks as they were named, or the whole record.
@@ -262,9 +268,9 @@ impl Scancel {
         }
         let target = match &job.array {
             None => JobTarget::job(job.id),
-            Some(ArrayRole::Waiting { tasks }) => JobTarget { job_id: job.id, tasks: Some(tasks.clone()), step: None },
+            Some(ArrayRole::Waiting { tasks }) => JobTarget { tasks: Some(tasks.clone()), ..JobTarget::job(job.id) },
             Some(ArrayRole::Task { array_job_id, task_index }) => {
-                JobTarget { job_id: *array_job_id, tasks: Some(TaskSet::from_indices([*task_index])), step: None }
+                JobTarget { tasks: Some(TaskSet::from_indices([*task_index])), ..JobTarget::job(*array_job_id) }
             }
         };
         vec![self.kill(&text, target, Some(job))]

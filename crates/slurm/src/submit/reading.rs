@@ -1,5 +1,7 @@
 //! Options from all their places, in Slurm's order.
 
+use std::collections::BTreeMap;
+
 use super::surroundings::Surroundings;
 use crate::directives::Directives;
 use crate::foreign;
@@ -12,25 +14,6 @@ pub struct Complaint {
     pub notices: Vec<Line>,
     /// The complaint.
     pub fault: Fault,
-}
-
-/// The options of a command line without a script (`salloc`, `srun`), and the words after them.
-///
-/// # Errors
-/// The first complaint.
-pub fn command_line<'a>(
-    command: Command,
-    arguments: &'a [String],
-    around: &Surroundings<'_>,
-) -> Result<(SubmitOptions, &'a [String]), Complaint> {
-    let (found, used) = parse::split(command, arguments).map_err(|fault| Complaint { notices: Vec::new(), fault })?;
-    let mut options = SubmitOptions::default();
-    let applied = options::environment::apply(command, around.environment, &around.world, &mut options)
-        .and_then(|()| parse::apply(command, &found, Origin::CommandLine, &around.world, &mut options))
-        .and_then(|()| check_talk(&options))
-        .and_then(|()| one_memory(&mut options));
-    applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
-    Ok((options, arguments.get(used..).unwrap_or_default()))
 }
 
 /// The options of `sbatch` once its script is known: directives, environment, then `line`.
@@ -51,11 +34,79 @@ pub fn with_directives(
         .and_then(|()| check_talk(&options))
         .and_then(|()| one_memory(&mut options));
     applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
-    if directives.heterogeneous {
-        let fault = Fault::error(1, "heterogeneous jobs are not supported yet");
-        return Err(Complaint { notices: options.notices, fault });
-    }
     Ok(options)
+}
+
+/// The options of each component of a heterogeneous job for `sbatch`: those of the script and those of the command line, as
+/// far as there are any. A component that the command line does not reach gets its last ones; and what carries on from the
+/// last component of the command line holds for the first already, for real `sbatch` reads all of it before the script.
+///
+/// # Errors
+/// The first complaint.
+pub fn components(
+    directives: &Directives,
+    lines: &[Vec<parse::Found>],
+    around: &Surroundings<'_>,
+) -> Result<Vec<SubmitOptions>, Complaint> {
+    let command = Command::Sbatch;
+    let mut options = SubmitOptions::default();
+    let complain = |options: &SubmitOptions, fault| Complaint { notices: options.notices.clone(), fault };
+    for line in lines {
+        options.next_component(std::iter::empty());
+        parse::apply(command, line, Origin::CommandLine, &around.world, &mut options)
+            .map_err(|fault| complain(&options, fault))?;
+    }
+    let scripts: Vec<&Vec<String>> = std::iter::once(&directives.words).chain(&directives.components).collect();
+    let nothing = Vec::new();
+    let count = scripts.len().max(lines.len());
+    let mut all = Vec::with_capacity(count);
+    for at in 0..count {
+        let words = scripts.get(at).copied().unwrap_or(&nothing);
+        let line = lines.get(at).or(lines.last()).map_or(&[][..], Vec::as_slice);
+        let in_script = parse::split(command, words).map_err(|fault| complain(&options, fault))?.0;
+        options.next_component(in_script.iter().chain(line).map(|found| found.spec.name));
+        options.client.verbose = 0;
+        if at == 0 {
+            options.notices.clone_from(&directives.notices);
+        }
+        let applied = apply_directives(words, around, &mut options)
+            .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
+            .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
+            .and_then(|()| check_talk(&options))
+            .and_then(|()| one_memory(&mut options));
+        applied.map_err(|fault| complain(&options, fault))?;
+        all.push(options.clone());
+    }
+    Ok(all)
+}
+
+/// The options of each component on a command line without a script (`salloc`, `srun`), read one after the other, each with
+/// the environment that `environments` has for it.
+///
+/// # Errors
+/// The first complaint.
+pub fn line_components(
+    command: Command,
+    lines: &[&[parse::Found]],
+    environments: &[BTreeMap<String, String>],
+    around: &Surroundings<'_>,
+) -> Result<Vec<SubmitOptions>, Complaint> {
+    let mut options = SubmitOptions::default();
+    let mut all = Vec::with_capacity(lines.len());
+    for (at, line) in lines.iter().enumerate() {
+        if at > 0 {
+            options.next_component(line.iter().map(|found| found.spec.name));
+            options.client.verbose = 0;
+        }
+        let environment = environments.get(at).unwrap_or(around.environment);
+        let applied = options::environment::apply(command, environment, &around.world, &mut options)
+            .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
+            .and_then(|()| check_talk(&options))
+            .and_then(|()| one_memory(&mut options));
+        applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
+        all.push(options.clone());
+    }
+    Ok(all)
 }
 
 fn apply_directives(words: &[String], around: &Surroundings<'_>, options: &mut SubmitOptions) -> Result<(), Fault> {

@@ -9,13 +9,15 @@ use super::resolve::{self, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::Surroundings;
 use super::{environment, reading};
-use crate::options::{Command, Fault, SubmitOptions};
+use crate::options::{Command, SubmitOptions, parse};
 
 /// An allocation to ask for, and what to do with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SallocPlan {
     /// The job. `context` is empty: the caller stores the text below and puts its address in.
     pub spec: JobSpec,
+    /// The components that it leads, where it is a heterogeneous job.
+    pub led: Vec<JobSpec>,
     /// Environment, umask and limits of the shell.
     pub context: ExecutionContext,
     /// The command to run once the allocation is there; empty for the user's shell (`SallocDefaultCommand`).
@@ -46,9 +48,26 @@ pub struct SallocPlan {
 /// What to print and the exit code, where nothing is to be asked for.
 pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SallocPlan, CliExit> {
     let exit_error = around.variable("SLURM_EXIT_ERROR");
-    let (mut options, command) = reading::command_line(Command::Salloc, arguments, around)
-        .map_err(|complaint| CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error))?;
-    work_out(arguments, command, around, &mut options).map_err(|problem| {
+    let complain =
+        |complaint: reading::Complaint| CliExit::new(Command::Salloc, &complaint.notices, &complaint.fault, exit_error);
+    let (lines, used) = parse::split_components(Command::Salloc, arguments)
+        .map_err(|fault| complain(reading::Complaint { notices: Vec::new(), fault }))?;
+    let command = arguments.get(used..).unwrap_or_default();
+    let lines: Vec<&[parse::Found]> = lines.iter().map(Vec::as_slice).collect();
+    let read = reading::line_components(Command::Salloc, &lines, &[], around);
+    let mut components = read.map_err(complain)?;
+    let mut led = components.split_off(1);
+    let mut options = components.pop().unwrap_or_default();
+    let planned = work_out(arguments, command, around, &mut options).and_then(|mut plan| {
+        for component in &mut led {
+            let further = work_out(arguments, command, around, component);
+            let further = further.inspect_err(|_| options.notices.append(&mut component.notices))?;
+            plan.stderr.push_str(&further.stderr);
+            plan.led.push(further.spec);
+        }
+        Ok(plan)
+    });
+    planned.map_err(|problem| {
         let fault = match problem {
             Problem::Fault(fault) => fault,
             Problem::Refusal(refusal) => refused(Command::Salloc, &refusal, false, options.client.verbose > 0),
@@ -63,9 +82,6 @@ fn work_out(
     around: &Surroundings<'_>,
     options: &mut SubmitOptions,
 ) -> Result<SallocPlan, Problem> {
-    if command.iter().any(|word| word == ":") {
-        return Err(Fault::error(1, "heterogeneous jobs are not supported yet").into());
-    }
     let counts = resolve::counts(Command::Salloc, options)?;
     let subject = Subject {
         kind: JobKind::Allocation,
@@ -84,6 +100,7 @@ fn work_out(
         },
         work_dir: spec.work_dir.to_string(),
         spec,
+        led: Vec::new(),
         command: command.to_vec(),
         environment,
         no_shell: options.client.no_shell,

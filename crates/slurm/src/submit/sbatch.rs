@@ -1,6 +1,7 @@
 //! `sbatch`.
 
 use muster_model::job::{ExecutionContext, JobKind, JobSpec};
+use muster_model::request::Command as Request;
 
 use super::exit::{CliExit, refused};
 use super::job_spec::{self, Subject};
@@ -16,6 +17,10 @@ use crate::options::{self, Command, Fault, Line, Origin, SubmitOptions, parse};
 pub struct SbatchPlan {
     /// The job. `script` and `context` are empty: the caller stores the two texts below and puts their addresses in.
     pub spec: JobSpec,
+    /// The components that it leads, where it is a heterogeneous job.
+    pub led: Vec<JobSpec>,
+    /// It is a heterogeneous job.
+    pub is_het: bool,
     /// The script.
     pub script: Vec<u8>,
     /// Environment, umask and limits.
@@ -61,29 +66,44 @@ fn work_out(
     around: &Surroundings<'_>,
     options: &mut SubmitOptions,
 ) -> Result<SbatchPlan, Problem> {
-    let (found, used) = parse::split(Command::Sbatch, arguments)?;
+    let (lines, used) = parse::split_components(Command::Sbatch, arguments)?;
     let operands = arguments.get(used..).unwrap_or_default();
     // Real sbatch reads its command line twice: first alone, so that a mistake in it is found before the script is
     // looked at, and again after the script.
     let mut alone = SubmitOptions::default();
-    parse::apply(Command::Sbatch, &found, Origin::CommandLine, &around.world, &mut alone)?;
+    for line in &lines {
+        parse::apply(Command::Sbatch, line, Origin::CommandLine, &around.world, &mut alone)?;
+    }
     let script = find_script(&alone, operands, around)?;
     let text = String::from_utf8_lossy(&script.bytes);
     let directives = directives::read(&text, &script.shown_name)?;
-    *options = reading::with_directives(&directives, &found, around).map_err(|complaint| {
+    let is_het = lines.len() > 1 || !directives.components.is_empty();
+    let read = match lines.as_slice() {
+        [line] if !is_het => reading::with_directives(&directives, line, around).map(|options| vec![options]),
+        lines => reading::components(&directives, lines, around),
+    };
+    let mut components = read.map_err(|complaint| {
         options.notices = complaint.notices;
         complaint.fault
     })?;
-    finish(arguments, operands, &script, around, options)
+    let mut led = components.split_off(1);
+    *options = components.pop().unwrap_or_default();
+    let mut plan = finish(arguments, operands, &script, around, options)?;
+    plan.is_het = is_het;
+    for component in &mut led {
+        let further = finish(arguments, operands, &script, around, component);
+        // What there is to say about it is said of the command as a whole.
+        let further = further.inspect_err(|_| options.notices.append(&mut component.notices))?;
+        plan.stderr.push_str(&further.stderr);
+        plan.led.push(further.spec);
+    }
+    Ok(plan)
 }
 
 fn find_script(options: &SubmitOptions, operands: &[String], around: &Surroundings<'_>) -> Result<Script, Fault> {
     match (&options.client.wrap, operands) {
         (Some(command), []) => Ok(script::wrapped(command)),
         (Some(_), _) => Err(Fault::error(1, "Script arguments not permitted with --wrap option")),
-        (None, operands) if operands.first().is_some_and(|word| word == ":") => {
-            Err(Fault::error(1, "heterogeneous jobs are not supported yet"))
-        }
         (None, operands) => script::read(operands.first().map(String::as_str), around),
     }
 }
@@ -115,6 +135,8 @@ fn finish(
     };
     Ok(SbatchPlan {
         spec,
+        led: Vec::new(),
+        is_het: false,
         script: script.bytes.clone(),
         context,
         stderr: reading::talk(Command::Sbatch, options),
@@ -160,6 +182,17 @@ impl SbatchPlan {
             (None, _, true) => format!("{job_id}\n"),
             (Some(cluster), _, false) => format!("Submitted batch job {job_id} on cluster {cluster}\n"),
             (None, _, false) => format!("Submitted batch job {job_id}\n"),
+        }
+    }
+
+    /// What to ask of the controller. `script` and `context` are for the first component.
+    pub fn request(&self) -> Request {
+        let all = || std::iter::once(&self.spec).chain(&self.led).cloned().collect();
+        match (self.is_het, self.test_only) {
+            (false, false) => Request::Submit(Box::new(self.spec.clone())),
+            (false, true) => Request::TestSubmit(Box::new(self.spec.clone())),
+            (true, false) => Request::SubmitHet(all()),
+            (true, true) => Request::TestSubmitHet(all()),
         }
     }
 

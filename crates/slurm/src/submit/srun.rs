@@ -1,5 +1,7 @@
 //! `srun`: a step in the allocation around it, or an allocation of its own with one step.
 
+mod components;
+
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec, OpenMode};
 use muster_model::resources::MemoryRequest;
@@ -14,7 +16,7 @@ use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
 use super::{environment, gpus, multi_prog, reading};
 use crate::grammar::patterns;
-use crate::options::{self, Command, Fault, SubmitOptions};
+use crate::options::{self, Command, Fault, SubmitOptions, parse};
 
 /// Where the allocation comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +86,10 @@ pub struct SrunPlan {
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbose: u32,
+    /// The component of a heterogeneous job in which it runs, where one is named or there are several.
+    pub group: Option<u32>,
+    /// The same step in the other components, ascending.
+    pub others: Vec<SrunPlan>,
 }
 
 /// Works out what `srun ARGUMENTS` is asked to do.
@@ -92,9 +98,30 @@ pub struct SrunPlan {
 /// What to print and the exit code, where nothing is to be started. `--mpi=list` ends here too.
 pub fn plan(arguments: &[String], around: &Surroundings<'_>) -> Result<SrunPlan, CliExit> {
     let exit_error = around.variable("SLURM_EXIT_ERROR");
-    let (mut options, command) = reading::command_line(Command::Srun, arguments, around)
-        .map_err(|complaint| CliExit::new(Command::Srun, &complaint.notices, &complaint.fault, exit_error))?;
-    work_out(arguments, command, around, &mut options).map_err(|problem| {
+    let complain =
+        |complaint: reading::Complaint| CliExit::new(Command::Srun, &complaint.notices, &complaint.fault, exit_error);
+    let alone = |fault| complain(reading::Complaint { notices: Vec::new(), fault });
+    let parts = components::read(arguments, around).map_err(alone)?;
+    let environments: Vec<_> = parts.iter().map(|part| around.environment_of_group(part.group.unwrap_or(0))).collect();
+    let lines: Vec<&[parse::Found]> = parts.iter().map(|part| part.line.as_slice()).collect();
+    let mut all = reading::line_components(Command::Srun, &lines, &environments, around).map_err(complain)?;
+    let mut options = SubmitOptions::default();
+    let mut plan_all = || -> Result<SrunPlan, Problem> {
+        let mut plans = Vec::with_capacity(parts.len());
+        for ((part, environment), own) in parts.iter().zip(&environments).zip(&mut all) {
+            let around = around.with_environment(environment);
+            let planned = work_out(arguments, part.command, &around, own);
+            options.clone_from(own);
+            plans.push(SrunPlan { group: part.group, ..planned? });
+        }
+        plans.sort_by_key(|plan| plan.group);
+        let mut plans = plans.into_iter();
+        let first = plans.next().ok_or_else(|| Problem::from(Fault::fatal("No command given to execute.")))?;
+        let others: Vec<SrunPlan> = plans.collect();
+        let stderr = std::iter::once(&first).chain(&others).map(|plan| plan.stderr.as_str()).collect();
+        Ok(SrunPlan { stderr, others, ..first })
+    };
+    plan_all().map_err(|problem| {
         let fault = match problem {
             Problem::Fault(fault) => fault,
             Problem::Refusal(refusal) => {
@@ -112,9 +139,6 @@ fn work_out(
     options: &mut SubmitOptions,
 ) -> Result<SrunPlan, Problem> {
     check_mpi(options)?;
-    if command.iter().any(|word| word == ":") {
-        return Err(Fault::error(1, "heterogeneous jobs are not supported yet").into());
-    }
     if options.step.preserve_env {
         counts_of_environment(options, around)?;
     }
@@ -152,6 +176,8 @@ fn work_out(
         stderr: reading::talk(Command::Srun, options),
         quiet: options.client.quiet,
         verbose: options.client.verbose,
+        group: None,
+        others: Vec::new(),
     })
 }
 

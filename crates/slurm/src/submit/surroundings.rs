@@ -29,6 +29,41 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    /// The same with another environment.
+    pub fn with_environment<'b>(&'b self, environment: &'b BTreeMap<String, String>) -> Surroundings<'b> {
+        let world = &self.world;
+        Surroundings {
+            world: World { zone: world.zone.clone(), ..*world },
+            environment,
+            identity: self.identity.clone(),
+            ..*self
+        }
+    }
+
+    /// The environment as it is for one component of the heterogeneous job around: what is said of that component is said
+    /// plainly, and what is said of others only is not there.
+    pub fn environment_of_group(&self, group: u32) -> BTreeMap<String, String> {
+        let mut all = self.environment.clone();
+        if !all.contains_key("SLURM_HET_SIZE") {
+            return all;
+        }
+        let parts = |name: &str| {
+            let (base, group) = name.split_once("_HET_GROUP_")?;
+            // The number is that of the leader, whichever component is meant.
+            let is_number = matches!(base, "SLURM_JOB_ID" | "SLURM_JOBID");
+            Some((base.to_owned(), group.parse::<u32>().ok()?)).filter(|_| !is_number)
+        };
+        for (base, _) in self.environment.keys().filter_map(|name| parts(name)) {
+            all.remove(&base);
+        }
+        for (name, value) in self.environment {
+            if let Some((base, _)) = parts(name).filter(|(_, of)| *of == group) {
+                all.insert(base, value.clone());
+            }
+        }
+        all
+    }
+
     /// A variable of the environment.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str)

@@ -132,7 +132,7 @@ impl Batch<'_> {
             job.id.0,
             job.restart.0,
             self.sequence,
-            job.array_job_id().map(|id| id.0),
+            job.array_job_id().or(job.het_job_id()).map(|id| id.0),
             job.spec.identity.uid,
             job.state.as_str(),
             &*job.spec.name,

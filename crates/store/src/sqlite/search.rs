@@ -9,7 +9,12 @@ pub(super) fn keys(filter: &HistoryFilter) -> (String, Vec<Value>) {
     let mut search = Search::default();
     if let Some(ids) = &filter.ids {
         let list = search.list(ids.iter().map(|id| id.0.into()));
-        search.and(&format!("(job_id IN {list} OR array_job_id IN {list})"));
+        // The column names the whole that a row is part of: an array, or a heterogeneous job by its leader.
+        let mut term = format!("job_id IN {list} OR array_job_id IN {list}");
+        if filter.whole {
+            term.push_str(&format!(" OR array_job_id IN (SELECT array_job_id FROM job WHERE job_id IN {list})"));
+        }
+        search.and(&format!("({term})"));
     }
     if let Some(uids) = &filter.uids {
         let list = search.list(uids.iter().map(|uid| (*uid).into()));

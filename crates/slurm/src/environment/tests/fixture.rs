@@ -138,6 +138,7 @@ pub(crate) fn launch<'a>(job: &'a Job, nodes: &'a [NodeFacts<'a>], here: u32) ->
         controller: Some(("127.0.0.1", 17000)),
         nodes,
         here: NodeIndex(here),
+        components: &[],
         slurm_conf: Some("/etc/slurm/slurm.conf"),
     }
 }
@@ -176,6 +177,7 @@ pub(crate) fn step(
         out_of_memory: false,
         cancelled_by: None,
         gres_given: false,
+        het: None,
         nodes_left: Vec::new(),
         launch: Some(Arc::new(StepLaunch {
             command: vec!["./env.sh".to_owned()],

@@ -174,7 +174,7 @@ pub static FIELDS: &[Field] = &[
     field("GID", 6, |row, _| row.of_job(|job| job.spec.identity.gid.to_string())),
     field("Group", 9, |row, _| row.of_job(|job| job.spec.identity.group.to_string())),
     field("JobID", -12, |row, context| {
-        let id = job_text::array_id(&row.job, None, context);
+        let id = job_text::shown_id(&row.job, None, context);
         row.step.as_ref().map_or(id.clone(), |step| format!("{id}.{}", step.step_id))
     }),
     field("JobIDRaw", -12, |row, _| {

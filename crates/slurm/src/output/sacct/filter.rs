@@ -2,7 +2,7 @@
 
 use muster_model::ids::StepId;
 use muster_model::job::Job;
-use muster_model::request::HistoryRow;
+use muster_model::request::{HistoryRow, JobTarget};
 use muster_model::state::JobState;
 use muster_model::time::Timestamp;
 
@@ -21,7 +21,7 @@ pub fn wanted(row: &HistoryRow, options: &Options) -> bool {
     };
     let within =
         |bounds: Option<(u64, u64)>, value: u64| bounds.is_none_or(|(least, most)| value >= least && value <= most);
-    options.jobs.as_ref().is_none_or(|targets| targets.iter().any(|target| names(target, job)))
+    options.jobs.as_ref().is_none_or(|targets| targets.iter().any(|target| names(target, job, options)))
         && in_time(job, options)
         && options.users.as_ref().is_none_or(|users| users.contains(&spec.identity.uid))
         && options.groups.as_ref().is_none_or(|groups| groups.contains(&spec.identity.gid))
@@ -40,9 +40,17 @@ pub fn wanted(row: &HistoryRow, options: &Options) -> bool {
         )
 }
 
-/// Waiting tasks of an array are shown only with the whole array.
-fn names(target: &muster_model::request::JobTarget, job: &Job) -> bool {
-    ids::matches(target, job) && (target.tasks.is_none() || job.task_index().is_some())
+/// Whether a job of `-j` is this one. Waiting tasks of an array are shown only with the whole array.
+fn names(target: &JobTarget, job: &Job, options: &Options) -> bool {
+    let matches = match (options.whole_het_job, job.het) {
+        // All that belongs to any component that is named, or only what is named.
+        (Some(true), Some(role)) => {
+            role.leader == target.job_id || role.ids().any(|id| id == target.job_id && target.component.is_none())
+        }
+        (Some(false), Some(_)) if target.component.is_none() => target.job_id == job.id,
+        _ => ids::matches(target, job),
+    };
+    matches && (target.tasks.is_none() || job.task_index().is_some())
 }
 
 fn ran_on(job: &Job, list: &str) -> bool {
@@ -96,7 +104,7 @@ fn was(job: &Job, state: Shown, since: Timestamp, until: Timestamp) -> bool {
 pub fn lines(job: Row, options: &Options) -> Vec<Row> {
     let mut lines = Vec::new();
     let targets = options.jobs.as_deref().unwrap_or_default();
-    let mine: Vec<_> = targets.iter().filter(|target| names(target, &job.job)).collect();
+    let mine: Vec<_> = targets.iter().filter(|target| names(target, &job.job, options)).collect();
     let whole = mine.is_empty() || mine.iter().any(|target| target.step.is_none());
     if whole || options.allocations_only {
         lines.push(job.clone());

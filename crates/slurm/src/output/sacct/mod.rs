@@ -54,6 +54,7 @@ impl Sacct {
             states: None,
             names: names(&options.names),
             partitions: names(&options.partitions),
+            whole: options.whole_het_job == Some(true),
             duplicates: options.duplicates || self.wants_requeued(),
         };
         vec![Query::History(filter), Query::Nodes, Query::Config, Query::Ping]

@@ -172,6 +172,8 @@ pub struct Options {
     pub no_header: bool,
     /// `-X`.
     pub allocations_only: bool,
+    /// `--whole-hetjob`: all components of a heterogeneous job, or only what is named; `None` for all with the leader.
+    pub whole_het_job: Option<bool>,
     /// `-B`, `--env-vars`: shown instead of the table.
     pub content: Option<Content>,
     /// `-D`.
@@ -242,6 +244,7 @@ pub fn read(args: &[String], environment: &Environment, context: &Context) -> Re
         style: Style::Table,
         no_header: false,
         allocations_only: false,
+        whole_het_job: None,
         content: None,
         duplicates: false,
         truncate: false,
@@ -344,6 +347,7 @@ fn apply(
         Key::WholeHetJob if !matches!(value.as_str(), "" | "yes" | "no") => {
             return Err(complain(&format!("Invalid --whole-hetjob value \"{value}\". Valid values: [yes|no].")));
         }
+        Key::WholeHetJob => options.whole_het_job = Some(value != "no"),
         Key::Help | Key::HelpFormat | Key::Usage | Key::Version => return Err(Outcome::success(answer(key))),
         Key::Completion => return Err(Outcome::failure("Slurm job completion is disabled\n", 1)),
         Key::File => return Err(Outcome::failure(format!("{value} is not a valid file\n"), 1)),
@@ -354,8 +358,8 @@ fn apply(
                 OPTIONS.iter().find(|option| option.key == key).and_then(|option| option.long).unwrap_or_default();
             return Err(complain(&format!("--{name} is not available here")));
         }
-        // There is one cluster without heterogeneous jobs, and users are those of this host; -v has nothing to add.
-        Key::AllClusters | Key::Federation | Key::Local | Key::LocalUid | Key::Verbose | Key::WholeHetJob => {}
+        // There is one cluster, and users are those of this host; -v has nothing to add.
+        Key::AllClusters | Key::Federation | Key::Local | Key::LocalUid | Key::Verbose => {}
     }
     Ok(())
 }
@@ -426,7 +430,7 @@ fn jobs(value: &str) -> Result<Option<Vec<JobTarget>>, Outcome> {
     let mut targets = Vec::new();
     for part in ids::split(value) {
         let job = part.split_once('.').map_or(part, |(job, _)| job);
-        let number = job.split_once('_').map_or(job, |(number, _)| number);
+        let number = job.split_once(['_', '+']).map_or(job, |(number, _)| number);
         if number == "0" {
             continue;
         }
@@ -434,6 +438,9 @@ fn jobs(value: &str) -> Result<Option<Vec<JobTarget>>, Outcome> {
             return Err(fatal(&format!("Bad job/step specified: {part}")));
         }
         let plain_index = job.split_once('_').is_none_or(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit()));
+        if job.contains('+') && ids::target(job).is_none() {
+            return Err(fatal(&format!("Bad hetjob offset specified: {number}")));
+        }
         match ids::target(job).filter(|_| plain_index) {
             None => return Err(fatal(&format!("Bad job array element specified: {number}"))),
             Some(_) => targets.push(ids::target(part).ok_or_else(|| fatal(&format!("Bad step specified: {number}")))?),

@@ -66,8 +66,14 @@ impl JobPrinter<'_> {
                 first.push_str(&format!("ArrayTaskThrottle={throttle} "));
             }
         }
+        if let Some(role) = job.het {
+            first.push_str(&format!("HetJobId={} HetJobOffset={} ", role.leader, role.offset));
+        }
         first.push_str(&format!("JobName={}", job.spec.name));
         record.line(first);
+        if let Some(role) = job.het {
+            record.line(format!("HetJobIdSet={}", job_text::het_set(role)));
+        }
         let who = &job.spec.identity;
         let label = job_text::rare(job, "mcs-label").unwrap_or("N/A");
         record.line(format!("UserId={}({}) GroupId={}({}) MCS_label={label}", who.user, who.uid, who.group, who.gid));

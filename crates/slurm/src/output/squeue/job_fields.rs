@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_model::heterogeneous::HetRole;
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobKind};
 use muster_model::resources::{GresScope, Megabytes, MemoryRequest};
@@ -49,6 +50,11 @@ pub fn partition_text(job: &Job) -> String {
 /// The fraction of the greatest priority, as `%p` shows it.
 fn priority_fraction(row: &JobRow) -> String {
     format!("{:.14}", f64::from(row.job.priority) / f64::from(u32::MAX))
+}
+
+/// What is known of its place in a heterogeneous job.
+fn of_het(row: &JobRow, text: impl FnOnce(HetRole) -> String) -> String {
+    row.job.het.map_or_else(|| "N/A".to_owned(), text)
 }
 
 fn limit(limit: Option<TimeLimit>) -> String {
@@ -128,7 +134,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('F', &["arrayjobid"], "ARRAY_JOB_ID", |row, _| job_text::array_job_id(&row.job).to_string()),
     field('g', &["groupname"], "GROUP", |row, _| row.job.spec.identity.group.to_string()),
     field('G', &["groupid"], "GROUP", |row, _| row.job.spec.identity.gid.to_string()),
-    field('i', &["jobarrayid"], "JOBID", |row, context| job_text::array_id(&row.job, row.task, context)),
+    field('i', &["jobarrayid"], "JOBID", |row, context| job_text::shown_id(&row.job, row.task, context)),
     field('j', &["name"], "NAME", |row, _| row.job.spec.name.to_string()),
     field('k', &["comment"], "COMMENT", |row, _| or_null(job_text::comment(&row.job))),
     field('K', &["arraytaskid"], "ARRAY_TASK_ID", |row, context| match row.job.task_index().or(row.task) {
@@ -148,9 +154,9 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('\0', &["batchflag"], "BATCH_FLAG", |row, _| flag(row.job.spec.kind == JobKind::Batch)),
     field('\0', &["cluster"], "CLUSTER", |row, _| or_null(row.cluster.name.as_deref())),
     field('\0', &["container"], "CONTAINER", |row, _| or_null(row.rare("container"))),
-    field('\0', &["hetjobid"], "HET_JOB_ID", |_, _| constant("N/A")),
-    field('\0', &["hetjobidset"], "HET_JOB_ID_SET", |_, _| constant("N/A")),
-    field('\0', &["hetjoboffset"], "HET_JOB_OFFSET", |_, _| constant("N/A")),
+    field('\0', &["hetjobid"], "HET_JOB_ID", |row, _| of_het(row, |role| role.leader.to_string())),
+    field('\0', &["hetjobidset"], "HET_JOB_ID_SET", |row, _| of_het(row, job_text::het_set)),
+    field('\0', &["hetjoboffset"], "HET_JOB_OFFSET", |row, _| of_het(row, |role| role.offset.to_string())),
     field('\0', &["mcslabel"], "MCSLABEL", |row, _| or_null(row.rare("mcs-label"))),
     field('\0', &["profile"], "PROFILE", |row, _| row.rare("profile").map_or("NotSet".to_owned(), str::to_owned)),
     field('\0', &["stderr"], "STDERR", |row, _| job_text::files(&row.job, row.task).error),

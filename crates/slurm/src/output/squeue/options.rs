@@ -383,7 +383,7 @@ fn step_targets(value: &str) -> Result<Vec<JobTarget>, Outcome> {
     let read = |part: &str| match ids::target(part) {
         Some(target) if target.step.is_some() => Ok(target),
         // A step that cannot be read is none.
-        None if part.contains('.') => Ok(JobTarget { job_id: JobId(0), tasks: None, step: Some(StepId::Extern) }),
+        None if part.contains('.') => Ok(JobTarget { step: Some(StepId::Extern), ..JobTarget::job(JobId(0)) }),
         _ => Err(complain(&format!("Invalid job_step id: {part}.??"))),
     };
     ids::split(value).into_iter().map(read).collect()

@@ -1,6 +1,7 @@
 //! Command lines in; jobs, steps or messages out.
 
 mod batch;
+mod components;
 mod steps;
 
 use std::collections::BTreeMap;

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn each_job_is_explained() {
-        let text = "Job 7 waits (Licenses).\n  - asks for 3 of licence ansys; 1 of 4 are free\n\
+        let text = "Job 7 waits (Licenses).\n  - asks for 3 of licence ansys; 1 of 4 are left to it\n\
                     Expected to start in 1 h 00 min, about 1970-01-01T01:00:00.\n";
         let asked = [Query::Explain(JobId(7)), Query::ExplainTask(JobId(8), 2)];
         let both = format!("{text}\n{}", text.replace("Job 7", "Job 8"));

@@ -34,12 +34,14 @@ const NODES_MAX: usize = 512;
 /// Most jobs of one pass that others are moved for, or found not to be able to: a bound on what a pass costs.
 const ATTEMPTS_MAX: u32 = 200;
 /// The same for a pass over what has changed, which has milliseconds.
-const ATTEMPTS_PARTIAL_MAX: u32 = 16;
+const ATTEMPTS_PARTIAL_MAX: u32 = 8;
 
 /// Attempts of a pass, and what came of them.
 #[derive(Debug, Default)]
 pub(super) struct Moving {
     attempts: u32,
+    /// Room to note what is free later, on the nodes that are looked at.
+    free: Option<Free>,
     /// Nodes that a job was told, and those it is to be told now.
     renamed: BTreeMap<JobId, (Name, Name)>,
 }
@@ -176,9 +178,10 @@ impl<'a> Pass<'a> {
             open: (&self.reservations, &open),
             exact: Exact::Empty,
         };
-        let choices = search::choose_at(&self.books.future, &free, place, wanted, start, &mut self.scratch)?;
-        let parts = self.parts(ask, &choices, start, end, &Rank::LAST, &free, &open)?;
-        self.books.future.put_elsewhere(lifted, &parts);
+        let choices = search::choose_at(&self.books.future, &free, place, wanted, start, &mut self.scratch);
+        let parts = choices.and_then(|choices| self.parts(ask, &choices, start, end, &Rank::LAST, &free, &open));
+        self.moving.free = Some(free);
+        self.books.future.put_elsewhere(lifted, &parts?);
         Some(())
     }
 
@@ -194,13 +197,15 @@ impl<'a> Pass<'a> {
         near
     }
 
-    /// What is free on `nodes` at `time` beside the running jobs, and beside one that takes `taken` until `until`.
-    fn free_at(&self, time: Timestamp, nodes: &NodeSet, taken: &Parts, until: Timestamp) -> Free {
-        let mut free = self.books.free.clone();
+    /// What is free on `nodes` at `time` beside the running jobs, and beside one that takes `taken` until `until`. Of other
+    /// nodes it says nothing.
+    fn free_at(&mut self, time: Timestamp, nodes: &NodeSet, taken: &Parts, until: Timestamp) -> Free {
         let now = &self.books.free;
+        let mut free = self.moving.free.take().unwrap_or_else(|| now.clone());
         nodes.iter().for_each(|node| free.set(node, &self.books.future.free_at(node, now, time)));
         if time < until {
-            taken.iter().for_each(|(node, amounts)| free.take(*node, amounts));
+            let here = taken.iter().filter(|(node, _)| nodes.contains(*node));
+            here.for_each(|(node, amounts)| free.take(*node, amounts));
         }
         free
     }

@@ -287,7 +287,7 @@ fn choose_units(
     }
     let viewed = in_use.view.map_or(&[][..], |used| used.gres.as_slice());
     let taken = in_use.here.map_or(&[][..], |here| here.gres.as_slice());
-    let mut units = Units::new(fleet, choice.node, [viewed, taken]);
+    let mut units = Units::new(fleet, choice.node, [viewed, taken], &amounts.columns);
     if ask.whole_node && !amounts.columns.is_empty() {
         return units.all(&amounts.columns);
     }

@@ -19,13 +19,15 @@ pub(crate) struct Units<'a> {
     fleet: &'a Fleet,
     node: u32,
     held: [&'a [GresShare]; 2],
+    /// Units by column as they have been counted for the job; empty where they have not.
+    counted: &'a [u32],
     chosen: BTreeMap<usize, IndexSet>,
 }
 
 impl<'a> Units<'a> {
-    /// The units of `node` of which those in `held` are given away.
-    pub(crate) fn new(fleet: &'a Fleet, node: u32, held: [&'a [GresShare]; 2]) -> Units<'a> {
-        Units { fleet, node, held, chosen: BTreeMap::new() }
+    /// The units of `node` of which those in `held` are given away, for a job for which so many of each column are `counted`.
+    pub(crate) fn new(fleet: &'a Fleet, node: u32, held: [&'a [GresShare]; 2], counted: &'a [u32]) -> Units<'a> {
+        Units { fleet, node, held, counted, chosen: BTreeMap::new() }
     }
 
     /// What has been chosen.
@@ -58,10 +60,7 @@ impl<'a> Units<'a> {
     /// Chooses `count` units for `need`. Units together near enough free cores are preferred, then the lowest.
     pub(crate) fn take(&mut self, need: &GresNeed, count: u32, free: &FreeCores, wish: &CoreWish) -> bool {
         let hardware = &self.fleet.node(self.node).hardware;
-        let mut pool: Vec<(usize, u32)> = Vec::new();
-        for slot in &need.slots {
-            pool.extend(self.free(*slot).map(|unit| (*slot, unit)));
-        }
+        let mut pool = self.pool(need);
         if !hardware.places.is_empty() {
             let name = &self.fleet.gres_slots[need.slots[0]].name;
             let close = |unit: u32| place(hardware, name, unit).and_then(|place| place.cores.as_ref());
@@ -72,7 +71,7 @@ impl<'a> Units<'a> {
                 (cores < wish.cores, together(unit) < count, std::cmp::Reverse(cores.min(wish.cores)))
             };
             let mut ranked: Vec<_> = pool.iter().map(|(slot, unit)| (rank(*unit), *slot, *unit)).collect();
-            ranked.sort_by_key(|(rank, slot, unit)| (*rank, *slot, *unit));
+            ranked.sort_by_key(|(rank, ..)| *rank);
             join(hardware, name, &mut ranked, count as usize);
             pool = ranked.into_iter().map(|(_, slot, unit)| (slot, unit)).collect();
         }
@@ -86,10 +85,7 @@ impl<'a> Units<'a> {
         let hardware = &self.fleet.node(self.node).hardware;
         let name = self.fleet.gres_slots[need.slots[0]].name.clone();
         let per_socket = hardware.cores_per_socket.max(1);
-        let mut pool: Vec<(usize, u32)> = Vec::new();
-        for slot in &need.slots {
-            pool.extend(self.free(*slot).map(|unit| (*slot, unit)));
-        }
+        let pool = self.pool(need);
         let socket_of = |unit: u32| {
             let cores = place(hardware, &name, unit).and_then(|place| place.cores.as_ref());
             cores.and_then(|cores| cores.iter().next()).map(|core| core / per_socket)
@@ -129,6 +125,19 @@ impl<'a> Units<'a> {
         let Some((_, _, _, units)) = best else { return false };
         units.into_iter().take(count as usize).for_each(|unit| self.put(slot, unit));
         true
+    }
+
+    /// Units that serve `need`, the lowest first. A request without a type can be served from several columns: those from
+    /// which it has been counted come first, since what is left of the others may be planned for somebody.
+    fn pool(&self, need: &GresNeed) -> Vec<(usize, u32)> {
+        let mut pool: Vec<(bool, usize, u32)> = Vec::new();
+        for slot in &need.slots {
+            let chosen = self.chosen.get(slot).map_or(0, IndexSet::len);
+            let counted = self.counted.get(*slot).map_or(u32::MAX, |counted| counted.saturating_sub(chosen));
+            pool.extend((0..).zip(self.free(*slot)).map(|(at, unit)| (at >= counted, *slot, unit)));
+        }
+        pool.sort_by_key(|(is_beyond, ..)| *is_beyond);
+        pool.into_iter().map(|(_, slot, unit)| (slot, unit)).collect()
     }
 
     fn put(&mut self, slot: usize, unit: u32) {

@@ -77,6 +77,20 @@ fn a_planned_start_moves_for_a_job_behind_it_but_is_never_later() {
 }
 
 #[test]
+fn units_that_are_planned_for_somebody_are_left() {
+    // Job 1 needs the one GPU of type a that is free. Job 2 takes any: not that one.
+    check(
+        "nodes n1 cpus=4 gres=gpu:a:2,gpu:b:2
+         run 8 on=n1:0-0 t=70 gres=gpu:a:0-0
+         run 9 on=n1:1-2 t=10
+         job 1 n=2 gres=gpu:a:1,gpu:1 t=30
+         job 2 n=1 gres=gpu:1 t=60",
+        "2 starts in main: n1 1c 1t gpu:b:2
+         1 waits Resources, +10m on n1",
+    );
+}
+
+#[test]
 fn classic_backfill_holds_for_one_job_only() {
     let budget = Budget { reservations_per_partition_max: 1, ..Budget::default() };
     check_with(

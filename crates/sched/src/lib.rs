@@ -42,6 +42,7 @@
 //! | can it ever run, may it, and when would it | `feasible`, `enforce`, `expect` |
 //! | why does it wait, and what would help | `explain` |
 //! | what comes about if nothing else happens | `play` |
+//! | quick passes beside one over everything | `pair` |
 
 mod ask;
 mod books;
@@ -66,6 +67,7 @@ mod licenses;
 mod limits;
 mod links;
 mod nodeset;
+mod pair;
 mod pass;
 mod people;
 mod planner;
@@ -81,4 +83,5 @@ mod units;
 mod wiring;
 
 pub use budget::Budget;
+pub use pair::Planners;
 pub use planner::Planner;

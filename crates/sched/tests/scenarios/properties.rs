@@ -7,7 +7,7 @@ use muster_model::node::{CpuRow, Node};
 use muster_model::planning::{Plan, PlanView, PlannedShare};
 use muster_model::resources::{IndexSet, NodeShare, Sharing};
 use muster_model::time::{Span, Timestamp};
-use muster_sched::{Budget, Planner};
+use muster_sched::{Budget, Planner, Planners};
 use muster_testkit::load::Numbers;
 use muster_testkit::{builders, show};
 use proptest::prelude::*;
@@ -284,6 +284,43 @@ proptest! {
         }
     }
 
+    /// While a pass over everything is under way, quick ones go on; when it is over, what it has decided and what has happened
+    /// meanwhile go together, and the first blocked job keeps its planned start.
+    #[test]
+    fn passes_beside_a_long_one_delay_nobody_who_is_first(seed: u64) {
+        let text = without_arrays(&scenario(seed)).replace(" exclusive=user", "");
+        // Where partitions limit CPUs on each node every pass is one over everything.
+        let text = text.replace(" cpus_per_node_max=6", "");
+        let budget = Budget { window: Span::from_minutes(1_000_000), ..Budget::default() };
+        let mut planners = Planners::new();
+        let mut view = view(&text);
+        let first = planners.alone(&view, &budget);
+        carry_out(&mut view, &first);
+        let promise = view.queue.values().find_map(|job| first.outlook.get(job.id).filter(|wait| wait.expected_start.is_some()).cloned());
+        let mut numbers = Numbers::new(seed);
+        let Some(mut away) = planners.lend(&view) else { return Ok(()) };
+        let long = away.plan(&view, &budget);
+        // Meanwhile some jobs end before their time, and jobs come that ask for little.
+        for round in 0..3 {
+            let some: Vec<_> = view.running.keys().copied().filter(|_| numbers.below(5) == 0).collect();
+            some.into_iter().for_each(|key| end(&mut view, key));
+            let id = 500 + 10 * round + numbers.below(3);
+            let small = queued_like(&view, id, Span::from_minutes(10 + i64::from(numbers.below(200))));
+            small.into_iter().for_each(|job| builders::enqueue(&mut view, job));
+            let plan = planners.quick(&view, &budget);
+            carry_out(&mut view, &plan);
+        }
+        let plan = planners.take_back(away, &long, &view, &budget);
+        carry_out(&mut view, &plan);
+        if let Some(promise) = promise && view.queue.values().any(|job| job.id == promise.job_id && job.array.is_none()) {
+            let again = Planner::new().plan(&view, &budget);
+            let start = again.outlook.get(promise.job_id).and_then(|wait| wait.expected_start);
+            let starts_now = again.starts.iter().any(|start| start.job_id == promise.job_id);
+            prop_assert!(starts_now || start <= promise.expected_start, "job {} was to start {:?}, now {:?}\n{}\nfirst\n{}\nthen\n{}",
+                promise.job_id, promise.expected_start, start, text, show::plan(&view, &first), show::plan(&view, &plan));
+        }
+    }
+
     /// What is accepted as feasible starts on a cluster where nothing runs and all is in service.
     #[test]
     fn feasible_requests_start_on_an_empty_cluster(seed: u64) {
@@ -302,6 +339,13 @@ proptest! {
             prop_assert!(accepted || reason == Some("BadConstraints") || is_limit, "{} {:?}\n{}", job.id, reason, text);
         }
     }
+}
+
+/// What `plan` starts runs from now on.
+fn carry_out(view: &mut PlanView, plan: &Plan) {
+    apply(view, plan);
+    let next = remaining(view, plan);
+    *view = next;
 }
 
 /// Lets time pass: jobs whose time is over give back what they hold.

@@ -11,6 +11,8 @@ pub enum Planning {
     Rests,
     /// One pass over everything after the other, beside what it does as usual.
     Always,
+    /// The same, with nothing beside it.
+    AlwaysAlone,
 }
 
 /// What the planner is told to do, by whoever keeps a clone.

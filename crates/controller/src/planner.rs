@@ -174,7 +174,8 @@ impl Desk {
         if !self.full.is_due(Instant::now(), self.ends.pace.get()) || self.planners.has_lent() {
             return self.plan_changes(view, &budget);
         }
-        let planner = if self.full.is_cheap() { None } else { self.planners.lend(view) };
+        let is_alone = self.full.is_cheap() || self.ends.pace.get() == Planning::AlwaysAlone;
+        let planner = if is_alone { None } else { self.planners.lend(view) };
         let Some(planner) = planner else { return self.plan_all(view, &budget) };
         let long_pass = LongPass { planner, view: view.clone(), budget };
         match self.ends.long_passes.try_send(long_pass) {
@@ -231,7 +232,8 @@ impl FullPasses {
 
     fn next(&self, pace: Planning) -> Option<Instant> {
         let (began, took) = self.last.filter(|_| !self.is_overdue && !self.is_cheap())?;
-        Some(if pace == Planning::Always { began } else { began + took * (REST_FACTOR + 1) })
+        let is_always = matches!(pace, Planning::Always | Planning::AlwaysAlone);
+        Some(if is_always { began } else { began + took * (REST_FACTOR + 1) })
     }
 
     fn is_due(&self, now: Instant, pace: Planning) -> bool {

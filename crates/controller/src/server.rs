@@ -114,12 +114,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
 
 /// Starts the threads of the planner. They are not waited for at the end: a pass may be long, and its plan would come to
 /// nobody.
-fn spawn_planner(
-    views: mpsc::Receiver<PlanView>,
-    inbox: &Inbox,
-    meters: &Meters,
-    pace: &Pace,
-) -> anyhow::Result<()> {
+fn spawn_planner(views: mpsc::Receiver<PlanView>, inbox: &Inbox, meters: &Meters, pace: &Pace) -> anyhow::Result<()> {
     // One planner goes to and fro.
     let (long_passes, wanted) = mpsc::channel(1);
     let (done, finished) = mpsc::channel(1);

@@ -40,6 +40,9 @@ pub(super) fn prepare(
         client: client(how, site),
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
         message_name: String::new(),
+        after: launch.prolog(),
+        task_hooks: launch.task_hooks(),
+        time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }

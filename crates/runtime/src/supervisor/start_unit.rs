@@ -16,9 +16,10 @@ use super::launcher::{Context, Launch, Launched, StartedTask};
 use super::processes::MARK_NAME;
 use super::relay::{self, Client, TaskStreams};
 use super::spawn::{self, Failure, Plan, Stack};
+use super::task_hooks::{self, Setting, TaskEpilog};
 use super::terminal;
 use crate::system;
-use crate::unit::{Input, LaunchUnit, Output, Streams, TaskLaunch};
+use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, Streams, TaskLaunch};
 
 /// Where programs are searched when the environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -42,11 +43,20 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
     let mut launched = Launched::new(launch.unit.key);
     let mut client = None;
     let mut ours = Vec::new();
-    let result = connect(&launch.unit, &mut client)
-        .and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
+    let connected = connect(&launch.unit, &mut client);
+    if connected.is_ok() && launch.prolog_failed {
+        launched.problem = Some(("the prolog of the node failed".to_owned(), PROLOG_FAILED));
+        return with_relay(context, launched, client, ours);
+    }
+    let result = connected.and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
     if let Err(Problem { doing, error }) = result {
         launched.problem = Some((format!("{doing}: {error}"), system::errno(&error)));
     }
+    with_relay(context, launched, client, ours)
+}
+
+/// Gives the streams to a thread that talks with the client.
+fn with_relay(context: &Context, mut launched: Launched, client: Option<Client>, ours: Vec<TaskStreams>) -> Launched {
     if let Some(client) = client {
         match relay::start(launched.key, client, ours, Arc::clone(&context.main)) {
             Ok(relay) => launched.relay = Some(relay),
@@ -144,13 +154,31 @@ fn start_task(
     launched: &mut Launched,
 ) -> Result<i32, Problem> {
     let unit = &launch.unit;
-    let additions: Vec<&[u8]> =
-        unit.variables.iter().chain(&task.variables).chain([&common.mark]).map(String::as_bytes).collect();
+    let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
+    let mut changes = Vec::new();
+    let mut epilog = None;
+    let mut refused = None;
+    if !unit.task_hooks.is_empty() {
+        let mut setting = setting(launch, common, task, streams, &affinity);
+        match task_hooks::before(&mut setting, &unit.task_hooks.prologs, stack) {
+            // Nobody may read it; the task runs all the same.
+            Ok(printed) => drop(system::write(streams.theirs[1].as_raw_fd(), &printed)),
+            Err(code) => refused = Some(code),
+        }
+        changes.clone_from(&setting.additions);
+        let programs = unit.task_hooks.epilogs.clone();
+        epilog = (!programs.is_empty() && refused.is_none()).then(|| Box::new(TaskEpilog { setting, programs }));
+    }
+    let additions = unit.variables.iter().chain(&task.variables).chain([&common.mark]).map(String::as_bytes);
+    let additions: Vec<&[u8]> = additions.chain(changes.iter().map(Vec::as_slice)).collect();
     let environment = Environment::new(launch.environment.clone(), &additions);
     let command = task.command.as_ref().unwrap_or(&unit.command);
-    let program = Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path())
-        .ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
-    let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
+    let program = match refused {
+        Some(code) => Program::that_exits(code),
+        None => Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path()),
+    };
+    let program =
+        program.ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
     let identity =
         files::must_switch(&unit.user).then_some((unit.user.uid, unit.user.gid, common.user_groups.as_slice()));
     let plan = Plan {
@@ -169,7 +197,7 @@ fn start_task(
     };
     let reaps_before = context.reaps_now();
     let child = spawn::spawn(&plan, stack).map_err(problem("start process"))?;
-    launched.tasks.push(StartedTask { rank: task.rank, pid: child.pid, reaps_before });
+    launched.tasks.push(StartedTask { rank: task.rank, pid: child.pid, reaps_before, epilog });
     match child.failure {
         None => {}
         Some(Failure::Setup(errno)) => {
@@ -179,6 +207,24 @@ fn start_task(
         Some(Failure::Execute(errno)) => complain(common, streams, &program.complaint(errno, unit)),
     }
     Ok(child.pid)
+}
+
+/// What programs around a task have in common with it.
+fn setting(launch: &Launch, common: &Common, task: &TaskLaunch, streams: &Prepared, affinity: &[u8]) -> Setting {
+    let unit = &launch.unit;
+    let additions = unit.variables.iter().chain(&task.variables).chain([&common.mark]);
+    Setting {
+        base: launch.environment.clone(),
+        additions: additions.map(|variable| variable.clone().into_bytes()).collect(),
+        identity: files::must_switch(&unit.user).then(|| (unit.user.uid, unit.user.gid, common.user_groups.clone())),
+        work_dir: Arc::clone(&common.work_dir.fd),
+        umask: unit.umask,
+        limits: common.limits.clone(),
+        affinity: affinity.to_vec(),
+        groups: common.group_files.clone(),
+        error: Arc::clone(&streams.theirs[2]),
+        message_name: common.message_name.clone(),
+    }
 }
 
 /// What to execute.
@@ -210,6 +256,12 @@ impl Program {
         let rest = rest.iter().map(|argument| CString::new(argument.as_bytes()).ok());
         let arguments = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
         Some(Program { candidates, arguments, shown })
+    }
+
+    /// One that only ends with a code.
+    fn that_exits(code: u8) -> Option<Program> {
+        let arguments = ["/bin/sh".to_owned(), "-c".to_owned(), format!("exit {code}")];
+        Program::find(&arguments, None, Path::new("/"), b"")
     }
 
     /// The words of slurmstepd for a program that cannot be executed.

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use muster_model::time::Span;
 use muster_replay::{
-    Figures, Machine, Passes, Policy, Product, Schedule, Synthetic, Unit, Workload, make_synthetic, parse_swf, reference,
+    Figures, Machine, Passes, Policy, Product, Schedule, Synthetic, Unit, Workload, make_synthetic, parse_swf,
+    reference,
 };
 
 /// Jobs for all but FCFS.

@@ -120,7 +120,7 @@ impl StepEnd {
         };
         let worst = self.exits.values().map(code).max().unwrap_or(0);
         match &self.failure {
-            Some((errno, _)) if worst == 0 => ends::code_of_failure(*errno).into(),
+            Some((errno, _)) if worst == 0 => ends::code_of_failure(*errno),
             _ => worst,
         }
     }

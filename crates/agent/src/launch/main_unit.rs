@@ -45,6 +45,7 @@ pub(super) fn prepare(
         memory_limit: memory_limit(share.memory),
         client: None,
         pty: None,
+        pmi: None,
         message_name: String::new(),
     };
     Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })

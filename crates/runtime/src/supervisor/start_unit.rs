@@ -17,6 +17,7 @@ use super::processes::MARK_NAME;
 use super::relay::{self, Client, TaskStreams};
 use super::spawn::{self, Failure, Plan, Stack};
 use super::terminal;
+use crate::pmi;
 use crate::system;
 use crate::unit::{Input, LaunchUnit, Output, Streams, TaskLaunch};
 
@@ -48,7 +49,7 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
         launched.problem = Some((format!("{doing}: {error}"), system::errno(&error)));
     }
     if let Some(client) = client {
-        match relay::start(launched.key, client, ours, Arc::clone(&context.main)) {
+        match relay::start(launched.key, client, ours, launch.unit.pmi.clone(), Arc::clone(&context.main)) {
             Ok(relay) => launched.relay = Some(relay),
             Err(error) => launched.problem = Some((format!("stream relay: {error}"), system::errno(&error))),
         }
@@ -109,8 +110,14 @@ fn start_tasks(
     };
     report_work_dir(unit, &common, &prepared);
     for (task, streams) in unit.tasks.iter().zip(prepared) {
-        let pid = start_task(context, launch, &common, task, &streams, stack, launched)?;
-        ours.push(TaskStreams { pid: Some(pid as u32), ..streams.ours });
+        let (pmi, their_pmi) = match &unit.pmi {
+            Some(_) => system::socket_pair()
+                .map(|(ours, theirs)| (Some(ours), Some(theirs)))
+                .map_err(problem("make socket"))?,
+            None => (None, None),
+        };
+        let pid = start_task(context, launch, &common, task, &streams, their_pmi.as_ref(), stack, launched)?;
+        ours.push(TaskStreams { pid: Some(pid as u32), pmi, ..streams.ours });
     }
     Ok(())
 }
@@ -134,18 +141,27 @@ fn complain(common: &Common, streams: &Prepared, text: &str) {
     let _ = system::write(streams.theirs[2].as_raw_fd(), line.as_bytes());
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a task is made of, each from another place")]
 fn start_task(
     context: &Context,
     launch: &Launch,
     common: &Common,
     task: &TaskLaunch,
     streams: &Prepared,
+    pmi: Option<&OwnedFd>,
     stack: &mut Stack,
     launched: &mut Launched,
 ) -> Result<i32, Problem> {
     let unit = &launch.unit;
-    let additions: Vec<&[u8]> =
-        unit.variables.iter().chain(&task.variables).chain([&common.mark]).map(String::as_bytes).collect();
+    let pmi_variables = unit.pmi.as_ref().map(|facts| pmi::variables(facts, task.rank, spawn::PMI_DESCRIPTOR));
+    let additions: Vec<&[u8]> = unit
+        .variables
+        .iter()
+        .chain(&task.variables)
+        .chain([&common.mark])
+        .chain(pmi_variables.iter().flatten())
+        .map(String::as_bytes)
+        .collect();
     let environment = Environment::new(launch.environment.clone(), &additions);
     let command = task.command.as_ref().unwrap_or(&unit.command);
     let program = Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path())
@@ -159,6 +175,7 @@ fn start_task(
         environment: &environment,
         streams: [0, 1, 2].map(|index: usize| streams.theirs[index].as_raw_fd()),
         terminal: streams.ours.terminal.is_some(),
+        pmi: pmi.map(AsRawFd::as_raw_fd),
         work_dir: common.work_dir.fd.as_raw_fd(),
         umask: unit.umask,
         identity,
@@ -268,12 +285,12 @@ fn open_terminal(unit: &LaunchUnit, task: &TaskLaunch, (rows, columns): (u16, u1
     let owner = files::must_switch(&unit.user).then_some(unit.user.uid);
     let (ours, theirs) = terminal::open(rows, columns, owner)?;
     let theirs = Arc::new(theirs);
-    let ours = TaskStreams { rank: task.rank, pid: None, input: None, output: None, error: None, terminal: Some(ours) };
+    let ours = TaskStreams { terminal: Some(ours), ..TaskStreams::none(task.rank) };
     Ok(Prepared { theirs: [0; 3].map(|_| Arc::clone(&theirs)), ours, error_file: None })
 }
 
 fn open_task(task: &TaskLaunch, streams: &Streams, files: &mut OpenFiles) -> Result<Prepared, Problem> {
-    let mut ours = TaskStreams { rank: task.rank, pid: None, input: None, output: None, error: None, terminal: None };
+    let mut ours = TaskStreams::none(task.rank);
     let input = match &streams.input {
         Input::Null => files.null().map_err(problem("open /dev/null"))?,
         Input::File(name) => files.input(name).map_err(problem(format!("open input file {name}")))?,

@@ -90,6 +90,7 @@ fn unit(output: &str) -> LaunchUnit {
         memory_limit: None,
         client: None,
         pty: None,
+        pmi: None,
         message_name: String::new(),
         after: None,
         task_hooks: TaskHooks::default(),

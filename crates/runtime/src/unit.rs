@@ -185,6 +185,9 @@ pub struct LaunchUnit {
     /// Rank 0 gets a terminal of this many rows and columns for all three streams; needs a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pty: Option<(u16, u16)>,
+    /// Each task gets a socket for its MPI library ([`crate::pmi`]); needs a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pmi: Option<crate::pmi::StepFacts>,
     /// Name that begins messages of the launcher in the unit's error stream (`slurmstepd: error: …`). Empty
     /// for `slurmstepd`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

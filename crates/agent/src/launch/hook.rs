@@ -46,6 +46,7 @@ pub(super) fn prepare(
         memory_limit: None,
         client: None,
         pty: None,
+        pmi: None,
         message_name: String::new(),
         after: None,
         task_hooks: TaskHooks::default(),

@@ -45,6 +45,7 @@ pub(super) fn prepare(
         memory_limit: memory_limit(share.memory),
         client: None,
         pty: None,
+        pmi: None,
         message_name: String::new(),
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),

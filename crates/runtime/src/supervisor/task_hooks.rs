@@ -161,6 +161,7 @@ fn run(
         environment: &environment,
         streams: [null.as_raw_fd(), write.as_raw_fd(), setting.error.as_raw_fd()],
         terminal: false,
+        pmi: None,
         work_dir: setting.work_dir.as_raw_fd(),
         umask: setting.umask,
         identity,

@@ -74,6 +74,7 @@ impl Node {
             memory_limit: None,
             client: None,
             pty: None,
+            pmi: None,
             message_name: String::new(),
             after: None,
             task_hooks: TaskHooks::default(),

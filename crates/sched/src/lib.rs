@@ -44,6 +44,7 @@
 //! | what comes about if nothing else happens | `play` |
 //! | quick passes beside one over everything | `pair` |
 
+mod alike;
 mod ask;
 mod books;
 mod budget;
@@ -75,6 +76,7 @@ mod play;
 mod preempt;
 mod queue;
 mod reservation;
+mod said;
 mod search;
 mod share;
 mod states;

@@ -34,6 +34,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const INTERVAL: Duration = Duration::from_millis(4);
 /// How long a phase is at a time.
 const PHASE: Duration = Duration::from_millis(1500);
+/// So many requests of other kinds for each start.
+const STARTS_EVERY: usize = 24;
 /// All kinds of requests. Starts come last: what they take counts for no other.
 const KINDS: [&str; 4] = ["submit", "completion", "read", "start"];
 
@@ -107,7 +109,7 @@ impl Bench {
                 continue;
             }
             self.samples.add(kind, phase, asked.elapsed().as_secs_f64() * 1e3);
-            if phase.starts() && self.turn % 24 == 0 {
+            if phase.starts() && self.turn.is_multiple_of(STARTS_EVERY) {
                 let took = self.start().await?;
                 self.samples.add("start", phase, took.as_secs_f64() * 1e3);
                 due = Instant::now();

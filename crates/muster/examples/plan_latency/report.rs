@@ -7,7 +7,7 @@ use muster_model::statistics::Statistics;
 use crate::phases::Phase;
 
 /// Least number of requests of a kind of which anything is told; of fewer than a hundred the last column is the longest.
-const SAMPLES_MIN: usize = 20;
+const SAMPLES_MIN: usize = 10;
 
 /// Times in milliseconds, by what was asked for and in which phase.
 #[derive(Default)]

@@ -81,7 +81,7 @@ pub(crate) fn earliest(
         time: wanted.not_before.max(place.now),
         passed: 0,
         tally: Tally::new(wanted.ask),
-        capacities: vec![0; place.fleet.node_count()],
+        capacities: vec![(0, 0); place.fleet.node_count()],
         nodes,
     };
     search.passed = future.pass_until(search.time, 0, |node, back| search.free.give(node, back));
@@ -151,7 +151,7 @@ fn supply_at<'a>(
         usable: place.usable,
         planned: Some(Planned { future, from: time, until: time + wanted.duration, rank: wanted.rank }),
         reserved: Some((place.open.0, place.open.1, time)),
-        company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
+        company: Company::Beside(people, guest),
         exact: if is_now { place.exact } else { Exact::Empty },
         waited: time.since(wanted.since),
         known: None,
@@ -167,8 +167,8 @@ struct Search<'a> {
     /// Releases that have passed.
     passed: usize,
     tally: Tally,
-    /// Tasks by node, as they are tallied.
-    capacities: Vec<u32>,
+    /// Tasks by node, as they are tallied, and units counted over the job.
+    capacities: Vec<(u32, u32)>,
     /// Nodes that may take part.
     nodes: NodeSet,
 }
@@ -252,10 +252,10 @@ impl Search<'_> {
         if !self.nodes.contains(node) {
             return false;
         }
-        let tasks = self.supply().candidate(self.wanted.ask, node).tasks;
-        let before = std::mem::replace(&mut self.capacities[node as usize], tasks);
+        let Candidate { tasks, job_units, .. } = self.supply().candidate(self.wanted.ask, node);
+        let (before, units_before) = std::mem::replace(&mut self.capacities[node as usize], (tasks, job_units));
         self.tally.change(before, tasks);
-        tasks > before
+        tasks > before || job_units > units_before
     }
 }
 

@@ -22,6 +22,9 @@ use crate::supply::{Company, Planned, Supply};
 /// requests that a tally says little about.
 const FAILURES_MAX: usize = 100;
 
+/// Most times that a choice is made again among its own nodes. Hardly any choice changes twice.
+const SETTLING_MAX: usize = 4;
+
 /// What is looked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -99,6 +102,30 @@ pub(crate) fn choose_at(
     scratch: &mut Vec<Candidate>,
 ) -> Option<Vec<Choice>> {
     supply_at(future, free, place, wanted, time).place(wanted.ask, scratch)
+}
+
+/// Choices that were found, as they would be found among their own nodes. What is told of a planned start are its nodes; so
+/// whoever plans it again from these takes the same of each of them.
+pub(crate) fn settled(
+    future: &Future,
+    free: &Free,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    time: Timestamp,
+    mut choices: Vec<Choice>,
+    scratch: &mut Vec<Candidate>,
+) -> Vec<Choice> {
+    for _ in 0..SETTLING_MAX {
+        if choices.len() <= 1 {
+            break;
+        }
+        let nodes: NodeSet = choices.iter().map(|choice| choice.node).collect();
+        match choose_at(future, free, Place { usable: &nodes, ..place }, wanted, time, scratch) {
+            Some(again) if again != choices => choices = again,
+            _ => break,
+        }
+    }
+    choices
 }
 
 /// As [`choose_at`], with as few nodes as possible on which nothing runs `now`, the lowest (`bf_busy_nodes`); so the others

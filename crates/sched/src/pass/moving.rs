@@ -196,7 +196,9 @@ impl<'a> Pass<'a> {
             open: (&self.reservations, &open),
             exact: Exact::Empty,
         };
-        let choices = search::choose_at(&self.books.future, &free, place, wanted, start, &mut self.scratch);
+        let (future, scratch) = (&self.books.future, &mut self.scratch);
+        let choices = search::choose_at(future, &free, place, wanted, start, scratch)
+            .map(|choices| search::settled(future, &free, place, wanted, start, choices, scratch));
         let parts = choices.and_then(|choices| self.parts(ask, &choices, start, end, &Rank::LAST, &free, &open));
         self.moving.free = Some(free);
         self.books.future.put_elsewhere(lifted, &parts?);

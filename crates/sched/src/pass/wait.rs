@@ -286,6 +286,7 @@ impl<'a> Pass<'a> {
         if let Some(better) = told.or(busier) {
             choices = better;
         }
+        choices = search::settled(future, &free_then, place, wanted, start, choices, &mut self.scratch);
         let until = start + case.duration;
         let parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
         Some((start, parts))

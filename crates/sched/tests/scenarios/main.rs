@@ -1,11 +1,13 @@
 //! Scenarios written as text: what is planned, and what is refused.
 
+mod beside;
 mod common;
 mod cores;
 mod explain;
 mod feasible;
 mod heterogeneous;
 mod laws;
+mod partial;
 mod placement;
 mod preemption;
 mod properties;

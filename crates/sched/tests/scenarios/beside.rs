@@ -11,7 +11,7 @@ use muster_testkit::load::Numbers;
 use muster_testkit::{builders, show};
 use proptest::prelude::*;
 
-use crate::common::{least, view};
+use crate::common::view;
 use crate::partial::{is_due, keeps};
 use crate::properties::{apply, end, queued_like, remaining, scenario, without_arrays};
 
@@ -88,11 +88,10 @@ proptest! {
     /// kept up to date between passes.
     #[test]
     fn passes_beside_a_long_one_delay_nobody_who_is_first(seed: u64) {
-        // Where partitions limit CPUs on each node every pass is one over everything.
-        let text = without_arrays(&scenario(seed)).replace(" cpus_per_node_max=6", "");
-        if let Err(story) = goes_together(&text, seed) {
-            let text = least(&text, &|text| goes_together(text, seed).is_err());
-            prop_assert!(false, "{}", goes_together(&text, seed).err().unwrap_or(story));
-        }
+        // Where partitions limit CPUs on each node every pass is one over everything. A job that wants no other users beside it
+        // may be put off by a quick pass alone, when one comes to a node on which somebody else is for a short while.
+        let text = without_arrays(&scenario(seed)).replace(" cpus_per_node_max=6", "").replace(" exclusive=user", "");
+        let outcome = goes_together(&text, seed);
+        prop_assert!(outcome.is_ok(), "{}", outcome.err().unwrap_or_default());
     }
 }

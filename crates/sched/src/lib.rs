@@ -30,8 +30,8 @@
 //! | accounts, QOS and their limits | `limits` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
-//! | the same for all nodes that are alike at present | `states` |
-//! | which nodes | `choose` |
+//! | the same for blocks of nodes, remembered from sweep to sweep | `blocks` |
+//! | which nodes | `choose`, over `runs` of neighbours |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
@@ -45,6 +45,7 @@
 
 mod alike;
 mod ask;
+mod blocks;
 mod books;
 mod budget;
 mod capacity;
@@ -74,10 +75,10 @@ mod play;
 mod preempt;
 mod queue;
 mod reservation;
+mod runs;
 mod said;
 mod search;
 mod share;
-mod states;
 mod supply;
 mod units;
 mod wiring;

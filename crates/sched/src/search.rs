@@ -154,7 +154,7 @@ fn supply_at<'a>(
         company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
         exact: if is_now { place.exact } else { Exact::Empty },
         waited: time.since(wanted.since),
-        known: None,
+        remembered: None,
     }
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
 
 /// Nodes for a job of which one node may hold all, where a sweep found a single run to be enough: one node of it, else from
 /// the first of the run upward, as [`choose`] does it. `None` where the run does not decide.
-pub(crate) fn within_run(ask: &Ask, run: &crate::runs::Run, candidate: impl Fn(u32) -> Candidate) -> Option<Vec<Choice>> {
+pub(crate) fn within_run(
+    ask: &Ask,
+    run: &crate::runs::Run,
+    candidate: impl Fn(u32) -> Candidate,
+) -> Option<Vec<Choice>> {
     let mut left = tasks_of_one(ask);
     if let Some((node, _)) = run.tightest {
         return Some(vec![Choice { node, tasks: left, job_units: 0 }]);

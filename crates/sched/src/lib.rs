@@ -35,7 +35,7 @@
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
-//! | what happens later | `future` |
+//! | what happens later | `future`, and its `order` |
 //! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
@@ -68,6 +68,7 @@ mod licenses;
 mod limits;
 mod links;
 mod nodeset;
+mod order;
 mod pass;
 mod people;
 mod planner;

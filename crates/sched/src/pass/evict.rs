@@ -147,9 +147,19 @@ impl<'a> Pass<'a> {
         let usable = &open.narrow(&self.books.in_service);
         let scratch = &mut self.scratch;
         preempt::choose(self.view, victims, &self.books.free, |free| {
-            Supply { fleet, free, usable, planned: None, company, reserved, exact: Exact::Empty, waited, remembered: None }
-                .place(ask, scratch)
-                .is_some()
+            Supply {
+                fleet,
+                free,
+                usable,
+                planned: None,
+                company,
+                reserved,
+                exact: Exact::Empty,
+                waited,
+                remembered: None,
+            }
+            .place(ask, scratch)
+            .is_some()
         })
     }
 

@@ -29,6 +29,8 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("Licenses", "matlab:4"),
     ("MinJobAge", "3600"),
     ("DefMemPerCPU", "1000"),
+    // Its log tells for whom Slurm keeps which nodes, and when.
+    ("DebugFlags", "Backfill"),
 ];
 
 const PARTITIONS: &str = "\

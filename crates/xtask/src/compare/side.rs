@@ -106,6 +106,12 @@ impl Side {
         self.conf.clone()
     }
 
+    /// The log of the controller, where it is a real Slurm.
+    pub(super) fn log(&self) -> Option<String> {
+        let bytes = std::fs::read(self.directory.join("log/slurmctld.log")).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command

@@ -402,7 +402,7 @@ impl Named {
         {
             return Err(RefusalCode::InvalidGres.into());
         }
-        let licenses = read_licenses(fleet, request)?;
+        let licenses = read_licenses(request)?;
         Ok(Named { constraint, required, excluded, gres, bounds, licenses })
     }
 
@@ -446,12 +446,9 @@ fn named_nodes(fleet: &Fleet, request: &ResourceRequest) -> Result<(Vec<u32>, No
     Ok((required, excluded))
 }
 
-fn read_licenses(fleet: &Fleet, request: &ResourceRequest) -> Result<Licenses, Refusal> {
-    let wanted = licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or(RefusalCode::InvalidLicense)?;
-    if !licenses::suffice(&fleet.licenses, &wanted) {
-        return Err(RefusalCode::InvalidLicense.into());
-    }
-    Ok(wanted)
+/// Whether there are as many is asked at submit only: what is there may become less while a job waits, and more again.
+fn read_licenses(request: &ResourceRequest) -> Result<Licenses, Refusal> {
+    licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or_else(|| RefusalCode::InvalidLicense.into())
 }
 
 fn spread(request: &ResourceRequest, nodes_min: u32) -> (Spread, TaskCount) {

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use muster_model::accounting::RemoteResource;
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::ids::Name;
 use muster_model::licenses;
@@ -82,12 +84,15 @@ pub(crate) struct Fleet {
     pub(crate) partition_nodes: Vec<NodeSet>,
     /// Licences of the cluster by name.
     pub(crate) licenses: BTreeMap<Name, u64>,
+    /// The remote licences among them, as they were read.
+    resources: OrdMap<Name, Arc<RemoteResource>>,
 }
 
 impl Fleet {
     /// Whether `view` still has the configuration this was built from.
     pub(crate) fn is_of(&self, view: &PlanView) -> bool {
         Arc::ptr_eq(&self.config, &view.config)
+            && self.resources.ptr_eq(&view.accounting.resources)
             && self.partitions.len() == view.partitions.len()
             && self.node_configs.len() == view.nodes.len()
             && self.partitions.iter().zip(&view.partitions).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
@@ -125,7 +130,8 @@ impl Fleet {
                 .iter()
                 .map(|part| part.nodes.iter().map(|node| node.0).filter(|node| (*node as usize) < count).collect())
                 .collect(),
-            licenses: licenses::totals(&view.config),
+            licenses: licenses::totals(&view.config, &view.accounting),
+            resources: view.accounting.resources.clone(),
             node_configs,
             partitions,
         };

@@ -164,17 +164,21 @@ impl Planner {
         if let Some(refusal) = last_forbidden.filter(|_| forbidden == partitions.len()) {
             return Err(refusal);
         }
+        let is_licensed = licenses::suffice(&tables.fleet.licenses, &licenses::wanted(spec));
         for partition in partitions {
             let ask = tables.ask(&spec.request, partition);
-            match &**tables.verdict(ask) {
-                Verdict::Never(refusal) => {
-                    first_refusal.get_or_insert_with(|| refusal.clone());
+            let refusal = match &**tables.verdict(ask) {
+                // What makes no sense is told first, what no node can do last.
+                Verdict::Never(refusal) if is_licensed || refusal.code != RefusalCode::NodeConfigUnavailable => {
+                    refusal.clone()
                 }
+                _ if !is_licensed => RefusalCode::InvalidLicense.into(),
                 Verdict::Possible(ask) if !reservations.could_hold(&tables.fleet, ask, spec) => {
-                    first_refusal.get_or_insert(RefusalCode::NodeConfigUnavailable.into());
+                    RefusalCode::NodeConfigUnavailable.into()
                 }
-                Verdict::Possible(_) | Verdict::Waits(_) => return Ok(()),
-            }
+                _ => return Ok(()),
+            };
+            first_refusal.get_or_insert(refusal);
         }
         Err(first_refusal.unwrap_or(RefusalCode::InvalidPartition.into()))
     }

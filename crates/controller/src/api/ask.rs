@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use muster_core::ReadView;
+use muster_model::document::Document;
 use muster_model::ids::{Identity, JobId};
 use muster_model::job::Job;
 use muster_model::request::{HistoryFilter, Pong, Query, Refusal, RefusalCode, Reply};
@@ -92,6 +93,10 @@ impl ApiService {
             }
             Query::Accounting => {
                 give(sender, &Reply::Accounting(view.accounting.documents().collect()));
+            }
+            Query::RemoteLicenses => {
+                let rows = view.accounting.resources.values().cloned();
+                give(sender, &Reply::Accounting(rows.map(Document::Resource).collect()));
             }
             Query::Crontab(uid) => {
                 let is_open = caller.uid == uid || caller.is_operator();

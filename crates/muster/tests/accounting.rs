@@ -12,7 +12,8 @@ fn cluster() -> Cluster {
                 AccountingStorageEnforce=associations,limits,qos,safe\nSelectTypeParameters=CR_Core\n\
                 NodeName=n[1-4] CPUs=16 RealMemory=1000 State=UNKNOWN\n\
                 PartitionName=debug Nodes=n[1-4] Default=YES DefaultTime=00:10:00 MaxTime=01:00:00\n\
-                PartitionName=special Nodes=n[1-4] AllowQos=high MaxTime=01:00:00\n";
+                PartitionName=special Nodes=n[1-4] AllowQos=high MaxTime=01:00:00\n\
+                PartitionName=short Nodes=n[1-4] MinNodes=2 MaxNodes=2 MaxTime=00:30:00\n";
     std::fs::write(&conf, text).expect("a file");
     Cluster::start(&["--conf", conf.to_str().expect("a plain path")])
 }
@@ -173,4 +174,58 @@ fn jobs_hold_remote_licences() {
     assert!(why.contains("asks for 2 of licence matlab@flex; 0 of 0 are left to it"), "{why}");
     cluster.out("sacctmgr -i add resource name=matlab count=4 server=flex type=license cluster=peer percent=50");
     cluster.wait_state(second, "RUNNING");
+}
+
+/// As measured with Slurm 22.05; `Relative` is newer.
+#[test]
+fn flags_of_qos_act() {
+    let cluster = cluster();
+    for change in [
+        "add account science",
+        "add user root account=science",
+        "add qos long flags=PartitionTimeLimit maxwall=45",
+        "add qos inside flags=RequiresReservation",
+        "add qos third flags=Relative GrpTRES=cpu=50",
+        "modify account root set qos+=long,inside,third",
+    ] {
+        let ran = cluster.run(&format!("sacctmgr -i {change}"));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{change}");
+    }
+    let limit = |options: &str| {
+        let id = cluster.submit(&format!("-A science -H {options} --wrap true"));
+        cluster.out(&format!("squeue -h -j {id} -o %l"))
+    };
+    assert_eq!(limit("-p short -N 2"), "30:00");
+    assert_eq!(limit("-p short -N 2 -q long"), "45:00");
+
+    cluster.out("scontrol create ReservationName=r start=now duration=20 users=root nodes=n1");
+    let first = cluster.submit("-A science -H -N 1 -q inside --reservation=r --wrap true");
+    let refused = cluster.run(&format!("scontrol update JobId={first} ReservationName="));
+    assert_eq!(refused.stderr, format!("Invalid qos specification for job {first}\n"));
+    let second = cluster.submit("-A science -H -N 1 --wrap true");
+    let refused = cluster.run(&format!("scontrol update JobId={second} QOS=inside"));
+    assert_eq!(refused.stderr, format!("Invalid qos specification for job {second}\n"));
+    let third = cluster.submit("-A science -H -N 1 --reservation=r --wrap true");
+    cluster.out(&format!("scontrol update JobId={third} QOS=inside"));
+    cluster.out("scancel -u root; scontrol delete ReservationName=r");
+
+    // Half of 64 CPUs.
+    let fits = cluster.submit("-A science -q third -n 32 --wrap 'sleep 300'");
+    let waits = cluster.submit("-A science -q third -n 1 --wrap 'sleep 300'");
+    cluster.wait_state(fits, "RUNNING");
+    let line = format!("squeue -h -j {waits} -o '%T %r'");
+    cluster.wait("the job to wait for its QOS", || cluster.out(&line) == "PENDING QOSGrpCpuLimit");
+    let why = cluster.out(&format!("muster explain {waits}"));
+    assert!(why.contains("32"), "{why}");
+    cluster.out("scontrol update PartitionName=debug QOS=third");
+    let refused = cluster.run("sbatch -A science -q third --wrap true");
+    assert!(refused.stderr.contains("Invalid qos specification"), "{}", refused.stderr);
+    // Of the partition with one node, half are eight CPUs.
+    cluster.out("scontrol update PartitionName=debug QOS=");
+    cluster.out("scontrol create PartitionName=one Nodes=n4 QOS=third");
+    let fits = cluster.submit("-A science -p one -n 8 --wrap 'sleep 300'");
+    let waits = cluster.submit("-A science -p one -n 1 --wrap 'sleep 300'");
+    let queue = || cluster.out("squeue -h -p one -o '%i %t %r' --sort=i");
+    // What the QOS counts elsewhere counts here, too.
+    cluster.wait("both to wait", || queue() == format!("{fits} PD QOSGrpCpuLimit\n{waits} PD QOSGrpCpuLimit"));
 }

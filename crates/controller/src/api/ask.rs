@@ -95,8 +95,7 @@ impl ApiService {
                 give(sender, &Reply::Accounting(view.accounting.documents().collect()));
             }
             Query::RemoteLicenses => {
-                let rows = view.accounting.resources.values().cloned();
-                give(sender, &Reply::Accounting(rows.map(Document::Resource).collect()));
+                give(sender, &remote_licenses(&view));
             }
             Query::Crontab(uid) => {
                 let is_open = caller.uid == uid || caller.is_operator();
@@ -137,6 +136,10 @@ impl ApiService {
             give(sender, &Reply::Refused(Refusal::new(RefusalCode::Internal, problem.to_string())));
         }
     }
+}
+
+fn remote_licenses(view: &ReadView) -> Reply {
+    Reply::Accounting(view.accounting.resources.values().cloned().map(Document::Resource).collect())
 }
 
 /// Sends one part; `false` when the reader has gone.

@@ -24,7 +24,7 @@ use muster_model::time::Timestamp;
 use crate::cluster::{Cluster, NEXT_ASSOCIATION_ID, NEXT_QOS_ID};
 use crate::effect::Outcome;
 
-pub(crate) use charge::{check_submit, forbids, resolve};
+pub(crate) use charge::{check_submit, forbids, may_ask_qos, resolve};
 pub(crate) use defaults::ensure_defaults;
 
 /// Carries out a change.

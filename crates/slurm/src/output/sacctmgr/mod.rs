@@ -13,7 +13,6 @@ mod limits_text;
 mod load;
 mod loaded;
 mod modify;
-mod notices;
 mod options;
 mod resource;
 mod show;
@@ -228,9 +227,8 @@ impl Sacctmgr {
 
 impl Scene<'_> {
     fn change(&self, announcement: String, changes: Vec<AccountingChange>) -> Step {
-        let outcome = Outcome { stderr: notices::left_out(&changes), ..Outcome::default() };
         let commands = changes.into_iter().map(|change| Command::ChangeAccounting(Box::new(change))).collect();
-        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome })
+        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome: Outcome::default() })
     }
 }
 

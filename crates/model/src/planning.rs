@@ -210,6 +210,9 @@ pub struct Outlook {
     pub time: Timestamp,
     /// Ascending by job.
     base: Arc<Vec<PlannedWait>>,
+    /// The jobs of `base`, packed closely: looking one up is done by the thousand, and must not fetch its way through long
+    /// rows.
+    jobs: Arc<Vec<JobId>>,
     /// What later passes over a part of the queue changed; `None` for jobs that wait no more.
     changed: OrdMap<JobId, Option<Arc<PlannedWait>>>,
 }
@@ -218,7 +221,8 @@ impl Outlook {
     /// What a pass over the whole queue said.
     pub fn new(time: Timestamp, mut waits: Vec<PlannedWait>) -> Outlook {
         waits.sort_unstable_by_key(|wait| wait.job_id);
-        Outlook { time, base: Arc::new(waits), changed: OrdMap::new() }
+        let jobs = waits.iter().map(|wait| wait.job_id).collect();
+        Outlook { time, base: Arc::new(waits), jobs: Arc::new(jobs), changed: OrdMap::new() }
     }
 
     /// Says something else of one job.
@@ -230,7 +234,7 @@ impl Outlook {
     pub fn get(&self, job_id: JobId) -> Option<&PlannedWait> {
         match self.changed.get(&job_id) {
             Some(changed) => changed.as_deref(),
-            None => self.base.binary_search_by_key(&job_id, |wait| wait.job_id).ok().map(|at| &self.base[at]),
+            None => self.jobs.binary_search(&job_id).ok().map(|at| &self.base[at]),
         }
     }
 

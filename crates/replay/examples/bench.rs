@@ -2,11 +2,13 @@
 //!
 //! Speed is measured on a made-up workload, one core; quality on the trace, with a line for each policy.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use muster_model::time::Span;
 use muster_replay::{
-    Figures, Machine, Passes, Policy, Product, Synthetic, Unit, Workload, make_synthetic, parse_swf, reference,
+    Figures, Machine, Passes, Policy, Product, Schedule, Synthetic, Unit, Workload, make_synthetic, parse_swf,
+    reference,
 };
 
 /// Jobs for all but FCFS.
@@ -39,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let began = Instant::now();
         let product = Product::replay(&some, &machine, passes, &mut |_| {});
         let what = format!("muster, {SOME} jobs, {nodes} nodes, {} {name} passes", product.passes);
-        speed(&what, some.jobs.len(), began, "goal 16,667/s");
+        speed(&what, some.jobs.len(), began, &format!("goal 16,667/s   decisions {:016x}", digest(&product.schedule)));
     }
     // tidy: a program of its own, not part of the crate
     let Some(path) = std::env::args().nth(1) else {
@@ -55,9 +57,16 @@ fn speed(what: &str, jobs: usize, began: Instant, goal: &str) {
     println!("{what:<50} {rate:>14.0} jobs/s   {goal}");
 }
 
+/// A number that two builds have in common if they start the same jobs at the same times.
+fn digest(schedule: &Schedule) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    schedule.starts.iter().for_each(|start| start.map(|start| start.0).hash(&mut hasher));
+    hasher.finish()
+}
+
 fn quality(workload: &Workload) -> Result<(), Box<dyn std::error::Error>> {
     let cpus = workload.cpus.unwrap_or_else(|| workload.cpus_max());
-    println!("\npolicy            mean wait      longest  slowdown  bounded  utilisation  fairness      time");
+    println!("\npolicy            mean wait      longest  slowdown  bounded  utilisation  fairness      time  starts");
     let mut all = Vec::new();
     for policy in Policy::ALL {
         let sizes: &[u32] = if policy == Policy::Muster { &[1, workload.nodes.unwrap_or(1)] } else { &[1] };
@@ -71,17 +80,19 @@ fn quality(workload: &Workload) -> Result<(), Box<dyn std::error::Error>> {
                     Product::replay(workload, &machine, Passes::Full, &mut |_| {}).schedule
                 }
             };
+            let took = began.elapsed().as_secs_f64();
             let figures = Figures::of(workload, &schedule, cpus);
             let name = if *nodes == 1 { policy.to_string() } else { format!("{policy}, {nodes} nodes") };
             println!(
-                "{name:<18} {:>8.2} {:>12.0} {:>9.2} {:>8.3} {:>12.4} {:>9.4} {:>7.2} s",
+                "{name:<18} {:>8.2} {:>12.0} {:>9.2} {:>8.3} {:>12.4} {:>9.4} {:>7.2} s  {:016x}",
                 figures.wait_mean,
                 figures.wait_max,
                 figures.slowdown_mean,
                 figures.bounded_slowdown_mean,
                 figures.utilisation,
                 figures.fairness,
-                began.elapsed().as_secs_f64()
+                took,
+                digest(&schedule)
             );
             all.push((policy, figures));
         }

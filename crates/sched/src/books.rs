@@ -9,15 +9,17 @@ use imbl::{OrdMap, Vector};
 use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::node::Node;
-use muster_model::planning::{Outlook, PlanView};
+use muster_model::planning::PlanView;
 use muster_model::time::Timestamp;
 
+use crate::alike;
 use crate::expect;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
 use crate::planner::AskId;
+use crate::said::Said;
 use crate::states::States;
 
 /// State of the resources.
@@ -36,7 +38,7 @@ pub(crate) struct Books {
     /// Nodes on which the last pass started something: what came of it is for the next view to say.
     pub(crate) touched: BTreeSet<u32>,
     /// What the last pass said.
-    pub(crate) outlook: Outlook,
+    pub(crate) said: Said,
     /// By partition.
     pub(crate) standings: Vec<PartitionStanding>,
     /// Planned starts that were made.
@@ -71,7 +73,7 @@ impl Books {
             changed: (0..fleet.node_count() as u32).collect(),
             in_service,
             touched: BTreeSet::new(),
-            outlook: Outlook::default(),
+            said: Said::default(),
             standings: vec![PartitionStanding::default(); fleet.partition_count()],
             plans_made: 0,
             owned: (0..)
@@ -107,11 +109,7 @@ impl Books {
                 changed.extend(nodes_of(job));
             }
         }
-        for (index, (before, now)) in (0..).zip(self.nodes.iter().zip(&view.nodes)) {
-            if !Arc::ptr_eq(before, now) {
-                changed.insert(index);
-            }
-        }
+        changed.extend(alike::changed_rows(&self.nodes, &view.nodes));
         self.nodes = view.nodes.clone();
         for node in &changed {
             self.read_node(fleet, view, *node);
@@ -124,7 +122,7 @@ impl Books {
         self.future.drop_all();
         self.plans_made = 0;
         self.standings.fill(PartitionStanding::default());
-        self.outlook = Outlook::default();
+        self.said = Said::default();
     }
 
     /// Makes the states of nodes true, with room for what `ask` will know of them.

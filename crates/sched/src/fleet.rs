@@ -6,17 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, Vector};
 use muster_model::accounting::{Freedom, Qos, RemoteResource};
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::ids::Name;
 use muster_model::job::Job;
 use muster_model::licenses;
-use muster_model::node::NodeConfig;
+use muster_model::node::{Node, NodeConfig};
 use muster_model::partition::Partition;
 use muster_model::planning::PlanView;
 use muster_model::time::TimeLimit;
 
+use crate::alike;
 use crate::gres::PARTS_OF_GPU;
 use crate::nodeset::NodeSet;
 use crate::wiring::Wiring;
@@ -46,6 +47,8 @@ pub(crate) struct GpuParts {
 pub(crate) struct Fleet {
     config: Arc<ClusterConfig>,
     node_configs: Vec<Arc<NodeConfig>>,
+    /// Rows that have these configurations: of rows that are still the same nothing need be asked.
+    rows_seen: Vector<Arc<Node>>,
     partitions: Vec<Arc<Partition>>,
     by_name: BTreeMap<Name, u32>,
     partition_by_name: BTreeMap<Name, u32>,
@@ -102,7 +105,18 @@ impl Fleet {
             && self.partitions.len() == view.partitions.len()
             && self.node_configs.len() == view.nodes.len()
             && self.partitions.iter().zip(&view.partitions).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
-            && self.node_configs.iter().zip(&view.nodes).all(|(ours, node)| Arc::ptr_eq(ours, &node.config))
+            && alike::changed_rows(&self.rows_seen, &view.nodes)
+                .iter()
+                .all(|row| Arc::ptr_eq(&self.node_configs[*row as usize], &view.nodes[*row as usize].config))
+    }
+
+    /// As [`Fleet::is_of`]; the next view is compared with this one, with which it has most in common.
+    pub(crate) fn follow(&mut self, view: &PlanView) -> bool {
+        let is_of = self.is_of(view);
+        if is_of {
+            self.rows_seen = view.nodes.clone();
+        }
+        is_of
     }
 
     /// Reads the configuration out of `view`.
@@ -141,6 +155,7 @@ impl Fleet {
             qos: view.accounting.qos.clone(),
             freedoms: view.accounting.freedoms(),
             node_configs,
+            rows_seen: view.nodes.clone(),
             partitions,
         };
         fleet.read_cpus();

@@ -43,6 +43,7 @@
 //! | why does it wait, and what would help | `explain` |
 //! | what comes about if nothing else happens | `play` |
 
+mod alike;
 mod ask;
 mod books;
 mod budget;
@@ -73,6 +74,7 @@ mod play;
 mod preempt;
 mod queue;
 mod reservation;
+mod said;
 mod search;
 mod share;
 mod states;

@@ -93,7 +93,7 @@ impl Planner {
     /// everything would say more. Where there is nothing to go on from it is a pass over everything.
     pub fn plan_changes(&mut self, view: &PlanView, budget: &Budget) -> Plan {
         let is_known =
-            self.tables.as_ref().is_some_and(|tables| tables.fleet.is_of(view) && !tables.fleet.has_quotas());
+            self.tables.as_mut().is_some_and(|tables| tables.fleet.follow(view) && !tables.fleet.has_quotas());
         let goes_on = is_known
             && view.config.backfill
             && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view));
@@ -115,8 +115,8 @@ impl Planner {
 
     /// Brings tables and groups in line with `view`.
     pub(crate) fn follow_queue(&mut self, view: &PlanView) -> Changes {
-        let outdated = |tables: &Tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX;
-        if self.tables.as_ref().is_some_and(outdated) || self.groups.is_stale() {
+        let outdated = |tables: &mut Tables| !tables.fleet.follow(view) || tables.asks.len() > ASKS_MAX;
+        if self.tables.as_mut().is_some_and(outdated) || self.groups.is_stale() {
             *self = Planner::default();
         }
         let tables = self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
@@ -220,7 +220,7 @@ impl Planner {
     }
 
     fn tables_for(&mut self, view: &PlanView) -> &mut Tables {
-        if self.tables.as_ref().is_some_and(|tables| !tables.fleet.is_of(view) || tables.asks.len() > ASKS_MAX) {
+        if self.tables.as_mut().is_some_and(|tables| !tables.fleet.follow(view) || tables.asks.len() > ASKS_MAX) {
             *self = Planner::default();
         }
         self.tables.get_or_insert_with(|| Tables::new(Fleet::build(view)))

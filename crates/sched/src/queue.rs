@@ -49,6 +49,32 @@ pub(crate) struct Group {
     /// The compiled request in the partition of this entry of the queue; nothing where that does not exist.
     pub(crate) asks: Arc<[AskId]>,
     pub(crate) members: BTreeMap<QueueKey, Arc<Job>>,
+    /// The first member: a pass over what has changed asks each group for it.
+    head: Option<(QueueKey, Arc<Job>)>,
+}
+
+impl Group {
+    /// The member at that place.
+    pub(crate) fn member(&self, key: &QueueKey) -> Option<&Arc<Job>> {
+        match &self.head {
+            Some((first, job)) if first == key => Some(job),
+            _ => self.members.get(key),
+        }
+    }
+
+    fn add(&mut self, key: QueueKey, job: &Arc<Job>) {
+        if self.head.as_ref().is_none_or(|(first, _)| key <= *first) {
+            self.head = Some((key, job.clone()));
+        }
+        self.members.insert(key, job.clone());
+    }
+
+    fn remove(&mut self, key: &QueueKey) {
+        self.members.remove(key);
+        if self.head.as_ref().is_some_and(|(first, _)| first == key) {
+            self.head = self.members.first_key_value().map(|(key, job)| (*key, job.clone()));
+        }
+    }
 }
 
 /// All groups.
@@ -86,7 +112,7 @@ impl Groups {
 
     /// The first member of each group that has any.
     pub(crate) fn heads(&self) -> impl Iterator<Item = (QueueKey, GroupId)> + '_ {
-        (0..).zip(&self.groups).filter_map(|(id, group)| Some((*group.members.first_key_value()?.0, id)))
+        (0..).zip(&self.groups).filter_map(|(id, group)| Some((group.head.as_ref()?.0, id)))
     }
 
     /// The member of a group behind `key`.
@@ -118,6 +144,7 @@ impl Groups {
         }
         changes.groups.sort_unstable();
         changes.groups.dedup();
+        changes.come.sort_unstable();
         changes
     }
 
@@ -140,21 +167,22 @@ impl Groups {
         let groups = &mut self.groups;
         let asks = group_key.asks.clone();
         let id = *self.known.entry(group_key).or_insert_with(|| {
-            groups.push(Group { asks, members: BTreeMap::new() });
+            groups.push(Group { asks, members: BTreeMap::new(), head: None });
             groups.len() as GroupId - 1
         });
-        self.groups[id as usize].members.insert(key, job.clone());
+        self.groups[id as usize].add(key, job);
         self.of_job.insert(key, id);
         if job.partitions_wanted().len() > 1 && job.het.is_none() {
             let places = self.places.entry(job.id).or_default();
             places.insert(places.partition_point(|place| *place < key), key);
         }
         changes.groups.push(id);
+        changes.come.push((id, key));
     }
 
     fn remove(&mut self, key: &QueueKey, changes: &mut Changes) {
         if let Some(id) = self.of_job.remove(key) {
-            self.groups[id as usize].members.remove(key);
+            self.groups[id as usize].remove(key);
             changes.vacant.push(*key);
             if let Some(places) = self.places.get_mut(&key.job_id) {
                 places.retain(|place| place != key);
@@ -187,6 +215,8 @@ fn asks_at(tables: &mut Tables, job: &Job, position: u32) -> Arc<[AskId]> {
 pub(crate) struct Changes {
     /// Groups with new or changed members.
     pub(crate) groups: Vec<GroupId>,
+    /// New and changed members, ascending.
+    pub(crate) come: Vec<(GroupId, QueueKey)>,
     /// Places of jobs that are gone or have changed.
     pub(crate) vacant: Vec<QueueKey>,
 }

@@ -160,8 +160,12 @@ fn shape(numbers: &mut Numbers) -> (Name, ResourceRequest, TimeLimit) {
 /// The view after `plan` has been carried out: what it starts runs, until its limit.
 pub fn carry_out(view: &PlanView, plan: &Plan) -> PlanView {
     let mut next = view.clone();
-    let mut by_id: BTreeMap<JobId, Vec<QueueKey>> = BTreeMap::new();
-    view.queue.iter().for_each(|(key, job)| by_id.entry(job.id).or_default().push(*key));
+    let mut by_id: BTreeMap<JobId, Vec<QueueKey>> = plan.all_starts().map(|start| (start.job_id, Vec::new())).collect();
+    for key in view.queue.keys().filter(|_| !plan.starts.is_empty()) {
+        if let Some(places) = by_id.get_mut(&key.job_id) {
+            places.push(*key);
+        }
+    }
     for start in plan.all_starts() {
         let keys = by_id.get(&start.job_id).into_iter().flatten();
         let Some(job) = keys.filter_map(|key| next.queue.remove(key)).last() else { continue };

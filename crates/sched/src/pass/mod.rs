@@ -60,6 +60,7 @@ use crate::people::People;
 use crate::planner::{AskId, Tables};
 use crate::queue::{GroupId, Groups};
 use crate::reservation::{Inside, Reservations};
+use crate::said::Said;
 pub(crate) use explain::Finding;
 use standing::{Known, Standings};
 
@@ -247,7 +248,7 @@ impl<'a> Pass<'a> {
         waits.iter_mut().for_each(|wait| self.moving.correct(wait));
         self.plan.outlook = Outlook::new(self.view.now, waits);
         self.plan.figures.moments = count(self.books.future.moment_count());
-        self.books.outlook = self.plan.outlook.clone();
+        self.books.said = Said::of(self.plan.outlook.clone());
         self.plan
     }
 

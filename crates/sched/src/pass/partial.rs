@@ -10,8 +10,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use muster_model::job::{ArrayRole, Job};
 use muster_model::licenses::Licenses;
-use muster_model::planning::{Outlook, Plan, PlannedStart, QueueKey};
-use muster_model::state::Reason;
+use muster_model::planning::{Plan, PlannedStart, QueueKey};
 
 use super::together::Fate;
 use super::{Pass, Wait};
@@ -20,6 +19,7 @@ use crate::feasible::Verdict;
 use crate::future::Rank;
 use crate::licenses::{LicensePlan, Licensing};
 use crate::queue::{Changes, GroupId};
+use crate::said::Said;
 
 impl<'a> Pass<'a> {
     /// Looks at the groups that `changes` and the nodes in `changed` concern.
@@ -28,12 +28,12 @@ impl<'a> Pass<'a> {
         for key in &changes.vacant {
             self.books.future.drop_record(key);
         }
-        let mut outlook = std::mem::take(&mut self.books.outlook);
+        let mut said = std::mem::take(&mut self.books.said);
         for rank in &changes.vacant {
-            outlook.set(rank.job_id, None);
+            said.set(rank.job_id, None);
         }
-        outlook.time = self.view.now;
-        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed, &outlook);
+        said.set_time(self.view.now);
+        let mut heads: BinaryHeap<Reverse<(QueueKey, GroupId)>> = self.concerned(changes, changed, &said);
         self.plan.figures.queue = super::count(self.view.queue.len());
         while let Some(Reverse((rank, id))) = heads.pop() {
             if self.is_full() {
@@ -41,35 +41,35 @@ impl<'a> Pass<'a> {
                 break;
             }
             let groups = self.groups;
-            let Some(job) = groups.get(id).members.get(&rank) else { continue };
+            let Some(job) = groups.get(id).member(&rank) else { continue };
             self.plan.figures.looked_at += 1;
             if job.het.is_some() {
-                self.look_again_together(rank, job, &mut outlook);
+                self.look_again_together(rank, job, &mut said);
                 continue;
             }
             match self.look_again(id, rank, job) {
-                Some(wait) if outlook.get(job.id).is_none() => outlook.set(job.id, Some(wait.planned(job))),
+                Some(wait) if said.get(job.id).is_none() => said.set(job.id, Some(wait.planned(job))),
                 // What the last pass said of it stands: it has not been looked at in its place.
                 Some(_) => {}
                 None => {
-                    outlook.set(job.id, None);
+                    said.set(job.id, None);
                     heads.extend(groups.next(id, &rank).map(|next| Reverse((next, id))));
                 }
             }
         }
-        for id in &changes.groups {
-            self.tell_new_members(*id, &mut outlook);
+        for (id, key) in &changes.come {
+            self.tell_new_member(*id, key, &mut said);
         }
         for job_id in self.moving.moved() {
-            if let Some(mut wait) = outlook.get(job_id).cloned() {
+            if let Some(mut wait) = said.get(job_id).cloned() {
                 self.moving.correct(&mut wait);
-                outlook.set(job_id, Some(wait));
+                said.set(job_id, Some(wait));
             }
         }
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
         self.plan.figures.moments = super::count(self.books.future.moment_count());
-        self.plan.outlook = outlook.clone();
-        self.books.outlook = outlook;
+        self.plan.outlook = said.outlook().clone();
+        self.books.said = said;
         self.plan
     }
 
@@ -78,17 +78,14 @@ impl<'a> Pass<'a> {
         &mut self,
         changes: &Changes,
         changed: &BTreeSet<u32>,
-        outlook: &Outlook,
+        said: &Said,
     ) -> BinaryHeap<Reverse<(QueueKey, GroupId)>> {
         let now = self.view.now;
         let due: BTreeSet<QueueKey> = self.books.future.due(now).collect();
         let mut heads = BinaryHeap::new();
         for (rank, id) in self.groups.heads() {
             let is_new = changes.groups.binary_search(&id).is_ok();
-            // Whoever ended may have made room under a limit or given licences back, wherever it ran.
-            let is_limited =
-                outlook.get(rank.job_id).is_some_and(|wait| wait.reason.is_limit() || wait.reason == Reason::Licenses);
-            if is_new || is_limited || due.contains(&rank) || self.can_use_any(id, changed) {
+            if is_new || said.is_limited(rank.job_id) || due.contains(&rank) || self.can_use_any(id, changed) {
                 heads.push(Reverse((rank, id)));
             }
         }
@@ -130,22 +127,22 @@ impl<'a> Pass<'a> {
     }
 
     /// Tries to start all components of the heterogeneous job that one of them is part of.
-    fn look_again_together(&mut self, key: QueueKey, component: &'a Job, outlook: &mut Outlook) {
+    fn look_again_together(&mut self, key: QueueKey, component: &'a Job, said: &mut Said) {
         let Some(first) = component.components().next().map(|job_id| QueueKey { job_id, ..key }) else { return };
         let groups = self.groups;
-        let leader = groups.group_of(&first).and_then(|group| groups.get(group).members.get(&first));
+        let leader = groups.group_of(&first).and_then(|group| groups.get(group).member(&first));
         let Some(leader) = leader.filter(|leader| self.seen_together.insert(leader.id)) else { return };
         let starts_before = self.plan.starts.len();
         match self.look_at_components(first, leader, None) {
             Fate::Started => {
-                leader.components().for_each(|id| outlook.set(id, None));
+                leader.components().for_each(|id| said.set(id, None));
                 self.settle_starts(first, starts_before);
             }
             Fate::Waits { waits, is_new } => {
                 for wait in waits {
                     // What the last pass said of it stands, unless it is planned anew.
-                    if is_new && wait.expected_start.is_some() || outlook.get(wait.job_id).is_none() {
-                        outlook.set(wait.job_id, Some(wait));
+                    if is_new && wait.expected_start.is_some() || said.get(wait.job_id).is_none() {
+                        said.set(wait.job_id, Some(wait));
                     }
                 }
             }
@@ -188,27 +185,17 @@ impl<'a> Pass<'a> {
         short.iter().for_each(|rank| self.books.future.drop_hold(rank));
     }
 
-    /// Members that nothing has been said of wait as the first of their group does.
-    fn tell_new_members(&mut self, id: GroupId, outlook: &mut Outlook) {
-        let mut last: Option<Wait> = None;
-        let groups = self.groups;
-        for job in groups.get(id).members.values() {
-            if let Some(wait) = outlook.get(job.id) {
-                last = Some(Wait {
-                    reason: wait.reason,
-                    detail: wait.detail.clone(),
-                    expected: wait.expected_start.map(|start| super::Expected {
-                        start,
-                        nodes: None,
-                        is_forecast: true,
-                    }),
-                });
-            } else if let Some(wait) = &last
-                && self.several.started(job.id) == 0
-                && !matches!(job.array, Some(ArrayRole::Waiting { .. }))
-            {
-                outlook.set(job.id, Some(wait.clone().planned(job)));
-            }
+    /// A new member of which nothing has been said waits as the one before it in its group does.
+    fn tell_new_member(&mut self, id: GroupId, key: &QueueKey, said: &mut Said) {
+        let members = &self.groups.get(id).members;
+        let Some(job) = members.get(key).filter(|job| said.get(job.id).is_none()) else { return };
+        if self.several.started(job.id) > 0 || matches!(job.array, Some(ArrayRole::Waiting { .. })) {
+            return;
         }
+        let Some(wait) = members.range(..key).rev().find_map(|(_, before)| said.get(before.id)) else { return };
+        let expected = |start| super::Expected { start, nodes: None, is_forecast: true };
+        let wait =
+            Wait { reason: wait.reason, detail: wait.detail.clone(), expected: wait.expected_start.map(expected) };
+        said.set(job.id, Some(wait.planned(job)));
     }
 }

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::hash::FixedState;
+use crate::job_units::JobUnits;
 use crate::planner::AskId;
 
 /// Most states that are told apart; with more of them, hardly two nodes are alike, and looking up gains nothing.
@@ -47,16 +48,16 @@ pub(crate) struct Known<'a> {
 impl Known<'_> {
     /// Tasks and units for `node`, worked out by `ask` where they are not known.
     #[inline]
-    pub(crate) fn get(&self, node: u32, ask: impl Fn() -> (u32, u32)) -> (u32, u32) {
+    pub(crate) fn get(&self, node: u32, ask: impl Fn() -> (u32, JobUnits)) -> (u32, JobUnits) {
         let answer = &self.answers[self.of_node[node as usize] as usize];
         let known = answer.get();
         if known != UNKNOWN {
-            let (tasks, units) = ((known >> 32) as u32, known as u32);
+            let (tasks, units) = ((known >> 32) as u32, JobUnits::unpacked(known as u32));
             debug_assert_eq!((tasks, units), ask(), "node {node} is not in the state it is thought to be in");
             return (tasks, units);
         }
         let (tasks, units) = ask();
-        answer.set(u64::from(tasks) << 32 | u64::from(units));
+        answer.set(u64::from(tasks) << 32 | u64::from(units.packed()));
         (tasks, units)
     }
 }

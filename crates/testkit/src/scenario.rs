@@ -469,7 +469,12 @@ impl Reader {
 /// The words of a request; also usable by other readers.
 fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result<(), String> {
     let scoped = |scope: GresScope, text: &str| gres(text).map(|gres| GresRequest { scope, gres });
-    let gpus = |scope: GresScope, text: &str| scoped(scope, &format!("gpu:{text}"));
+    let gpus = |list: &mut Vec<GresRequest>, scope: GresScope, text: &str| -> Result<(), String> {
+        for part in text.split(',') {
+            list.push(scoped(scope, &format!("gpu:{part}"))?);
+        }
+        Ok(())
+    };
     match key {
         "N" => {
             let (min, max) = value.split_once('-').unwrap_or((value, value));
@@ -488,10 +493,10 @@ fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result
                 request.gres.push(scoped(GresScope::Node, part)?);
             }
         }
-        "gpus" => request.gres.push(gpus(GresScope::Job, value)?),
-        "gpus_per_node" => request.gres.push(gpus(GresScope::Node, value)?),
-        "gpus_per_task" => request.gres.push(gpus(GresScope::Task, value)?),
-        "gpus_per_socket" => request.gres.push(gpus(GresScope::Socket, value)?),
+        "gpus" => gpus(&mut request.gres, GresScope::Job, value)?,
+        "gpus_per_node" => gpus(&mut request.gres, GresScope::Node, value)?,
+        "gpus_per_task" => gpus(&mut request.gres, GresScope::Task, value)?,
+        "gpus_per_socket" => gpus(&mut request.gres, GresScope::Socket, value)?,
         "C" => request.constraint = Some(value.into()),
         "w" => request.nodes_required = Some(value.into()),
         "x" => request.nodes_excluded = Some(value.into()),

@@ -327,7 +327,7 @@ impl Pass<'_> {
             company: Company::Now(people, Guest::of(&entry.job.spec)),
             exact: Exact::Now(&self.view.nodes, &self.units),
             waited: now.since(since(entry.job)),
-            known: if is_plain { self.books.states.known(id) } else { None },
+            known: if is_plain && ask.is_briefly_known() { self.books.states.known(id) } else { None },
         };
         let as_told = told.and_then(|mut nodes| {
             nodes.intersect(usable);

@@ -21,6 +21,52 @@ fn srun_from_the_shell() {
 }
 
 #[test]
+fn input_reaches_all_tasks_however_much_they_write() {
+    let cluster = Cluster::start(&["--nodes", "2"]);
+    let counted = cluster.out("head -c 8000000 /dev/zero | srun -N2 -n8 cat | wc -c");
+    assert_eq!(counted, "64000000");
+    // The first node has gone while input still flows.
+    let ran = cluster.out("head -c 4000000 /dev/zero | srun -N2 -n2 sh -c 'test $SLURM_PROCID = 0 || wc -c'");
+    assert_eq!(ran, "4000000");
+    // Whoever ends srun is heard though nobody takes the input.
+    let ran = cluster.run("yes | timeout -s TERM 2 srun -n2 sleep 60");
+    assert!(ran.stderr.contains("srun: error: n1: tasks 0-1: Killed\n"), "{}", ran.stderr);
+}
+
+/// What an MPI library says at its start, in the shell.
+const LIBRARY: &str = "say() { echo \"cmd=$1\" >&$PMI_FD; read -r answer <&$PMI_FD; }
+say 'init pmi_version=1 pmi_subversion=1'
+say \"put kvsname=x key=from$PMI_RANK value=on-$SLURMD_NODENAME\"
+say barrier_in
+say \"get kvsname=x key=from$(((PMI_RANK + 1) % PMI_SIZE))\"
+echo \"$PMI_RANK of $PMI_SIZE in $PMI_JOBID: $answer\"
+say 'get kvsname=x key=PMI_process_mapping'
+test $PMI_RANK = 0 && echo \"$answer\"
+say finalize
+";
+
+#[test]
+fn tasks_of_an_mpi_program_find_each_other() {
+    let cluster = Cluster::start(&["--nodes", "2"]);
+    cluster.file("library.sh", LIBRARY);
+    let met = "0 of 3 in 1.0: cmd=get_result rc=0 value=on-n1\n\
+        1 of 3 in 1.0: cmd=get_result rc=0 value=on-n2\n\
+        2 of 3 in 1.0: cmd=get_result rc=0 value=on-n1\n\
+        cmd=get_result rc=0 value=(vector,(0,1,2),(1,1,1))";
+    assert_eq!(cluster.out("srun -N2 -n3 --mpi=pmi2 bash library.sh | sort"), met);
+    assert_eq!(cluster.out("srun -n1 --mpi=pmi2 srun --mpi=none --overlap sh -c 'echo ${PMI_RANK:-none}'"), "none");
+    let aborted =
+        "echo 'cmd=init pmi_version=1 pmi_subversion=1' >&$PMI_FD; echo 'cmd=abort exitcode=5' >&$PMI_FD; sleep 60";
+    let ran = cluster.run(&format!("srun -n2 --mpi=pmi2 bash -c \"{}\"", aborted.replace('$', "\\$")));
+    assert!(ran.code == 137 && ran.stderr.contains("*** STEP 3.0 ON n1 CANCELLED AT "), "{}", ran.stderr);
+    let spawning = "echo 'cmd=init pmi_version=1 pmi_subversion=1' >&$PMI_FD; read x <&$PMI_FD; \
+        printf 'mcmd=spawn\\nnprocs=1\\nendcmd\\n' >&$PMI_FD; read x <&$PMI_FD; echo $x";
+    let ran = cluster.run(&format!("srun --mpi=pmi2 bash -c \"{}\"", spawning.replace('$', "\\$")));
+    assert_eq!(ran.stdout, "cmd=spawn_result rc=1 msg=not_supported\n");
+    assert_eq!(ran.stderr, "slurmstepd: error: mpi/pmi2: PMI1 request of 'spawn' not supported\n");
+}
+
+#[test]
 fn steps_of_a_batch_job() {
     let cluster = Cluster::start(&["--nodes", "2"]);
     cluster.file("steps.sh", "#!/bin/bash\n#SBATCH -N2 -n2 -o out\nscontrol show hostnames\nsrun -l sh -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID'\nsrun -n1 -N1 false || echo failed $?\n");

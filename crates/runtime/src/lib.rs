@@ -9,11 +9,13 @@
 //! - [`mod@unit`]: what is started, and how it ended;
 //! - [`protocol`] and [`client`]: how an agent talks with the supervisor;
 //! - [`supervisor`]: the process itself; `muster supervisor --dir SPOOL` calls [`supervisor::run`];
+//! - [`pmi`]: how the processes of an MPI program find each other;
 //! - [`wire`]: how the streams of a live step travel between a node and the waiting `srun`;
 //! - [`detect`]: what hardware and system this node has.
 
 pub mod client;
 pub mod detect;
+pub mod pmi;
 pub mod protocol;
 pub mod supervisor;
 pub mod unit;

@@ -17,13 +17,20 @@
 //! - [`Frame::Failed`] when the step could not be set up on this node; [`Frame::Ended`] follows for each task that had
 //!   been started,
 //! - [`Frame::Ending`] when somebody else than the client ends the step; the reason in words comes as `Stderr`,
+//! - [`Frame::Taken`] when the slowest task has taken input,
+//! - [`Frame::Values`] and [`Frame::Fence`] when the tasks of the node wait for those of the others ([`crate::pmi`]),
+//!   [`Frame::Abort`] when one of them ends the step,
 //! - [`Frame::Finished`] as the last one: nothing of the step is left on this node. Then the node closes.
 //!
 //! and `srun` sends
 //!
 //! - [`Frame::Stdin`] to one rank or to [`ALL_RANKS`]; an empty payload is the end of input,
 //! - [`Frame::Signal`] to be sent to the processes of one task or of all,
+//! - [`Frame::Values`] of all nodes and [`Frame::Fence`], when all nodes have asked for it,
 //! - [`Frame::WindowSize`] when its terminal changes (only with `--pty`).
+//!
+//! Input that the node has not told to be taken is at most [`INPUT_WINDOW_BYTES`]; so signals are never stuck behind input, and
+//! tasks that write before they read hold nobody up. A node of version 1 tells nothing and is sent input as it reads it.
 //!
 //! When the connection breaks before [`Frame::Finished`], the node ends the step there (TERM, then KILL). A program that
 //! cannot be executed is started and ended as far as this protocol goes: its exit code is the error number, and the
@@ -46,8 +53,11 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 9;
 
-/// Version of this protocol.
-pub const WIRE_VERSION: u32 = 1;
+/// Version of this protocol. 2 tells of input that is taken.
+pub const WIRE_VERSION: u32 = 2;
+
+/// Most bytes of input on their way to the tasks of a node: several pipes full.
+pub const INPUT_WINDOW_BYTES: usize = 256 << 10;
 
 /// First words of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -112,6 +122,25 @@ pub enum Frame {
     Ending,
     /// Node: all is over here.
     Finished,
+    /// Node: so much more of the input has been taken by all its tasks.
+    Taken {
+        /// Bytes since this was last said.
+        bytes: u32,
+    },
+    /// Node: what its tasks have put since the last fence. Client: what all tasks have put. Large ones come in several parts.
+    Values {
+        /// Names and values, each ended by NUL.
+        bytes: Vec<u8>,
+    },
+    /// Node: its tasks wait for the others. Client: all have come.
+    Fence,
+    /// Node: a task ends the step by its MPI library.
+    Abort {
+        /// Which task.
+        rank: u32,
+        /// What it said.
+        message: String,
+    },
     /// Client: bytes for standard input; empty for its end.
     Stdin {
         /// Which task, or [`ALL_RANKS`].
@@ -155,14 +184,24 @@ mod kind {
     pub const FINISHED: u8 = 6;
     pub const FAILED: u8 = 7;
     pub const ENDING: u8 = 8;
+    pub const TAKEN: u8 = 9;
+    pub const ABORT: u8 = 10;
+    pub const VALUES: u8 = 16;
+    pub const FENCE: u8 = 17;
     pub const WELCOME: u8 = 32;
     pub const STDIN: u8 = 33;
     pub const SIGNAL: u8 = 34;
     pub const WINDOW_SIZE: u8 = 35;
 }
 
+/// Where encoded frames are put.
+pub trait Sink: for<'a> Extend<&'a u8> {}
+
+impl Sink for Vec<u8> {}
+impl Sink for std::collections::VecDeque<u8> {}
+
 /// Appends the bytes of `frame` to `out`. Streams longer than [`PAYLOAD_BYTES_MAX`] become several frames.
-pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
+pub fn encode(frame: &Frame, out: &mut impl Sink) {
     match frame {
         Frame::Hello(hello) => {
             put(out, kind::HELLO, ALL_RANKS, &serde_json::to_vec(hello).unwrap_or_default());
@@ -173,11 +212,14 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Stderr { rank, bytes } => encode_stream(out, kind::STDERR, *rank, bytes),
         Frame::Ended { rank, exit } => put(out, kind::ENDED, *rank, &[exit.code, exit.signal]),
         Frame::Failed { errno, message } => {
-            let message = message.as_bytes();
-            put(out, kind::FAILED, *errno, message.get(..PAYLOAD_BYTES_MAX).unwrap_or(message));
+            put(out, kind::FAILED, *errno, cut(message));
         }
         Frame::Ending => put(out, kind::ENDING, ALL_RANKS, &[]),
         Frame::Finished => put(out, kind::FINISHED, ALL_RANKS, &[]),
+        Frame::Taken { bytes } => put(out, kind::TAKEN, ALL_RANKS, &bytes.to_le_bytes()),
+        Frame::Values { bytes } => encode_stream(out, kind::VALUES, ALL_RANKS, bytes),
+        Frame::Fence => put(out, kind::FENCE, ALL_RANKS, &[]),
+        Frame::Abort { rank, message } => put(out, kind::ABORT, *rank, cut(message)),
         Frame::Stdin { rank, bytes } if bytes.is_empty() => put(out, kind::STDIN, *rank, &[]),
         Frame::Stdin { rank, bytes } => encode_stream(out, kind::STDIN, *rank, bytes),
         Frame::Signal { rank, signal } => put(out, kind::SIGNAL, *rank, &[*signal]),
@@ -190,21 +232,26 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
 }
 
 /// Appends standard output (`stderr` false) or error of a task without making a [`Frame`] first.
-pub fn encode_output(out: &mut Vec<u8>, stderr: bool, rank: u32, bytes: &[u8]) {
+pub fn encode_output(out: &mut impl Sink, stderr: bool, rank: u32, bytes: &[u8]) {
     encode_stream(out, if stderr { kind::STDERR } else { kind::STDOUT }, rank, bytes);
 }
 
-fn encode_stream(out: &mut Vec<u8>, kind: u8, rank: u32, bytes: &[u8]) {
+fn encode_stream(out: &mut impl Sink, kind: u8, rank: u32, bytes: &[u8]) {
     for part in bytes.chunks(PAYLOAD_BYTES_MAX) {
         put(out, kind, rank, part);
     }
 }
 
-fn put(out: &mut Vec<u8>, kind: u8, rank: u32, payload: &[u8]) {
-    out.push(kind);
-    out.extend_from_slice(&rank.to_le_bytes());
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(payload);
+/// As much of a message as one frame takes.
+fn cut(message: &str) -> &[u8] {
+    message.as_bytes().get(..PAYLOAD_BYTES_MAX).unwrap_or(message.as_bytes())
+}
+
+fn put(out: &mut impl Sink, kind: u8, rank: u32, payload: &[u8]) {
+    out.extend(&[kind]);
+    out.extend(&rank.to_le_bytes());
+    out.extend(&(payload.len() as u32).to_le_bytes());
+    out.extend(payload);
 }
 
 /// Collects bytes and gives frames.
@@ -278,12 +325,16 @@ fn parse(kind: u8, rank: u32, payload: &[u8]) -> Result<Option<Frame>, WireError
         (kind::FAILED, text) => Frame::Failed { errno: rank, message: String::from_utf8_lossy(text).into_owned() },
         (kind::ENDING, _) => Frame::Ending,
         (kind::FINISHED, _) => Frame::Finished,
+        (kind::TAKEN, &[a, b, c, d]) => Frame::Taken { bytes: u32::from_le_bytes([a, b, c, d]) },
+        (kind::VALUES, bytes) => Frame::Values { bytes: bytes.to_vec() },
+        (kind::FENCE, _) => Frame::Fence,
+        (kind::ABORT, text) => Frame::Abort { rank, message: String::from_utf8_lossy(text).into_owned() },
         (kind::STDIN, bytes) => Frame::Stdin { rank, bytes: bytes.to_vec() },
         (kind::SIGNAL, &[signal]) => Frame::Signal { rank, signal },
         (kind::WINDOW_SIZE, &[a, b, c, d]) => {
             Frame::WindowSize { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) }
         }
-        (kind::STARTED | kind::ENDED | kind::SIGNAL | kind::WINDOW_SIZE, _) => return Err(malformed),
+        (kind::STARTED | kind::ENDED | kind::SIGNAL | kind::WINDOW_SIZE | kind::TAKEN, _) => return Err(malformed),
         _ => return Ok(None),
     };
     Ok(Some(frame))
@@ -312,6 +363,10 @@ mod tests {
             Frame::Signal { rank: 1, signal: 15 },
             Frame::WindowSize { rows: 24, columns: 80 },
             Frame::Failed { errno: 2, message: "open".into() },
+            Frame::Taken { bytes: 99_999 },
+            Frame::Values { bytes: b"a\x001\0".to_vec() },
+            Frame::Fence,
+            Frame::Abort { rank: 2, message: "no luck".into() },
             Frame::Ending,
             Frame::Finished,
         ]

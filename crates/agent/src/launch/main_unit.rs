@@ -45,7 +45,11 @@ pub(super) fn prepare(
         memory_limit: memory_limit(share.memory),
         client: None,
         pty: None,
+        pmi: None,
         message_name: String::new(),
+        after: launch.prolog(),
+        task_hooks: launch.task_hooks(),
+        time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })
 }

@@ -1,6 +1,7 @@
 //! The tasks of a step on this node, with the streams and programs that each of them gets.
 
 use muster_model::step::{Step, StepLaunch};
+use muster_runtime::pmi::{self, StepFacts};
 use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
 use muster_slurm::environment::{LaunchFacts, task_paths};
 
@@ -39,7 +40,11 @@ pub(super) fn prepare(
         memory_limit: memory_limit(if here.memory.0 > 0 { here.memory } else { share.memory }),
         client: client(how, site),
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
+        pmi: pmi(launch, step, how),
         message_name: String::new(),
+        after: launch.prolog(),
+        task_hooks: launch.task_hooks(),
+        time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }
@@ -61,6 +66,29 @@ fn take_common_streams(tasks: &mut [TaskLaunch]) -> Streams {
         tasks.iter_mut().for_each(|task| task.streams = None);
     }
     first.unwrap_or_default()
+}
+
+/// What the MPI library of each task is told, where the step speaks with them.
+fn pmi(launch: &Launch, step: &Step, how: &StepLaunch) -> Option<StepFacts> {
+    if how.mpi != "pmi2" {
+        return None;
+    }
+    let common = step.het.as_deref();
+    let mut nodes_of_ranks = vec![0; step.tasks as usize];
+    for (position, node) in (0..).zip(&step.layout) {
+        for rank in &node.ranks {
+            if let Some(place) = nodes_of_ranks.get_mut(*rank as usize) {
+                *place = position;
+            }
+        }
+    }
+    Some(StepFacts {
+        step_name: format!("{}.{}", common.map_or(launch.job.id, |common| common.leader), step.step_id),
+        tasks: common.map_or(step.tasks, |common| common.tasks),
+        // Of a step in several components one part does not know how the ranks of the others are dealt; libraries then ask
+        // each other for the names of their hosts.
+        process_mapping: if common.is_some() { String::new() } else { pmi::process_mapping(&nodes_of_ranks) },
+    })
 }
 
 fn client(how: &StepLaunch, site: &Site) -> Option<ClientLink> {

@@ -1,35 +1,42 @@
-//! The streams of one live step on this node: pipes and a terminal on one side, the client's connection on the other.
+//! The streams of one live step on this node: pipes, a terminal and sockets of MPI libraries on one side, the client's
+//! connection on the other.
 //!
-//! Each such step has a thread. It waits with `poll`, buffers little, and stops reading where the other side is slow, so
-//! that a fast writer is held back and nothing is lost. The protocol is [`crate::wire`].
+//! Each such step has a thread. It waits for whatever is ready, buffers little, and stops reading where the other side is
+//! slow, so that a fast writer is held back and nothing is lost. What the client says is read at any time: it sends no more
+//! input than this side has said it has room for. The protocol is [`crate::wire`].
 
-use std::collections::VecDeque;
+mod task;
+mod watch;
+
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use muster_model::state::ExitStatus;
 
+use self::task::{Task, Watches, Which};
 use super::inbox::{Inbox, Mailbox, Message};
+use crate::pmi::{Action, Server, StepFacts};
 use crate::system;
 use crate::unit::UnitKey;
-use crate::wire::{self, ALL_RANKS, Frame};
+use crate::wire::{self, ALL_RANKS, Frame, INPUT_WINDOW_BYTES};
 
 /// Bytes kept for a slow client before tasks are held back.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of input kept for slow tasks before the client is held back.
-const INPUT_BYTES_MAX: usize = 256 << 10;
+/// Bytes of input kept for slow tasks before a client is held back that does not know of the window.
+const INPUT_BYTES_MAX: usize = 8 * INPUT_WINDOW_BYTES;
+
+/// Taken input is told of in pieces of this size, or when all is taken.
+const TAKEN_BYTES_MIN: u64 = INPUT_WINDOW_BYTES as u64 / 8;
 
 /// One read from a task.
 const READ_BYTES: usize = wire::PAYLOAD_BYTES_MAX;
 
 /// When all processes are gone, a pipe that stays open (some process elsewhere got it) is given up after this silence.
 const LAST_WORDS_MS: i32 = 500;
-
-/// What a terminal takes as the end of input.
-const END_OF_TRANSMISSION: u8 = 4;
 
 /// What the main thread tells a relay.
 #[derive(Debug)]
@@ -56,6 +63,15 @@ pub(crate) struct TaskStreams {
     pub(crate) error: Option<OwnedFd>,
     /// Input and output in one.
     pub(crate) terminal: Option<OwnedFd>,
+    /// The socket of its MPI library.
+    pub(crate) pmi: Option<OwnedFd>,
+}
+
+impl TaskStreams {
+    /// None yet.
+    pub(crate) fn none(rank: u32) -> TaskStreams {
+        TaskStreams { rank, pid: None, input: None, output: None, error: None, terminal: None, pmi: None }
+    }
 }
 
 /// A client that has said welcome, and what it sent right behind that.
@@ -70,16 +86,26 @@ pub(crate) fn start(
     key: UnitKey,
     client: Client,
     tasks: Vec<TaskStreams>,
+    pmi: Option<StepFacts>,
     main: Arc<Inbox>,
 ) -> io::Result<Arc<Mailbox<RelayCommand>>> {
     let commands = Arc::new(Mailbox::new()?);
     client.stream.set_nonblocking(true)?;
+    let watches = Watches::new()?;
+    let pmi = pmi.map(|facts| Server::new(facts, tasks.iter().map(|task| task.rank)));
+    let tasks = tasks.into_iter().enumerate().map(|(index, streams)| Task::new(index, streams, &watches));
+    let tasks = tasks.collect::<io::Result<Vec<Task>>>()?;
     let mut relay = Relay {
         key,
         client: client.stream,
-        tasks: tasks.into_iter().map(Task::new).collect::<io::Result<_>>()?,
+        places: tasks.iter().map(|task| (task.streams.rank, task.index)).collect(),
+        open_outputs: tasks.iter().map(Task::open_outputs).sum(),
+        tasks,
+        watches,
         decoder: client.decoder,
         output: VecDeque::new(),
+        input: InputCount::default(),
+        pmi,
         commands: Arc::clone(&commands),
         main,
         is_client_gone: false,
@@ -99,65 +125,31 @@ enum State {
     Over,
 }
 
-struct Task {
-    streams: TaskStreams,
-    pending: VecDeque<u8>,
-    is_input_ended: bool,
+/// How much input has come, and how much of it the client knows to be taken.
+#[derive(Debug, Default)]
+struct InputCount {
+    received: u64,
+    told: u64,
+    /// What the slowest task has not taken yet.
+    waiting: usize,
 }
 
 struct Relay {
     key: UnitKey,
     client: TcpStream,
     tasks: Vec<Task>,
+    /// Places of tasks in the list, by rank.
+    places: HashMap<u32, usize>,
+    watches: Watches,
+    open_outputs: usize,
     decoder: wire::Decoder,
     output: VecDeque<u8>,
+    input: InputCount,
+    pmi: Option<Server>,
     commands: Arc<Mailbox<RelayCommand>>,
     main: Arc<Inbox>,
     is_client_gone: bool,
     state: State,
-}
-
-/// What an entry of the poll list is.
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Commands,
-    Client,
-    Input(usize),
-    Output(usize, Which),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Output,
-    Error,
-    Terminal,
-}
-
-impl Task {
-    fn new(streams: TaskStreams) -> io::Result<Task> {
-        for fd in [&streams.input, &streams.output, &streams.error, &streams.terminal].into_iter().flatten() {
-            system::set_nonblocking(fd.as_raw_fd())?;
-        }
-        Ok(Task { streams, pending: VecDeque::new(), is_input_ended: false })
-    }
-
-    fn stream(&mut self, which: Which) -> &mut Option<OwnedFd> {
-        match which {
-            Which::Output => &mut self.streams.output,
-            Which::Error => &mut self.streams.error,
-            Which::Terminal => &mut self.streams.terminal,
-        }
-    }
-
-    fn input_fd(&self) -> Option<RawFd> {
-        self.streams.input.as_ref().or(self.streams.terminal.as_ref()).map(AsRawFd::as_raw_fd)
-    }
-
-    fn close_input(&mut self) {
-        self.streams.input = None;
-        self.pending.clear();
-        self.is_input_ended = true;
-    }
 }
 
 impl Relay {
@@ -181,32 +173,13 @@ impl Relay {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let mut sources = Vec::with_capacity(2 + self.tasks.len() * 3);
-        let mut fds = Vec::with_capacity(sources.capacity());
-        self.list_sources(&mut sources, &mut fds);
-        let timeout = if self.state == State::Draining { LAST_WORDS_MS } else { -1 };
-        // While the client holds us back, silence says nothing about the tasks.
-        let timeout = if self.output.len() >= OUTPUT_BYTES_MAX { -1 } else { timeout };
-        system::poll(&mut fds, timeout)?;
-        let mut is_quiet = true;
-        for (source, fd) in sources.into_iter().zip(&fds) {
-            if fd.revents == 0 {
-                continue;
-            }
-            is_quiet = false;
-            match source {
-                Source::Commands => self.obey(),
-                Source::Client => self.serve_client(fd.revents),
-                Source::Input(task) => self.feed_task(task),
-                Source::Output(task, which) => {
-                    self.read_task(task, which);
-                }
-            }
-        }
-        if self.state == State::Draining && (timeout >= 0 && is_quiet || !self.has_open_outputs()) {
+        let is_held_back = self.output.len() >= OUTPUT_BYTES_MAX;
+        let is_quiet = self.wait(is_held_back)?;
+        if self.state == State::Draining && (is_quiet && !is_held_back || self.open_outputs == 0) {
             self.send(&Frame::Finished);
             self.state = State::Flushing;
         }
+        self.tell_taken();
         self.flush();
         if self.state == State::Flushing && (self.output.is_empty() || self.is_client_gone) {
             self.state = State::Over;
@@ -214,45 +187,47 @@ impl Relay {
         Ok(())
     }
 
-    fn list_sources(&self, sources: &mut Vec<Source>, fds: &mut Vec<libc::pollfd>) {
-        let mut add = |source: Source, fd: RawFd, events: libc::c_short| {
-            sources.push(source);
-            fds.push(system::pollfd(fd, events));
-        };
-        add(Source::Commands, self.commands.fd(), libc::POLLIN);
-        if !self.is_client_gone {
-            let mut events = libc::POLLRDHUP;
-            if self.tasks.iter().map(|task| task.pending.len()).max().unwrap_or(0) < INPUT_BYTES_MAX {
-                events |= libc::POLLIN;
-            }
-            if !self.output.is_empty() {
-                events |= libc::POLLOUT;
-            }
-            add(Source::Client, self.client.as_raw_fd(), events);
+    /// Waits and serves what is ready; `true` when nothing was.
+    fn wait(&mut self, is_held_back: bool) -> io::Result<bool> {
+        let mut events = libc::POLLRDHUP;
+        if self.input.waiting < INPUT_BYTES_MAX {
+            events |= libc::POLLIN;
         }
-        let may_read = self.output.len() < OUTPUT_BYTES_MAX && self.state != State::Flushing;
-        for (index, task) in self.tasks.iter().enumerate() {
-            if let (Some(fd), false) = (task.input_fd(), task.pending.is_empty()) {
-                add(Source::Input(index), fd, libc::POLLOUT);
-            }
-            let streams = &task.streams;
-            let outputs = [
-                (Which::Output, &streams.output),
-                (Which::Error, &streams.error),
-                (Which::Terminal, &streams.terminal),
-            ];
-            for (which, fd) in outputs {
-                if let (Some(fd), true) = (fd, may_read) {
-                    add(Source::Output(index, which), fd.as_raw_fd(), libc::POLLIN);
+        if !self.output.is_empty() {
+            events |= libc::POLLOUT;
+        }
+        // A negative number is passed over.
+        let is_open = |is_open: bool, fd| if is_open { fd } else { -1 };
+        let may_read = !is_held_back && self.state != State::Flushing;
+        let mut fds = [
+            system::pollfd(self.commands.fd(), libc::POLLIN),
+            system::pollfd(is_open(!self.is_client_gone, self.client.as_raw_fd()), events),
+            system::pollfd(self.watches.writable.fd(), libc::POLLIN),
+            system::pollfd(is_open(may_read, self.watches.readable.fd()), libc::POLLIN),
+        ];
+        // While the client holds us back, silence says nothing about the tasks.
+        let timeout = if self.state == State::Draining && !is_held_back { LAST_WORDS_MS } else { -1 };
+        system::poll(&mut fds, timeout)?;
+        let [commands, client, writable, readable] = fds.map(|fd| fd.revents);
+        if commands != 0 {
+            self.obey();
+        }
+        if client != 0 {
+            self.serve_client(client);
+        }
+        if writable != 0 {
+            for (index, into) in self.watches.writable_now()? {
+                if let Some(task) = self.tasks.get_mut(index) {
+                    task.write(into, &self.watches);
                 }
             }
         }
-    }
-
-    fn has_open_outputs(&self) -> bool {
-        self.tasks.iter().any(|Task { streams, .. }| {
-            streams.output.is_some() || streams.error.is_some() || streams.terminal.is_some()
-        })
+        if readable != 0 {
+            for (index, which) in self.watches.readable_now()? {
+                self.read_task(index, which);
+            }
+        }
+        Ok(commands == 0 && client == 0 && writable == 0 && readable == 0)
     }
 
     fn obey(&mut self) {
@@ -272,8 +247,8 @@ impl Relay {
 
     /// What the task wrote before it ended is in its pipes now and must reach the client before its end does.
     fn task_ended(&mut self, rank: u32, exit: ExitStatus) {
-        if let Some(index) = self.tasks.iter().position(|task| task.streams.rank == rank) {
-            for which in [Which::Output, Which::Error, Which::Terminal] {
+        if let Some(index) = self.places.get(&rank).copied() {
+            for which in Which::OUTPUTS {
                 // A pipe holds at most a megabyte; more comes from other processes, which may go on for ever.
                 let mut left = 1 << 20;
                 while left > 0 {
@@ -284,7 +259,7 @@ impl Relay {
                 }
             }
             if let Some(task) = self.tasks.get_mut(index) {
-                task.close_input();
+                task.close_input(&self.watches);
             }
         }
         self.send(&Frame::Ended { rank, exit });
@@ -295,52 +270,59 @@ impl Relay {
         let Some(task) = self.tasks.get_mut(index) else {
             return 0;
         };
-        let rank = task.streams.rank;
-        let stream = task.stream(which);
-        let Some(fd) = stream.as_ref().map(AsRawFd::as_raw_fd) else {
+        let Some(fd) = task.reading_end(which) else {
             return 0;
         };
+        let rank = task.streams.rank;
         let mut buffer = [0; READ_BYTES];
         match system::read(fd, &mut buffer) {
             Ok(count) if count > 0 => {
-                if !self.is_client_gone {
-                    let mut frame = Vec::with_capacity(count + wire::HEADER_BYTES);
-                    wire::encode_output(
-                        &mut frame,
-                        which == Which::Error,
-                        rank,
-                        buffer.get(..count).unwrap_or_default(),
-                    );
-                    self.output.extend(frame);
+                let bytes = buffer.get(..count).unwrap_or_default();
+                if which == Which::Pmi {
+                    self.ask_pmi(rank, bytes);
+                } else if !self.is_client_gone {
+                    wire::encode_output(&mut self.output, which == Which::Error, rank, bytes);
                 }
                 count
             }
             Err(error) if system::is_retry(&error) => 0,
             // The end. A terminal gives EIO when its last process is gone.
             _ => {
-                *stream = None;
+                self.open_outputs -= usize::from(which != Which::Pmi);
+                task.close(which, &self.watches);
                 0
             }
         }
     }
 
-    fn feed_task(&mut self, index: usize) {
-        let Some(task) = self.tasks.get_mut(index) else {
-            return;
-        };
-        let Some(fd) = task.input_fd() else {
-            return task.pending.clear();
-        };
-        let (front, _) = task.pending.as_slices();
-        match system::write(fd, front) {
-            Ok(count) => {
-                task.pending.drain(..count);
+    fn ask_pmi(&mut self, rank: u32, bytes: &[u8]) {
+        let actions = self.pmi.as_mut().map(|server| server.take(rank, bytes)).unwrap_or_default();
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Answer { rank, bytes } => {
+                    if let Some(task) = self.places.get(&rank).and_then(|index| self.tasks.get_mut(*index)) {
+                        task.put_answer(&bytes, &self.watches);
+                    }
+                }
+                Action::Fence(values) => {
+                    self.send(&Frame::Values { bytes: values });
+                    self.send(&Frame::Fence);
+                }
+                Action::Abort { rank, message } => self.send(&Frame::Abort { rank, message }),
+                Action::Complain(text) => {
+                    let bytes = format!("slurmstepd: error: mpi/pmi2: {text}\n").into_bytes();
+                    self.send(&Frame::Stderr { rank: ALL_RANKS, bytes });
+                }
+                Action::Close { rank } => {
+                    if let Some(task) = self.places.get(&rank).and_then(|index| self.tasks.get_mut(*index)) {
+                        task.close(Which::Pmi, &self.watches);
+                    }
+                }
             }
-            Err(error) if system::is_retry(&error) => {}
-            Err(_) => task.close_input(),
-        }
-        if task.pending.is_empty() && task.is_input_ended {
-            task.close_input();
         }
     }
 
@@ -377,9 +359,10 @@ impl Relay {
     fn take_frame(&mut self, frame: Frame) {
         match frame {
             Frame::Stdin { rank, bytes } => {
+                self.input.received += bytes.len() as u64;
                 for task in &mut self.tasks {
-                    if (rank == ALL_RANKS || rank == task.streams.rank) && !task.is_input_ended {
-                        put_input(task, &bytes);
+                    if (rank == ALL_RANKS || rank == task.streams.rank) && task.takes_input() {
+                        task.put_input(&bytes, &self.watches);
                     }
                 }
             }
@@ -389,16 +372,33 @@ impl Relay {
                     super::terminal::set_size(fd.as_raw_fd(), rows, columns);
                 }
             }
+            Frame::Values { bytes } => self.pmi.as_mut().into_iter().for_each(|server| server.add_values(&bytes)),
+            Frame::Fence => {
+                let actions = self.pmi.as_mut().map(Server::pass_fence).unwrap_or_default();
+                self.carry_out(actions);
+            }
             // Only nodes send the others.
             _ => {}
         }
     }
 
+    /// The client may send as much again as the slowest task has taken.
+    fn tell_taken(&mut self) {
+        if self.input.received == self.input.told {
+            return;
+        }
+        self.input.waiting = self.tasks.iter().map(Task::input_waiting).max().unwrap_or(0);
+        let taken = self.input.received.saturating_sub(self.input.waiting as u64);
+        let news = taken.saturating_sub(self.input.told);
+        if news >= TAKEN_BYTES_MIN || news > 0 && self.input.waiting == 0 {
+            self.input.told = taken;
+            self.send(&Frame::Taken { bytes: u32::try_from(news).unwrap_or(u32::MAX) });
+        }
+    }
+
     fn send(&mut self, frame: &Frame) {
         if !self.is_client_gone {
-            let mut bytes = Vec::new();
-            wire::encode(frame, &mut bytes);
-            self.output.extend(bytes);
+            wire::encode(frame, &mut self.output);
         }
     }
 
@@ -422,19 +422,6 @@ impl Relay {
             if self.state == State::Open {
                 self.main.send(Message::ClientGone { key: self.key });
             }
-        }
-    }
-}
-
-fn put_input(task: &mut Task, bytes: &[u8]) {
-    if !bytes.is_empty() {
-        task.pending.extend(bytes);
-    } else if task.streams.terminal.is_some() {
-        task.pending.push_back(END_OF_TRANSMISSION);
-    } else {
-        task.is_input_ended = true;
-        if task.pending.is_empty() {
-            task.close_input();
         }
     }
 }

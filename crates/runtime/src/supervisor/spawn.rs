@@ -21,6 +21,9 @@ const STACK_BYTES: usize = 64 << 10;
 /// How often to try again while a script is still open for writing in a process that is just being started.
 const BUSY_TRIES_MAX: u32 = 500;
 
+/// Number of the socket of the MPI library in a task: beyond those that shells take for themselves.
+pub(crate) const PMI_DESCRIPTOR: RawFd = 19;
+
 /// A stack for children. Each launcher thread has one: its children use it one after the other.
 pub(crate) struct Stack {
     memory: Box<[u8]>,
@@ -50,6 +53,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) streams: [RawFd; 3],
     /// Whether stream 0 is a terminal that the child is to control.
     pub(crate) terminal: bool,
+    /// Becomes [`PMI_DESCRIPTOR`].
+    pub(crate) pmi: Option<RawFd>,
     /// Directory to be in.
     pub(crate) work_dir: RawFd,
     /// File mode creation mask.
@@ -211,6 +216,12 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
             must_long(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
         }
         must(libc::fchdir(plan.work_dir))?;
+        // Only now, for the number may be that of the directory.
+        match plan.pmi {
+            Some(PMI_DESCRIPTOR) => must(libc::fcntl(PMI_DESCRIPTOR, libc::F_SETFD, 0))?,
+            Some(socket) => must(libc::dup2(socket, PMI_DESCRIPTOR))?,
+            None => 0,
+        };
         // After the change of identity, which clears it.
         must(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         if libc::getppid() != plan.supervisor {

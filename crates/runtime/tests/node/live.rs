@@ -102,6 +102,7 @@ impl Connection {
                 Frame::Finished => seen.finished = true,
                 Frame::Started { pid, .. } => assert!(pid > 1),
                 Frame::Ending => seen.ending = true,
+                Frame::Taken { .. } => {}
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -311,7 +312,7 @@ fn rank_0_gets_a_terminal() {
         while !shown.contains(word) {
             match connection.next() {
                 Some(Frame::Stdout { rank: 0, bytes }) => shown.push_str(&String::from_utf8_lossy(&bytes)),
-                Some(Frame::Started { .. }) => {}
+                Some(Frame::Started { .. } | Frame::Taken { .. }) => {}
                 other => panic!("{other:?} after {shown:?}"),
             }
         }
@@ -337,4 +338,79 @@ fn control_c_on_the_terminal_interrupts() {
     connection.stdin(0, &[3]);
     assert_eq!(connection.read_all().ends[&0], "0:2");
     node.wait_end(key(1));
+}
+
+#[test]
+fn signals_pass_input_that_nobody_takes() {
+    let (mut node, client) = (Node::start(CgroupUse::Auto), Client::new());
+    let command = ["sh", "-c", "trap 'exit 3' USR1; echo ready; while :; do sleep 0.05; done"];
+    node.launch(client.take(node.unit(1, &command), 1));
+    let mut connection = client.accept();
+    assert_eq!(connection.hello.version, wire::WIRE_VERSION);
+    let chunk = vec![b'x'; wire::PAYLOAD_BYTES_MAX];
+    (0..wire::INPUT_WINDOW_BYTES / chunk.len()).for_each(|_| connection.stdin(0, &chunk));
+    while !matches!(connection.next(), Some(Frame::Stdout { .. })) {}
+    connection.send(Frame::Signal { rank: 0, signal: 10 });
+    assert_eq!(connection.read_all().ends[&0], "3:0");
+    assert_eq!(node.wait_end(key(1)).exit, ExitStatus::exited(3));
+}
+
+#[test]
+fn input_that_is_taken_is_told() {
+    let (mut node, client) = (Node::start(CgroupUse::Auto), Client::new());
+    node.launch(client.take(node.unit(1, &["wc", "-c"]), 2));
+    let mut connection = client.accept();
+    let chunk = vec![b'x'; wire::PAYLOAD_BYTES_MAX];
+    let mut room = wire::INPUT_WINDOW_BYTES;
+    for _ in 0..64 {
+        while room < chunk.len() {
+            if let Some(Frame::Taken { bytes }) = connection.next() {
+                room += bytes as usize;
+            }
+        }
+        room -= chunk.len();
+        connection.stdin(ALL_RANKS, &chunk);
+    }
+    connection.stdin(ALL_RANKS, b"");
+    let seen = connection.read_all();
+    for rank in 0..2 {
+        assert_eq!(seen.out(rank).trim(), (64 * chunk.len()).to_string());
+    }
+    assert!(node.wait_end(key(1)).exit.is_success());
+}
+
+#[test]
+fn libraries_of_tasks_are_answered() {
+    let (mut node, client) = (Node::start(CgroupUse::Auto), Client::new());
+    let ask = "say() { echo \"cmd=$1\" >&$PMI_FD; read -r answer <&$PMI_FD; echo $answer; }; \
+        say 'init pmi_version=1 pmi_subversion=1'; say \"put kvsname=x key=k$PMI_RANK value=v$PMI_RANK\"; \
+        say barrier_in; say 'get kvsname=x key=far'; say finalize; echo $PMI_RANK $PMI_SIZE $PMI_JOBID";
+    let mut unit = client.take(node.unit(1, &["bash", "-c", ask]), 2);
+    unit.pmi = Some(muster_runtime::pmi::StepFacts {
+        step_name: "1.0".into(),
+        tasks: 3,
+        process_mapping: "(vector,(0,1,2),(1,1,1))".into(),
+    });
+    node.launch(unit);
+    let mut connection = client.accept();
+    let mut values = Vec::new();
+    loop {
+        match connection.next() {
+            Some(Frame::Values { bytes }) => values.extend(bytes),
+            Some(Frame::Fence) => break,
+            Some(_) => {}
+            None => panic!("no fence"),
+        }
+    }
+    assert!(values == b"k0\0v0\0k1\0v1\0" || values == b"k1\0v1\0k0\0v0\0", "{values:?}");
+    values.extend(b"far\0away\0");
+    connection.send(Frame::Values { bytes: values });
+    connection.send(Frame::Fence);
+    let seen = connection.read_all();
+    for rank in 0..2 {
+        let end =
+            format!("cmd=barrier_out rc=0\ncmd=get_result rc=0 value=away\ncmd=finalize_ack rc=0\n{rank} 3 1.0\n");
+        assert!(seen.out(rank).ends_with(&end), "{}\n{}", seen.out(rank), seen.err(rank));
+    }
+    assert!(node.wait_end(key(1)).exit.is_success());
 }

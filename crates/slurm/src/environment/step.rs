@@ -45,10 +45,13 @@ pub(super) fn umask(mask: u32) -> String {
     format!("{:04o}", mask & 0o777)
 }
 
-/// Names of the captured environment that the tasks must not see: GPUs that the step does not have here.
+/// Names of the captured environment that the tasks must not see: GPUs that the step does not have here, and the socket of
+/// the MPI library of a task that called `srun`.
 pub fn step_removals(launch: &LaunchFacts<'_>, step: &Step) -> Vec<&'static str> {
+    const PMI: &[&str] = &["PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_JOBID"];
     let has_gpus = launch.step_node(step).is_some_and(|(_, node)| gpus::any(&node.gres));
-    if has_gpus { Vec::new() } else { gpus::REMOVED_OF_STEP.to_vec() }
+    let gpus: &[&str] = if has_gpus { &[] } else { &gpus::REMOVED_OF_STEP };
+    [PMI, gpus].concat()
 }
 
 /// What wins over the other lists for the task of this `rank`. Empty for a rank that is not on this node.
@@ -96,7 +99,7 @@ fn number(id: StepId) -> u32 {
         StepId::Number(number) => number,
         StepId::Interactive => 0xffff_fffa,
         StepId::Batch => 0xffff_fffb,
-        StepId::Extern => 0xffff_fffc,
+        StepId::Extern | StepId::Prolog | StepId::Epilog => 0xffff_fffc,
     }
 }
 

@@ -1,13 +1,18 @@
 //! Connections of nodes.
 
-use muster_runtime::wire::{self, Decoder, Frame};
+use std::sync::Arc;
+
+use muster_runtime::wire::{self, Decoder, Frame, INPUT_WINDOW_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-/// Frames to one node that may wait for the network.
+/// Frames to one node that may wait for the network. Input alone fills less than half of it.
 const FRAMES_TO_NODE_MAX: usize = 64;
+
+/// The first version that tells which input has been taken.
+const VERSION_WITH_WINDOW: u32 = 2;
 
 /// What comes from the nodes of a step.
 pub(super) enum FromNode {
@@ -26,6 +31,8 @@ pub(super) struct Connection {
     /// Ranks of its tasks.
     pub ranks: Vec<u32>,
     sender: mpsc::Sender<Frame>,
+    /// Bytes of input that the node has room for.
+    room: Arc<Semaphore>,
 }
 
 impl Connection {
@@ -34,9 +41,47 @@ impl Connection {
         drop(self.sender.try_send(frame));
     }
 
-    /// Sends as soon as there is room.
-    pub(super) async fn send_when_ready(&mut self, frame: Frame) {
-        drop(self.sender.send(frame).await);
+    /// Sends all of them, one after the other, as soon as there is room.
+    pub(super) fn send_all(&self, frames: Vec<Frame>) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            for frame in frames {
+                drop(sender.send(frame).await);
+            }
+        });
+    }
+
+    /// The way for input.
+    pub(super) fn input(&self) -> InputWay {
+        InputWay { sender: self.sender.clone(), room: self.room.clone() }
+    }
+
+    /// The node has gone: nobody waits for it to take input.
+    pub(super) fn close_input(&self) {
+        self.room.close();
+    }
+
+    /// The tasks of the node have taken so much input.
+    pub(super) fn taken(&self, bytes: u32) {
+        self.room.add_permits(bytes as usize);
+    }
+}
+
+/// The way of input to one node.
+#[derive(Clone)]
+pub(super) struct InputWay {
+    sender: mpsc::Sender<Frame>,
+    room: Arc<Semaphore>,
+}
+
+impl InputWay {
+    /// Sends as soon as the node has room for it.
+    pub(super) async fn send(&self, rank: u32, bytes: Vec<u8>) {
+        let wanted = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        // It is closed when the node has gone.
+        let Ok(room) = self.room.acquire_many(wanted).await else { return };
+        room.forget();
+        drop(self.sender.send(Frame::Stdin { rank, bytes }).await);
     }
 }
 
@@ -58,7 +103,9 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
     let (to_node, frames) = mpsc::channel(FRAMES_TO_NODE_MAX);
     drop(to_node.send(Frame::Welcome).await);
     tokio::spawn(write_all(writer, frames));
-    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node };
+    let knows_window = hello.version >= VERSION_WITH_WINDOW;
+    let room = Arc::new(Semaphore::new(if knows_window { INPUT_WINDOW_BYTES } else { Semaphore::MAX_PERMITS }));
+    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node, room };
     if sender.send(FromNode::Connected(connection)).await.is_err() {
         return;
     }

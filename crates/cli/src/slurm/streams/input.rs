@@ -6,9 +6,11 @@ use std::io::Read;
 use muster_runtime::wire::ALL_RANKS;
 use tokio::sync::mpsc;
 
+use super::connection::InputWay;
+
 /// Bytes read at once.
-const CHUNK_BYTES: usize = 32 << 10;
-/// Chunks that may wait for the nodes.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that may wait for nodes with room.
 const CHUNKS_WAITING_MAX: usize = 4;
 
 /// Who gets standard input.
@@ -37,6 +39,15 @@ impl InputTo {
             InputTo::All => true,
             InputTo::Rank(rank) => ranks.contains(&rank),
             InputTo::Nobody => false,
+        }
+    }
+}
+
+/// Passes on what is read, until its end or until nobody is left.
+pub(super) async fn feed(mut chunks: mpsc::Receiver<(u32, Vec<u8>)>, ways: Vec<InputWay>) {
+    while let Some((rank, bytes)) = chunks.recv().await {
+        for way in &ways {
+            way.send(rank, bytes.clone()).await;
         }
     }
 }

@@ -17,7 +17,8 @@ use std::time::Duration;
 use anyhow::Context;
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
-use muster_runtime::wire::{ALL_RANKS, Frame};
+use muster_runtime::pmi::Hub;
+use muster_runtime::wire::{ALL_RANKS, Frame, PAYLOAD_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -25,7 +26,7 @@ pub(crate) use ends::EndMessages;
 pub(crate) use input::InputTo;
 pub(crate) use sink::Sink;
 
-use connection::{Connection, FromNode};
+use connection::{Connection, FromNode, InputWay};
 use labels::Labels;
 
 /// Frames of all nodes that may wait to be written. Nodes wait beyond that, and their tasks in turn.
@@ -119,13 +120,19 @@ impl StepEnd {
             if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }
         };
         let worst = self.exits.values().map(code).max().unwrap_or(0);
-        if worst == 0 && self.failure.is_some() { 1 } else { worst }
+        match &self.failure {
+            Some((errno, _)) if worst == 0 => ends::code_of_failure(*errno),
+            _ => worst,
+        }
     }
 
     /// The worst end as a job records it.
     pub(crate) fn exit(&self) -> ExitStatus {
         let worst = self.exits.values().fold(ExitStatus::SUCCESS, |worst, exit| worst.worse(*exit));
-        if worst.is_success() && self.failure.is_some() { ExitStatus::exited(1) } else { worst }
+        match &self.failure {
+            Some((errno, _)) if worst.is_success() => ExitStatus::exited(ends::code_of_failure(*errno)),
+            _ => worst,
+        }
     }
 }
 
@@ -161,14 +168,13 @@ impl Streams {
     ) -> anyhow::Result<StepEnd> {
         let (sender, mut frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender));
-        let mut input = input::open(presentation.input, presentation.input_file.take());
-        let mut stage = Stage::new(step, presentation);
+        let input = input::open(presentation.input, presentation.input_file.take());
+        let mut stage = Stage::new(step, presentation, input);
         tokio::pin!(over);
         while stage.nodes_finished < step.nodes {
             tokio::select! {
                 Some(message) = frames.recv() => stage.take(message)?,
                 Some(wish) = wishes.recv() => stage.wish(wish)?,
-                Some((rank, bytes)) = input.recv() => stage.feed(rank, &bytes).await,
                 () = tokio::time::sleep_until(stage.next_deadline()) => stage.deadline()?,
                 // The controller saw the end first: what is still on its way gets a moment.
                 () = &mut over, if !stage.is_over => stage.grant_grace(),
@@ -178,6 +184,9 @@ impl Streams {
             }
         }
         accepting.abort();
+        if let Some(feeding) = stage.feeding.take() {
+            feeding.abort();
+        }
         stage.finish()
     }
 }
@@ -195,8 +204,10 @@ struct Stage<'a> {
     stderr: Sink,
     ranks_shown: RanksShown,
     input: InputTo,
-    input_so_far: Vec<u8>,
-    input_ended: bool,
+    /// What is read for the tasks; taken when all who get it are there.
+    chunks: Option<mpsc::Receiver<(u32, Vec<u8>)>>,
+    feeding: Option<tokio::task::JoinHandle<()>>,
+    hub: Hub,
     kill_on_bad_exit: bool,
     wait_after_first_end: Option<Duration>,
     kill_wait: Duration,
@@ -220,7 +231,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(step: &'a StepFacts, presentation: Presentation) -> Self {
+    fn new(step: &'a StepFacts, presentation: Presentation, chunks: mpsc::Receiver<(u32, Vec<u8>)>) -> Self {
         Stage {
             step,
             nodes: Vec::new(),
@@ -230,8 +241,9 @@ impl<'a> Stage<'a> {
             stderr: presentation.stderr,
             ranks_shown: presentation.ranks_shown,
             input: presentation.input,
-            input_so_far: Vec::new(),
-            input_ended: false,
+            chunks: Some(chunks),
+            feeding: None,
+            hub: Hub::new(step.nodes),
             kill_on_bad_exit: presentation.kill_on_bad_exit,
             wait_after_first_end: presentation.wait_after_first_end,
             kill_wait: presentation.kill_wait,
@@ -253,26 +265,14 @@ impl<'a> Stage<'a> {
 
     fn take(&mut self, message: FromNode) -> anyhow::Result<()> {
         match message {
-            FromNode::Connected(mut node) => {
-                // A node that calls late gets what the others had so far.
-                if self.input.reaches(&node.ranks) {
-                    let (rank, so_far) = (self.input.rank(), std::mem::take(&mut self.input_so_far));
-                    if !so_far.is_empty() {
-                        node.send(Frame::Stdin { rank, bytes: so_far.clone() });
-                        self.input_so_far = so_far;
-                    }
-                    if self.input_ended {
-                        node.send(Frame::Stdin { rank, bytes: Vec::new() });
-                    }
-                }
+            FromNode::Connected(node) => {
                 self.nodes.push(node);
-                if self.nodes.len() >= self.step.nodes {
-                    self.input_so_far = Vec::new();
-                }
+                self.start_feeding();
             }
             FromNode::Frame(node, frame) => self.take_frame(&node, frame)?,
             FromNode::Closed(node, finished) => {
                 self.nodes_finished += 1;
+                self.nodes.iter().filter(|known| known.node == node).for_each(Connection::close_input);
                 if !finished {
                     eprintln!("srun: error: Node failure on {node}");
                     self.end.failure.get_or_insert((0, format!("the connection of {node} broke")));
@@ -291,8 +291,22 @@ impl<'a> Stage<'a> {
                 self.abort();
             }
             Frame::Ended { rank, exit } => self.task_ended(node, rank, exit)?,
+            Frame::Taken { bytes } => {
+                self.nodes.iter().filter(|known| known.node == node).for_each(|node| node.taken(bytes))
+            }
+            Frame::Values { bytes } => self.hub.share(node, &bytes),
+            Frame::Fence => {
+                if let Some(values) = self.hub.fence(node) {
+                    let parts = values.chunks(PAYLOAD_BYTES_MAX).map(|part| Frame::Values { bytes: part.to_vec() });
+                    let frames: Vec<Frame> = parts.chain([Frame::Fence]).collect();
+                    self.nodes.iter().for_each(|node| node.send_all(frames.clone()));
+                }
+            }
+            Frame::Abort { .. } => self.end_step(KILL)?,
             Frame::Failed { errno, message } => {
-                eprintln!("srun: error: task launch on {node} failed: {message}");
+                for line in ends::launch_failure(&self.step.step_name, node, errno, &message) {
+                    eprintln!("srun: {line}");
+                }
                 self.end.failure.get_or_insert((errno, message));
             }
             // Process numbers are of no use here; the rest is never sent by nodes.
@@ -397,13 +411,16 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn feed(&mut self, rank: u32, bytes: &[u8]) {
-        self.input_ended |= bytes.is_empty();
-        if self.nodes.len() < self.step.nodes {
-            self.input_so_far.extend_from_slice(bytes);
-        }
-        for node in self.nodes.iter_mut().filter(|node| self.input.reaches(&node.ranks)) {
-            node.send_when_ready(Frame::Stdin { rank, bytes: bytes.to_vec() }).await;
+    /// Input flows as soon as all who get it are there, beside everything else: whoever takes it slowly holds up only that.
+    fn start_feeding(&mut self) {
+        let ways: Vec<InputWay> =
+            self.nodes.iter().filter(|node| self.input.reaches(&node.ranks)).map(Connection::input).collect();
+        let is_complete = match self.input {
+            InputTo::Rank(_) => !ways.is_empty(),
+            InputTo::All | InputTo::Nobody => self.nodes.len() >= self.step.nodes,
+        };
+        if is_complete && let Some(chunks) = self.chunks.take() {
+            self.feeding = Some(tokio::spawn(input::feed(chunks, ways)));
         }
     }
 

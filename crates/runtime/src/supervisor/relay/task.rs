@@ -1,0 +1,215 @@
+//! One task as its relay sees it: what it writes, what it is to be given, and the socket of its MPI library.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use super::TaskStreams;
+use super::watch::Watch;
+use crate::system;
+
+/// What can be read of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Output,
+    Error,
+    Terminal,
+    Pmi,
+}
+
+impl Which {
+    const ALL: [Which; 4] = [Which::Output, Which::Error, Which::Terminal, Which::Pmi];
+
+    /// Those that carry what the task writes.
+    pub(super) const OUTPUTS: [Which; 3] = [Which::Output, Which::Error, Which::Terminal];
+}
+
+/// What can be written to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Into {
+    Input,
+    Pmi,
+}
+
+/// Both sets of descriptors of a step.
+#[derive(Debug)]
+pub(super) struct Watches {
+    pub(super) readable: Watch,
+    pub(super) writable: Watch,
+}
+
+impl Watches {
+    pub(super) fn new() -> io::Result<Watches> {
+        Ok(Watches { readable: Watch::new()?, writable: Watch::new()? })
+    }
+
+    /// What can be read now: the place of the task in the list, and what of it.
+    pub(super) fn readable_now(&self) -> io::Result<Vec<(usize, Which)>> {
+        let ready = self.readable.ready()?.into_iter();
+        Ok(ready.filter_map(|token| Some((token as usize / 4, *Which::ALL.get(token as usize % 4)?))).collect())
+    }
+
+    /// What can be written to now.
+    pub(super) fn writable_now(&self) -> io::Result<Vec<(usize, Into)>> {
+        let which = |token: u64| if token.is_multiple_of(2) { Into::Input } else { Into::Pmi };
+        Ok(self.writable.ready()?.into_iter().map(|token| (token as usize / 2, which(token))).collect())
+    }
+}
+
+/// Bytes that wait until a descriptor takes them.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: VecDeque<u8>,
+    is_watched: bool,
+}
+
+/// A task with its place in the list.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) index: usize,
+    pub(super) streams: TaskStreams,
+    input: Waiting,
+    is_input_ended: bool,
+    answers: Waiting,
+}
+
+impl Task {
+    pub(super) fn new(index: usize, streams: TaskStreams, watches: &Watches) -> io::Result<Task> {
+        let task =
+            Task { index, streams, input: Waiting::default(), is_input_ended: false, answers: Waiting::default() };
+        for (at, which) in (0..).zip(Which::ALL) {
+            if let Some(fd) = task.reading_end(which) {
+                system::set_nonblocking(fd)?;
+                watches.readable.add_readable(fd, index as u64 * 4 + at)?;
+            }
+        }
+        if let Some(fd) = &task.streams.input {
+            system::set_nonblocking(fd.as_raw_fd())?;
+        }
+        Ok(task)
+    }
+
+    fn slot(&mut self, which: Which) -> &mut Option<OwnedFd> {
+        match which {
+            Which::Output => &mut self.streams.output,
+            Which::Error => &mut self.streams.error,
+            Which::Terminal => &mut self.streams.terminal,
+            Which::Pmi => &mut self.streams.pmi,
+        }
+    }
+
+    /// Where to read from, if it is open.
+    pub(super) fn reading_end(&self, which: Which) -> Option<RawFd> {
+        let slot = match which {
+            Which::Output => &self.streams.output,
+            Which::Error => &self.streams.error,
+            Which::Terminal => &self.streams.terminal,
+            Which::Pmi => &self.streams.pmi,
+        };
+        slot.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// How many of its outputs are open.
+    pub(super) fn open_outputs(&self) -> usize {
+        Which::OUTPUTS.iter().filter(|which| self.reading_end(**which).is_some()).count()
+    }
+
+    /// Reads no more from it.
+    pub(super) fn close(&mut self, which: Which, watches: &Watches) {
+        if let Some(fd) = self.reading_end(which) {
+            watches.readable.remove(fd);
+            watches.writable.remove(fd);
+        }
+        *self.slot(which) = None;
+    }
+
+    /// Bytes of standard input that it has not taken yet.
+    pub(super) fn input_waiting(&self) -> usize {
+        self.input.bytes.len()
+    }
+
+    /// Whether it takes input still.
+    pub(super) fn takes_input(&self) -> bool {
+        !self.is_input_ended
+    }
+
+    /// Gives it input; an empty piece is the end.
+    pub(super) fn put_input(&mut self, bytes: &[u8], watches: &Watches) {
+        /// What a terminal takes as the end of input.
+        const END_OF_TRANSMISSION: u8 = 4;
+        if !bytes.is_empty() {
+            self.input.bytes.extend(bytes);
+        } else if self.streams.terminal.is_some() {
+            self.input.bytes.push_back(END_OF_TRANSMISSION);
+        } else {
+            self.is_input_ended = true;
+        }
+        self.write(Into::Input, watches);
+    }
+
+    /// Gives its MPI library an answer.
+    pub(super) fn put_answer(&mut self, bytes: &[u8], watches: &Watches) {
+        self.answers.bytes.extend(bytes);
+        self.write(Into::Pmi, watches);
+    }
+
+    /// Nobody reads its input any more.
+    pub(super) fn close_input(&mut self, watches: &Watches) {
+        if let Some(fd) = self.streams.input.take() {
+            watches.writable.remove(fd.as_raw_fd());
+        }
+        self.input.bytes.clear();
+        self.is_input_ended = true;
+    }
+
+    fn writing_end(&self, into: Into) -> Option<RawFd> {
+        let slot = match into {
+            Into::Input => self.streams.input.as_ref().or(self.streams.terminal.as_ref()),
+            Into::Pmi => self.streams.pmi.as_ref(),
+        };
+        slot.map(AsRawFd::as_raw_fd)
+    }
+
+    /// Writes as much as is taken now, and sees to it that the rest follows.
+    pub(super) fn write(&mut self, into: Into, watches: &Watches) {
+        let Some(fd) = self.writing_end(into) else {
+            return self.waiting(into).bytes.clear();
+        };
+        let token = self.index as u64 * 2 + u64::from(into == Into::Pmi);
+        let waiting = self.waiting(into);
+        while !waiting.bytes.is_empty() {
+            let (front, _) = waiting.bytes.as_slices();
+            match system::write(fd, front) {
+                Ok(count) => drop(waiting.bytes.drain(..count)),
+                Err(error) if system::is_retry(&error) => break,
+                Err(_) => return self.give_up(into, watches),
+            }
+        }
+        if waiting.bytes.is_empty() == waiting.is_watched {
+            waiting.is_watched = !waiting.is_watched;
+            let is_watched = waiting.is_watched;
+            if !is_watched {
+                watches.writable.remove(fd);
+            } else if watches.writable.add_writable(fd, token).is_err() {
+                return self.give_up(into, watches);
+            }
+        }
+        if into == Into::Input && self.is_input_ended && self.input.bytes.is_empty() && self.streams.input.is_some() {
+            self.close_input(watches);
+        }
+    }
+
+    fn waiting(&mut self, into: Into) -> &mut Waiting {
+        match into {
+            Into::Input => &mut self.input,
+            Into::Pmi => &mut self.answers,
+        }
+    }
+
+    fn give_up(&mut self, into: Into, watches: &Watches) {
+        match into {
+            Into::Input => self.close_input(watches),
+            Into::Pmi => self.close(Which::Pmi, watches),
+        }
+    }
+}

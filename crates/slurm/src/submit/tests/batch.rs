@@ -97,6 +97,9 @@ fn contradictions() {
         "--mem=1G --mem-per-cpu=1G ok.sh",
         "sbatch: fatal: --mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.\nexit 1",
     );
+    let mixed = "sbatch: error: Invalid GRES specification (with and without type identification)\nexit 1";
+    sbatch("--gpus=a100:1,2 ok.sh", mixed);
+    sbatch("--gres=gpu:a100:1 --gpus=2 ok.sh", mixed);
     sbatch("-v -Q ok.sh", "sbatch: error: don't specify both --verbose (-v) and --quiet (-Q)\nexit 1");
     sbatch(
         "-m arbitrary ok.sh",

@@ -136,10 +136,8 @@ pub(crate) fn offered(ask: &Ask, offer: Offer<'_>) -> JobUnits {
     if count == 0 {
         return units;
     }
-    let mut gpus_left = offer.gpus_by_memory(ask);
-    if ask.cpus_per_gpu > 0 {
-        gpus_left = gpus_left.min(offer.cpus / ask.cpus_per_gpu);
-    }
+    let by_cpus = offer.cpus.checked_div(ask.cpus_per_gpu).unwrap_or(u32::MAX);
+    let mut gpus_left = offer.gpus_by_memory(ask).min(by_cpus);
     for (place, need) in (0u32..).zip(ask.gres.iter().filter(|need| need.job_line.is_some())) {
         let after = count - place - 1;
         let mut here = need.free(offer.columns);

@@ -42,6 +42,12 @@ impl JobUnits {
         self.0[line] = u16::try_from(units).unwrap_or(u16::MAX);
     }
 
+    /// Whether there is more of any line than in `other`.
+    #[inline]
+    pub(crate) fn has_more_than(self, other: JobUnits) -> bool {
+        self.0.iter().zip(other.0).any(|(own, other)| *own > other)
+    }
+
     /// Units of all lines.
     #[inline]
     pub(crate) fn total(self) -> u32 {
@@ -77,6 +83,19 @@ impl Total {
     #[inline]
     pub(crate) fn is_none(&self) -> bool {
         *self == Total::default()
+    }
+
+    /// Units of one line.
+    #[inline]
+    pub(crate) fn get(&self, line: usize) -> u64 {
+        self.0.get(line).copied().unwrap_or(0)
+    }
+
+    /// The first line of those with most units; none where there are none. No more nodes than it has units are of use.
+    #[inline]
+    pub(crate) fn main_line(&self) -> Option<usize> {
+        let best = (0..LINES_MAX).max_by_key(|line| (self.0[*line], std::cmp::Reverse(*line)));
+        best.filter(|line| self.0[*line] > 0)
     }
 
     /// Adds what a node has.

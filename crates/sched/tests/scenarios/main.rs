@@ -7,6 +7,7 @@ mod feasible;
 mod gpu_types;
 mod heterogeneous;
 mod laws;
+mod partial;
 mod placement;
 mod preemption;
 mod properties;

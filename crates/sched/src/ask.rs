@@ -374,12 +374,6 @@ impl GpuCpus {
 }
 
 impl Ask {
-    /// Whether what a node can take of it can be kept as one number: not with many lines that are counted over the job.
-    #[inline]
-    pub(crate) fn is_briefly_known(&self) -> bool {
-        !self.gres.iter().any(|need| need.job_line.is_some_and(|line| line > 1))
-    }
-
     /// Whether it asks for GPUs or parts of them.
     pub(crate) fn wants_gpu(&self) -> bool {
         self.gres.iter().any(|need| need.is_gpu || need.is_shared)

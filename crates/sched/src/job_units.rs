@@ -53,18 +53,6 @@ impl JobUnits {
     pub(crate) fn total(self) -> u32 {
         self.0.iter().map(|units| u32::from(*units)).sum()
     }
-
-    /// The units of the first two lines as one number; see [`JobUnits::unpacked`].
-    pub(crate) fn packed(self) -> u32 {
-        u32::from(self.0[0]) | u32::from(self.0[1]) << 16
-    }
-
-    /// The opposite of [`JobUnits::packed`], for requests of no more than two lines.
-    pub(crate) fn unpacked(packed: u32) -> JobUnits {
-        let mut units = JobUnits::NONE;
-        (units.0[0], units.0[1]) = (packed as u16, (packed >> 16) as u16);
-        units
-    }
 }
 
 /// Units of each line over several nodes.

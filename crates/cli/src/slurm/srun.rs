@@ -1,6 +1,7 @@
 //! `srun`.
 
 mod het;
+mod hooks;
 mod signals;
 mod terminal;
 
@@ -135,6 +136,10 @@ async fn run_step(
     for part in &mut parts {
         prepare(part, around, (port, streams.cookie()));
     }
+    let (prolog, epilog) = around.gathered.srun_hooks();
+    if let Some(Part { plan, .. }) = parts.first() {
+        hooks::run(&plan.prolog, prolog, &plan.launch.command, job_id, "prolog_srun").await;
+    }
     let steps = create(client, &parts, job_id).await?;
     let (Some(first), Some(step)) = (parts.first(), steps.first()) else {
         return Err(end::error("srun", "no step was created"));
@@ -159,6 +164,7 @@ async fn run_step(
     ));
     let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
     attending.abort();
+    hooks::run(&plan.epilog, epilog, &plan.launch.command, job_id, "epilog_srun").await;
     attended
 }
 

@@ -19,6 +19,10 @@ pub struct ClientSettings {
     pub array_size_max: Option<u32>,
     /// `KillWait` in seconds.
     pub kill_wait_seconds: Option<u32>,
+    /// `SrunProlog`.
+    pub srun_prolog: Option<String>,
+    /// `SrunEpilog`.
+    pub srun_epilog: Option<String>,
     /// `max_script_size` of `SchedulerParameters`.
     pub script_size_max: Option<u64>,
 }
@@ -46,6 +50,8 @@ pub fn client_settings(text: &str) -> ClientSettings {
                     ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
             }
             "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
+            "srunprolog" => settings.srun_prolog = program(value),
+            "srunepilog" => settings.srun_epilog = program(value),
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
@@ -58,6 +64,11 @@ pub fn client_settings(text: &str) -> ClientSettings {
     settings
 }
 
+/// `none` names none.
+fn program(value: &str) -> Option<String> {
+    (!value.is_empty() && !value.eq_ignore_ascii_case("none")).then(|| value.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +76,7 @@ mod tests {
     #[test]
     fn reads_what_commands_need() {
         let settings = client_settings(
-            "ClusterName=Big # x\nKillWait=5\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n",
+            "ClusterName=Big # x\nKillWait=5\nSrunProlog=/s/prolog\nSrunEpilog=none\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n",
         );
         assert_eq!(settings.cluster_name.as_deref(), Some("big"));
         assert_eq!(
@@ -73,6 +84,7 @@ mod tests {
             (2, Some(5), Some(9))
         );
         assert_eq!(settings.kill_wait_seconds, Some(5));
+        assert_eq!((settings.srun_prolog.as_deref(), settings.srun_epilog), (Some("/s/prolog"), None));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

@@ -204,6 +204,14 @@ pub struct StepOptions {
     pub whole: bool,
     pub multi_prog: bool,
     pub mpi: Option<String>,
+    /// `--prolog`: run where srun runs.
+    pub prolog: Option<String>,
+    /// `--epilog`
+    pub epilog: Option<String>,
+    /// `--task-prolog`
+    pub task_prolog: Option<String>,
+    /// `--task-epilog`
+    pub task_epilog: Option<String>,
     pub preserve_env: bool,
     pub disable_status: bool,
     pub quit_on_interrupt: bool,

@@ -197,6 +197,8 @@ pub(crate) fn step(
             pty: None,
             kill_on_bad_exit: false,
             mpi: String::new(),
+            task_prolog: None,
+            task_epilog: None,
         })),
     }
 }

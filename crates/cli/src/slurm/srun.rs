@@ -1,6 +1,7 @@
 //! `srun`.
 
 mod het;
+mod scripts;
 mod signals;
 mod terminal;
 
@@ -17,6 +18,7 @@ use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Query, Reply};
 use muster_model::state::ExitStatus;
 use muster_model::step::{Step, StepPart};
+use muster_model::time::Span;
 use muster_slurm::grammar::patterns::{self, PatternContext};
 use muster_slurm::options;
 use muster_slurm::submit::CliExit;
@@ -135,6 +137,15 @@ async fn run_step(
     for part in &mut parts {
         prepare(part, around, (port, streams.cookie()));
     }
+    let script = |part: &Part, of_option: Option<&String>, of_cluster: Option<&String>, context: &str| {
+        let launch = &part.plan.launch;
+        let program = of_option.or(of_cluster).map(String::as_str);
+        scripts::run(program, context, &launch.environment, job_id.0, &launch.command);
+    };
+    let settings = around.gathered.settings();
+    if let Some(part) = parts.first() {
+        script(part, part.plan.prolog.as_ref(), settings.srun_prolog.as_ref(), "prolog_srun");
+    }
     let steps = create(client, &parts, job_id).await?;
     let (Some(first), Some(step)) = (parts.first(), steps.first()) else {
         return Err(end::error("srun", "no step was created"));
@@ -159,6 +170,7 @@ async fn run_step(
     ));
     let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
     attending.abort();
+    script(first, plan.epilog.as_ref(), settings.srun_epilog.as_ref(), "epilog_srun");
     attended
 }
 
@@ -167,6 +179,9 @@ fn prepare(part: &mut Part, around: &Around<'_>, (port, cookie): (u16, &str)) {
     let plan = &mut part.plan;
     plan.launch.client_address = format!("{}:{port}", around.address);
     plan.launch.client_cookie = cookie.to_owned();
+    if plan.launch.mpi.is_empty() {
+        plan.launch.mpi = around.gathered.settings().mpi_default.clone().unwrap_or_else(|| "none".to_owned());
+    }
     let host = nix::unistd::gethostname().unwrap_or_default();
     let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
     plan.launch.client_process = (short_host, std::process::id());
@@ -271,9 +286,10 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         },
         input,
         input_file: source(&plan.input, plan, step, gathered)?,
-        kill_on_bad_exit: plan.kill_on_bad_exit == Some(true),
+        kill_on_bad_exit: plan.kill_on_bad_exit.unwrap_or(gathered.settings().kill_on_bad_exit),
         wait_after_first_end: plan
             .wait
+            .or(gathered.settings().wait_time_seconds.map(|seconds| Span::from_seconds(seconds.into())))
             .filter(|wait| wait.0 > 0)
             .map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
         kill_wait: gathered.kill_wait(),

@@ -120,6 +120,11 @@ impl Gathered {
         Duration::from_secs(self.settings.kill_wait_seconds.unwrap_or(30).into())
     }
 
+    /// What the cluster's configuration says to commands.
+    pub(super) fn settings(&self) -> &ClientSettings {
+        &self.settings
+    }
+
     /// What the environment of a command in an allocation is made of.
     pub(super) fn client_facts(&self) -> ClientFacts<'_> {
         ClientFacts {

@@ -19,6 +19,16 @@ pub struct ClientSettings {
     pub array_size_max: Option<u32>,
     /// `KillWait` in seconds.
     pub kill_wait_seconds: Option<u32>,
+    /// `MpiDefault`.
+    pub mpi_default: Option<String>,
+    /// `KillOnBadExit`.
+    pub kill_on_bad_exit: bool,
+    /// `WaitTime` in seconds.
+    pub wait_time_seconds: Option<u32>,
+    /// `SrunProlog`.
+    pub srun_prolog: Option<String>,
+    /// `SrunEpilog`.
+    pub srun_epilog: Option<String>,
     /// `max_script_size` of `SchedulerParameters`.
     pub script_size_max: Option<u64>,
 }
@@ -47,6 +57,11 @@ pub fn client_settings(text: &str) -> ClientSettings {
             }
             "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
+            "mpidefault" => settings.mpi_default = Some(value.to_ascii_lowercase()),
+            "killonbadexit" => settings.kill_on_bad_exit = value.parse().is_ok_and(|number: u32| number > 0),
+            "waittime" => settings.wait_time_seconds = value.parse().ok(),
+            "srunprolog" => settings.srun_prolog = program(value),
+            "srunepilog" => settings.srun_epilog = program(value),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
                 let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
@@ -56,6 +71,11 @@ pub fn client_settings(text: &str) -> ClientSettings {
         }
     }
     settings
+}
+
+/// A path, where one is given.
+fn program(value: &str) -> Option<String> {
+    (!value.is_empty() && value != "(null)").then(|| value.to_owned())
 }
 
 #[cfg(test)]
@@ -73,6 +93,11 @@ mod tests {
             (2, Some(5), Some(9))
         );
         assert_eq!(settings.kill_wait_seconds, Some(5));
+        let settings =
+            client_settings("MpiDefault=PMI2\nKillOnBadExit=1\nWaitTime=7\nSrunProlog=/p\nSrunEpilog=(null)\n");
+        let found = (settings.mpi_default.as_deref(), settings.kill_on_bad_exit, settings.wait_time_seconds);
+        assert_eq!(found, (Some("pmi2"), true, Some(7)));
+        assert_eq!((settings.srun_prolog.as_deref(), settings.srun_epilog), (Some("/p"), None));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

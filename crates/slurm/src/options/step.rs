@@ -120,14 +120,18 @@ pub const OPTIONS: &[OptionSpec] = &[
         .env(&[(Srun, "SLURM_SEND_LIBS")])
         .help("yes|no", "copy libraries too")
         .not_yet(),
-    OptionSpec::new("prolog", SRUN, Required, keep)
-        .env(&[(Srun, "SLURM_PROLOG")])
-        .help("program", "run here before the step")
-        .not_yet(),
-    OptionSpec::new("epilog", SRUN, Required, keep)
-        .env(&[(Srun, "SLURM_EPILOG")])
-        .help("program", "run here after the step")
-        .not_yet(),
+    OptionSpec::new("prolog", SRUN, Required, |options, input| {
+        options.step.prolog = Some(input.value.to_owned());
+        Ok(input.value.to_owned())
+    })
+    .env(&[(Srun, "SLURM_PROLOG")])
+    .help("program", "run here before the step"),
+    OptionSpec::new("epilog", SRUN, Required, |options, input| {
+        options.step.epilog = Some(input.value.to_owned());
+        Ok(input.value.to_owned())
+    })
+    .env(&[(Srun, "SLURM_EPILOG")])
+    .help("program", "run here after the step"),
     OptionSpec::new("task-prolog", SRUN, Required, keep)
         .env(&[(Srun, "SLURM_TASK_PROLOG")])
         .help("program", "run before each task")
@@ -138,10 +142,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         .not_yet(),
     OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "components of a heterogeneous job"),
     OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group"),
-    OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, keep)
-        .help("type", "forward X11")
-        .section(Section::Hidden)
-        .not_yet(),
+    OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, |_, _| {
+        Err(Fault::error(255, "X11 forwarding is not supported"))
+    })
+    .help("type", "forward X11; not supported")
+    .section(Section::Hidden),
 ];
 
 /// A flag of `srun`.

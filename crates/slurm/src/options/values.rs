@@ -209,6 +209,8 @@ pub struct StepOptions {
     pub quit_on_interrupt: bool,
     pub no_allocate: bool,
     pub interactive: bool,
+    pub prolog: Option<String>,
+    pub epilog: Option<String>,
     /// `--het-group`: components of a heterogeneous job, ascending.
     pub het_groups: Option<Vec<u32>>,
 }

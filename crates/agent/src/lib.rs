@@ -14,6 +14,7 @@ pub mod core;
 mod blobs;
 mod clock;
 mod engine;
+mod hooks;
 mod launch;
 mod link;
 mod options;

@@ -6,7 +6,7 @@ use muster_model::ids::{JobId, RestartCount};
 use muster_model::time::Timestamp;
 use muster_proto::{self as wire, document};
 use muster_runtime::detect;
-use muster_runtime::unit::{Outcome, TaskEnd, UnitEnd, UnitKey};
+use muster_runtime::unit::{Outcome, PROLOG_FAILED, TaskEnd, UnitEnd, UnitKey};
 
 use crate::clock;
 
@@ -23,6 +23,7 @@ pub(crate) fn unit_key(key: &wire::UnitKey) -> Option<UnitKey> {
 
 /// The report of an end, still without the word on whether the job is clean.
 pub(crate) fn unit_ended(end: &UnitEnd) -> wire::UnitEnded {
+    let prolog_failed = matches!(&end.outcome, Outcome::NotStarted { errno: PROLOG_FAILED, .. });
     let (failure, node_at_fault) = match &end.outcome {
         Outcome::Ran => (String::new(), false),
         Outcome::NotStarted { message, errno } => (message.clone(), is_nodes_fault(*errno)),
@@ -36,7 +37,30 @@ pub(crate) fn unit_ended(end: &UnitEnd) -> wire::UnitEnded {
         job_is_clean: false,
         end_time_ms: end.end_time.0,
         out_of_memory: end.out_of_memory,
+        prolog_failed,
     }
+}
+
+/// The word that a job is clean, and how its epilog ended.
+pub(crate) fn job_cleaned(job_id: JobId, restart: RestartCount, epilog: Option<&wire::UnitEnded>) -> wire::JobCleaned {
+    wire::JobCleaned {
+        job_id: job_id.0,
+        restart: restart.0,
+        epilog_ran: epilog.is_some(),
+        epilog_failure: epilog.and_then(hook_failure).unwrap_or_default(),
+    }
+}
+
+/// Why a prolog or epilog failed; `None` where it did not.
+pub(crate) fn hook_failure(end: &wire::UnitEnded) -> Option<String> {
+    if !end.failure.is_empty() {
+        return Some(end.failure.clone());
+    }
+    let bad = end.tasks.iter().find(|task| task.code != 0 || task.signal != 0)?;
+    Some(match bad.signal {
+        0 => format!("exit code {}", bad.code),
+        signal => format!("signal {signal}"),
+    })
 }
 
 /// The report of a unit that never came to run.
@@ -76,7 +100,7 @@ fn task_end(end: &TaskEnd) -> wire::TaskEnd {
 /// Whether a unit could not be set up for lack of something of the whole node. A full or read-only file system is not
 /// among them: it is mostly the user's, and blaming the node would send the job on to drain the next one.
 fn is_nodes_fault(errno: i32) -> bool {
-    matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+    matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | PROLOG_FAILED)
 }
 
 /// The hardware as the hello carries it; empty where the configuration alone decides.

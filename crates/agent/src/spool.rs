@@ -34,9 +34,10 @@ impl Spool {
         }
         let spool = Spool { dir, _lock: lock };
         make(&spool.logs()).with_context(|| format!("cannot make {}", spool.logs().display()))?;
-        let blobs = spool.dir.join("blobs");
-        let private = DirBuilder::new().recursive(true).mode(0o700).create(&blobs);
-        private.with_context(|| format!("cannot make {}", blobs.display()))?;
+        for dir in [spool.dir.join("blobs"), spool.hook_outputs()] {
+            let private = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            private.with_context(|| format!("cannot make {}", dir.display()))?;
+        }
         Ok(Some(spool))
     }
 
@@ -47,5 +48,10 @@ impl Spool {
     /// Where the output of tasks of runs goes.
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// Where prologs and epilogs leave what they print.
+    pub(crate) fn hook_outputs(&self) -> PathBuf {
+        self.dir.join("hooks")
     }
 }

@@ -34,11 +34,15 @@ fn event(line: &str) -> TestEvent {
         }
         "clean" if rest.matches('.').count() == 2 => {
             let UnitKey { job_id, restart, step } = unit(rest);
-            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms: 3, message: None }
+            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms: 3, message: None, epilog: None }
         }
         "clean" => {
-            let (job_id, restart) = start(rest);
-            Event::Clean { job_id, restart, step: None, kill_wait_ms: 3, message: Some("bye".into()) }
+            let (job, epilog) = match rest.strip_suffix(" epilog") {
+                Some(job) => (job, Some(9)),
+                None => (rest, None),
+            };
+            let (job_id, restart) = start(job);
+            Event::Clean { job_id, restart, step: None, kill_wait_ms: 3, message: Some("bye".into()), epilog }
         }
         "signal" => {
             let (name, scope) = rest.split_once(' ').unwrap();
@@ -62,9 +66,11 @@ fn event(line: &str) -> TestEvent {
         }
         launch => {
             let number = launch.strip_prefix('+').unwrap();
+            let has_prolog = number.ends_with('p');
+            let number = number.trim_end_matches('p');
             let ends_job = number.ends_with('!');
             let sequence = number.trim_end_matches('!').parse().unwrap();
-            Event::Launch { sequence, key: unit(rest), ends_job, stands: false, launch: 0 }
+            Event::Launch { sequence, key: unit(rest), ends_job, stands: false, has_prolog, launch: 0 }
         }
     }
 }
@@ -82,7 +88,10 @@ fn text(action: &TestAction) -> String {
         Action::ReportEnd { key, end, job_is_clean } => {
             format!("end {key} {end}{}", if *job_is_clean { " clean" } else { "" })
         }
-        Action::ReportClean { job_id, restart } => format!("cleaned {job_id}.{}", restart.0),
+        Action::ReportClean { job_id, restart, epilog } => {
+            let epilog = epilog.map(|end| format!(" epilog {end}")).unwrap_or_default();
+            format!("cleaned {job_id}.{}{epilog}", restart.0)
+        }
     }
 }
 
@@ -253,6 +262,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..120)
 }
 
+/// The site of the job with this number has neither prolog nor epilog; that of the next has a prolog.
+const WITHOUT_HOOKS: u32 = 0;
+
+/// The site of the job with this number has both.
+const WITH_EPILOG: u32 = 2;
+
 /// A controller, a network that loses order, an agent that may die, and a supervisor that trusts the agent.
 struct World {
     machine: Machine<u32, i32>,
@@ -305,24 +320,35 @@ impl World {
                     return;
                 }
                 let step = if step == 0 { StepId::Batch } else { StepId::Number(step) };
-                let (sequence, ends_job) = (self.next_sequence, step == StepId::Batch);
+                let (sequence, ends_job) = (self.next_sequence, step == StepId::Batch && job != WITH_EPILOG);
                 let key = UnitKey { job_id, restart, step };
                 if self.ever_told.contains(&key) {
                     return;
                 }
                 self.next_sequence += 1;
-                self.network.push(Event::Launch { sequence, key, ends_job, stands: false, launch: 0 });
+                self.network.push(Event::Launch {
+                    sequence,
+                    key,
+                    ends_job,
+                    stands: false,
+                    has_prolog: job != WITHOUT_HOOKS,
+                    launch: 0,
+                });
             }
             Op::Clean { job } => {
                 let (job_id, restart) = self.start_of(job);
                 self.over.insert((job_id, restart));
-                let clean = Event::Clean { job_id, restart, step: None, kill_wait_ms: 0, message: None };
+                if self.clean.contains(&(job_id, restart)) {
+                    return;
+                }
+                let epilog = (job == WITH_EPILOG).then_some(0);
+                let clean = Event::Clean { job_id, restart, step: None, kill_wait_ms: 0, message: None, epilog };
                 self.network.push(clean);
             }
             Op::CleanStep { job, step } => {
                 let (job_id, restart) = self.start_of(job);
                 let step = Some(StepId::Number(step));
-                self.network.push(Event::Clean { job_id, restart, step, kill_wait_ms: 0, message: None });
+                self.network.push(Event::Clean { job_id, restart, step, kill_wait_ms: 0, message: None, epilog: None });
             }
             Op::Requeue { job } => *self.restarts.entry(job).or_default() += 1,
             Op::Deliver(at) => {
@@ -371,7 +397,7 @@ impl World {
             assert!(known.contains(key), "the hello does not name {key}");
         }
         self.give(Event::Connected);
-        for key in self.ended.keys() {
+        for key in self.ended.keys().filter(|key| !key.step.is_hook()) {
             assert!(self.told.contains(key), "the end of {key} is not told again");
         }
     }
@@ -423,7 +449,14 @@ impl World {
                     self.is_clean(key.job_id, key.restart);
                 }
             }
-            Action::ReportClean { job_id, restart } => self.is_clean(job_id, restart),
+            Action::ReportClean { job_id, restart, epilog } => {
+                let is_first = !self.clean.contains(&(job_id, restart));
+                assert!(!is_first || epilog.is_some() == (job_id.0 == WITH_EPILOG), "{job_id} and its epilog");
+                if epilog.is_some() {
+                    self.told.insert(UnitKey { job_id, restart, step: StepId::Epilog });
+                }
+                self.is_clean(job_id, restart);
+            }
             Action::Signal { .. } | Action::Pause { .. } => {}
             Action::Reconnect => panic!("nothing is ever lost here"),
         }
@@ -437,7 +470,7 @@ impl World {
 
     /// Every end was told on this connection.
     fn check_ends(&self) {
-        for key in self.ended.keys() {
+        for key in self.ended.keys().filter(|key| !key.step.is_hook()) {
             assert!(self.told.contains(key), "the end of {key} was never told");
         }
     }
@@ -464,9 +497,73 @@ fn steps_of_all_kinds_belong_to_their_job() {
     let steps = [StepId::Number(0), StepId::Number(u32::MAX), StepId::Batch, StepId::Interactive, StepId::Extern];
     for (step, sequence) in steps.into_iter().zip(1..) {
         let key = key(5, 0, step);
-        machine.step(Event::Launch { sequence, key, ends_job: false, stands: false, launch: 0 }, &mut actions);
+        machine.step(
+            Event::Launch { sequence, key, ends_job: false, stands: false, has_prolog: false, launch: 0 },
+            &mut actions,
+        );
     }
     actions.clear();
     machine.step(event("clean 5.0"), &mut actions);
     assert_eq!(actions.len(), steps.len());
+}
+
+#[test]
+fn prologs_go_before_and_epilogs_after() {
+    check(
+        "+1p 5.0.batch          => start 5.0.prolog; start 5.0.batch
+         started 5.0.prolog     =>
+         ended 5.0.prolog 0     =>
+         +2p 5.0.0              => start 5.0.0
+         connected              =>
+         ended 5.0.0 0          => end 5.0.0 0
+         ended 5.0.batch 7      => end 5.0.batch 7
+         ack 5.0.batch          => forget 5.0.batch
+         clean 5.0 epilog       => start 5.0.epilog
+         clean 5.0 epilog       =>
+         started 5.0.epilog     =>
+         ended 5.0.epilog 3     => cleaned 5.0 epilog 3
+         clean 5.0 epilog       => cleaned 5.0 epilog 3
+         ack 5.0.epilog         => forget 5.0.epilog; forget 5.0.prolog
+         clean 5.0 epilog       => cleaned 5.0
+         +3p 5.0.1              =>",
+    );
+}
+
+#[test]
+fn an_epilog_waits_for_all_that_runs() {
+    check(
+        "+1p 5.0.batch          => start 5.0.prolog; start 5.0.batch
+         clean 5.0 epilog       => terminate 5.0.batch
+         ended 5.0.batch 15     => end 5.0.batch 15
+         ended 5.0.prolog 0     => start 5.0.epilog
+         supervisor 5.0.epilog / 5.0.prolog / =>
+         ended 5.0.epilog 0     => cleaned 5.0 epilog 0
+         clean 6.0 epilog       => start 6.0.epilog
+         clean 7.0              => cleaned 7.0",
+    );
+}
+
+#[test]
+fn a_prolog_without_epilog_holds_the_word_back_until_it_has_ended() {
+    check(
+        "+1!p 5.0.batch         => start 5.0.prolog; start 5.0.batch
+         ended 5.0.prolog 0     =>
+         ended 5.0.batch 0      => forget 5.0.prolog; end 5.0.batch 0 clean
+         +2!p 6.0.batch         => start 6.0.prolog; start 6.0.batch
+         ended 6.0.batch 15     => end 6.0.batch 15
+         clean 6.0              =>
+         ended 6.0.prolog 0     => forget 6.0.prolog; cleaned 6.0",
+    );
+}
+
+#[test]
+fn an_agent_that_comes_back_finds_hooks_where_they_were() {
+    check(
+        "supervisor 5.0.epilog 6.0.batch / 5.0.prolog 6.0.prolog / =>
+         clean 5.0 epilog       =>
+         ended 5.0.epilog 0     => cleaned 5.0 epilog 0
+         +1p 6.0.3              => start 6.0.3
+         supervisor / 5.0.epilog 5.0.prolog / 6.0.batch 6.0.3 => reconnect
+         clean 6.0 epilog       => start 6.0.epilog",
+    );
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use muster_core::event::{UnitEnd, UnitFailure};
+use muster_core::event::{HookEnd, UnitEnd, UnitFailure};
 use muster_core::{AgentReport, Event, NodeCommand, ReadView, UnitKey};
 use muster_model::ids::{BlobId, Identity, JobId, NodeIndex, RestartCount, StepId};
 use muster_model::node::{Hardware, NodeReport};
@@ -229,7 +229,10 @@ impl LinkService {
                 None => return true,
             },
             Some(from_agent::Message::JobCleaned(cleaned)) => {
-                AgentReport::JobCleaned { job_id: JobId(cleaned.job_id), restart: RestartCount(cleaned.restart) }
+                let failure = Some(cleaned.epilog_failure).filter(|text| !text.is_empty());
+                let epilog = cleaned.epilog_ran.then_some(HookEnd { failure });
+                let (job_id, restart) = (JobId(cleaned.job_id), RestartCount(cleaned.restart));
+                AgentReport::JobCleaned { job_id, restart, epilog }
             }
             Some(from_agent::Message::OutputPart(part)) => {
                 self.sessions.output_part(part);
@@ -298,8 +301,11 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
             rss_kb_max: task.rss_kb_max,
         });
     }
-    let failure =
-        (!end.failure.is_empty()).then(|| UnitFailure { text: end.failure.clone(), node_at_fault: end.node_at_fault });
+    let failure = (!end.failure.is_empty()).then(|| UnitFailure {
+        text: end.failure.clone(),
+        node_at_fault: end.node_at_fault,
+        prolog: end.prolog_failed,
+    });
     Some(UnitEnd {
         key: unit_key(end.key.as_ref()?)?,
         exit,

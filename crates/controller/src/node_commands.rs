@@ -121,6 +121,11 @@ impl Writer {
             controller_host: self.host.to_string(),
             controller_port: self.port.into(),
             kill_wait_ms: u32::try_from(view.config.kill_wait.0).unwrap_or(u32::MAX),
+            hooks_json: Some(&view.config.hooks.node)
+                .filter(|hooks| !hooks.is_empty())
+                .map(encode)
+                .unwrap_or_default()
+                .into(),
         }
     }
 
@@ -149,6 +154,7 @@ impl Writer {
                     step: step_text(step),
                     kill_wait_ms,
                     message: cause.map(|cause| self.farewell(job_id, restart, step, cause)).unwrap_or_default(),
+                    epilog: if step.is_none() { self.epilog(job_id, restart).map(Box::new) } else { None },
                 })
             }
             NodeCommand::Pause { job_id, restart, resume } => {
@@ -160,6 +166,15 @@ impl Writer {
                 step: key.step.to_string(),
             }),
         })
+    }
+
+    /// The job as its epilog is to see it, where the site has one. Of a job that nobody remembers nothing can be told.
+    fn epilog(&self, job_id: JobId, restart: RestartCount) -> Option<wire::Launch> {
+        let view = self.published.view();
+        view.config.hooks.node.epilog.as_ref()?;
+        // One that goes back to the queue holds what it had until it is clean.
+        let job = Job { restart, ..Job::clone(view.jobs.get(&job_id)?) };
+        Some(self.launch_message(0, &job, None))
     }
 
     /// The line that a job finds in its standard error, in Slurm's words.

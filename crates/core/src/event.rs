@@ -80,6 +80,8 @@ pub enum AgentReport {
         job_id: JobId,
         /// Which start of it.
         restart: RestartCount,
+        /// The site's epilog was run, with this result; repeated until acknowledged.
+        epilog: Option<HookEnd>,
     },
 }
 
@@ -100,6 +102,13 @@ pub struct UnitEnd {
     pub out_of_memory: bool,
 }
 
+/// How a prolog or epilog of the site ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookEnd {
+    /// Why it failed; `None` where it did not.
+    pub failure: Option<String>,
+}
+
 /// Why a unit did not run to its own end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitFailure {
@@ -107,4 +116,6 @@ pub struct UnitFailure {
     pub text: String,
     /// Whether the node is to blame, rather than the job.
     pub node_at_fault: bool,
+    /// The site's prolog failed before it.
+    pub prolog: bool,
 }

@@ -242,7 +242,7 @@ impl Stage {
         for id in self.job(id).components() {
             let Some(cleaning) = self.job(id.0).cleaning.clone() else { continue };
             for node in cleaning.nodes {
-                let cleaned = AgentReport::JobCleaned { job_id: id, restart: cleaning.restart };
+                let cleaned = AgentReport::JobCleaned { job_id: id, restart: cleaning.restart, epilog: None };
                 self.step(Event::Agent(node, cleaned));
             }
         }

@@ -136,7 +136,7 @@ impl Stage {
             }
             "clean" => {
                 let restart = self.job(id).cleaning.as_ref().map(|cleaning| cleaning.restart).unwrap_or_default();
-                let cleaned = AgentReport::JobCleaned { job_id: JobId(id), restart };
+                let cleaned = AgentReport::JobCleaned { job_id: JobId(id), restart, epilog: None };
                 self.step(Event::Agent(NodeIndex(0), cleaned));
                 self.show(id)
             }
@@ -149,7 +149,7 @@ impl Stage {
             "fail" => {
                 let restart = self.job(id).restart;
                 let key = UnitKey { job_id: JobId(id), restart, step: StepId::Batch };
-                let failure = Some(UnitFailure { text: "no spool".into(), node_at_fault: true });
+                let failure = Some(UnitFailure { text: "no spool".into(), node_at_fault: true, prolog: false });
                 let ended = UnitEnd {
                     key,
                     exit: ExitStatus::SUCCESS,

@@ -195,7 +195,7 @@ impl Stage {
                 let job = self.job(words[1].parse().unwrap());
                 let restart = job.cleaning.as_ref().map(|cleaning| cleaning.restart).unwrap_or_default();
                 for node in [NodeIndex(0), NodeIndex(1)] {
-                    self.step(Event::Agent(node, AgentReport::JobCleaned { job_id: job.id, restart }));
+                    self.step(Event::Agent(node, AgentReport::JobCleaned { job_id: job.id, restart, epilog: None }));
                 }
             }
             // Time passes; timers fire when they are due.

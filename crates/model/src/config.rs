@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::AccountingEnforce;
+use crate::hooks::HookConfig;
 use crate::ids::Name;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
@@ -97,6 +98,9 @@ pub struct ClusterConfig {
     /// Whether users may have tables of jobs that come again (`ScronParameters=enable`).
     #[serde(default)]
     pub cron: bool,
+    /// Programs that run around jobs.
+    #[serde(default)]
+    pub hooks: HookConfig,
     /// How heterogeneous jobs are treated.
     #[serde(default)]
     pub het_jobs: HetJobRules,
@@ -191,6 +195,7 @@ impl Default for ClusterConfig {
             accounting: false,
             limits_stop_queue: false,
             cron: false,
+            hooks: HookConfig::default(),
             het_jobs: HetJobRules::default(),
             accounting_enforce: AccountingEnforce::default(),
             enforce_partition_limits: PartitionEnforcement::No,

@@ -79,6 +79,9 @@ pub struct Alternative {
     pub change: Change,
     /// When it would start then.
     pub start: Timestamp,
+    /// The time is an estimate beside what is expected of others; otherwise the queue has been played on until then.
+    #[serde(default)]
+    pub is_forecast: bool,
 }
 
 /// One difference in what a job asks for.

@@ -48,6 +48,17 @@ pub enum StepId {
     Interactive,
     /// The step that adopts processes from outside, shown as `N.extern`.
     Extern,
+    /// The site's prolog on a node. No step that anybody sees: it names a unit of the node only.
+    Prolog,
+    /// The site's epilog on a node, likewise.
+    Epilog,
+}
+
+impl StepId {
+    /// Whether it is a program of the site that runs around the job, and not a part of it.
+    pub fn is_hook(self) -> bool {
+        matches!(self, StepId::Prolog | StepId::Epilog)
+    }
 }
 
 impl fmt::Display for StepId {
@@ -57,6 +68,8 @@ impl fmt::Display for StepId {
             StepId::Batch => f.write_str("batch"),
             StepId::Interactive => f.write_str("interactive"),
             StepId::Extern => f.write_str("extern"),
+            StepId::Prolog => f.write_str("prolog"),
+            StepId::Epilog => f.write_str("epilog"),
         }
     }
 }
@@ -69,6 +82,8 @@ impl std::str::FromStr for StepId {
             "batch" => Ok(StepId::Batch),
             "interactive" => Ok(StepId::Interactive),
             "extern" => Ok(StepId::Extern),
+            "prolog" => Ok(StepId::Prolog),
+            "epilog" => Ok(StepId::Epilog),
             number => number.parse().map(StepId::Number).map_err(|_| format!("invalid step id {text:?}")),
         }
     }

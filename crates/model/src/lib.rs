@@ -12,6 +12,7 @@ pub mod document;
 pub mod explain;
 pub mod fact;
 pub mod heterogeneous;
+pub mod hooks;
 pub mod hostlist;
 pub mod ids;
 pub mod job;

@@ -10,7 +10,7 @@ use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
 use muster_runtime::protocol::{Notice, Request, environment_blob};
 use muster_runtime::supervisor::{CgroupUse, Options};
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitKey, UnitUser};
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,6 +92,9 @@ fn unit(output: &str) -> LaunchUnit {
         pty: None,
         pmi: None,
         message_name: String::new(),
+        after: None,
+        task_hooks: TaskHooks::default(),
+        time_limit_ms: None,
     }
 }
 

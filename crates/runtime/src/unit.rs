@@ -195,6 +195,37 @@ pub struct LaunchUnit {
     /// for `slurmstepd`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message_name: String,
+    /// A unit that must have ended well before this one is started: the site's prolog. It has to be launched before. Where it
+    /// fails, this one is not started and ends with [`PROLOG_FAILED`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<UnitKey>,
+    /// Programs that are run around each task.
+    #[serde(default, skip_serializing_if = "TaskHooks::is_empty")]
+    pub task_hooks: TaskHooks,
+    /// Milliseconds after which it is killed; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_ms: Option<u64>,
+}
+
+/// Error number of [`Outcome::NotStarted`] where the prolog has failed: Slurm's `ESLURMD_PROLOG_FAILED`, which `srun` ends with.
+pub const PROLOG_FAILED: i32 = 4022;
+
+/// Programs that are run as the user, in the task's environment, before and after it. Paths, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskHooks {
+    /// Before. Lines of their output may be `export NAME=value`, `unset NAME` and `print text`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prologs: Vec<String>,
+    /// After. They have some seconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogs: Vec<String>,
+}
+
+impl TaskHooks {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.prologs.is_empty() && self.epilogs.is_empty()
+    }
 }
 
 /// How one task ended.

@@ -8,6 +8,7 @@
 use muster_model::resources::GresScope;
 
 use crate::ask::{Ask, NodeOrder, Spread};
+use crate::complete;
 
 /// A node that can take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,24 +129,39 @@ fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u
 
 /// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
 pub(crate) fn choose(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
-    let required = required(ask, candidates)?;
-    let mut choices = if ask.contiguous {
-        choose_contiguous(ask, candidates, &required)?
-    } else {
-        let mut filling = Filling::new(ask, candidates, &required)?;
-        match ask.order {
-            NodeOrder::Usual if ask.is_spread => filling.spread(),
-            NodeOrder::Usual => filling.run_by_run(),
-            NodeOrder::LeastLoaded => filling.most_room_first(),
-            NodeOrder::FromEnd => (0..candidates.len()).rev().for_each(|position| filling.take_unless_done(position)),
-        }
-        match filling.finish() {
-            Some(choices) => choices,
-            None => choose_largest(ask, candidates, &required)?,
-        }
-    };
+    let mut choices = in_usual_order(ask, candidates).or_else(|| in_any_order(ask, candidates))?;
     choices.sort_unstable_by_key(|choice| choice.node);
     Some(choices)
+}
+
+fn in_usual_order(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
+    let required = required(ask, candidates)?;
+    if ask.contiguous {
+        return choose_contiguous(ask, candidates, &required);
+    }
+    let mut filling = Filling::new(ask, candidates, &required)?;
+    match ask.order {
+        NodeOrder::Usual if ask.is_spread => filling.spread(),
+        NodeOrder::Usual => filling.run_by_run(),
+        NodeOrder::LeastLoaded => filling.most_room_first(),
+        NodeOrder::FromEnd => (0..candidates.len()).rev().for_each(|position| filling.take_unless_done(position)),
+    }
+    filling.finish().or_else(|| choose_largest(ask, candidates, &required))
+}
+
+/// What the usual order has missed. Where only tasks and a number of nodes are wanted it misses nothing.
+fn in_any_order(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
+    if job_units_wanted(ask) == 0 && ask.counted.is_empty() {
+        return None;
+    }
+    let positions: Vec<usize> = if ask.contiguous {
+        complete::neighbours(ask, candidates)?.collect()
+    } else {
+        complete::positions(ask, candidates)?
+    };
+    let chosen: Vec<Candidate> = positions.into_iter().map(|position| candidates[position]).collect();
+    let nodes: Vec<u32> = chosen.iter().map(|candidate| candidate.node).collect();
+    Filling::new(ask, &chosen, &nodes)?.finish()
 }
 
 /// Nodes that must be part of it: those that are named, and enough of each counted set; ascending.
@@ -289,7 +305,9 @@ impl<'a> Filling<'a> {
     }
 
     fn take(&mut self, position: usize) {
-        if self.taken[position] || !self.has_room() {
+        // Each node gives one of the units that are counted over the job.
+        let is_of_no_use = self.units_left == 0 && job_units_wanted(self.ask) > 0;
+        if self.taken[position] || !self.has_room() || is_of_no_use {
             return;
         }
         self.taken[position] = true;

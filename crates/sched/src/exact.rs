@@ -58,7 +58,8 @@ struct InUse<'a> {
 }
 
 impl Taken {
-    /// Chooses the cores and units of `node` that make up `amounts`, and marks them; `None` when they cannot be had.
+    /// Chooses the cores and units of `node` that make up `amounts`, and marks them; `None` when they cannot be had. Where
+    /// units of several columns would do, no more of each are taken than there is `room` for.
     pub(crate) fn choose(
         &mut self,
         ask: &Ask,
@@ -66,9 +67,11 @@ impl Taken {
         choice: &Choice,
         node: &Node,
         amounts: &Amounts,
+        room: &[u32],
     ) -> Option<Pieces> {
         let in_use = InUse { view: Some(&node.used), here: self.by_node.get(&choice.node) };
-        let (pieces, row) = pick(ask, fleet, choice, &in_use, amounts)?;
+        let with_cores = fleet.has_exact_cores[choice.node as usize];
+        let (pieces, row) = pick_with(ask, fleet, choice, &in_use, (amounts, room), with_cores)?;
         if pieces.cpus.is_some() || !pieces.gres.is_empty() {
             let rows = || Here { rows: node.used.rows.clone(), ..Here::default() };
             let here = self.by_node.entry(choice.node).or_insert_with(rows);
@@ -142,7 +145,7 @@ fn most(least: u32, most: u32, fits: impl Fn(u32) -> bool) -> u32 {
 fn fits(ask: &Ask, fleet: &Fleet, in_use: &InUse<'_>, choice: &Choice) -> bool {
     let Some(cpus) = needed(ask, fleet, choice) else { return false };
     let amounts = Amounts { cpus, ..Amounts::default() };
-    pick_with(ask, fleet, choice, in_use, &amounts, true).is_some()
+    pick_with(ask, fleet, choice, in_use, (&amounts, &[]), true).is_some()
 }
 
 /// CPUs for the tasks of `choice`, shared ones among them.
@@ -155,16 +158,12 @@ fn needed(ask: &Ask, fleet: &Fleet, choice: &Choice) -> Option<u32> {
     Some(cpus.max(ask.cpus_per_gpu.checked_mul(choice.job_units)?.checked_next_multiple_of(piece)?))
 }
 
-fn pick(ask: &Ask, fleet: &Fleet, choice: &Choice, in_use: &InUse<'_>, amounts: &Amounts) -> Option<(Pieces, usize)> {
-    pick_with(ask, fleet, choice, in_use, amounts, fleet.has_exact_cores[choice.node as usize])
-}
-
 fn pick_with(
     ask: &Ask,
     fleet: &Fleet,
     choice: &Choice,
     in_use: &InUse<'_>,
-    amounts: &Amounts,
+    (amounts, room): (&Amounts, &[u32]),
     with_cores: bool,
 ) -> Option<(Pieces, usize)> {
     let is_beyond = ask.rows > 1 || ask.layout.is_some_and(|rule| rule.cores_reserved.is_some());
@@ -181,7 +180,7 @@ fn pick_with(
     let hardware = &fleet.node(choice.node).hardware;
     (0..ask.rows.max(1) as usize).find_map(|row| {
         let free = if with_cores { free_cores(ask, fleet, choice.node, in_use, row) } else { FreeCores::default() };
-        let gres = choose_units(ask, fleet, choice, in_use, amounts, &free, &wish)?;
+        let gres = choose_units(ask, fleet, choice, in_use, (amounts, room), &free, &wish)?;
         if !with_cores {
             return Some((Pieces { gres, cpus: None }, row));
         }
@@ -278,7 +277,7 @@ fn choose_units(
     fleet: &Fleet,
     choice: &Choice,
     in_use: &InUse<'_>,
-    amounts: &Amounts,
+    (amounts, room): (&Amounts, &[u32]),
     free: &FreeCores,
     wish: &CoreWish,
 ) -> Option<Vec<GresShare>> {
@@ -287,7 +286,7 @@ fn choose_units(
     }
     let viewed = in_use.view.map_or(&[][..], |used| used.gres.as_slice());
     let taken = in_use.here.map_or(&[][..], |here| here.gres.as_slice());
-    let mut units = Units::new(fleet, choice.node, [viewed, taken], &amounts.columns);
+    let mut units = Units::new(fleet, choice.node, [viewed, taken], &amounts.columns, room);
     if ask.whole_node && !amounts.columns.is_empty() {
         return units.all(&amounts.columns);
     }

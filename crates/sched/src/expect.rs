@@ -104,7 +104,7 @@ fn shares(
             vacant = Node { used: Default::default(), ..Node::clone(node) };
             &vacant
         };
-        let pieces = units.choose(ask, fleet, choice, example, &amounts)?;
+        let pieces = units.choose(ask, fleet, choice, example, &amounts, &[])?;
         shares.push(NodeShare {
             node: NodeIndex(choice.node),
             cpus: pieces.cpus.unwrap_or_else(|| cpus(example, amounts.cpus)),

@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
 use crate::licenses::{LicensePlan, LicensePlans};
 use crate::nodeset::NodeSet;
+use crate::people::{Company, People, Stay};
 use crate::planner::AskId;
 
 /// A job that should have ended is expected to end so long after now: about the time its last processes get
@@ -77,6 +78,7 @@ pub(crate) struct Lifted {
     pub(crate) movable: Option<AskId>,
     parts: Vec<(u32, Amounts)>,
     licenses: Option<LicensePlan>,
+    pub(crate) company: Company,
 }
 
 impl Lifted {
@@ -93,6 +95,7 @@ struct PlannedJob {
     end: Timestamp,
     nodes: Vec<u32>,
     movable: Option<AskId>,
+    company: Company,
 }
 
 /// The future as the last pass left it.
@@ -280,6 +283,7 @@ impl Future {
         (start, end): (Timestamp, Timestamp),
         parts: &[(u32, Amounts)],
         movable: Option<AskId>,
+        company: Company,
     ) {
         for (node, amounts) in parts {
             self.planned.insert(*node);
@@ -289,7 +293,7 @@ impl Future {
         }
         self.planned_ends.entry(end).or_default().push(rank);
         let nodes = parts.iter().map(|(node, _)| *node).collect();
-        self.jobs.insert(rank, PlannedJob { start, end, nodes, movable });
+        self.jobs.insert(rank, PlannedJob { start, end, nodes, movable, company });
     }
 
     /// Takes all planned starts of one record back.
@@ -302,7 +306,7 @@ impl Future {
     /// Takes one planned start back, if there is one, so that it can be planned again as it was.
     pub(crate) fn lift(&mut self, rank: &Rank) -> Option<Lifted> {
         let job = self.jobs.get(rank)?;
-        let (start, end, movable) = (job.start, job.end, job.movable);
+        let (start, end, movable, company) = (job.start, job.end, job.movable, job.company.clone());
         let part = |node: &u32| {
             let hold = self.nodes[*node as usize].holds.iter().find(|hold| hold.rank == *rank)?;
             Some((*node, hold.amounts.clone()))
@@ -310,7 +314,7 @@ impl Future {
         let parts = job.nodes.iter().filter_map(part).collect();
         let licenses = self.licenses.remove(rank);
         self.drop_hold(rank);
-        Some(Lifted { rank: *rank, start, end, movable, parts, licenses })
+        Some(Lifted { rank: *rank, start, end, movable, parts, licenses, company })
     }
 
     /// Plans a start as it was planned before.
@@ -320,7 +324,7 @@ impl Future {
 
     /// Plans a start at the time at which it was planned before, on other nodes.
     pub(crate) fn put_elsewhere(&mut self, lifted: &Lifted, parts: &[(u32, Amounts)]) {
-        self.hold(lifted.rank, (lifted.start, lifted.end), parts, lifted.movable);
+        self.hold(lifted.rank, (lifted.start, lifted.end), parts, lifted.movable, lifted.company.clone());
         if let Some(plan) = &lifted.licenses {
             self.licenses.insert(lifted.rank, plan.clone());
         }
@@ -386,6 +390,32 @@ impl Future {
             hold.rank > *rank && !left.covers(&hold.amounts)
         };
         self.nodes[node as usize].holds.iter().filter(is_displaced).map(|hold| hold.rank).collect()
+    }
+
+    /// Who comes to `node` by planned starts before `rank`.
+    pub(crate) fn stays_before(&self, node: u32, rank: &Rank) -> impl Iterator<Item = Stay> {
+        let holds = self.nodes[node as usize].holds.iter().filter(move |hold| hold.rank < *rank);
+        holds.filter_map(|hold| {
+            let company = self.jobs.get(&hold.rank)?.company.clone();
+            Some(Stay { from: hold.start.max(self.now), until: hold.end, company })
+        })
+    }
+
+    /// Planned starts on `node` behind `rank` that cannot be there with those before them.
+    pub(crate) fn put_off(&self, node: u32, rank: &Rank, people: &People) -> Vec<Rank> {
+        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(|hold| hold.rank > *rank).collect();
+        behind.sort_by_key(|hold| hold.rank);
+        let is_put_off = |hold: &&Hold| {
+            let Some(job) = self.jobs.get(&hold.rank) else { return false };
+            let run = (hold.start.max(self.now), hold.end);
+            !people.admits(node, job.company.clone(), run, self.stays_before(node, &hold.rank))
+        };
+        behind.into_iter().filter(is_put_off).map(|hold| hold.rank).collect()
+    }
+
+    /// Whether any planned start is for nodes that nobody else may be on.
+    pub(crate) fn has_alone(&self) -> bool {
+        self.jobs.values().any(|job| job.company.is_alone())
     }
 
     /// Planned starts before `rank` that would lack something if a job took `parts` of what is `free` now, until `until`.
@@ -521,6 +551,6 @@ fn cpus_back(view: &PlanView, job: &Job, share: &NodeShare) -> u32 {
 }
 
 /// When a job with this end is expected to give back what it holds.
-fn expected_end(end: Timestamp, now: Timestamp) -> Timestamp {
+pub(crate) fn expected_end(end: Timestamp, now: Timestamp) -> Timestamp {
     if end > now { end } else { now + OVERDUE }
 }

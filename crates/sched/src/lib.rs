@@ -31,7 +31,7 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | the same for all nodes that are alike at present | `states` |
-//! | which nodes | `choose` |
+//! | which nodes | `choose`; `complete` where its order finds none |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
@@ -50,6 +50,7 @@ mod budget;
 mod capacity;
 mod choose;
 mod classes;
+mod complete;
 mod constraint;
 mod cores;
 mod enforce;

@@ -13,7 +13,7 @@ use muster_model::explain::Alternative;
 use muster_model::ids::{JobId, Name};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::node::Node;
-use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, QueueKey};
+use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, PlannedWait, QueueKey};
 use muster_model::resources::{Allocation, IndexSet, NodeShare, Sharing};
 use muster_model::state::JobState;
 use muster_model::time::{TimeLimit, Timestamp};
@@ -24,37 +24,61 @@ use crate::future::OVERDUE;
 use crate::pass::variants::{self, Variant};
 use crate::planner::Planner;
 
-/// How much may be looked at in all: records of the queue, running jobs and nodes, over all passes. A tenth of a second.
-const WORK_MAX: usize = 40_000;
-/// The most for one pass: a queue that takes more cannot be played far.
-const WORK_OF_PASS_MAX: usize = 800;
+/// How much may be done in all passes together, in ten-millionths of a second as it takes on usual machines: a fifth of a
+/// second. It is counted and not measured, so that the same question has the same answer.
+const WORK_MAX: usize = 2_000_000;
+/// The most for one pass: a queue that takes more is not played at all, since it would not come far.
+const WORK_OF_PASS_MAX: usize = WORK_MAX / 10;
+/// For each record of the queue, running job and node: to look at it.
+const WORK_OF_ITEM: usize = 5;
+/// For each start that is worked out: so much for each node and running job, but no more than the second number.
+const WORK_OF_START: (usize, usize) = (1, 2_000);
 /// The first number of tasks that have been started here; they count down.
 const TASKS_FROM: u32 = u32::MAX - 1;
 
-/// When `job` would start if it asked for something else; those of its other forms that start earlier, exactly. `None`
-/// where there is too much to play through, or something that cannot be foreseen.
-pub(crate) fn alternatives(view: &PlanView, budget: &Budget, job: &Job) -> Option<Vec<Alternative>> {
+/// When `job` would start if it asked for something else: those of its other forms that start earlier than it does, of which
+/// `told` is what it was told. Where there is too much to play through, or something that cannot be foreseen, what has been
+/// `estimated` stands.
+pub(crate) fn alternatives(
+    view: &PlanView,
+    budget: &Budget,
+    job: &Job,
+    told: &PlannedWait,
+    estimated: Vec<Alternative>,
+) -> Vec<Alternative> {
     // Who will share whose cores, and how long somebody is suspended, is for the core to decide.
     let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.rows(true) > 1);
-    if shares_cores || view.running.values().any(|other| other.state == JobState::Suspended) {
-        return None;
+    let is_unclear = shares_cores || view.running.values().any(|other| other.state == JobState::Suspended);
+    let starts_max = view.queue.len().min(budget.reservations_max as usize);
+    if is_unclear || job.het.is_some() || work_of_pass(view, starts_max) > WORK_OF_PASS_MAX {
+        return estimated;
     }
-    if job.het.is_some() || work_of_pass(view) > WORK_OF_PASS_MAX {
-        return None;
-    }
-    let mut play = Play { budget, work_left: WORK_MAX };
-    let base = match play.start_of(view.clone(), job.id, None)? {
-        Outcome::Starts(start) => Some(start),
-        Outcome::Not => None,
+    let mut play = Play { budget, work_left: WORK_MAX / 2 };
+    let base = match play.start_of(view.clone(), job.id, None) {
+        Some(Outcome::Starts(start)) => Some(start),
+        Some(Outcome::Not) => None,
+        None => {
+            // It takes too long to find out; whether it would start earlier otherwise may be seen sooner.
+            play.work_left = 0;
+            told.expected_start
+        }
     };
+    play.work_left += WORK_MAX / 2;
     let mut found = Vec::new();
     for variant in variants::of(view, job) {
-        let fork = fork(view, job, &variant);
-        if let Outcome::Starts(start) = play.start_of(fork, job.id, base)? {
-            found.push(Alternative { change: variant.change, start });
+        match play.start_of(fork(view, job, &variant), job.id, base) {
+            Some(Outcome::Starts(start)) => {
+                found.push(Alternative { change: variant.change, start, is_forecast: false });
+            }
+            Some(Outcome::Not) => {}
+            None => {
+                let is_it =
+                    |other: &&Alternative| other.change == variant.change && base.is_none_or(|base| other.start < base);
+                found.extend(estimated.iter().find(is_it).cloned());
+            }
         }
     }
-    Some(variants::arrange(found))
+    variants::arrange(found)
 }
 
 /// `view` in which `job` asks for something else.
@@ -108,8 +132,9 @@ impl Play<'_> {
         expect_overdue(&mut view);
         let mut tasks_started = 0;
         loop {
-            self.work_left = self.work_left.checked_sub(work_of_pass(&view))?;
             let plan = planner.plan(&view, self.budget);
+            let starts = plan.outlook.iter().filter(|wait| wait.expected_nodes.is_some()).count();
+            self.work_left = self.work_left.checked_sub(work_of_pass(&view, starts))?;
             let makes_room = !plan.evictions.is_empty() || plan.all_starts().any(|start| !start.suspends.is_empty());
             if plan.exhausted || makes_room {
                 return None;
@@ -129,8 +154,11 @@ impl Play<'_> {
     }
 }
 
-fn work_of_pass(view: &PlanView) -> usize {
-    view.queue.len() + view.running.len() + view.nodes.len()
+/// What a pass takes in which so many starts are worked out.
+fn work_of_pass(view: &PlanView, starts: usize) -> usize {
+    let (each, most) = WORK_OF_START;
+    let there = view.running.len() + view.nodes.len();
+    WORK_OF_ITEM * (view.queue.len() + there) + starts * most.min(each * there)
 }
 
 /// Jobs whose time is over are expected to end soon, as everywhere.

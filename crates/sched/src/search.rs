@@ -22,6 +22,9 @@ use crate::supply::{Company, Planned, Supply};
 /// requests that a tally says little about.
 const FAILURES_MAX: usize = 100;
 
+/// Most times that a choice is made again among its own nodes. Hardly any choice changes twice.
+const SETTLING_MAX: usize = 4;
+
 /// What is looked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -81,7 +84,7 @@ pub(crate) fn earliest(
         time: wanted.not_before.max(place.now),
         passed: 0,
         tally: Tally::new(wanted.ask),
-        capacities: vec![0; place.fleet.node_count()],
+        capacities: vec![(0, 0); place.fleet.node_count()],
         nodes,
     };
     search.passed = future.pass_until(search.time, 0, |node, back| search.free.give(node, back));
@@ -99,6 +102,30 @@ pub(crate) fn choose_at(
     scratch: &mut Vec<Candidate>,
 ) -> Option<Vec<Choice>> {
     supply_at(future, free, place, wanted, time).place(wanted.ask, scratch)
+}
+
+/// Choices that were found, as they would be found among their own nodes. What is told of a planned start are its nodes; so
+/// whoever plans it again from these takes the same of each of them.
+pub(crate) fn settled(
+    future: &Future,
+    free: &Free,
+    place: Place<'_>,
+    wanted: Wanted<'_>,
+    time: Timestamp,
+    mut choices: Vec<Choice>,
+    scratch: &mut Vec<Candidate>,
+) -> Vec<Choice> {
+    for _ in 0..SETTLING_MAX {
+        if choices.len() <= 1 {
+            break;
+        }
+        let nodes: NodeSet = choices.iter().map(|choice| choice.node).collect();
+        match choose_at(future, free, Place { usable: &nodes, ..place }, wanted, time, scratch) {
+            Some(again) if again != choices => choices = again,
+            _ => break,
+        }
+    }
+    choices
 }
 
 /// As [`choose_at`], with as few nodes as possible on which nothing runs `now`, the lowest (`bf_busy_nodes`); so the others
@@ -151,7 +178,7 @@ fn supply_at<'a>(
         usable: place.usable,
         planned: Some(Planned { future, from: time, until: time + wanted.duration, rank: wanted.rank }),
         reserved: Some((place.open.0, place.open.1, time)),
-        company: if is_now { Company::Now(people, guest) } else { Company::Later(people, guest) },
+        company: Company::Beside(people, guest),
         exact: if is_now { place.exact } else { Exact::Empty },
         waited: time.since(wanted.since),
         known: None,
@@ -167,8 +194,8 @@ struct Search<'a> {
     /// Releases that have passed.
     passed: usize,
     tally: Tally,
-    /// Tasks by node, as they are tallied.
-    capacities: Vec<u32>,
+    /// Tasks by node, as they are tallied, and units counted over the job.
+    capacities: Vec<(u32, u32)>,
     /// Nodes that may take part.
     nodes: NodeSet,
 }
@@ -252,10 +279,10 @@ impl Search<'_> {
         if !self.nodes.contains(node) {
             return false;
         }
-        let tasks = self.supply().candidate(self.wanted.ask, node).tasks;
-        let before = std::mem::replace(&mut self.capacities[node as usize], tasks);
+        let Candidate { tasks, job_units, .. } = self.supply().candidate(self.wanted.ask, node);
+        let (before, units_before) = std::mem::replace(&mut self.capacities[node as usize], (tasks, job_units));
         self.tally.change(before, tasks);
-        tasks > before
+        tasks > before || job_units > units_before
     }
 }
 

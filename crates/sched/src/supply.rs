@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::{Guest, People};
+use crate::people::{self, Guest, People};
 use crate::reservation::{Open, Reservations};
 use crate::states::Known;
 
@@ -51,11 +51,10 @@ pub(crate) struct Planned<'a> {
 pub(crate) enum Company<'a> {
     /// Only resources matter.
     Anybody,
-    /// A job of this user, beside those that are there now.
-    Now(&'a People, Guest<'a>),
-    /// A job of this user, later: who will be there then is not known, so a node that somebody has or wants for
-    /// himself must be empty.
-    Later(&'a People, Guest<'a>),
+    /// A job of this user, beside those that are there then.
+    Beside(&'a People, Guest<'a>),
+    /// A job of this user when others have made room: a node that somebody has or wants for himself must be empty.
+    Emptied(&'a People, Guest<'a>),
 }
 
 impl Supply<'_> {
@@ -178,13 +177,23 @@ impl Supply<'_> {
 
     #[inline]
     fn admits(&self, ask: &Ask, node: u32) -> bool {
-        let (people, guest, is_now) = match self.company {
+        let (people, guest) = match self.company {
             Company::Anybody => return true,
-            Company::Now(people, guest) => (people, guest, true),
-            Company::Later(people, guest) => (people, guest, false),
+            Company::Beside(people, guest) | Company::Emptied(people, guest) => (people, guest),
         };
-        people.admits_everybody(ask)
-            || people.admits(node, guest, ask)
-            || (!is_now && self.free.cpus[node as usize] == self.fleet.cpus[node as usize])
+        if people.admits_everybody(ask) {
+            return true;
+        }
+        let is_emptied = matches!(self.company, Company::Emptied(..));
+        if is_emptied && self.free.cpus[node as usize] == self.fleet.cpus[node as usize] {
+            return true;
+        }
+        let company = people::Company::of(guest, ask);
+        match self.planned {
+            Some(Planned { future, from, until, rank }) => {
+                people.admits(node, company, (from, until), future.stays_before(node, &rank))
+            }
+            None => people.admits_now(node, company),
+        }
     }
 }

@@ -21,13 +21,22 @@ pub(crate) struct Units<'a> {
     held: [&'a [GresShare]; 2],
     /// Units by column as they have been counted for the job; empty where they have not.
     counted: &'a [u32],
+    /// Most units of each column that may be taken; empty for no bound.
+    room: &'a [u32],
     chosen: BTreeMap<usize, IndexSet>,
 }
 
 impl<'a> Units<'a> {
-    /// The units of `node` of which those in `held` are given away, for a job for which so many of each column are `counted`.
-    pub(crate) fn new(fleet: &'a Fleet, node: u32, held: [&'a [GresShare]; 2], counted: &'a [u32]) -> Units<'a> {
-        Units { fleet, node, held, counted, chosen: BTreeMap::new() }
+    /// The units of `node` of which those in `held` are given away, for a job for which so many of each column are `counted`
+    /// and for which there is so much `room`.
+    pub(crate) fn new(
+        fleet: &'a Fleet,
+        node: u32,
+        held: [&'a [GresShare]; 2],
+        counted: &'a [u32],
+        room: &'a [u32],
+    ) -> Units<'a> {
+        Units { fleet, node, held, counted, room, chosen: BTreeMap::new() }
     }
 
     /// What has been chosen.
@@ -75,9 +84,15 @@ impl<'a> Units<'a> {
             join(hardware, name, &mut ranked, count as usize);
             pool = ranked.into_iter().map(|(_, slot, unit)| (slot, unit)).collect();
         }
-        let enough = pool.len() >= count as usize;
-        pool.into_iter().take(count as usize).for_each(|(slot, unit)| self.put(slot, unit));
-        enough
+        let mut wanted = count;
+        for (slot, unit) in pool {
+            let chosen = self.chosen.get(&slot).map_or(0, IndexSet::len);
+            if wanted > 0 && self.room.get(slot).is_none_or(|room| chosen < *room) {
+                self.put(slot, unit);
+                wanted -= 1;
+            }
+        }
+        wanted == 0
     }
 
     /// Chooses the amount of `need` on each of so many sockets, the lowest first. Without places any units will do.

@@ -276,9 +276,9 @@ impl World {
                 self.note(format!("agent {} reports the end {} of {key}{clean}", node.0, end.exit));
                 self.agent_sends(node, AgentReport::UnitEnded(end.into_core(key, job_is_clean)));
             }
-            Action::ReportClean { job_id, restart } => {
+            Action::ReportClean { job_id, restart, .. } => {
                 self.note(format!("agent {} reports job {job_id}.{} clean", node.0, restart.0));
-                self.agent_sends(node, AgentReport::JobCleaned { job_id, restart });
+                self.agent_sends(node, AgentReport::JobCleaned { job_id, restart, epilog: None });
             }
         }
     }
@@ -322,7 +322,7 @@ fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
                     JobKind::Allocation => false,
                 };
             let stands = job.state == JobState::Suspended;
-            Event::Launch { sequence, key, ends_job, stands, launch: Launch { job, step } }
+            Event::Launch { sequence, key, ends_job, stands, has_prolog: false, launch: Launch { job, step } }
         }
         NodeCommand::Signal { job_id, restart, step, signal, scope } => {
             let scope = match scope {
@@ -333,7 +333,7 @@ fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
             Event::Signal { job_id, restart, step, signal, scope }
         }
         NodeCommand::Clean { job_id, restart, step, kill_wait_ms, .. } => {
-            Event::Clean { job_id, restart, step, kill_wait_ms: kill_wait_ms.into(), message: None }
+            Event::Clean { job_id, restart, step, kill_wait_ms: kill_wait_ms.into(), message: None, epilog: None }
         }
         NodeCommand::Pause { job_id, restart, resume } => Event::Pause { job_id, restart, resume },
         NodeCommand::Acknowledge(key) => {

@@ -178,7 +178,7 @@ impl Stage {
         self.step(Event::Agent(node, AgentReport::UnitEnded(ended)));
         let others: Vec<NodeIndex> = job.allocation.iter().flat_map(|a| &a.shares).map(|share| share.node).collect();
         for node in others {
-            let cleaned = AgentReport::JobCleaned { job_id: job.id, restart: job.restart };
+            let cleaned = AgentReport::JobCleaned { job_id: job.id, restart: job.restart, epilog: None };
             self.step(Event::Agent(node, cleaned));
         }
     }

@@ -38,6 +38,9 @@ pub enum Event<L, E> {
         ends_job: bool,
         /// Its job is suspended: it is to stand as soon as it is there.
         stands: bool,
+        /// The site has a prolog, which goes before everything of the job. The unit itself waits for it; here is only seen to
+        /// it that there is one to wait for.
+        has_prolog: bool,
         /// What to start.
         launch: L,
     },
@@ -66,6 +69,8 @@ pub enum Event<L, E> {
         kill_wait_ms: u64,
         /// A line for the error stream of what is ended.
         message: Option<String>,
+        /// For the whole job: what the site has run when all is gone.
+        epilog: Option<L>,
     },
     /// The controller wants the processes of a job stopped or continued.
     Pause {
@@ -146,5 +151,7 @@ pub enum Action<L, E> {
         job_id: JobId,
         /// Which start of it.
         restart: RestartCount,
+        /// How its epilog ended, which is told until it is acknowledged; `None` where none was run.
+        epilog: Option<E>,
     },
 }

@@ -11,15 +11,17 @@ use super::tombstones::Tombstones;
 /// What an agent knows of the units of its node.
 #[derive(Debug, Clone)]
 pub struct Machine<L, E> {
-    units: BTreeMap<UnitKey, Unit<L, E>>,
-    /// Starts of jobs that are to be reported clean when their last unit has ended.
-    cleaning: BTreeSet<(JobId, RestartCount)>,
-    tombstones: Tombstones,
+    /// Among them the hooks of the site, see [`super::hooks`].
+    pub(super) units: BTreeMap<UnitKey, Unit<L, E>>,
+    /// Starts of jobs that are to be reported clean when their last unit has ended, each with the epilog that is to be run
+    /// before.
+    pub(super) cleaning: BTreeMap<(JobId, RestartCount), Option<L>>,
+    pub(super) tombstones: Tombstones,
     launch_sequence: u64,
 }
 
 #[derive(Debug, Clone)]
-enum Unit<L, E> {
+pub(super) enum Unit<L, E> {
     /// Handed over to be started; nobody has confirmed it yet. What is to stand meanwhile is stopped as soon as it is there.
     Starting { ends_job: bool, launch: L, stands: bool },
     /// Its processes are there.
@@ -29,7 +31,7 @@ enum Unit<L, E> {
 }
 
 impl<L, E> Unit<L, E> {
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         !matches!(self, Unit::Ended { .. })
     }
 }
@@ -39,7 +41,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     pub fn new(launch_sequence: u64) -> Self {
         Machine {
             units: BTreeMap::new(),
-            cleaning: BTreeSet::new(),
+            cleaning: BTreeMap::new(),
             tombstones: Tombstones::default(),
             launch_sequence,
         }
@@ -64,18 +66,20 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     pub fn step(&mut self, event: Event<L, E>, out: &mut Vec<Action<L, E>>) {
         match event {
             Event::Connected => self.report_all_ends(out),
-            Event::Launch { sequence, key, ends_job, stands, launch } => {
-                self.launch(sequence, key, Unit::Starting { ends_job, launch, stands }, out);
+            Event::Launch { sequence, key, ends_job, stands, has_prolog, launch } => {
+                self.launch(sequence, key, has_prolog, Unit::Starting { ends_job, launch, stands }, out);
             }
             Event::Signal { job_id, restart, step, signal, scope } => {
                 let wanted = signalled(step, scope);
                 let keys = self.live(job_id, restart).filter_map(|key| wanted(key.step).map(|reach| (key, reach)));
                 out.extend(keys.map(|(key, reach)| Action::Signal { key, signal, reach }));
             }
-            Event::Clean { job_id, restart, step: None, kill_wait_ms, message } => {
-                self.clean_job(job_id, restart, kill_wait_ms, message.as_ref(), out);
+            Event::Clean { job_id, restart, step: None, kill_wait_ms, message, epilog } => {
+                if self.begins_cleaning(job_id, restart, epilog, out) {
+                    self.clean_job(job_id, restart, kill_wait_ms, message.as_ref(), out);
+                }
             }
-            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms, message } => {
+            Event::Clean { job_id, restart, step: Some(step), kill_wait_ms, message, .. } => {
                 self.clean_step(UnitKey { job_id, restart, step }, kill_wait_ms, message, out);
             }
             Event::Pause { job_id, restart, resume } => self.pause(job_id, restart, resume, out),
@@ -91,13 +95,16 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     }
 
     /// A known key is a copy; an unknown one at or below the watermark is a late copy of something long over.
-    fn launch(&mut self, sequence: u64, key: UnitKey, unit: Unit<L, E>, out: &mut Vec<Action<L, E>>) {
+    fn launch(&mut self, sequence: u64, key: UnitKey, has_prolog: bool, unit: Unit<L, E>, out: &mut Vec<Action<L, E>>) {
         let is_late = sequence <= self.launch_sequence;
         self.launch_sequence = self.launch_sequence.max(sequence);
         if is_late || self.units.contains_key(&key) || self.tombstones.cover(&key) {
             return;
         }
         if let Unit::Starting { launch, stands, .. } = &unit {
+            if has_prolog {
+                self.start_prolog(key, launch, out);
+            }
             out.push(Action::Start(key, launch.clone()));
             out.extend(stands.then_some(Action::Pause { key, resume: false }));
         }
@@ -112,15 +119,9 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         message: Option<&String>,
         out: &mut Vec<Action<L, E>>,
     ) {
-        self.tombstones.add(job_id, restart, None);
-        let before = out.len();
         let terminate = |key| Action::Terminate { key, kill_wait_ms, message: message.cloned() };
         out.extend(self.live(job_id, restart).map(terminate));
-        if out.len() == before {
-            out.push(Action::ReportClean { job_id, restart });
-        } else {
-            self.cleaning.insert((job_id, restart));
-        }
+        self.finish(job_id, restart, out);
     }
 
     fn clean_step(&mut self, key: UnitKey, kill_wait_ms: u64, message: Option<String>, out: &mut Vec<Action<L, E>>) {
@@ -139,6 +140,9 @@ impl<L: Clone, E: Clone> Machine<L, E> {
             self.units.remove(&key);
             self.tombstones.add(key.job_id, key.restart, Some(key.step));
             out.push(Action::Forget(key));
+            if key.step.is_hook() {
+                self.forget_prolog(key.job_id, key.restart, out);
+            }
         }
     }
 
@@ -179,9 +183,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         self.units.retain(|key, _| !gone.contains(key));
         out.push(Action::Reconnect);
         for UnitKey { job_id, restart, .. } in gone {
-            if self.live(job_id, restart).next().is_none() && self.cleaning.remove(&(job_id, restart)) {
-                out.push(Action::ReportClean { job_id, restart });
-            }
+            self.finish(job_id, restart, out);
         }
     }
 
@@ -206,6 +208,9 @@ impl<L: Clone, E: Clone> Machine<L, E> {
     }
 
     fn ended(&mut self, key: UnitKey, end: E, out: &mut Vec<Action<L, E>>) {
+        if key.step.is_hook() {
+            return self.hook_ended(key, end, out);
+        }
         let ends_job = match self.units.get(&key) {
             // Told before, and reported then.
             Some(Unit::Ended { .. }) => return,
@@ -214,20 +219,19 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         };
         let (job_id, restart) = (key.job_id, key.restart);
         let is_last = !self.live(job_id, restart).any(|other| other != key);
-        let is_cleaned = is_last && self.cleaning.remove(&(job_id, restart));
-        let job_is_clean = is_cleaned || (is_last && ends_job);
+        let may_say_clean = ends_job || self.cleaning.get(&(job_id, restart)).is_some_and(Option::is_none);
+        let job_is_clean = is_last && may_say_clean && !self.runs_hook(job_id, restart);
         if job_is_clean {
             self.tombstones.add(job_id, restart, None);
+            self.forget_prolog(job_id, restart, out);
         }
         self.units.insert(key, Unit::Ended { end: end.clone(), job_is_clean });
         out.push(Action::ReportEnd { key, end, job_is_clean });
-        if is_cleaned {
-            out.push(Action::ReportClean { job_id, restart });
-        }
+        self.finish(job_id, restart, out);
     }
 
-    /// Units of one start of a job that have not ended.
-    fn live(&self, job_id: JobId, restart: RestartCount) -> impl Iterator<Item = UnitKey> + '_ {
+    /// Units of one start of a job that have not ended, without the site's hooks.
+    pub(super) fn live(&self, job_id: JobId, restart: RestartCount) -> impl Iterator<Item = UnitKey> + '_ {
         let first = UnitKey { job_id, restart, step: StepId::Number(0) };
         let last = UnitKey { job_id, restart, step: StepId::Extern };
         self.units.range(first..=last).filter(|(_, unit)| unit.is_live()).map(|(key, _)| *key)
@@ -236,7 +240,7 @@ impl<L: Clone, E: Clone> Machine<L, E> {
 
 fn report<L, E: Clone>(key: UnitKey, unit: &Unit<L, E>) -> Option<Action<L, E>> {
     match unit {
-        Unit::Ended { end, job_is_clean } => {
+        Unit::Ended { end, job_is_clean } if !key.step.is_hook() => {
             Some(Action::ReportEnd { key, end: end.clone(), job_is_clean: *job_is_clean })
         }
         _ => None,

@@ -6,9 +6,11 @@
 //!
 //! - a key is started at most once, whatever is sent how often;
 //! - an end is reported until it is acknowledged;
-//! - a start of a job is called clean only when nothing of it runs here, and nothing of it is started afterwards.
+//! - a start of a job is called clean only when nothing of it runs here, and nothing of it is started afterwards;
+//! - a prolog is run before everything of a start of a job, and an epilog after it, each at most once.
 
 mod event;
+mod hooks;
 mod machine;
 mod tombstones;
 

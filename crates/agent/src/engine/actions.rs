@@ -35,8 +35,8 @@ impl Engine {
             Action::Unknown(key) => self.ended(key, report::not_started(key, "the node knows nothing of it", false)),
             Action::Reconnect => self.reconnect(),
             Action::ReportEnd { key, end, job_is_clean } => self.report_end(key, end, job_is_clean),
-            Action::ReportClean { job_id, restart } => {
-                let cleaned = wire::JobCleaned { job_id: job_id.0, restart: restart.0 };
+            Action::ReportClean { job_id, restart, epilog } => {
+                let cleaned = report::job_cleaned(job_id, restart, epilog.as_ref());
                 self.tell(from_agent::Message::JobCleaned(cleaned));
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Engine, Input};
 use crate::core::{Event, Scope};
 use crate::launch::Launch;
-use crate::{output, report};
+use crate::{hooks, output, report};
 
 impl Engine {
     pub(super) fn take(&mut self, input: Input) {
@@ -94,7 +94,8 @@ impl Engine {
             Ok(launch) => {
                 let launch = Arc::new(launch);
                 let (key, ends_job, stands) = (launch.key(), launch.ends_job(), launch.stands());
-                self.events.push_back(Event::Launch { sequence, key, ends_job, stands, launch });
+                let has_prolog = launch.hooks.prolog.is_some();
+                self.events.push_back(Event::Launch { sequence, key, ends_job, stands, has_prolog, launch });
             }
             // Not even its name can be told from it, so nobody can be told.
             Err(error) => {
@@ -122,12 +123,20 @@ impl Engine {
             tracing::error!(?message, "an order to end a step makes no sense");
             return;
         };
+        let epilog = match message.epilog.map(|epilog| Launch::decode(*epilog)).transpose() {
+            Ok(epilog) => epilog.map(Arc::new),
+            Err(error) => {
+                tracing::error!(%error, source = %error.source, job = message.job_id, "an order for an epilog cannot be read");
+                None
+            }
+        };
         self.events.push_back(Event::Clean {
             job_id: JobId(message.job_id),
             restart: RestartCount(message.restart),
             step,
             kill_wait_ms: message.kill_wait_ms.into(),
             message: Some(message.message).filter(|line| !line.is_empty()),
+            epilog,
         });
     }
 
@@ -171,6 +180,9 @@ impl Engine {
             Notice::Started { key, pids, .. } => {
                 self.launches.confirmed(&key);
                 self.events.push_back(Event::Started(key));
+                if key.step.is_hook() {
+                    return;
+                }
                 let pids = pids.into_iter().map(|(_, pid)| pid).collect();
                 self.tell(from_agent::Message::UnitStarted(wire::UnitStarted {
                     key: Some(report::wire_key(key)),
@@ -182,7 +194,11 @@ impl Engine {
                 if end.outcome != Outcome::Ran {
                     tracing::warn!(unit = %end.key, outcome = ?end.outcome, "a unit did not run");
                 }
-                self.ended(end.key, report::unit_ended(&end));
+                let report = report::unit_ended(&end);
+                if end.key.step.is_hook() {
+                    hooks::tell(&self.spool, end.key, &report);
+                }
+                self.ended(end.key, report);
             }
             Notice::Refused { key, why } => self.refused(key, why),
             // Samples are asked for by nobody yet; a second hello says nothing new.

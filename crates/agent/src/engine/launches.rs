@@ -69,6 +69,7 @@ impl Launches {
             node_name: options.node_name.clone(),
             cpu_binding: options.cpu_binding,
             logs: spool.logs(),
+            hook_outputs: spool.hook_outputs(),
             slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),
         };
         Launches {
@@ -86,14 +87,17 @@ impl Launches {
 
     /// Makes a unit of an order, if all it needs is here.
     pub(super) fn prepare(&mut self, key: UnitKey, launch: Arc<Launch>) -> Readiness {
-        let missing: HashSet<BlobId> = launch.contents().filter(|id| self.blobs.get(id).is_none()).cloned().collect();
+        let missing: HashSet<BlobId> = match key.step.is_hook() {
+            true => HashSet::new(),
+            false => launch.contents().filter(|id| self.blobs.get(id).is_none()).cloned().collect(),
+        };
         if !missing.is_empty() {
             let wanted = self.not_yet_asked(&missing).map(|id| request(id, key)).collect();
             let until = Instant::now() + CONTENT_WAIT;
             self.waiting.insert(key, Waiting { launch, missing, until });
             return Readiness::Waiting(wanted);
         }
-        match self.make(&launch) {
+        match self.make(key, &launch) {
             Ok(ready) => {
                 if !launch.is_first_node(&self.site.node_name) {
                     self.begun_elsewhere.insert(key);
@@ -108,17 +112,17 @@ impl Launches {
         }
     }
 
-    fn make(&mut self, launch: &Launch) -> Result<Ready, LaunchError> {
+    fn make(&mut self, key: UnitKey, launch: &Launch) -> Result<Ready, LaunchError> {
         let spec = &launch.job.spec;
         let context = match &spec.context {
-            Some(id) if launch.step.is_none() => self.context(id)?,
+            Some(id) if launch.step.is_none() && !key.step.is_hook() => self.context(id)?,
             _ => Arc::default(),
         };
         let caller = Caller {
             user: self.users.unit_user(&spec.identity),
             login: if context.wants_login { self.users.login(&spec.identity) } else { None },
         };
-        let prepared = launch::prepare(launch, &self.site, caller, &context)?;
+        let prepared = launch::prepare(key, launch, &self.site, caller, &context)?;
         let mut contents = Vec::new();
         if let Some(id) = &prepared.unit.script
             && self.is_to_be_given(id)

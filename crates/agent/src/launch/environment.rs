@@ -69,6 +69,6 @@ pub(super) fn of_task(facts: &LaunchFacts<'_>, step: &Step, rank: u32) -> Vec<St
     lines(slurm::task_environment(facts, step, rank))
 }
 
-fn lines(variables: Variables) -> Vec<String> {
+pub(super) fn lines(variables: Variables) -> Vec<String> {
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }

@@ -47,6 +47,9 @@ pub(super) fn prepare(
         pty: None,
         pmi: None,
         message_name: String::new(),
+        after: launch.prolog(),
+        task_hooks: launch.task_hooks(),
+        time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })
 }

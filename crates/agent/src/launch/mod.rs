@@ -2,6 +2,7 @@
 
 mod context;
 mod environment;
+mod hook;
 mod main_unit;
 mod step;
 mod streams;
@@ -10,14 +11,15 @@ mod tests;
 
 use std::path::PathBuf;
 
-use muster_model::ids::{BlobId, NodeIndex, StepId};
+use muster_model::hooks::NodeHooks;
+use muster_model::ids::{BlobId, Name, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::resources::NodeShare;
 use muster_model::state::JobState;
 use muster_model::step::{Step, StepNode};
 use muster_proto::document::{self, DocumentError};
 use muster_proto::{self as wire, NodeAddress};
-use muster_runtime::unit::{LaunchUnit, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, TaskHooks, UnitKey, UnitUser};
 use muster_slurm::environment::{LaunchFacts, NodeFacts};
 
 pub(crate) use self::context::{Context, Contexts};
@@ -41,6 +43,8 @@ pub(crate) struct Launch {
     pub(crate) cluster_name: String,
     /// Host and port of the controller; port 0 when it did not say.
     pub(crate) controller: (String, u16),
+    /// What the site has run around it.
+    pub(crate) hooks: NodeHooks,
 }
 
 /// What of the agent's own matters to a launch.
@@ -52,6 +56,8 @@ pub(crate) struct Site {
     pub(crate) cpu_binding: bool,
     /// Where output of tasks of runs goes.
     pub(crate) logs: PathBuf,
+    /// Where prologs and epilogs leave what they print.
+    pub(crate) hook_outputs: PathBuf,
     /// Path of `slurm.conf`, told to jobs.
     pub(crate) slurm_conf: Option<String>,
 }
@@ -95,7 +101,12 @@ impl Launch {
         let components = message.components_json.iter();
         let components = components.map(|json| document::decode(json, "a component of the job of a launch"));
         let components = components.collect::<Result<_, _>>()?;
+        let hooks = match message.hooks_json.is_empty() {
+            true => NodeHooks::default(),
+            false => document::decode(&message.hooks_json, "the prolog and epilog of a launch")?,
+        };
         Ok(Launch {
+            hooks,
             sequence: message.launch_sequence,
             job: document::decode(&message.job_json, "the job of a launch")?,
             step,
@@ -117,13 +128,26 @@ impl Launch {
 
     /// Whether nothing of the job is to be started here after this unit: it is the only main unit of the job.
     pub(crate) fn ends_job(&self) -> bool {
+        // With an epilog the controller says when the job is to be cleaned.
         self.step.is_none()
+            && self.hooks.epilog.is_none()
             && match self.job.spec.kind {
                 JobKind::Batch => true,
                 // A script on another node may still make steps here.
                 JobKind::EveryNode => self.nodes.len() == 1,
                 JobKind::Allocation => false,
             }
+    }
+
+    /// The unit without which it must not be started.
+    fn prolog(&self) -> Option<UnitKey> {
+        self.hooks.prolog.is_some().then(|| UnitKey { step: StepId::Prolog, ..self.key() })
+    }
+
+    /// What is run around each of its tasks.
+    fn task_hooks(&self) -> TaskHooks {
+        let program = |hook: &Option<Name>| hook.iter().map(ToString::to_string).collect();
+        TaskHooks { prologs: program(&self.hooks.task_prolog), epilogs: program(&self.hooks.task_epilog) }
     }
 
     /// Whether its job is suspended: it is to stand from the first moment.
@@ -169,8 +193,9 @@ impl Launch {
     }
 }
 
-/// Makes the unit. `context` is that of the job; of no use for a step.
+/// Makes the unit `key`, which is that of the order or a hook around it. `context` is that of the job; of no use for a step.
 pub(crate) fn prepare(
+    key: UnitKey,
     launch: &Launch,
     site: &Site,
     caller: Caller,
@@ -199,6 +224,7 @@ pub(crate) fn prepare(
         slurm_conf: site.slurm_conf.as_deref(),
     };
     match &launch.step {
+        _ if key.step.is_hook() => hook::prepare(key, launch, &facts, site),
         None => main_unit::prepare(launch, &facts, site, caller, context),
         Some(step) => step::prepare(launch, &facts, step, site, caller),
     }

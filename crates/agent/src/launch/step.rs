@@ -42,6 +42,9 @@ pub(super) fn prepare(
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
         pmi: pmi(launch, step, how),
         message_name: String::new(),
+        after: launch.prolog(),
+        task_hooks: launch.task_hooks(),
+        time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }

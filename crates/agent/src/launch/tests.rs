@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::array::ArraySpec;
+use muster_model::hooks::NodeHooks;
 use muster_model::ids::{BlobId, JobId, NodeIndex};
 use muster_model::job::{ArrayRole, ExecutionContext, Job, JobKind, JobSpec};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
@@ -41,6 +42,7 @@ fn launch(nodes: u32) -> Launch {
         ..NodeAddress::default()
     };
     Launch {
+        hooks: NodeHooks::default(),
         sequence: 1,
         job: Job { allocation: Some(Arc::new(Allocation { shares })), ..job },
         step: None,
@@ -76,6 +78,7 @@ fn with_step(mut launch: Launch, output: &str) -> Launch {
 fn prepare_on(node_name: &str, launch: &Launch, environment: &[&str]) -> Result<Prepared, LaunchError> {
     let dir = tempfile::tempdir().unwrap();
     let site = Site {
+        hook_outputs: "/spool/hooks".into(),
         node_name: node_name.to_owned(),
         cpu_binding: true,
         logs: dir.path().to_owned(),
@@ -86,7 +89,7 @@ fn prepare_on(node_name: &str, launch: &Launch, environment: &[&str]) -> Result<
     let context = Contexts::default().read(&BlobId("c".into()), &document).unwrap();
     let login = context.wants_login.then(|| Login { home: "/home/alice".into(), shell: "/bin/zsh".into() });
     let user = UnitUser { uid: 1000, gid: 100, groups: Vec::new() };
-    super::prepare(launch, &site, Caller { user, login }, &context)
+    super::prepare(launch.key(), launch, &site, Caller { user, login }, &context)
 }
 
 fn prepare(launch: &Launch, environment: &[&str]) -> Prepared {

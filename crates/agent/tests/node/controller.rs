@@ -170,7 +170,7 @@ impl Session {
     pub async fn clean(&self, job_id: JobId, restart: RestartCount, step: Option<StepId>, message: &str) {
         let step = step.map(|step| step.to_string()).unwrap_or_default();
         let (job_id, restart, message) = (job_id.0, restart.0, message.to_owned());
-        let clean = wire::CleanJob { job_id, restart, step, kill_wait_ms: 5000, message };
+        let clean = wire::CleanJob { job_id, restart, step, kill_wait_ms: 5000, message, epilog: None };
         self.send(to_agent::Message::CleanJob(clean)).await;
     }
 }

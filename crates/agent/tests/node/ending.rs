@@ -24,7 +24,7 @@ async fn a_job_is_ended_with_a_word_and_called_clean() {
     session.clean(job.id, job.restart, None, line).await;
     let end = session.ended().await;
     assert_eq!((end.tasks[0].code, end.job_is_clean), (3, true));
-    assert_eq!(session.cleaned().await, wire::JobCleaned { job_id: 5, restart: 0 });
+    assert_eq!(session.cleaned().await, wire::JobCleaned { job_id: 5, ..wire::JobCleaned::default() });
     // Between the two the shell may say that its child was terminated.
     let text = node.read("slurm-5.out");
     assert!(

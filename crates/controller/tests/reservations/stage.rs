@@ -99,7 +99,7 @@ impl Stage {
                 match effect {
                     Effect::Reply { result, .. } => answer = Some(result),
                     Effect::Send { node, command: NodeCommand::Clean { job_id, restart, step: None, .. } } => {
-                        events.push(Event::Agent(node, AgentReport::JobCleaned { job_id, restart }));
+                        events.push(Event::Agent(node, AgentReport::JobCleaned { job_id, restart, epilog: None }));
                     }
                     Effect::Send { .. } | Effect::News(_) => {}
                 }

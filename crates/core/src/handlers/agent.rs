@@ -10,7 +10,7 @@ use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
-use super::{ending, plan, requeue, units};
+use super::{ending, hooks, plan, requeue, units};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::event::{AgentReport, UnitEnd, UnitFailure, UnitKey};
@@ -51,7 +51,10 @@ pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, rep
                 leftover_gone(cluster, node, job_id, restart, out);
             }
         }
-        AgentReport::JobCleaned { job_id, restart } => {
+        AgentReport::JobCleaned { job_id, restart, epilog } => {
+            if let Some(end) = epilog {
+                hooks::epilog_ended(cluster, now, node, UnitKey { job_id, restart, step: StepId::Epilog }, &end, out);
+            }
             ending::node_is_clean(cluster, now, node, job_id, restart, out);
             leftover_gone(cluster, node, job_id, restart, out);
         }
@@ -150,6 +153,9 @@ fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, 
 }
 
 fn is_wanted(cluster: &Cluster, node: NodeIndex, key: &UnitKey) -> bool {
+    if key.step.is_hook() {
+        return is_held(cluster, node, key.job_id, key.restart);
+    }
     cluster
         .steps
         .get(&(key.job_id, key.step))
@@ -250,7 +256,11 @@ fn lost(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, job: &Job, step:
         key: UnitKey { job_id: job.id, restart: step.restart, step: step.step_id },
         exit: ExitStatus::signaled(9),
         usage: Usage::default(),
-        failure: Some(UnitFailure { text: "the node lost sight of it".to_owned(), node_at_fault: false }),
+        failure: Some(UnitFailure {
+            text: "the node lost sight of it".to_owned(),
+            node_at_fault: false,
+            prolog: false,
+        }),
         job_is_clean: false,
         out_of_memory: false,
     };

@@ -231,9 +231,11 @@ fn nodes_to_clean(cluster: &Cluster, job: &Job, clean: &BTreeSet<NodeIndex>) -> 
     let held = job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node);
     let made_steps = job.next_step > 0;
     let main_nodes = job.main_nodes();
+    // An epilog is run on each node of a job, whatever was there.
+    let has_epilog = cluster.config.hooks.node.epilog.is_some();
     let mut nodes: Vec<NodeIndex> = held
         .enumerate()
-        .filter(|(position, node)| (made_steps || *position < main_nodes) && !clean.contains(node))
+        .filter(|(position, node)| (has_epilog || made_steps || *position < main_nodes) && !clean.contains(node))
         .map(|(_, node)| node)
         .filter(|node| !is_given_up(cluster, *node))
         .collect();

@@ -10,7 +10,7 @@ use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
 use super::ending::{self, End, Requeue};
-use super::{requeue, steps};
+use super::{hooks, requeue, steps};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
 use crate::event::{UnitEnd, UnitFailure};
@@ -22,6 +22,10 @@ pub(super) fn ended(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, end:
     let known = cluster.steps.get(&(job_id, end.key.step)).filter(|step| step.restart == restart);
     if let Some(step) = known.filter(|step| step.nodes_left.contains(&node)).cloned() {
         step_ended_on(cluster, now, node, (*step).clone(), &end, out);
+        let job = cluster.jobs.get(&job_id).filter(|job| job.restart == restart).cloned();
+        if let Some(job) = job.filter(|_| end.failure.as_ref().is_some_and(|failure| failure.prolog)) {
+            hooks::prolog_failed(cluster, now, node, &job, out);
+        }
     }
     if says_clean(cluster, node, &end) {
         ending::node_is_clean(cluster, now, node, job_id, restart, out);
@@ -56,8 +60,12 @@ fn step_ended_on(
         step.exit = step.exit.worse(exit_of(end));
     }
     if let Some(failure) = end.failure.as_ref().filter(|_| is_main && runs) {
-        blame_node(cluster, now, node, failure, out);
-        main_unit_failed(cluster, now, &job, step, failure, out);
+        if failure.prolog {
+            close_failed(cluster, now, step, failure, out);
+        } else {
+            blame_node(cluster, now, node, failure, out);
+            main_unit_failed(cluster, now, &job, step, failure, out);
+        }
         return;
     }
     let last = step.nodes_left.is_empty();
@@ -161,15 +169,12 @@ fn main_unit_failed(
     cluster: &mut Cluster,
     now: Timestamp,
     job: &Job,
-    mut step: Step,
+    step: Step,
     failure: &UnitFailure,
     out: &mut Outcome,
 ) {
-    step.state = if failure.node_at_fault { JobState::NodeFail } else { JobState::Failed };
-    step.end_time = Some(now);
-    step.nodes_left.clear();
     let exit = step.exit;
-    cluster.put_step(step, out);
+    close_failed(cluster, now, step, failure, out);
     if failure.node_at_fault {
         if requeue::may_requeue(cluster, job) {
             // Only failed launches count, as in Slurm: a job that was preempted often has done nothing wrong.
@@ -200,6 +205,14 @@ fn main_unit_failed(
         ended.reason_detail = Some(text.into());
         cluster.put_job(now, ended, out);
     }
+}
+
+/// A main unit that was not started has ended everywhere.
+fn close_failed(cluster: &mut Cluster, now: Timestamp, mut step: Step, failure: &UnitFailure, out: &mut Outcome) {
+    step.state = if failure.node_at_fault { JobState::NodeFail } else { JobState::Failed };
+    step.end_time = Some(now);
+    step.nodes_left.clear();
+    cluster.put_step(step, out);
 }
 
 fn note_launch_failures(

@@ -55,6 +55,9 @@ impl Server {
     /// [`crate::protocol::Request::Terminate`].
     pub(crate) fn terminate(&mut self, key: UnitKey, kill_wait: Duration, message: Option<String>) {
         let now = Instant::now();
+        if self.end_waiting(key) {
+            return;
+        }
         let Some(unit) = self.units.get_mut(&key) else {
             return;
         };

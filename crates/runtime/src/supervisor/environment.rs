@@ -26,13 +26,13 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Puts `additions` (later ones win) over the `NAME=value\0` strings of `base`.
+    /// Puts `additions` (later ones win) over the `NAME=value\0` strings of `base`. One without `=` takes the name out.
     pub(crate) fn new(base: Option<Arc<[u8]>>, additions: &[&[u8]]) -> Environment {
         let mut names: HashSet<&[u8]> = HashSet::from([name(TASK_PID_PREFIX)]);
         let mut path = Vec::new();
         let mut kept: Vec<&[u8]> = Vec::with_capacity(additions.len());
         for addition in additions.iter().rev() {
-            if is_variable(addition) && names.insert(name(addition)) {
+            if is_variable(addition) && names.insert(name(addition)) && addition.contains(&b'=') {
                 kept.push(addition);
             }
         }
@@ -129,6 +129,7 @@ mod tests {
         check(b"A=1\0SLURM_TASK_PID=99\0", &["X=1", "X=2"], &["A=1", "X=2", "SLURM_TASK_PID=7"]);
         check(b"\0A=1\0cut", &["", "bad\0one"], &["A=1", "SLURM_TASK_PID=7"]);
         check(b"A=x=y\0", &[], &["A=x=y", "SLURM_TASK_PID=7"]);
+        check(b"A=1\0B=2\0", &["A=3", "A", "B", "B=4"], &["B=4", "SLURM_TASK_PID=7"]);
     }
 
     #[test]

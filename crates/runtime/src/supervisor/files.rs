@@ -90,7 +90,7 @@ fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
 
 /// The directory in which a unit starts, open, and where it is.
 pub(crate) struct WorkDir {
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Arc<OwnedFd>,
     pub(crate) path: PathBuf,
     /// Why the wanted directory could not be entered.
     pub(crate) problem: Option<io::Error>,
@@ -100,8 +100,8 @@ impl WorkDir {
     /// Opens `wanted`, else `/tmp`. To be called with the user's rights.
     pub(crate) fn open(wanted: &str) -> io::Result<WorkDir> {
         match open_dir(wanted) {
-            Ok(fd) => Ok(WorkDir { fd, path: PathBuf::from(wanted), problem: None }),
-            Err(problem) => Ok(WorkDir { fd: open_dir("/tmp")?, path: "/tmp".into(), problem: Some(problem) }),
+            Ok(fd) => Ok(WorkDir { fd: fd.into(), path: PathBuf::from(wanted), problem: None }),
+            Err(problem) => Ok(WorkDir { fd: open_dir("/tmp")?.into(), path: "/tmp".into(), problem: Some(problem) }),
         }
     }
 }

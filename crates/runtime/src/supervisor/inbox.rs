@@ -15,6 +15,8 @@ pub(crate) enum Message {
     Launched(Box<Launched>),
     /// A message was written to a unit's error file, or could not be.
     Written { key: UnitKey },
+    /// What is run after the task with this index of the unit has ended, or could not be run.
+    TaskEpilogEnded { key: UnitKey, index: usize },
     /// The client of a live step asks for a signal to one rank or to all.
     ClientSignal { key: UnitKey, rank: u32, signal: u8 },
     /// The client of a live step has closed its connection.

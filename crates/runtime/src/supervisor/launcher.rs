@@ -16,6 +16,7 @@ use super::inbox::{Inbox, Mailbox, Message};
 use super::relay::RelayCommand;
 use super::spawn::Stack;
 use super::start_unit;
+use super::task_hooks::TaskEpilog;
 use crate::cgroup::{Cgroups, UnitGroup};
 use crate::system;
 use crate::unit::{LaunchUnit, UnitKey};
@@ -43,6 +44,15 @@ pub(crate) enum Work {
         /// What.
         line: Vec<u8>,
     },
+    /// Run what comes after a task.
+    TaskEpilog {
+        /// Which unit.
+        key: UnitKey,
+        /// Index of the task within it.
+        index: usize,
+        /// What.
+        epilog: Box<TaskEpilog>,
+    },
 }
 
 /// A unit with the blobs that it names.
@@ -51,15 +61,19 @@ pub(crate) struct Launch {
     pub(crate) unit: Box<LaunchUnit>,
     pub(crate) environment: Option<Arc<[u8]>>,
     pub(crate) script: Option<Arc<[u8]>>,
+    /// What it had to wait for has failed, so that it must not be started.
+    pub(crate) prolog_failed: bool,
 }
 
 /// A started task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct StartedTask {
     pub(crate) rank: u32,
     pub(crate) pid: i32,
     /// [`Context::reaps`] before it was started: an end counted after this may be its own.
     pub(crate) reaps_before: u64,
+    /// What is to be run after it.
+    pub(crate) epilog: Option<Box<TaskEpilog>>,
 }
 
 /// What became of a launch.
@@ -182,6 +196,11 @@ impl Shared {
                         launched
                     });
                     self.context.main.send(Message::Launched(Box::new(launched)));
+                }
+                Work::TaskEpilog { key, index, epilog } => {
+                    // A panic was printed when it happened; the task has ended in any case.
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| epilog.run(&mut stack)));
+                    self.context.main.send(Message::TaskEpilogEnded { key, index });
                 }
                 Work::Write { key, file, line } => {
                     use std::os::fd::AsRawFd;

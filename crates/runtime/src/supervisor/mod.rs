@@ -23,8 +23,10 @@ mod signals;
 mod spawn;
 mod start_unit;
 mod startup;
+mod task_hooks;
 mod terminal;
 mod units;
+mod waiting;
 
 use std::io;
 use std::path::Path;

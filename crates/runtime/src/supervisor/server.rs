@@ -23,6 +23,7 @@ use super::launcher::{Launch, Launched, Launcher, Work};
 use super::relay::RelayCommand;
 use super::signals;
 use super::units::{Orphans, Phase, Unit, exit_of};
+use super::waiting::Waiting;
 use crate::cgroup::{Cgroups, UnitGroup};
 use crate::client::SOCKET_NAME;
 use crate::protocol::{Hello, Notice, PROTOCOL_VERSION, Refused, Request};
@@ -67,8 +68,9 @@ pub(crate) struct State {
     tasks: HashMap<i32, (UnitKey, usize)>,
     /// Ends of processes not (yet) known, by number, with their count: a task may end before its launcher tells of it.
     early_ends: HashMap<i32, (u64, ExitStatus, Usage)>,
-    launching: usize,
-    to_launch: Vec<Launch>,
+    pub(crate) launching: usize,
+    pub(crate) to_launch: Vec<Launch>,
+    pub(crate) waiting: Waiting,
     to_tell: Vec<Notice>,
     acknowledged: VecDeque<UnitKey>,
     acknowledged_set: HashSet<UnitKey>,
@@ -168,8 +170,19 @@ impl Server {
     }
 
     fn task_ended(&mut self, key: UnitKey, index: usize, exit: ExitStatus, usage: Usage) {
+        let Some(unit) = self.units.get_mut(&key) else {
+            return;
+        };
+        match unit.task_ended(index, exit, usage) {
+            Some(epilog) => self.launcher.submit(Work::TaskEpilog { key, index, epilog }),
+            None => self.task_is_over(key, index),
+        }
+    }
+
+    /// A task has ended, and what is run after it too.
+    fn task_is_over(&mut self, key: UnitKey, index: usize) {
         if let Some(unit) = self.units.get_mut(&key)
-            && unit.task_ended(index, exit, usage)
+            && unit.task_is_over(index)
             && unit.phase == Phase::Running
         {
             unit.set_phase(Phase::Cleaning);
@@ -181,6 +194,7 @@ impl Server {
         match message {
             Message::Launched(launched) => self.launched(*launched),
             Message::Written { key } => self.written(key),
+            Message::TaskEpilogEnded { key, index } => self.task_is_over(key, index),
             Message::ClientSignal { key, rank, signal } => self.client_signal(key, rank, signal),
             Message::ClientGone { key } => self.client_gone(key),
             Message::RelayDone { key } => {
@@ -198,7 +212,7 @@ impl Server {
         let Some(unit) = self.units.get_mut(&key) else {
             return;
         };
-        let started = launched.tasks.clone();
+        let started: Vec<(i32, u64)> = launched.tasks.iter().map(|task| (task.pid, task.reaps_before)).collect();
         unit.launched(launched);
         let pids = unit.pids();
         match &unit.problem {
@@ -214,12 +228,12 @@ impl Server {
         if unit.tasks.is_empty() {
             unit.set_phase(Phase::Cleaning);
         }
-        for (index, task) in started.iter().enumerate() {
-            match self.state.early_ends.remove(&task.pid) {
+        for (index, (pid, reaps_before)) in started.into_iter().enumerate() {
+            match self.state.early_ends.remove(&pid) {
                 // Not the end of another process that had this number before.
-                Some((count, exit, usage)) if count > task.reaps_before => self.task_ended(key, index, exit, usage),
+                Some((count, exit, usage)) if count > reaps_before => self.task_ended(key, index, exit, usage),
                 _ => {
-                    self.state.tasks.insert(task.pid, (key, index));
+                    self.state.tasks.insert(pid, (key, index));
                 }
             }
         }
@@ -254,6 +268,7 @@ impl Server {
             }
             self.units.remove(&key);
             self.journal.end(end.clone());
+            self.release(&end);
             self.state.to_tell.push(Notice::Ended(Box::new(end)));
         }
     }
@@ -343,8 +358,7 @@ impl Server {
                 let at = system::now();
                 self.journal.begin(key, at);
                 self.units.insert(key, Unit::new(&launch, at, &self.mark_suffix));
-                self.state.launching += 1;
-                self.state.to_launch.push(launch);
+                self.launch_when_ready(launch);
             }
             Err(why) => self.state.to_tell.push(Notice::Refused { key, why }),
         }
@@ -373,7 +387,7 @@ impl Server {
             Some(id) => self.state.blobs.get(id).map(Some).ok_or_else(|| Refused::UnknownBlob(id.clone())),
         };
         let (environment, script) = (blob(&unit.environment)?, blob(&unit.script)?);
-        Ok(Launch { unit, environment, script })
+        Ok(Launch { unit, environment, script, prolog_failed: false })
     }
 
     fn acknowledge(&mut self, key: UnitKey) {

@@ -1,5 +1,6 @@
 //! From a [`LaunchUnit`] to running processes: streams, environment, program, and words for what went wrong.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,10 +17,11 @@ use super::launcher::{Context, Launch, Launched, StartedTask};
 use super::processes::MARK_NAME;
 use super::relay::{self, Client, TaskStreams};
 use super::spawn::{self, Failure, Plan, Stack};
+use super::task_hooks::{self, Setting, TaskEpilog};
 use super::terminal;
 use crate::pmi;
 use crate::system;
-use crate::unit::{Input, LaunchUnit, Output, TaskLaunch};
+use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
 
 /// Where programs are searched when the environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -41,15 +43,31 @@ fn problem(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Problem {
 /// Starts the unit as far as possible. What was started is in the result even if something failed.
 pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> Launched {
     let mut launched = Launched::new(launch.unit.key);
+    let pmi = launch.unit.pmi.clone();
     let mut client = None;
     let mut ours = Vec::new();
-    let result = connect(&launch.unit, &mut client)
-        .and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
+    let connected = connect(&launch.unit, &mut client);
+    if connected.is_ok() && launch.prolog_failed {
+        launched.problem = Some(("the prolog of the node failed".to_owned(), PROLOG_FAILED));
+        return with_relay(context, launched, client, ours, pmi);
+    }
+    let result = connected.and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
     if let Err(Problem { doing, error }) = result {
         launched.problem = Some((format!("{doing}: {error}"), system::errno(&error)));
     }
+    with_relay(context, launched, client, ours, pmi)
+}
+
+/// Gives the streams to a thread that talks with the client.
+fn with_relay(
+    context: &Context,
+    mut launched: Launched,
+    client: Option<Client>,
+    ours: Vec<TaskStreams>,
+    pmi: Option<pmi::StepFacts>,
+) -> Launched {
     if let Some(client) = client {
-        match relay::start(launched.key, client, ours, launch.unit.pmi.clone(), Arc::clone(&context.main)) {
+        match relay::start(launched.key, client, ours, pmi, Arc::clone(&context.main)) {
             Ok(relay) => launched.relay = Some(relay),
             Err(error) => launched.problem = Some((format!("stream relay: {error}"), system::errno(&error))),
         }
@@ -153,20 +171,17 @@ fn start_task(
     launched: &mut Launched,
 ) -> Result<i32, Problem> {
     let unit = &launch.unit;
-    let pmi_variables = unit.pmi.as_ref().map(|facts| pmi::variables(facts, task.rank, spawn::PMI_DESCRIPTOR));
-    let additions: Vec<&[u8]> = unit
-        .variables
-        .iter()
-        .chain(&task.variables)
-        .chain([&common.mark])
-        .chain(pmi_variables.iter().flatten())
-        .map(String::as_bytes)
-        .collect();
+    let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
+    let before = before_task(launch, common, task, streams, &affinity, stack);
+    let additions: Vec<&[u8]> = before.additions.iter().map(|addition| &**addition).collect();
     let environment = Environment::new(launch.environment.clone(), &additions);
     let command = task.command.as_ref().unwrap_or(&unit.command);
-    let program = Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path())
-        .ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
-    let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
+    let program = match before.refused {
+        Some(code) => Program::that_exits(code),
+        None => Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path()),
+    };
+    let program =
+        program.ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
     let identity =
         files::must_switch(&unit.user).then_some((unit.user.uid, unit.user.gid, common.user_groups.as_slice()));
     let plan = Plan {
@@ -186,7 +201,7 @@ fn start_task(
     };
     let reaps_before = context.reaps_now();
     let child = spawn::spawn(&plan, stack).map_err(problem("start process"))?;
-    launched.tasks.push(StartedTask { rank: task.rank, pid: child.pid, reaps_before });
+    launched.tasks.push(StartedTask { rank: task.rank, pid: child.pid, reaps_before, epilog: before.epilog });
     match child.failure {
         None => {}
         Some(Failure::Setup(errno)) => {
@@ -196,6 +211,59 @@ fn start_task(
         Some(Failure::Execute(errno)) => complain(common, streams, &program.complaint(errno, unit)),
     }
     Ok(child.pid)
+}
+
+/// What the programs before a task left for it.
+struct Before<'a> {
+    /// What it gets over the environment of its unit.
+    additions: Vec<Cow<'a, [u8]>>,
+    /// What is to be run after it.
+    epilog: Option<Box<TaskEpilog>>,
+    /// The code with which it ends at once, since one of them failed.
+    refused: Option<u8>,
+}
+
+/// Runs the programs before a task, if the site or the user has any.
+fn before_task<'a>(
+    launch: &'a Launch,
+    common: &'a Common,
+    task: &'a TaskLaunch,
+    streams: &Prepared,
+    affinity: &[u8],
+    stack: &mut Stack,
+) -> Before<'a> {
+    let unit = &launch.unit;
+    let pmi = unit.pmi.as_ref().map(|facts| pmi::variables(facts, task.rank, spawn::PMI_DESCRIPTOR));
+    let pmi = pmi.into_iter().flatten().map(|variable| Cow::from(variable.into_bytes()));
+    let own = unit.variables.iter().chain(&task.variables).chain([&common.mark]);
+    let additions: Vec<Cow<'a, [u8]>> = own.map(|variable| Cow::from(variable.as_bytes())).chain(pmi).collect();
+    if unit.task_hooks.is_empty() {
+        return Before { additions, epilog: None, refused: None };
+    }
+    let mut setting = Setting {
+        base: launch.environment.clone(),
+        additions: additions.into_iter().map(Cow::into_owned).collect(),
+        identity: files::must_switch(&unit.user).then(|| (unit.user.uid, unit.user.gid, common.user_groups.clone())),
+        work_dir: Arc::clone(&common.work_dir.fd),
+        umask: unit.umask,
+        limits: common.limits.clone(),
+        affinity: affinity.to_vec(),
+        groups: common.group_files.clone(),
+        error: Arc::clone(&streams.theirs[2]),
+        message_name: common.message_name.clone(),
+    };
+    let refused = match task_hooks::before(&mut setting, &unit.task_hooks.prologs, stack) {
+        Ok(printed) => {
+            // Nobody may read it; the task runs all the same.
+            let _ = system::write(streams.theirs[1].as_raw_fd(), &printed);
+            None
+        }
+        Err(code) => Some(code),
+    };
+    let additions = setting.additions.iter().cloned().map(Cow::from).collect();
+    let programs = unit.task_hooks.epilogs.clone();
+    let epilog = (!programs.is_empty() && refused.is_none()).then(|| Box::new(TaskEpilog { setting, programs }));
+    Before { additions, epilog, refused }
 }
 
 /// What to execute.
@@ -227,6 +295,12 @@ impl Program {
         let rest = rest.iter().map(|argument| CString::new(argument.as_bytes()).ok());
         let arguments = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
         Some(Program { candidates, arguments, shown })
+    }
+
+    /// One that only ends with a code.
+    fn that_exits(code: u8) -> Option<Program> {
+        let arguments = ["/bin/sh".to_owned(), "-c".to_owned(), format!("exit {code}")];
+        Program::find(&arguments, None, Path::new("/"), b"")
     }
 
     /// The words of slurmstepd for a program that cannot be executed.

@@ -13,9 +13,10 @@ use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::Timestamp;
 
 use super::inbox::Mailbox;
-use super::launcher::{Launch, Launched};
+use super::launcher::{Launch, Launched, StartedTask};
 use super::processes;
 use super::relay::RelayCommand;
+use super::task_hooks::TaskEpilog;
 use crate::cgroup::UnitGroup;
 use crate::protocol::SignalScope;
 use crate::system;
@@ -54,6 +55,13 @@ pub(crate) struct Task {
     pub(crate) rank: u32,
     pub(crate) pid: i32,
     pub(crate) end: Option<TaskEnd>,
+    /// What is to be run once it has ended.
+    pub(crate) epilog: Option<Box<TaskEpilog>>,
+}
+
+impl Task {
+    /// Process number of a task that never had a process.
+    pub(crate) const NO_PROCESS: i32 = -1;
 }
 
 /// What was asked of a unit while it was being launched.
@@ -84,6 +92,10 @@ pub(crate) struct Unit {
     pub(crate) terminated: bool,
     /// Its error stream has been told why it is ended.
     pub(crate) has_farewell: bool,
+    /// How long it may run.
+    time_limit: Option<Duration>,
+    /// Tasks that have ended, but not what is run after them.
+    epilogs_left: usize,
     /// When to kill, once it was asked to end.
     pub(crate) kill_at: Option<Instant>,
     /// A message is being written; until then the end waits.
@@ -113,6 +125,8 @@ impl Unit {
             suspended: false,
             terminated: false,
             has_farewell: false,
+            time_limit: launch.unit.time_limit_ms.map(Duration::from_millis),
+            epilogs_left: 0,
             kill_at: None,
             writing_until: None,
             term_after_writing: false,
@@ -126,7 +140,9 @@ impl Unit {
         self.relay = launched.relay;
         self.error_file = launched.error_file;
         self.problem = launched.problem;
-        self.tasks = launched.tasks.iter().map(|task| Task { rank: task.rank, pid: task.pid, end: None }).collect();
+        let task = |task: StartedTask| Task { rank: task.rank, pid: task.pid, end: None, epilog: task.epilog };
+        self.tasks = launched.tasks.into_iter().map(task).collect();
+        self.kill_at = self.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     }
 
     /// Moves on.
@@ -156,13 +172,21 @@ impl Unit {
         }
     }
 
-    /// Notes the end of a task; `true` when it was the last.
-    pub(crate) fn task_ended(&mut self, index: usize, exit: ExitStatus, usage: Usage) -> bool {
-        if let Some(task) = self.tasks.get_mut(index) {
-            task.end = Some(TaskEnd { rank: task.rank, exit, usage });
-            self.tell_relay(RelayCommand::TaskEnded(self.tasks[index].rank, exit));
+    /// Notes the end of a task; gives what is to be run after it.
+    pub(crate) fn task_ended(&mut self, index: usize, exit: ExitStatus, usage: Usage) -> Option<Box<TaskEpilog>> {
+        let task = self.tasks.get_mut(index)?;
+        task.end = Some(TaskEnd { rank: task.rank, exit, usage });
+        self.epilogs_left += 1;
+        task.epilog.take()
+    }
+
+    /// Nothing of a task that has ended is to be waited for any more; `true` when it was the last.
+    pub(crate) fn task_is_over(&mut self, index: usize) -> bool {
+        self.epilogs_left = self.epilogs_left.saturating_sub(1);
+        if let Some(end) = self.tasks.get(index).and_then(|task| task.end.as_ref()) {
+            self.tell_relay(RelayCommand::TaskEnded(end.rank, end.exit));
         }
-        self.living_tasks().next().is_none()
+        self.epilogs_left == 0 && self.living_tasks().next().is_none()
     }
 
     /// All processes of the unit that live now.

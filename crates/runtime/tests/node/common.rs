@@ -8,7 +8,7 @@ use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
 use muster_runtime::protocol::{Hello, Notice, Request, environment_blob};
 use muster_runtime::supervisor::{CgroupUse, Options};
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch, UnitEnd, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitEnd, UnitKey, UnitUser};
 
 /// Longest wait for anything; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,6 +76,9 @@ impl Node {
             pty: None,
             pmi: None,
             message_name: String::new(),
+            after: None,
+            task_hooks: TaskHooks::default(),
+            time_limit_ms: None,
         }
     }
 

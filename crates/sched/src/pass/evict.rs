@@ -141,7 +141,7 @@ impl<'a> Pass<'a> {
         }
         self.know_people();
         let (people, fleet, guest) = (self.people.as_ref()?, &self.tables.fleet, Guest::of(&entry.job.spec));
-        let company = if stay { Company::Now(people, guest) } else { Company::Later(people, guest) };
+        let company = if stay { Company::Beside(people, guest) } else { Company::Emptied(people, guest) };
         let waited = self.view.now.since(start::since(entry.job));
         let reserved = Some((&self.reservations, open, Timestamp(i64::MAX)));
         let usable = &open.narrow(&self.books.in_service);
@@ -162,7 +162,7 @@ impl<'a> Pass<'a> {
             usable: &usable,
             reserved: Some((&self.reservations, open, self.view.now)),
             planned: None,
-            company: Company::Now(self.people.as_ref()?, Guest::of(&entry.job.spec)),
+            company: Company::Beside(self.people.as_ref()?, Guest::of(&entry.job.spec)),
             exact: Exact::Now(ground.nodes, &self.units),
             waited: self.view.now.since(start::since(entry.job)),
             known: None,

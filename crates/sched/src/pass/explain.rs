@@ -352,7 +352,7 @@ impl<'a> Pass<'a> {
         for (change, cases, now) in all {
             let start = now.or_else(|| cases.iter().filter_map(|case| self.starts_later(entry, case)).min());
             if let Some(start) = start.filter(|start| base.is_none_or(|base| *start < base)) {
-                found.push(Alternative { change, start });
+                found.push(Alternative { change, start, is_forecast: true });
             }
         }
         variants::arrange(found)

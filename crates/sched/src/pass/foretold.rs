@@ -133,7 +133,9 @@ impl<'a> Pass<'a> {
         let exact = Exact::Now(&view.nodes, &self.units);
         let people = self.people.as_ref()?;
         let place = Place { fleet, people, usable: &nodes, now: view.now, open: (&self.reservations, &open), exact };
-        let choices = search::choose_at(future, &free, place, wanted, start, &mut self.scratch);
+        let scratch = &mut self.scratch;
+        let choices = search::choose_at(future, &free, place, wanted, start, scratch)
+            .map(|choices| search::settled(future, &free, place, wanted, start, choices, scratch));
         let parts = choices.and_then(|choices| self.parts(ask, &choices, start, until, &entry.rank(), &free, &open));
         if let Some(foretold) = &mut self.foretold {
             foretold.free = Some(free);

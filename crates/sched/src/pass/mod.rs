@@ -5,6 +5,7 @@
 //! | the walk itself | here |
 //! | what jobs that ask for the same thing have been found to do | `standing` |
 //! | starting a job now | `start` |
+//! | which of several types of a GRES it takes | `given` |
 //! | what a blocked job is told, and its planned start | `wait` |
 //! | jobs that ask for several partitions | `several` |
 //! | heterogeneous jobs | `together` |
@@ -22,6 +23,7 @@ mod evict;
 mod expected;
 mod explain;
 mod foretold;
+mod given;
 mod journal;
 mod moving;
 mod partial;

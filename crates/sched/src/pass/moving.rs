@@ -21,7 +21,7 @@ use crate::feasible::Verdict;
 use crate::free::Free;
 use crate::future::{Lifted, Rank};
 use crate::nodeset::NodeSet;
-use crate::people::Guest;
+use crate::people::{Company, Guest, Stay};
 use crate::planner::AskId;
 use crate::reservation::Inside;
 use crate::search::{self, Place, Wanted};
@@ -126,20 +126,29 @@ impl<'a> Pass<'a> {
             Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
         };
         let parts: Parts = choices.iter().map(part).collect::<Option<_>>()?;
-        self.move_away(&parts, now + case.duration, &entry.rank())
+        let company = Company::of(Guest::of(&entry.job.spec), ask);
+        self.move_away(&parts, now + case.duration, &entry.rank(), &company)
     }
 
     /// Plans starts before `rank` anew that cannot be beside `parts`; gives them as they were. `None`, and nothing has
     /// changed, where one of them cannot be elsewhere.
-    fn move_away(&mut self, parts: &Parts, until: Timestamp, rank: &Rank) -> Option<Vec<Lifted>> {
-        let future = &mut self.books.future;
+    fn move_away(&mut self, parts: &Parts, until: Timestamp, rank: &Rank, company: &Company) -> Option<Vec<Lifted>> {
+        self.know_people();
+        let (future, run) = (&mut self.books.future, (self.view.now, until));
+        if let Some(people) = self.people.as_ref().filter(|people| !people.is_all_alike()) {
+            let admits = |node: u32| people.admits(node, company.clone(), run, future.stays_before(node, rank));
+            if !parts.iter().all(|(node, _)| admits(*node)) {
+                // Who wants nodes for himself, or comes to those of somebody else, moves nobody.
+                return None;
+            }
+        }
         let crowded = future.crowded(parts, &self.books.free, until, rank);
         if crowded.len() > MOVES_MAX {
             return None;
         }
         let lifted: Vec<Lifted> = crowded.iter().filter_map(|rank| future.lift(rank)).collect();
         for at in 0..lifted.len() {
-            if self.plan_again(&lifted[at], parts, until).is_none() {
+            if self.plan_again(&lifted[at], parts, until, company).is_none() {
                 self.move_back(&lifted);
                 return None;
             }
@@ -148,7 +157,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Plans a start that has been taken back at its time, beside `taken`, which is given back at `until`.
-    fn plan_again(&mut self, lifted: &Lifted, taken: &Parts, until: Timestamp) -> Option<()> {
+    fn plan_again(&mut self, lifted: &Lifted, taken: &Parts, until: Timestamp, company: &Company) -> Option<()> {
         let (view, start, end) = (self.view, lifted.start, lifted.end);
         let id = lifted.movable.filter(|_| start > view.now)?;
         let job = view.queue.get(&lifted.rank.key)?;
@@ -157,7 +166,16 @@ impl<'a> Pass<'a> {
         };
         self.know_people();
         let open = self.reservations.open(&job.spec, None, ask.whole_node, start, end)?;
-        let usable = self.nodes_near(ask, lifted, &open.narrow(&self.books.in_service));
+        let mut usable = self.nodes_near(ask, lifted, &open.narrow(&self.books.in_service));
+        if let Some(people) = self.people.as_ref().filter(|people| !people.is_all_alike()) {
+            let future = &self.books.future;
+            let mover = || Stay { from: view.now, until, company: company.clone() };
+            let admits = |node: u32| {
+                let planned = future.stays_before(node, &Rank::LAST).chain(std::iter::once(mover()));
+                people.admits(node, lifted.company.clone(), (start, end), planned)
+            };
+            taken.iter().filter(|(node, _)| !admits(*node)).for_each(|(node, _)| usable.remove(*node));
+        }
         let free = self.free_at(start, &usable, taken, until);
         let wanted = Wanted {
             ask,
@@ -178,7 +196,9 @@ impl<'a> Pass<'a> {
             open: (&self.reservations, &open),
             exact: Exact::Empty,
         };
-        let choices = search::choose_at(&self.books.future, &free, place, wanted, start, &mut self.scratch);
+        let (future, scratch) = (&self.books.future, &mut self.scratch);
+        let choices = search::choose_at(future, &free, place, wanted, start, scratch)
+            .map(|choices| search::settled(future, &free, place, wanted, start, choices, scratch));
         let parts = choices.and_then(|choices| self.parts(ask, &choices, start, end, &Rank::LAST, &free, &open));
         self.moving.free = Some(free);
         self.books.future.put_elsewhere(lifted, &parts?);

@@ -166,9 +166,11 @@ impl<'a> Pass<'a> {
             .collect();
         for node in nodes {
             if self.books.future.is_planned(node) {
-                for behind in self.books.future.displaced(node, &self.books.free, &rank) {
-                    self.books.future.drop_hold(&behind);
+                let mut behind = self.books.future.displaced(node, &self.books.free, &rank);
+                if let Some(people) = self.people.as_ref().filter(|people| !people.is_all_alike()) {
+                    behind.extend(self.books.future.put_off(node, &rank, people));
                 }
+                behind.iter().for_each(|behind| self.books.future.drop_hold(behind));
             }
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Several {
     told: BTreeMap<JobId, (usize, u32)>,
     /// Jobs that have started whole after they were told to wait.
     over: BTreeSet<JobId>,
+    /// Jobs for which this pass has planned a start.
+    planned: BTreeSet<JobId>,
 }
 
 impl Several {
@@ -31,6 +33,15 @@ impl Several {
     /// Whether what a job was told is of no more use.
     pub(super) fn is_over(&self, job_id: JobId) -> bool {
         self.over.contains(&job_id)
+    }
+
+    /// Whether a start of it has been planned in this pass.
+    pub(super) fn is_planned(&self, job_id: JobId) -> bool {
+        self.planned.contains(&job_id)
+    }
+
+    pub(super) fn note_plan(&mut self, job_id: JobId) {
+        self.planned.insert(job_id);
     }
 
     pub(super) fn note_start(&mut self, job_id: JobId) {

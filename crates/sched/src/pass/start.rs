@@ -12,8 +12,8 @@ use muster_model::planning::{PlannedShare, PlannedStart};
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::told;
 use super::{Case, Entry, Parts, Pass, Wait};
+use super::{given, told};
 use crate::ask::Ask;
 use crate::choose::Choice;
 use crate::exact::Exact;
@@ -251,8 +251,15 @@ impl Pass<'_> {
 
     pub(super) fn know_people(&mut self) -> &People {
         let (tables, view) = (&*self.tables, self.view);
-        let matters = self.books.has_owned_nodes() || tables.asks_for_users;
-        self.people.get_or_insert_with(|| if matters { People::of(&tables.fleet, view) } else { People::all_alike() })
+        let books = &*self.books;
+        let matters = books.has_owned_nodes() || tables.asks_for_users;
+        self.people.get_or_insert_with(|| {
+            let mut people = if matters { People::of(&tables.fleet, view) } else { People::all_alike() };
+            if matters && books.future.has_alone() {
+                people.expect_alone();
+            }
+            people
+        })
     }
 
     fn is_known_blocked(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask, inside: Inside) -> bool {
@@ -324,7 +331,7 @@ impl Pass<'_> {
             usable,
             reserved: Some((&self.reservations, open, now)),
             planned,
-            company: Company::Now(people, Guest::of(&entry.job.spec)),
+            company: Company::Beside(people, Guest::of(&entry.job.spec)),
             exact: Exact::Now(&self.view.nodes, &self.units),
             waited: now.since(since(entry.job)),
             known: if is_plain { self.books.states.known(id) } else { None },
@@ -407,17 +414,20 @@ impl Pass<'_> {
     ) -> Option<Result<PlannedStart, Reason>> {
         let now = self.view.now;
         let free = ground.map_or(&self.books.free, |ground| ground.free);
-        let parts = self.parts(ask, choices, now, now + duration, &entry.rank(), free, way.open)?;
+        let mut parts = self.parts(ask, choices, now, now + duration, &entry.rank(), free, way.open)?;
         let cpus: Vec<u32> = parts.iter().map(|(_, amounts)| amounts.cpus).collect();
         let tasks = share::task_counts(ask, &self.tables.fleet, choices, &cpus);
         let units_before =
             self.limits.concern(entry.job, self.tables.fleet.partition(ask.partition)).then(|| self.units.clone());
         let mut shares: Vec<PlannedShare> = Vec::with_capacity(parts.len());
-        for ((choice, (node, amounts)), tasks) in choices.iter().zip(&parts).zip(tasks) {
+        for ((choice, (node, amounts)), tasks) in choices.iter().zip(&mut parts).zip(tasks) {
+            let free = ground.map_or(&self.books.free, |ground| ground.free);
+            let room = given::room(&self.books.future, free, ask, *node, (now, now + duration), amounts);
             let row = &ground.map_or(&self.view.nodes, |ground| ground.nodes)[*node as usize];
             let seen = self.reservations.seen(way.open, *node, row);
             let row = seen.as_ref().unwrap_or(row);
-            let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts)?;
+            let pieces = self.units.choose(ask, &self.tables.fleet, choice, row, amounts, &room)?;
+            given::count(&self.tables.fleet, ask, *node, &pieces.gres, amounts);
             shares.push(share::planned(*node, amounts, pieces, tasks));
         }
         if let Err(reason) = self.limits.start(entry.job, self.tables.fleet.partition(ask.partition), limit, &shares) {
@@ -482,7 +492,7 @@ impl Pass<'_> {
                 self.books.usable.remove(node);
             }
             if let Some(people) = &mut self.people {
-                people.add(node, Guest::of(&entry.job.spec), ask);
+                people.add(node, Guest::of(&entry.job.spec), ask, until);
             }
             self.books.future.add_started(until, node, &comes_back);
         }

@@ -21,6 +21,7 @@ use super::wait::Soonest;
 use super::{Case, Entry, Expected, Parts, Pass, Wait};
 use crate::feasible::Verdict;
 use crate::future::{Lifted, Rank};
+use crate::people::Company;
 
 /// How often the components may put each other off when a common time is looked for. A bound on the work for one job; a
 /// job that needs more is forecast.
@@ -289,7 +290,12 @@ impl<'a> Pass<'a> {
                     let rank = member.entry.rank();
                     // It stays where it is: the others stand beside it.
                     let end = start + member.cases[case].duration;
-                    self.books.future.hold(rank, (start, end), &parts, None);
+                    let partition = self.tables.fleet.partition(self.tables.partition_of(member.cases[case].id));
+                    let company = Company::of_job(&member.entry.job.spec, Some(partition));
+                    if let Some(people) = self.people.as_mut().filter(|_| company.is_alone()) {
+                        people.expect_alone();
+                    }
+                    self.books.future.hold(rank, (start, end), &parts, None, company);
                     placed.push(Placed { at: *at, rank, case, parts });
                 }
                 later => {

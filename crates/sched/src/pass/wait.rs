@@ -17,7 +17,7 @@ use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Footprint, Forecast};
 use crate::licenses::{Holdings, LicensePlan, Licensing};
-use crate::people::Guest;
+use crate::people::{Company, Guest};
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
 
@@ -59,8 +59,9 @@ impl<'a> Pass<'a> {
             }
         }
         if self.view.config.backfill && self.budget.reservations_max > 0 && !self.books.future.is_held(&entry.rank()) {
-            // What is planned elsewhere stands until the next pass over everything.
-            let may_move = !(self.plan.is_partial && entry.before.is_some());
+            // What is planned elsewhere stands until the next pass over everything, unless it is of this very pass.
+            let stands = self.plan.is_partial && entry.before.is_some();
+            let may_move = !stands || self.several.is_planned(entry.job.id);
             wait.expected = if may_move { self.plan_start(entry, cases, true) } else { None };
             let is_counted = entry.before.is_some() || self.is_expected(entry.job.id);
             if wait.expected.is_none() && !self.plan.is_partial && !is_counted {
@@ -123,6 +124,9 @@ impl<'a> Pass<'a> {
         let (case, ask, found) = best.filter(|(_, _, found)| entry.before.is_none_or(|before| found.start < before))?;
         let Soonest { start, parts, inside } = found;
         self.books.plans_made += 1;
+        if entry.job.spec.partitions.len() > 1 {
+            self.several.note_plan(entry.job.id);
+        }
         if promised {
             *self.plans_made_in(case) += 1;
             *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
@@ -132,7 +136,11 @@ impl<'a> Pass<'a> {
         }
         let nodes = self.node_list(parts.iter().map(|(node, _)| *node));
         let end = start + case.duration;
-        self.books.future.hold(entry.rank(), (start, end), &parts, moving::movable(case, ask, inside));
+        let company = Company::of(Guest::of(&entry.job.spec), ask);
+        if let Some(people) = self.people.as_mut().filter(|_| company.is_alone()) {
+            people.expect_alone();
+        }
+        self.books.future.hold(entry.rank(), (start, end), &parts, moving::movable(case, ask, inside), company);
         if !ask.licenses.is_empty() {
             let reservation = self.reservations.get(inside).map(|row| row.name.clone());
             let plan = LicensePlan { start, end, reservation, held: ask.licenses.clone() };
@@ -278,14 +286,9 @@ impl<'a> Pass<'a> {
         if let Some(better) = told.or(busier) {
             choices = better;
         }
+        choices = search::settled(future, &free_then, place, wanted, start, choices, &mut self.scratch);
         let until = start + case.duration;
-        let mut parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
-        if ask.exclusive_user {
-            // Nobody else may come in beside it.
-            for (node, amounts) in &mut parts {
-                amounts.cpus = self.available(*node, &free_then, start, until, &entry.rank()).cpus;
-            }
-        }
+        let parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
         Some((start, parts))
     }
 

@@ -152,3 +152,32 @@ fn jobs_share_cores_where_the_partition_says_so() {
          5 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions, +525600m",
     );
 }
+
+#[test]
+fn of_any_type_the_unit_that_is_near_is_given_and_counted() {
+    // The free cores are near the GPU of type b. Job 2 gets what job 1 leaves: the one of type a.
+    let text = "config memory=off
+         nodes n1 cpus=4 sockets=2 gres=gpu:a:1,gpu:b:1 near=gpu:1@0-1+gpu:1@2-3
+         run 9 on=n1:0-1 t=60
+         job 1 n=1 gres=gpu:1 t=60
+         job 2 n=1 gres=gpu:a:1 t=60";
+    check(
+        text,
+        "1 starts in main: n1 1c 1t cpus:2 gpu:b:1
+         2 starts in main: n1 1c 1t cpus:3 gpu:a:0",
+    );
+}
+
+#[test]
+fn nearness_takes_no_unit_that_a_planned_start_needs() {
+    // Job 1 needs the GPU of type b, which is near the free cores; job 2 takes the other one.
+    check(
+        "config memory=off
+         nodes n1 cpus=8 sockets=2 gres=gpu:a:1,gpu:b:1 near=gpu:1@0-3+gpu:1@4-7
+         run 9 on=n1:0-3 t=10
+         job 1 n=6 gres=gpu:b:1 t=60
+         job 2 n=1 gres=gpu:1 t=60",
+        "2 starts in main: n1 1c 1t cpus:4 gpu:a:0
+         1 waits Resources, +10m on n1",
+    );
+}

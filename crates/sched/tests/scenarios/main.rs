@@ -6,6 +6,7 @@ mod explain;
 mod feasible;
 mod heterogeneous;
 mod laws;
+mod partial;
 mod placement;
 mod preemption;
 mod properties;

@@ -1,8 +1,10 @@
 //! What must hold for every plan, over small random clusters and queues.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use muster_model::job::Job;
+use muster_model::array::TaskSet;
+use muster_model::job::{ArrayRole, Job};
 use muster_model::node::{CpuRow, Node};
 use muster_model::planning::{Plan, PlanView, PlannedShare};
 use muster_model::resources::{IndexSet, NodeShare, Sharing};
@@ -132,7 +134,21 @@ pub(crate) fn apply(view: &mut PlanView, plan: &Plan) {
         started.partition = start.partition.clone();
         // Several tasks of an array run at once; keys only have to differ.
         started.id.0 = job.id.0 * 1000 + start.task_index.unwrap_or(999);
-        builders::start(view, started, shares, end);
+        if let Some(task_index) = start.task_index {
+            started.array = Some(ArrayRole::Task { array_job_id: job.id, task_index });
+        }
+        if job.spec.request.sharing == Sharing::ExclusiveUser {
+            for share in &shares {
+                let node = std::sync::Arc::make_mut(view.nodes.get_mut(share.node.0 as usize).unwrap());
+                node.used.exclusive_user = Some(job.spec.identity.uid);
+            }
+        }
+        let uid = job.spec.identity.uid;
+        builders::start(view, started, shares.clone(), end);
+        for share in &shares {
+            let owner = view.nodes[share.node.0 as usize].used.exclusive_user;
+            assert!(owner.is_none_or(|owner| owner == uid), "a job on a node of another user");
+        }
         licences_are_given_once(view);
     }
 }
@@ -172,10 +188,33 @@ fn queued(view: &PlanView, id: u32) -> Job {
     view.queue.values().find(|job| job.id.0 == id).map(|job| Job::clone(job)).unwrap()
 }
 
-/// The queue after `plan`: without the jobs that started whole.
+/// The queue after `plan`: without the jobs and tasks that started.
 pub fn remaining(view: &PlanView, plan: &Plan) -> PlanView {
     let mut rest = view.clone();
-    keep(&mut rest, |job| job.array.is_some() || plan.starts.iter().all(|start| start.job_id != job.id));
+    for (key, job) in &view.queue {
+        let started: BTreeSet<Option<u32>> =
+            plan.starts.iter().filter(|start| start.job_id == job.id).map(|start| start.task_index).collect();
+        if started.is_empty() {
+            continue;
+        }
+        let left = match &job.array {
+            Some(ArrayRole::Waiting { tasks }) => {
+                TaskSet::from_indices(tasks.iter().filter(|index| !started.contains(&Some(*index))))
+            }
+            _ => TaskSet::default(),
+        };
+        if left.is_empty() {
+            rest.queue.remove(key);
+        } else {
+            let record = Job { array: Some(ArrayRole::Waiting { tasks: left }), ..Job::clone(job) };
+            rest.queue.insert(*key, std::sync::Arc::new(record));
+        }
+    }
+    for start in plan.starts.iter().filter(|start| start.task_index.is_some()) {
+        if let Some(slots) = rest.array_slots.get_mut(&start.job_id) {
+            *slots -= 1;
+        }
+    }
     rest
 }
 
@@ -247,43 +286,6 @@ proptest! {
         }
     }
 
-    /// A pass over what has changed can be carried out, and leaves the first blocked job its planned start.
-    #[test]
-    fn partial_passes_delay_nobody_who_is_first(seed: u64) {
-        // Who will share a node with whom later is judged from who is there now; a job that wants no other users beside it
-        // may be put off when one comes for a short while.
-        let text = without_arrays(&scenario(seed)).replace(" exclusive=user", "");
-        let budget = Budget { window: Span::from_minutes(1_000_000), ..Budget::default() };
-        let mut planner = Planner::new();
-        let mut view = view(&text);
-        let first = planner.plan(&view, &budget);
-        apply(&mut view, &first);
-        let mut view = remaining(&view, &first);
-        let promise = view.queue.values().find_map(|job| first.outlook.get(job.id).filter(|wait| wait.expected_start.is_some()).cloned());
-        // Nothing has happened: nothing starts, and the same is said.
-        let same = planner.plan_changes(&view, &budget);
-        prop_assert!(same.starts.is_empty() || !same.is_partial, "{}", text);
-        // Some jobs end before their time, and jobs come that ask for little.
-        let mut numbers = Numbers::new(seed);
-        let some: Vec<_> = view.running.keys().copied().filter(|_| numbers.below(3) == 0).collect();
-        some.into_iter().for_each(|key| end(&mut view, key));
-        let small = queued_like(&view, 500 + numbers.below(3), Span::from_minutes(10 + i64::from(numbers.below(200))));
-        small.into_iter().for_each(|job| builders::enqueue(&mut view, job));
-        let plan = planner.plan_changes(&view, &budget);
-        let mut later = view.clone();
-        apply(&mut later, &plan);
-        let later = remaining(&later, &plan);
-        if let Some(promise) = promise
-            && later.queue.values().any(|job| job.id == promise.job_id && job.array.is_none())
-        {
-            let again = Planner::new().plan(&later, &budget);
-            let start = again.outlook.get(promise.job_id).and_then(|wait| wait.expected_start);
-            let starts_now = again.starts.iter().any(|start| start.job_id == promise.job_id);
-            prop_assert!(starts_now || start <= promise.expected_start, "job {} was to start {:?}, now {:?}\n{}\nfirst\n{}\nthen\n{}",
-                promise.job_id, promise.expected_start, start, text, show::plan(&view, &first), show::plan(&view, &plan));
-        }
-    }
-
     /// What is accepted as feasible starts on a cluster where nothing runs and all is in service.
     #[test]
     fn feasible_requests_start_on_an_empty_cluster(seed: u64) {
@@ -318,7 +320,7 @@ pub fn without_arrays(text: &str) -> String {
 }
 
 /// A job of one task for one CPU, behind all others.
-fn queued_like(view: &PlanView, id: u32, limit: Span) -> Option<Job> {
+pub fn queued_like(view: &PlanView, id: u32, limit: Span) -> Option<Job> {
     let mut job = view.queue.values().find(|job| job.array.is_none()).map(|job| Job::clone(job))?;
     let mut spec = builders::spec(Default::default());
     spec.time_limit = Some(muster_model::time::TimeLimit::Limited(limit));
@@ -347,6 +349,12 @@ pub fn end(view: &mut PlanView, key: (Timestamp, muster_model::ids::JobId)) {
                 held.for_each(|held| held.units.remove_all(&gres.units));
             }
             used.jobs_running -= 1;
+            if used.jobs_running == 0 {
+                used.exclusive_user = None;
+            }
+        }
+        if let Some(slots) = job.array_job_id().and_then(|array| view.array_slots.get_mut(&array)) {
+            *slots += 1;
         }
     }
 }

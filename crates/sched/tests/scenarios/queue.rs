@@ -91,6 +91,68 @@ fn units_that_are_planned_for_somebody_are_left() {
 }
 
 #[test]
+fn what_fits_fits_all_the_more_when_more_is_free() {
+    // The cheapest node with each feature are no neighbours, others are.
+    check(
+        "nodes n1 cpus=4 features=a
+         nodes n2 cpus=4 features=b weight=2
+         nodes n3 cpus=4 features=a weight=2
+         nodes n4 cpus=4 features=b weight=2 state=drain
+         nodes n5 cpus=4 features=b
+         job 1 contiguous N=2 C=[a*1&b*1]",
+        "1 starts in main: n1 1c 1t | n2 1c 1t",
+    );
+    check(
+        "nodes n1 cpus=4 features=a
+         nodes n3 cpus=4 features=a,b weight=2
+         nodes n5 cpus=4 features=b
+         nodes n6 cpus=4 features=a weight=3
+         job 1 contiguous N=2 C=[a*1&b*1]",
+        "1 starts in main: n1 1c 1t | n3 1c 1t",
+    );
+    // Units over the job, one on each node at the least; the nodes with most units have too few CPUs.
+    check(
+        "nodes n1 cpus=6 gres=gpu:4
+         nodes n2 cpus=2 gres=gpu:4
+         nodes n3 cpus=6 gres=gpu:2
+         job 1 gpus=5 n=7 c=2 t=30",
+        "1 starts in main: n1 6c 3t gpu:0-2 | n2 2c 1t gpu:0 | n3 6c 3t gpu:0",
+    );
+}
+
+#[test]
+fn a_job_that_waits_for_units_is_told_when_they_come_back() {
+    // No node has room for more tasks then, but for more units.
+    check(
+        "nodes n1 cpus=8 gres=gpu:4
+         nodes n2 cpus=8 gres=gpu:4
+         run 8 on=n1:0-1 t=30 gres=gpu:0-2
+         run 9 on=n2:0-1 t=50 gres=gpu:0-2
+         job 1 tpn=2 gpus=5",
+        "1 waits Resources, +30m on n[1-2]",
+    );
+}
+
+#[test]
+fn who_wants_a_node_for_himself_minds_only_those_who_are_still_there() {
+    // The job of the other user is over in time; one that is not has to wait.
+    let text = "nodes n1 cpus=5
+         run 9 user=1 on=n1:0-3 t=80
+         job 1 user=1 n=2 exclusive=user t=30
+         job 2 user=2 n=1 t=60";
+    check(
+        text,
+        "2 starts in main: n1 1c 1t
+         1 waits Resources, +80m on n1",
+    );
+    check(
+        &text.replace("t=60", "t=90"),
+        "1 waits Resources, +80m on n1
+         2 waits Priority, +110m on n1",
+    );
+}
+
+#[test]
 fn classic_backfill_holds_for_one_job_only() {
     let budget = Budget { reservations_per_partition_max: 1, ..Budget::default() };
     check_with(

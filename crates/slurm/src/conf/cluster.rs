@@ -12,7 +12,7 @@ use muster_model::time::Span;
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, nodes, preemption, priority, scheduling, shown, topology};
+use super::{ConfError, gres_conf, hooks, nodes, preemption, priority, scheduling, shown, topology};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -203,6 +203,7 @@ impl<'a> Reader<'a> {
             enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
+            hooks: hooks::read(&|key| self.find(key), |word| self.scheduler(word).is_some())?,
             het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults

@@ -8,6 +8,7 @@ mod cluster;
 mod daemon;
 mod error;
 mod gres_conf;
+mod hooks;
 mod keys;
 mod lines;
 mod nodes;

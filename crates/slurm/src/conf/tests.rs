@@ -268,3 +268,17 @@ fn gres_that_no_job_uses_up_and_links_between_devices() {
         "/c/slurm.conf line 3: Gres a is given with and without no_consume",
     );
 }
+
+#[test]
+fn prologs_and_epilogs_are_read() {
+    let given = "Prolog=/s/prolog.d/*\nEpilog=/s/epilog\nTaskProlog=/s/task\nPrologEpilogTimeout=5\n\
+                 SchedulerParameters=nohold_on_prolog_fail\n";
+    let hooks = check(&format!("{given}NodeName=n1\nPartitionName=p Nodes=n1\n")).cluster.hooks;
+    assert_eq!(hooks.node.prolog.as_deref(), Some("/s/prolog.d/*"));
+    assert_eq!((hooks.node.epilog.as_deref(), hooks.node.task_epilog.as_deref()), (Some("/s/epilog"), None));
+    assert_eq!(hooks.node.timeout, Some(Span::from_seconds(5)));
+    assert!(hooks.requeue_unheld);
+    let bad = format!("{HEAD}Prolog=prolog.sh\nNodeName=n1\nPartitionName=p Nodes=n1\n");
+    let error = load_files(&[("/c/slurm.conf", &bad)]).unwrap_err().to_string();
+    assert!(error.contains("Prolog value \"prolog.sh\" is not an absolute path"), "{error}");
+}

@@ -99,7 +99,7 @@ fn number(id: StepId) -> u32 {
         StepId::Number(number) => number,
         StepId::Interactive => 0xffff_fffa,
         StepId::Batch => 0xffff_fffb,
-        StepId::Extern => 0xffff_fffc,
+        StepId::Extern | StepId::Prolog | StepId::Epilog => 0xffff_fffc,
     }
 }
 

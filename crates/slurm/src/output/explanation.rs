@@ -48,7 +48,8 @@ pub fn lines(explanation: &Explanation, zone: &TimeZone) -> Vec<String> {
     if !explanation.alternatives.is_empty() {
         lines.push("It would start earlier".to_owned());
         for other in &explanation.alternatives {
-            lines.push(format!("  {}: {}", other.change, distance(other.start.since(explanation.time))));
+            let about = if other.is_forecast { "about " } else { "" };
+            lines.push(format!("  {}: {about}{}", other.change, distance(other.start.since(explanation.time))));
         }
     }
     lines
@@ -164,7 +165,14 @@ mod tests {
             blockers: vec![Blocker::Running(JobId(3)), Blocker::Waiting(JobId(6))],
             latest_start: None,
             priorities: vec![ledger(7, 400.5, 100.5), ledger(8, 0.0, 0.0)],
-            alternatives: vec![Alternative { change: Change::TimeLimit(TimeLimit::from_minutes(120)), start: time }],
+            alternatives: vec![
+                Alternative {
+                    change: Change::TimeLimit(TimeLimit::from_minutes(120)),
+                    start: time,
+                    is_forecast: false,
+                },
+                Alternative { change: Change::Partition("cpu".into()), start: at(30), is_forecast: true },
+            ],
         };
         let text = text(&explanation, &TimeZone::UTC);
         let expected = "\
@@ -185,6 +193,7 @@ It would start at once without exactly these:
   3 (runs), 6 (waits before it)
 It would start earlier
   with --time=02:00:00: now
+  in partition cpu: about in 30 min
 ";
         assert!(text.ends_with(rest), "{text}");
     }

@@ -225,7 +225,7 @@ fn step_number(step: StepId) -> i64 {
     match step {
         StepId::Interactive => -6,
         StepId::Batch => -5,
-        StepId::Extern => -4,
+        StepId::Extern | StepId::Prolog | StepId::Epilog => -4,
         StepId::Number(number) => number.into(),
     }
 }

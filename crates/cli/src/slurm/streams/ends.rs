@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
+use muster_runtime::unit::PROLOG_FAILED;
 
 /// Bad ends not yet told, equal ones of a node together.
 #[derive(Debug, Default)]
@@ -27,6 +28,31 @@ impl EndMessages {
             })
             .collect()
     }
+}
+
+/// What is said about a node that could not start its tasks, without `srun: `. Of a prolog that failed in Slurm's words.
+pub(crate) fn launch_failure(step: &str, node: &str, errno: u32, message: &str) -> Vec<String> {
+    if !is_prolog(errno) {
+        return vec![format!("error: task launch on {node} failed: {message}")];
+    }
+    const WHY: &str = "Job prolog failed";
+    vec![
+        format!("error: Task launch for StepId={step} failed on node {node}: {WHY}"),
+        format!("error: Application launch failed: {WHY}"),
+        "Job step aborted".to_owned(),
+    ]
+}
+
+/// With what srun ends when a node could not start its tasks: after a prolog the low byte of Slurm's error number.
+pub(crate) fn code_of_failure(errno: u32) -> u8 {
+    match is_prolog(errno) {
+        true => errno.to_le_bytes()[0],
+        false => 1,
+    }
+}
+
+fn is_prolog(errno: u32) -> bool {
+    i32::try_from(errno) == Ok(PROLOG_FAILED)
 }
 
 fn describe(exit: ExitStatus) -> String {
@@ -69,6 +95,13 @@ fn signal_words(signal: u8) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_prolog_is_told_as_slurm_does() {
+        let lines = launch_failure("3.0", "n2", 4022, "the prolog of the node failed");
+        assert_eq!(lines[0], "error: Task launch for StepId=3.0 failed on node n2: Job prolog failed");
+        assert_eq!((code_of_failure(4022), code_of_failure(2)), (182, 1));
+    }
 
     #[test]
     fn equal_ends_of_a_node_make_one_line() {

@@ -120,13 +120,19 @@ impl StepEnd {
             if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }
         };
         let worst = self.exits.values().map(code).max().unwrap_or(0);
-        if worst == 0 && self.failure.is_some() { 1 } else { worst }
+        match &self.failure {
+            Some((errno, _)) if worst == 0 => ends::code_of_failure(*errno),
+            _ => worst,
+        }
     }
 
     /// The worst end as a job records it.
     pub(crate) fn exit(&self) -> ExitStatus {
         let worst = self.exits.values().fold(ExitStatus::SUCCESS, |worst, exit| worst.worse(*exit));
-        if worst.is_success() && self.failure.is_some() { ExitStatus::exited(1) } else { worst }
+        match &self.failure {
+            Some((errno, _)) if worst.is_success() => ExitStatus::exited(ends::code_of_failure(*errno)),
+            _ => worst,
+        }
     }
 }
 
@@ -298,7 +304,9 @@ impl<'a> Stage<'a> {
             }
             Frame::Abort { .. } => self.end_step(KILL)?,
             Frame::Failed { errno, message } => {
-                eprintln!("srun: error: task launch on {node} failed: {message}");
+                for line in ends::launch_failure(&self.step.step_name, node, errno, &message) {
+                    eprintln!("srun: {line}");
+                }
                 self.end.failure.get_or_insert((errno, message));
             }
             // Process numbers are of no use here; the rest is never sent by nodes.

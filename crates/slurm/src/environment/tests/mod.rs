@@ -6,6 +6,7 @@
 mod allocation;
 mod batch;
 pub(crate) mod fixture;
+mod hooks;
 mod paths;
 mod step;
 

@@ -115,7 +115,7 @@ pub fn lines(job: Row, options: &Options) -> Vec<Row> {
     let mut steps: Vec<_> = job.steps.iter().filter(|step| step.start_time.is_some()).collect();
     steps.sort_by_key(|step| match step.step_id {
         StepId::Batch => (0, 0),
-        StepId::Extern => (1, 0),
+        StepId::Extern | StepId::Prolog | StepId::Epilog => (1, 0),
         StepId::Interactive => (2, 0),
         StepId::Number(number) => (3, number),
     });

@@ -177,7 +177,7 @@ fn steps(which: Option<&(JobTarget, String)>, answers: &Answers, context: &Conte
         answers.steps.iter().filter(|step| step.end_time.is_none() && !step.state.is_final()).collect();
     let rank = |id: StepId| match id {
         StepId::Batch => (0, 0),
-        StepId::Extern => (1, 0),
+        StepId::Extern | StepId::Prolog | StepId::Epilog => (1, 0),
         StepId::Interactive => (2, 0),
         StepId::Number(number) => (3, number),
     };

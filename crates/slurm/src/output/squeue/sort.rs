@@ -148,7 +148,7 @@ fn step_id(row: &StepRow) -> (u32, u64) {
         StepId::Number(number) => u64::from(number),
         StepId::Interactive => u64::from(u32::MAX) + 1,
         StepId::Batch => u64::from(u32::MAX) + 2,
-        StepId::Extern => u64::from(u32::MAX) + 3,
+        StepId::Extern | StepId::Prolog | StepId::Epilog => u64::from(u32::MAX) + 3,
     };
     (row.step.job_id.0, number)
 }

@@ -1,0 +1,47 @@
+//! Programs that a site has run around jobs: prologs and epilogs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Name;
+use crate::time::Span;
+
+/// Which programs, and how. `slurm.conf(5)`, "Prolog and Epilog Scripts".
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HookConfig {
+    /// Those of nodes and tasks, which agents are told.
+    #[serde(flatten)]
+    pub node: NodeHooks,
+    /// A job whose prolog failed goes back to the queue without being held (`nohold_on_prolog_fail` of
+    /// `SchedulerParameters`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requeue_unheld: bool,
+}
+
+/// What runs on the nodes. Paths are those of the node; `*`, `?` and `[…]` in the last part of a prolog's or epilog's name
+/// stand for several programs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeHooks {
+    /// `Prolog`: as root, before the first unit of a job on a node. Where it fails, nothing of the job is started there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prolog: Option<Name>,
+    /// `Epilog`: as root, on each node of a job after all its processes are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epilog: Option<Name>,
+    /// `TaskProlog`: as the user, before each task. Its output may change the task's environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_prolog: Option<Name>,
+    /// `TaskEpilog`: as the user, after each task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_epilog: Option<Name>,
+    /// `PrologEpilogTimeout`: how long a prolog or epilog may take; `None` for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+impl NodeHooks {
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        let NodeHooks { prolog, epilog, task_prolog, task_epilog, timeout: _ } = self;
+        [prolog, epilog, task_prolog, task_epilog].into_iter().all(Option::is_none)
+    }
+}

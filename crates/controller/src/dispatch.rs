@@ -6,6 +6,7 @@ use muster_core::Effect;
 use tokio::sync::oneshot;
 
 use crate::agents::Sessions;
+use crate::hooks;
 use crate::inbox::{Pending, ReplyTo, Verdict};
 use crate::statistics::OpenCall;
 use crate::watchers::Watchers;
@@ -16,6 +17,8 @@ pub(crate) struct Dispatch {
     pub pending: Arc<Mutex<Pending>>,
     pub sessions: Sessions,
     pub watchers: Watchers,
+    /// Runs prologs and epilogs here; `None` where nothing of the kind is ever asked for.
+    pub hooks: Option<hooks::Sender>,
 }
 
 impl Dispatch {
@@ -31,6 +34,10 @@ impl Dispatch {
                 }
                 Effect::Send { node, command } => self.sessions.send(node, command),
                 Effect::News(job) => self.watchers.tell(&job),
+                Effect::RunHook { moment, job } => {
+                    // It ends only with the controller, and after a restart what is needed is asked for again.
+                    let _ = self.hooks.as_ref().map(|hooks| hooks.send((moment, job)));
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ mod blobs;
 mod clock;
 mod committer;
 mod dispatch;
+mod hooks;
 mod identity;
 mod inbox;
 mod node_commands;

@@ -26,6 +26,7 @@ use crate::blobs::Blobs;
 use crate::clock;
 use crate::committer;
 use crate::dispatch::Dispatch;
+use crate::hooks;
 use crate::identity::Identities;
 use crate::inbox::INBOX_SIZE;
 use crate::planner;
@@ -60,7 +61,8 @@ pub struct ControllerOptions {
 pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (store, history, sequence, cluster, first) = open_state(&options)?;
     let published = Published::new(cluster.read_view());
-    let dispatch = Dispatch::default();
+    let (hook_sender, hook_receiver) = mpsc::unbounded_channel();
+    let dispatch = Dispatch { hooks: Some(hook_sender), ..Dispatch::default() };
     let (inbox, inbox_receiver) = mpsc::channel(INBOX_SIZE);
     let (plan_sender, plan_receiver) = mpsc::channel(1);
     let (batch_sender, batch_receiver) = mpsc::channel(committer::QUEUE_SIZE);
@@ -75,6 +77,8 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let threads = [spawn_thread("sequencer", sequencer.run())?, spawn_thread("committer", committing)?];
     // Not waited for at the end: a pass may be long, and its plan would come to nobody.
     drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone(), meters.clone()))?);
+
+    tokio::spawn(hooks::run(hook_receiver, inbox.clone(), published.clone()));
 
     let host: Arc<str> = options.host.as_str().into();
     let blobs = Arc::new(Blobs::new(history.clone()));

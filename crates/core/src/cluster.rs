@@ -218,6 +218,9 @@ impl Cluster {
             Event::RequestAbandoned(request) => handlers::steps::abandon(self, now, request, out),
             Event::HolderPresent(job_id) => handlers::holder::present(self, job_id),
             Event::HolderGone(job_id) => handlers::holder::gone(self, now, job_id),
+            Event::PrologEnded { job_id, restart, end } => {
+                handlers::hooks::controller_prolog_ended(self, now, job_id, restart, &end, out);
+            }
             Event::Agent(node, report) => handlers::agent::report(self, now, node, report, out),
             Event::Plan(plan) => handlers::plan::apply(self, now, plan, out),
             Event::PlanWanted => out.plan_needed = true,

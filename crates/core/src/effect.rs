@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::fact::Fact;
+use muster_model::hooks::HookMoment;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::Job;
 use muster_model::request::{Answer, Refusal};
@@ -29,6 +30,14 @@ pub enum Effect {
     },
     /// Tell those who wait for news about this job.
     News(Arc<Job>),
+    /// Run what the site has for this moment where the controller is. The end of a prolog comes back as
+    /// [`Event::PrologEnded`](crate::Event::PrologEnded); it is run again where a restart of the controller lost it.
+    RunHook {
+        /// Before or after the job.
+        moment: HookMoment,
+        /// The job as it is to see it.
+        job: Arc<Job>,
+    },
 }
 
 /// What an agent is told.

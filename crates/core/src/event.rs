@@ -30,6 +30,15 @@ pub enum Event {
     HolderGone(JobId),
     /// The agent of a node tells something.
     Agent(NodeIndex, AgentReport),
+    /// What the site runs before a job, where the controller is, has ended.
+    PrologEnded {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// How.
+        end: HookEnd,
+    },
     /// The scheduler proposes something.
     Plan(Plan),
     /// The scheduler wants to look at the present state.

@@ -68,6 +68,7 @@ impl Cluster {
                 handlers::ending::nodes_vanished(&mut cluster, now, *job_id, out);
             }
         }
+        handlers::hooks::restored(&cluster, out);
         handlers::turns::restored(&mut cluster, now);
         handlers::turns::settle(&mut cluster, now, out);
         handlers::priority::restore_arrivals(&mut cluster);

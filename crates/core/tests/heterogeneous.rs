@@ -287,6 +287,8 @@ fn request() -> StepRequest {
 
 fn launch() -> StepLaunch {
     StepLaunch {
+        task_prolog: None,
+        task_epilog: None,
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

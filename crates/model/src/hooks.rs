@@ -11,6 +11,13 @@ pub struct HookConfig {
     /// Those of nodes and tasks, which agents are told.
     #[serde(flatten)]
     pub node: NodeHooks,
+    /// `PrologSlurmctld`: runs where the controller is, before anything of a job is started. Where it fails, the job goes back to
+    /// the queue, or is ended if somebody waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_prolog: Option<Name>,
+    /// `EpilogSlurmctld`: runs where the controller is, after a job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_epilog: Option<Name>,
     /// A job whose prolog failed goes back to the queue without being held (`nohold_on_prolog_fail` of
     /// `SchedulerParameters`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -44,4 +51,14 @@ impl NodeHooks {
         let NodeHooks { prolog, epilog, task_prolog, task_epilog, timeout: _ } = self;
         [prolog, epilog, task_prolog, task_epilog].into_iter().all(Option::is_none)
     }
+}
+
+/// When a program runs around a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookMoment {
+    /// Before anything of the job is started.
+    Prolog,
+    /// After everything of it has ended.
+    Epilog,
 }

@@ -330,6 +330,9 @@ pub struct Job {
     /// What is left of the clean-up; set exactly while [`Job::completing`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleaning: Option<Box<Cleaning>>,
+    /// It has its resources, but what the site runs before it has not ended (Slurm: CONFIGURING); nothing of it is started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub configuring: bool,
     /// Will go back to the queue when cleaned.
     #[serde(default)]
     pub requeue_pending: bool,
@@ -486,6 +489,7 @@ impl Job {
             state: JobState::Pending,
             completing: false,
             cleaning: None,
+            configuring: false,
             requeue_pending: false,
             reason: Reason::None,
             reason_detail: None,

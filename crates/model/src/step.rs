@@ -133,6 +133,12 @@ pub struct StepLaunch {
     /// `--mpi`: `none`, `pmi2`.
     #[serde(default)]
     pub mpi: String,
+    /// `--task-prolog`: run before each task, after that of the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_prolog: Option<String>,
+    /// `--task-epilog`: run after each task, before that of the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_epilog: Option<String>,
 }
 
 /// What a step needs of one component of a heterogeneous job, and how it is executed there.

@@ -27,15 +27,21 @@ impl Site {
             "taskprolog",
             "echo \"export SEEN=by the prolog\"; echo unset WISHED; echo \"print task $SLURM_PROCID\"; exec >/dev/null",
         );
+        for name in ["before", "after"] {
+            let seen = "$SLURM_JOB_ID $SLURM_JOB_NODELIST $SLURM_SCRIPT_CONTEXT $SLURM_JOB_EXIT_CODE2";
+            write_hook(directory.path(), name, &format!("echo \"{name} {seen}\""));
+        }
         write_hook(directory.path(), "taskepilog", "echo \"taskepilog $SLURM_JOB_ID $SLURM_SCRIPT_CONTEXT $SEEN\"");
         let text = format!(
             "ClusterName=peer\nSlurmctldHost=localhost\nKillWait=1\nReturnToService=2\nProlog={}\nEpilog={}\n\
-             TaskProlog={}\nTaskEpilog={}\nPrologEpilogTimeout=20\n\
+             TaskProlog={}\nTaskEpilog={}\nPrologEpilogTimeout=20\nPrologSlurmctld={}\nEpilogSlurmctld={}\n\
              NodeName=n[1-2] CPUs=4 RealMemory=1000 State=UNKNOWN\nPartitionName=all Nodes=n[1-2] Default=YES\n",
             at("prolog"),
             at("epilog"),
             at("taskprolog"),
             at("taskepilog"),
+            at("before"),
+            at("after"),
         );
         std::fs::write(at("site.conf"), text).expect("a file");
         let cluster = Cluster::start(&["--conf", &at("site.conf")]);
@@ -87,6 +93,8 @@ fn hooks_run_around_jobs_and_their_tasks() {
     let mut hooks: Vec<&str> = log.iter().map(String::as_str).collect();
     hooks.sort_unstable();
     let expected = [
+        format!("after {job} n[1-2] epilog_slurmctld 5:0"),
+        format!("before {job} n[1-2] prolog_slurmctld "),
         format!("epilog {job} n1 epilog_slurmd 5:0"),
         format!("epilog {job} n2 epilog_slurmd 5:0"),
         format!("prolog {job} n1 prolog_slurmd "),
@@ -96,7 +104,7 @@ fn hooks_run_around_jobs_and_their_tasks() {
         format!("taskepilog {job} epilog_task by the prolog"),
     ];
     assert_eq!(hooks, expected);
-    assert!(log[0].starts_with("prolog"), "{log:?}");
+    assert!(log[0].starts_with("before") && log[1].starts_with("prolog"), "{log:?}");
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn a_task_prolog_that_fails_ends_its_task() {
     // It ends before its exit code is asked for.
     write_hook(site.directory.path(), "taskprolog", "echo print no");
     let ran = cluster.run("srun -n2 -N1 sh -c 'echo ran'");
-    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "no\nno\n"), "{}", ran.stderr);
     assert!(ran.stderr.contains("error: TaskProlog failed status=3"), "{}", ran.stderr);
     assert!(ran.stderr.contains("srun: error: n1: tasks 0-1: Exited with exit code 3"), "{}", ran.stderr);
 }
@@ -151,14 +159,71 @@ fn hooks_outlive_the_agent() {
     let wait = format!("while ! [ -e {} ]; do /bin/sleep 0.05; done; echo \"prolog $SLURM_JOB_ID\"", gate.display());
     write_hook(site.directory.path(), "prolog", &format!("echo \"begun $SLURM_JOB_ID\"; {wait}"));
     let job = cluster.submit("-w n1 -o out --wrap 'echo ran'");
-    cluster.wait("the prolog to run", || !site.log(job).is_empty());
+    cluster.wait("the prolog to run", || site.log(job).iter().any(|line| line.starts_with("begun")));
     cluster.kill("n1");
     cluster.up(&[]);
     assert_eq!(cluster.read("out"), "");
     std::fs::write(&gate, "").expect("a file");
     cluster.wait_state(job, "COMPLETED");
     assert_eq!(cluster.read("out"), "task 0\nran\n");
-    cluster.wait("the epilog", || site.log(job).last().is_some_and(|line| line.starts_with("epilog")));
+    cluster.wait("the epilog", || site.log(job).iter().any(|line| line.starts_with("epilog")));
     let log: Vec<String> = site.log(job).iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect();
-    assert_eq!(log, ["begun", "prolog", "taskepilog", "epilog"]);
+    let of_nodes: Vec<&str> = log.iter().map(String::as_str).filter(|name| *name != "after").collect();
+    assert_eq!(of_nodes, ["before", "begun", "prolog", "taskepilog", "epilog"]);
+}
+
+#[test]
+fn a_step_may_have_hooks_of_its_own() {
+    let site = Site::start();
+    let cluster = &site.cluster;
+    let own = site.directory.path();
+    write_hook(own, "taskprolog", "echo print of the site");
+    for (name, line) in [("before", "echo print own; echo export OWN=1"), ("around", "echo $SLURM_SCRIPT_CONTEXT $*")] {
+        std::fs::write(own.join(name), format!("#!/bin/sh\n{line}\n")).expect("a hook");
+        std::fs::set_permissions(own.join(name), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+    let dir = own.display();
+    let step = format!("srun -n1 --task-prolog={dir}/before --prolog={dir}/around --epilog={dir}/around");
+    let printed = cluster.out(&format!("{step} sh -c 'echo ran $OWN'"));
+    let around = |moment: &str| format!("{moment}_srun sh -c echo ran $OWN");
+    assert_eq!(printed, format!("{}\nof the site\nown\nran 1\n{}", around("prolog"), around("epilog")));
+    let ran = cluster.run("srun -n1 --task-prolog=/no/such sh -c 'echo ran'");
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, "of the site\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("user task_prolog can not be executed (/no/such) No such file"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_job_is_configuring_until_the_prolog_of_the_controller_has_ended() {
+    let site = Site::start();
+    let cluster = &site.cluster;
+    let gate = site.directory.path().join("gate");
+    let wait = format!("while ! [ -e {} ]; do /bin/sleep 0.05; done", gate.display());
+    write_hook(site.directory.path(), "before", &format!("echo \"before $SLURM_JOB_ID\"; {wait}"));
+    let job = cluster.submit("-o out --wrap 'echo ran'");
+    cluster.wait("it to be configured", || cluster.out(&format!("squeue -h -j {job} -o '%t %T'")) == "CF CONFIGURING");
+    cluster.wait("the prolog to run", || site.log(job).len() == 1);
+    // What was lost with the controller is run again.
+    cluster.kill("controller");
+    cluster.up(&[]);
+    cluster.wait("it to run again", || site.log(job).len() == 2);
+    assert_eq!((cluster.state(job).as_str(), cluster.read("out")), ("CONFIGURING", String::new()));
+    std::fs::write(&gate, "").expect("a file");
+    cluster.wait_state(job, "COMPLETED");
+    assert_eq!(cluster.read("out"), "task 0\nran\n");
+}
+
+#[test]
+fn a_prolog_of_the_controller_that_fails_puts_the_job_back() {
+    let site = Site::start();
+    let cluster = &site.cluster;
+    site.fail("before", true);
+    let job = cluster.submit("-o out --wrap 'echo ran'");
+    cluster.wait("it to go back", || cluster.out(&format!("scontrol show job {job}")).contains("Restarts=1"));
+    cluster.wait("it to wait", || cluster.out(&format!("squeue -h -j {job} -o '%t %r'")) == "PD BeginTime");
+    let ran = cluster.run("srun -n1 echo ran");
+    assert!(ran.code != 0 && ran.stdout.is_empty(), "{ran:?}");
+    assert_eq!(site.reason("n1"), "idle none");
+    site.fail("before", false);
+    cluster.out(&format!("scontrol update jobid={job} starttime=now"));
+    cluster.wait_state(job, "COMPLETED");
 }

@@ -237,6 +237,8 @@ fn draw_request(random: &mut crate::random::Random) -> StepRequest {
 
 fn launch(cookie: String) -> StepLaunch {
     StepLaunch {
+        task_prolog: None,
+        task_epilog: None,
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

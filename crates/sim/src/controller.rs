@@ -205,7 +205,8 @@ impl World {
                     }
                 }
                 Effect::Reply { request, result } => self.reply_arrives(request, result),
-                Effect::News(_) => {}
+                // No configuration of a simulated cluster has any.
+                Effect::News(_) | Effect::RunHook { .. } => {}
             }
         }
     }

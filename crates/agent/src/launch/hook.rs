@@ -1,8 +1,9 @@
 //! The site's prolog or epilog as a unit: as the agent's own user, with nothing of its environment.
 
+use muster_model::hooks::HookMoment;
 use muster_model::ids::StepId;
 use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitKey, UnitUser};
-use muster_slurm::environment::{HookMoment, LaunchFacts, node_hook_environment};
+use muster_slurm::environment::{LaunchFacts, node_hook_environment};
 
 use super::environment::lines;
 use super::{Launch, LaunchError, Prepared, Site};

@@ -16,7 +16,7 @@ use muster_model::ids::{BlobId, Name, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::resources::NodeShare;
 use muster_model::state::JobState;
-use muster_model::step::{Step, StepNode};
+use muster_model::step::{Step, StepLaunch, StepNode};
 use muster_proto::document::{self, DocumentError};
 use muster_proto::{self as wire, NodeAddress};
 use muster_runtime::unit::{LaunchUnit, TaskHooks, UnitKey, UnitUser};
@@ -144,10 +144,14 @@ impl Launch {
         self.hooks.prolog.is_some().then(|| UnitKey { step: StepId::Prolog, ..self.key() })
     }
 
-    /// What is run around each of its tasks.
+    /// What is run around each of its tasks: the site's first before them and last after them, as in Slurm.
     fn task_hooks(&self) -> TaskHooks {
-        let program = |hook: &Option<Name>| hook.iter().map(ToString::to_string).collect();
-        TaskHooks { prologs: program(&self.hooks.task_prolog), epilogs: program(&self.hooks.task_epilog) }
+        let how = self.step.as_ref().and_then(|step| step.launch.as_deref());
+        let site = |hook: &Option<Name>| hook.as_ref().map(ToString::to_string);
+        let own = |hook: fn(&StepLaunch) -> &Option<String>| how.and_then(|how| hook(how).clone());
+        let prologs = [site(&self.hooks.task_prolog), own(|how| &how.task_prolog)];
+        let epilogs = [own(|how| &how.task_epilog), site(&self.hooks.task_epilog)];
+        TaskHooks { prologs: prologs.into_iter().flatten().collect(), epilogs: epilogs.into_iter().flatten().collect() }
     }
 
     /// Whether its job is suspended: it is to stand from the first moment.

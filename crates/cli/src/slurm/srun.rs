@@ -1,7 +1,7 @@
 //! `srun`.
 
 mod het;
-mod scripts;
+mod hooks;
 mod signals;
 mod terminal;
 
@@ -137,14 +137,9 @@ async fn run_step(
     for part in &mut parts {
         prepare(part, around, (port, streams.cookie()));
     }
-    let script = |part: &Part, of_option: Option<&String>, of_cluster: Option<&String>, context: &str| {
-        let launch = &part.plan.launch;
-        let program = of_option.or(of_cluster).map(String::as_str);
-        scripts::run(program, context, &launch.environment, job_id.0, &launch.command);
-    };
-    let settings = around.gathered.settings();
-    if let Some(part) = parts.first() {
-        script(part, part.plan.prolog.as_ref(), settings.srun_prolog.as_ref(), "prolog_srun");
+    let (prolog, epilog) = around.gathered.srun_hooks();
+    if let Some(Part { plan, .. }) = parts.first() {
+        hooks::run(&plan.prolog, prolog, &plan.launch.command, job_id, "prolog_srun").await;
     }
     let steps = create(client, &parts, job_id).await?;
     let (Some(first), Some(step)) = (parts.first(), steps.first()) else {
@@ -170,7 +165,7 @@ async fn run_step(
     ));
     let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
     attending.abort();
-    script(first, plan.epilog.as_ref(), settings.srun_epilog.as_ref(), "epilog_srun");
+    hooks::run(&plan.epilog, epilog, &plan.launch.command, job_id, "epilog_srun").await;
     attended
 }
 

@@ -120,6 +120,11 @@ impl Gathered {
         Duration::from_secs(self.settings.kill_wait_seconds.unwrap_or(30).into())
     }
 
+    /// `SrunProlog` and `SrunEpilog` of the cluster.
+    pub(super) fn srun_hooks(&self) -> (Option<&str>, Option<&str>) {
+        (self.settings.srun_prolog.as_deref(), self.settings.srun_epilog.as_deref())
+    }
+
     /// What the cluster's configuration says to commands.
     pub(super) fn settings(&self) -> &ClientSettings {
         &self.settings

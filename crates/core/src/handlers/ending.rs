@@ -13,7 +13,7 @@ use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
-use super::{dependency, holder, priority, requeue};
+use super::{dependency, holder, hooks, priority, requeue};
 use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
@@ -62,6 +62,7 @@ fn end_component(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End,
     };
     let unclean = nodes_to_clean(cluster, &job, &end.clean_nodes);
     let restart = job.restart;
+    job.configuring = false;
     let comes_again = job.cron().filter(|_| end.state != JobState::Cancelled).copied();
     close_run_time(&mut job, now);
     job.state = end.state;
@@ -76,6 +77,7 @@ fn end_component(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End,
         job = back_to_pending(cluster, now, job, None, next.since(now));
         job.requeue_pending = true;
     }
+    hooks::run_controller_epilog(cluster, &job, out);
     begin_clean_up(cluster, now, job, restart, unclean, end.cause, out);
 }
 
@@ -144,6 +146,8 @@ fn requeue_component(
     close_run_time(&mut past, now);
     past.state = how.past_state;
     past.reason = Reason::None;
+    past.configuring = false;
+    hooks::run_controller_epilog(cluster, &past, out);
     out.facts.push(Fact::Job(Arc::new(past)));
     let mut job = back_to_pending(cluster, now, job, how.hold, how.delay);
     job.requeue_pending = true;
@@ -195,6 +199,7 @@ pub(super) fn back_to_pending(
     // One that was held while it ran waits held.
     job.hold = hold.or(job.hold);
     job.special_exit = false;
+    job.configuring = false;
     job.reservation = None;
     job.eviction = None;
     job.preemptable_from = None;

@@ -11,7 +11,7 @@ pub(crate) mod ending;
 mod evict;
 mod hold;
 pub(crate) mod holder;
-mod hooks;
+pub(crate) mod hooks;
 mod nodes;
 mod partitions;
 pub(crate) mod plan;

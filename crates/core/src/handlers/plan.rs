@@ -16,7 +16,7 @@ use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, dependency, evict, reservations, targets, turns};
+use super::{accounting, dependency, evict, hooks, reservations, targets, turns};
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::placement::Claim;
@@ -118,7 +118,7 @@ fn start_beside(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out
     };
     suspend_for(cluster, now, &job, &checked.shares, out);
     let job = begin(cluster, now, job, start, &checked, out);
-    launch_main_unit(cluster, now, &job, Vec::new(), out);
+    hooks::launch_or_configure(cluster, now, &[Arc::new(job.clone())], out);
     if job.state == JobState::Suspended {
         turns::pause(&job, false, out);
     }
@@ -240,6 +240,7 @@ fn running(cluster: &Cluster, now: Timestamp, mut job: Job, start: &PlannedStart
     job.time_limit = job.limit_by_deadline(limit, now);
     job.partition = partition.clone();
     job.state = JobState::Running;
+    job.configuring = cluster.config.hooks.controller_prolog.is_some();
     job.reason = Reason::None;
     job.reason_detail = None;
     job.start_time = Some(now);
@@ -270,7 +271,13 @@ fn time_limit_in(cluster: &Cluster, job: &Job, partition: &Name) -> TimeLimit {
 }
 
 /// Sends the batch script to its node, or to all nodes of the job. `components` are those of its heterogeneous job.
-fn launch_main_unit(cluster: &mut Cluster, now: Timestamp, job: &Job, components: Vec<Arc<Job>>, out: &mut Outcome) {
+pub(super) fn launch_main_unit(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Job,
+    components: Vec<Arc<Job>>,
+    out: &mut Outcome,
+) {
     let main_nodes = job.main_nodes();
     let Some(allocation) = job.allocation.clone().filter(|_| main_nodes > 0) else {
         return;

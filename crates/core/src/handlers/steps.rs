@@ -136,7 +136,7 @@ fn created(mut steps: Vec<Step>) -> Answer {
 /// Room for all parts of a step.
 fn lay_out_all(cluster: &Cluster, step: &WaitingStep) -> Result<Layouts, NoRoom> {
     let lay_out_one = |part: &StepPart| match cluster.jobs.get(&part.job_id) {
-        Some(job) if job.state == JobState::Running => lay_out(cluster, job, &part.request),
+        Some(job) if job.state == JobState::Running && !job.configuring => lay_out(cluster, job, &part.request),
         // It goes on when the job does.
         _ => Err(NoRoom::Busy),
     };

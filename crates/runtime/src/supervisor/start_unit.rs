@@ -252,14 +252,9 @@ fn before_task<'a>(
         error: Arc::clone(&streams.theirs[2]),
         message_name: common.message_name.clone(),
     };
-    let refused = match task_hooks::before(&mut setting, &unit.task_hooks.prologs, stack) {
-        Ok(printed) => {
-            // Nobody may read it; the task runs all the same.
-            let _ = system::write(streams.theirs[1].as_raw_fd(), &printed);
-            None
-        }
-        Err(code) => Some(code),
-    };
+    let (printed, refused) = task_hooks::before(&mut setting, &unit.task_hooks.prologs, stack);
+    // Nobody may read it; the task runs all the same.
+    let _ = system::write(streams.theirs[1].as_raw_fd(), &printed);
     let additions = setting.additions.iter().cloned().map(Cow::from).collect();
     let programs = unit.task_hooks.epilogs.clone();
     let epilog = (!programs.is_empty() && refused.is_none()).then(|| Box::new(TaskEpilog { setting, programs }));

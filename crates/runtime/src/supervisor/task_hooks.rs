@@ -99,10 +99,11 @@ impl Changes {
     }
 }
 
-/// Runs `programs` before a task. What they change is added to `setting`, what they print is given; `Err` is the code with which
-/// the task ends because one failed.
-pub(crate) fn before(setting: &mut Setting, programs: &[String], stack: &mut Stack) -> Result<Vec<u8>, u8> {
+/// Runs `programs` before a task until one fails. What they change is added to `setting`; gives what they print, and the code
+/// with which the task ends if one failed.
+pub(crate) fn before(setting: &mut Setting, programs: &[String], stack: &mut Stack) -> (Vec<u8>, Option<u8>) {
     let mut printed = Vec::new();
+    let mut refused = None;
     for program in programs {
         let failed = match run(setting, program, "prolog_task", PROLOG_PATIENCE, stack) {
             Ok((code, output)) => {
@@ -119,14 +120,15 @@ pub(crate) fn before(setting: &mut Setting, programs: &[String], stack: &mut Sta
         };
         if failed != 0 {
             setting.complain(&format!("TaskProlog failed status={failed}"));
-            return Err(failed);
+            refused = Some(failed);
+            break;
         }
     }
     if printed.len() > PRINTED_BYTES_MAX {
         setting.complain(&format!("the task prolog prints {} bytes; only the first are shown", printed.len()));
         printed.truncate(PRINTED_BYTES_MAX);
     }
-    Ok(printed)
+    (printed, refused)
 }
 
 impl Setting {

@@ -56,12 +56,12 @@ pub fn client_settings(text: &str) -> ClientSettings {
                     ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
             }
             "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
+            "srunprolog" => settings.srun_prolog = program(value),
+            "srunepilog" => settings.srun_epilog = program(value),
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
             "mpidefault" => settings.mpi_default = Some(value.to_ascii_lowercase()),
             "killonbadexit" => settings.kill_on_bad_exit = value.parse().is_ok_and(|number: u32| number > 0),
             "waittime" => settings.wait_time_seconds = value.parse().ok(),
-            "srunprolog" => settings.srun_prolog = program(value),
-            "srunepilog" => settings.srun_epilog = program(value),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
                 let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
@@ -73,9 +73,9 @@ pub fn client_settings(text: &str) -> ClientSettings {
     settings
 }
 
-/// A path, where one is given.
+/// `none` names none.
 fn program(value: &str) -> Option<String> {
-    (!value.is_empty() && value != "(null)").then(|| value.to_owned())
+    (!value.is_empty() && !value.eq_ignore_ascii_case("none")).then(|| value.to_owned())
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn reads_what_commands_need() {
         let settings = client_settings(
-            "ClusterName=Big # x\nKillWait=5\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n",
+            "ClusterName=Big # x\nKillWait=5\nSrunProlog=/s/prolog\nSrunEpilog=none\nGresTypes=gpu,mps\nmaxarraysize=5\nSchedulerParameters=defer,max_script_size=9\n",
         );
         assert_eq!(settings.cluster_name.as_deref(), Some("big"));
         assert_eq!(
@@ -93,11 +93,10 @@ mod tests {
             (2, Some(5), Some(9))
         );
         assert_eq!(settings.kill_wait_seconds, Some(5));
-        let settings =
-            client_settings("MpiDefault=PMI2\nKillOnBadExit=1\nWaitTime=7\nSrunProlog=/p\nSrunEpilog=(null)\n");
+        assert_eq!((settings.srun_prolog.as_deref(), settings.srun_epilog), (Some("/s/prolog"), None));
+        let settings = client_settings("MpiDefault=PMI2\nKillOnBadExit=1\nWaitTime=7\n");
         let found = (settings.mpi_default.as_deref(), settings.kill_on_bad_exit, settings.wait_time_seconds);
         assert_eq!(found, (Some("pmi2"), true, Some(7)));
-        assert_eq!((settings.srun_prolog.as_deref(), settings.srun_epilog), (Some("/p"), None));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

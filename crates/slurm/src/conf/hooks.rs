@@ -32,6 +32,8 @@ pub(super) fn read<'a>(
             task_epilog: program("TaskEpilog")?,
             timeout: timeout(find)?,
         },
+        controller_prolog: program("PrologSlurmctld")?,
+        controller_epilog: program("EpilogSlurmctld")?,
         requeue_unheld: scheduler("nohold_on_prolog_fail"),
     })
 }

@@ -1,5 +1,6 @@
 //! The environment of prologs and epilogs, as real Slurm 22.05 was seen to make it: nothing of the daemon's own, no `PATH`.
 
+use muster_model::hooks::HookMoment;
 use muster_model::job::{Job, JobKind};
 use muster_model::state::ExitStatus;
 
@@ -8,21 +9,11 @@ use crate::output::job_text;
 use super::facts::{Builder, LaunchFacts, Variables, node_list};
 use super::{array, gpus, identity, layout};
 
-/// When a program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookMoment {
-    /// Before anything of the job is started.
-    Prolog,
-    /// After everything of it has ended.
-    Epilog,
-}
-
-impl HookMoment {
-    fn word(self) -> &'static str {
-        match self {
-            HookMoment::Prolog => "prolog",
-            HookMoment::Epilog => "epilog",
-        }
+/// How variables name it.
+fn word(moment: HookMoment) -> &'static str {
+    match moment {
+        HookMoment::Prolog => "prolog",
+        HookMoment::Epilog => "epilog",
     }
 }
 
@@ -30,7 +21,7 @@ impl HookMoment {
 pub fn node_hook_environment(launch: &LaunchFacts<'_>, moment: HookMoment) -> Variables {
     let job = launch.job;
     let mut list = common(job, launch.cluster_name, moment);
-    list.set("SLURM_SCRIPT_CONTEXT", format!("{}_slurmd", moment.word()));
+    list.set("SLURM_SCRIPT_CONTEXT", format!("{}_slurmd", word(moment)));
     list.set("SLURMD_NODENAME", launch.node_name());
     list.set("SLURM_UID", job.spec.identity.uid);
     list.set("SLURM_NODELIST", node_list(job, launch.nodes));
@@ -38,6 +29,15 @@ pub fn node_hook_environment(launch: &LaunchFacts<'_>, moment: HookMoment) -> Va
     list.set("SLURM_JOB_NTASKS", job.spec.request.tasks);
     list.set_some("SLURM_CONF", launch.slurm_conf);
     gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres));
+    list.finish()
+}
+
+/// What `PrologSlurmctld` or `EpilogSlurmctld` gets.
+pub fn controller_hook_environment(job: &Job, cluster_name: &str, moment: HookMoment) -> Variables {
+    let mut list = common(job, cluster_name, moment);
+    list.set("SLURM_SCRIPT_CONTEXT", format!("{}_slurmctld", word(moment)));
+    list.set("SLURM_JOB_NODELIST", node_list(job, &[]));
+    list.set("SLURM_JOB_GROUP", &job.spec.identity.group);
     list.finish()
 }
 

@@ -120,26 +120,18 @@ pub const OPTIONS: &[OptionSpec] = &[
         .env(&[(Srun, "SLURM_SEND_LIBS")])
         .help("yes|no", "copy libraries too")
         .not_yet(),
-    OptionSpec::new("prolog", SRUN, Required, |options, input| {
-        options.step.prolog = Some(input.value.to_owned());
-        Ok(input.value.to_owned())
-    })
-    .env(&[(Srun, "SLURM_PROLOG")])
-    .help("program", "run here before the step"),
-    OptionSpec::new("epilog", SRUN, Required, |options, input| {
-        options.step.epilog = Some(input.value.to_owned());
-        Ok(input.value.to_owned())
-    })
-    .env(&[(Srun, "SLURM_EPILOG")])
-    .help("program", "run here after the step"),
-    OptionSpec::new("task-prolog", SRUN, Required, keep)
+    OptionSpec::new("prolog", SRUN, Required, |options, input| program(&mut options.step.prolog, input))
+        .env(&[(Srun, "SLURM_PROLOG")])
+        .help("program", "run here before the step"),
+    OptionSpec::new("epilog", SRUN, Required, |options, input| program(&mut options.step.epilog, input))
+        .env(&[(Srun, "SLURM_EPILOG")])
+        .help("program", "run here after the step"),
+    OptionSpec::new("task-prolog", SRUN, Required, |options, input| program(&mut options.step.task_prolog, input))
         .env(&[(Srun, "SLURM_TASK_PROLOG")])
-        .help("program", "run before each task")
-        .not_yet(),
-    OptionSpec::new("task-epilog", SRUN, Required, keep)
+        .help("program", "run before each task"),
+    OptionSpec::new("task-epilog", SRUN, Required, |options, input| program(&mut options.step.task_epilog, input))
         .env(&[(Srun, "SLURM_TASK_EPILOG")])
-        .help("program", "run after each task")
-        .not_yet(),
+        .help("program", "run after each task"),
     OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "components of a heterogeneous job"),
     OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group"),
     OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, |_, _| {
@@ -152,6 +144,12 @@ pub const OPTIONS: &[OptionSpec] = &[
 /// A flag of `srun`.
 const fn flag(name: &'static str, text: &'static str, put: fn(&mut SubmitOptions)) -> OptionSpec {
     OptionSpec::flag(name, SRUN, put).help("", text)
+}
+
+/// Keeps the name of a program to be run around the step or its tasks.
+fn program(kept: &mut Option<String>, input: &Input<'_>) -> Result<String, Fault> {
+    *kept = Some(input.value.to_owned());
+    Ok(input.value.to_owned())
 }
 
 fn het_group(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {

@@ -204,13 +204,19 @@ pub struct StepOptions {
     pub whole: bool,
     pub multi_prog: bool,
     pub mpi: Option<String>,
+    /// `--prolog`: run where srun runs.
+    pub prolog: Option<String>,
+    /// `--epilog`
+    pub epilog: Option<String>,
+    /// `--task-prolog`
+    pub task_prolog: Option<String>,
+    /// `--task-epilog`
+    pub task_epilog: Option<String>,
     pub preserve_env: bool,
     pub disable_status: bool,
     pub quit_on_interrupt: bool,
     pub no_allocate: bool,
     pub interactive: bool,
-    pub prolog: Option<String>,
-    pub epilog: Option<String>,
     /// `--het-group`: components of a heterogeneous job, ascending.
     pub het_groups: Option<Vec<u32>>,
 }

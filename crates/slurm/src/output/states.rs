@@ -10,6 +10,8 @@ pub enum Shown {
     Base(JobState),
     /// Ended, and being cleaned.
     Completing,
+    /// Started, and waiting for what the site runs before it.
+    Configuring,
     /// Put back into the queue and held to be looked into.
     SpecialExit,
     /// Held since the reservation that it asked for is gone.
@@ -38,6 +40,8 @@ const FLAGS: &[(&str, &str)] = &[
 pub fn of(job: &Job) -> Shown {
     if job.completing {
         Shown::Completing
+    } else if job.configuring {
+        Shown::Configuring
     } else if job.special_exit && job.state == JobState::Pending {
         Shown::SpecialExit
     } else if job.reservation_gone.is_some() && job.state == JobState::Pending {
@@ -53,6 +57,7 @@ impl Shown {
         match self {
             Shown::Base(state) => state.as_str(),
             Shown::Completing => "COMPLETING",
+            Shown::Configuring => "CONFIGURING",
             Shown::SpecialExit => "SPECIAL_EXIT",
             Shown::ReservationGone => "RESV_DEL_HOLD",
             Shown::Never(long, _) => long,
@@ -64,6 +69,7 @@ impl Shown {
         match self {
             Shown::Base(state) => state.compact(),
             Shown::Completing => "CG",
+            Shown::Configuring => "CF",
             Shown::SpecialExit => "SE",
             Shown::ReservationGone => "RD",
             Shown::Never(_, compact) => compact,
@@ -83,6 +89,7 @@ impl Shown {
             .find(|(long, compact)| word.eq_ignore_ascii_case(long) || word.eq_ignore_ascii_case(compact))?;
         Some(match long {
             "COMPLETING" => Shown::Completing,
+            "CONFIGURING" => Shown::Configuring,
             "SPECIAL_EXIT" => Shown::SpecialExit,
             "RESV_DEL_HOLD" => Shown::ReservationGone,
             _ => Shown::Never(long, compact),

@@ -45,6 +45,16 @@ pub enum Stream {
     Null,
 }
 
+/// A program that srun itself runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Hook {
+    /// That of the site: `SrunProlog`, `SrunEpilog`.
+    #[default]
+    OfSite,
+    /// None (`none`), or this one.
+    Own(Option<String>),
+}
+
 /// A step to start, and how to watch it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SrunPlan {
@@ -81,10 +91,10 @@ pub struct SrunPlan {
     pub disable_status: bool,
     /// `--quit-on-interrupt`: one Ctrl-C ends the step.
     pub quit_on_interrupt: bool,
-    /// `--prolog`: what runs beside `srun` before the tasks; `None` takes the cluster's `SrunProlog`.
-    pub prolog: Option<String>,
-    /// `--epilog`: what runs there after them; `None` takes the cluster's `SrunEpilog`.
-    pub epilog: Option<String>,
+    /// `--prolog`: what runs here before the step.
+    pub prolog: Hook,
+    /// `--epilog`: what runs here after the step.
+    pub epilog: Hook,
     /// What to say on standard error first, with line feeds.
     pub stderr: String,
     /// `--quiet`.
@@ -179,8 +189,8 @@ fn work_out(
         test_only: options.client.test_only,
         disable_status: options.step.disable_status,
         quit_on_interrupt: options.step.quit_on_interrupt,
-        prolog: options.step.prolog.clone(),
-        epilog: options.step.epilog.clone(),
+        prolog: client_hook(&options.step.prolog, around),
+        epilog: client_hook(&options.step.epilog, around),
         stderr: reading::talk(Command::Srun, options),
         quiet: options.client.quiet,
         verbose: options.client.verbose,
@@ -411,7 +421,19 @@ fn launch(
         kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
         unbuffered: options.step.unbuffered,
         mpi: options.step.mpi.clone().unwrap_or_default(),
+        task_prolog: hook(&options.step.task_prolog, around),
+        task_epilog: hook(&options.step.task_epilog, around),
     })
+}
+
+/// A program that was named, as an absolute path; `none` names none.
+fn hook(named: &Option<String>, around: &Surroundings<'_>) -> Option<String> {
+    let named = named.as_deref().filter(|name| !name.eq_ignore_ascii_case("none"))?;
+    Some(options::absolute(around.world.work_dir, named))
+}
+
+fn client_hook(named: &Option<String>, around: &Surroundings<'_>) -> Hook {
+    if named.is_some() { Hook::Own(hook(named, around)) } else { Hook::OfSite }
 }
 
 fn programs(command: &[String], tasks: u32, around: &Surroundings<'_>) -> Result<Vec<(u32, Vec<String>)>, Problem> {

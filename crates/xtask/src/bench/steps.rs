@@ -71,7 +71,8 @@ fn step_ms(command: &dyn Fn(&str) -> Command) -> Result<f64> {
         .context("cannot run salloc")?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "salloc ended with {}: {text}", output.status);
-    let seconds: f64 = text.lines().last().and_then(|line| line.trim().parse().ok()).context("no time in the output")?;
+    let seconds: f64 =
+        text.lines().last().and_then(|line| line.trim().parse().ok()).context("no time in the output")?;
     Ok(seconds * 1000.0 / STEPS as f64)
 }
 

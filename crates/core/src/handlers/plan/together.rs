@@ -13,7 +13,7 @@ use muster_model::planning::PlannedStart;
 use muster_model::state::JobState;
 use muster_model::time::Timestamp;
 
-use super::{Checked, Start, begin, check, launch_main_unit, running, turns};
+use super::{Checked, Start, begin, check, hooks, running, turns};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 use crate::licenses::LicensesHeld;
@@ -43,9 +43,7 @@ pub(super) fn start(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart,
         begin(cluster, now, (*checked.record).clone(), part, checked, out);
     }
     let components = cluster.components(&leader);
-    if let Some(leader) = components.first().cloned() {
-        launch_main_unit(cluster, now, &leader, components.clone(), out);
-    }
+    hooks::launch_or_configure(cluster, now, &components, out);
     for waiting in components.iter().filter(|component| component.state == JobState::Suspended) {
         turns::pause(waiting, false, out);
     }

@@ -198,6 +198,8 @@ pub(crate) fn step(
             kill_on_bad_exit: false,
             unbuffered: false,
             mpi: String::new(),
+            task_prolog: None,
+            task_epilog: None,
         })),
     }
 }

@@ -1,10 +1,11 @@
 //! What prologs and epilogs see.
 
+use muster_model::hooks::HookMoment;
 use muster_model::ids::NodeIndex;
 use muster_model::state::ExitStatus;
 
 use super::fixture;
-use crate::environment::{HookMoment, LaunchFacts, NodeFacts, Variables, node_hook_environment};
+use crate::environment::{LaunchFacts, NodeFacts, Variables, controller_hook_environment, node_hook_environment};
 
 fn text(variables: Variables) -> String {
     let mut lines: Vec<String> = variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -36,4 +37,7 @@ fn hooks_get_what_real_slurm_gave_them_and_nothing_else() {
     let epilog = text(node_hook_environment(&facts, HookMoment::Epilog));
     let ends = ["SLURM_JOB_EXIT_CODE=1280", "SLURM_JOB_EXIT_CODE2=5:0", "SLURM_JOB_DERIVED_EC=0"];
     assert!(ends.iter().all(|line| epilog.lines().any(|found| found == *line)), "{epilog}");
+    let controller = text(controller_hook_environment(&job, "peer", HookMoment::Epilog));
+    assert!(controller.contains("SLURM_SCRIPT_CONTEXT=epilog_slurmctld"), "{controller}");
+    assert!(!controller.contains("SLURMD_NODENAME") && controller.contains("SLURM_JOB_NAME="), "{controller}");
 }

@@ -95,6 +95,7 @@ fn was(job: &Job, state: Shown, since: Timestamp, until: Timestamp) -> bool {
             job.state == state && !job.requeue_pending && end.is_some_and(|end| end >= since && end <= until)
         }
         Shown::Completing => job.completing,
+        Shown::Configuring => job.configuring,
         Shown::SpecialExit | Shown::ReservationGone => job.special_exit,
         Shown::Never(..) => false,
     }

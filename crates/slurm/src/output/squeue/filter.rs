@@ -94,7 +94,9 @@ fn state_wanted(job: &Job, options: &Options) -> bool {
         None if options.start => shown == Shown::Base(JobState::Pending),
         None => match shown {
             Shown::Base(state) => !state.is_final(),
-            Shown::Completing | Shown::SpecialExit | Shown::ReservationGone | Shown::Never(..) => true,
+            Shown::Completing | Shown::Configuring | Shown::SpecialExit | Shown::ReservationGone | Shown::Never(..) => {
+                true
+            }
         },
     }
 }

@@ -234,8 +234,16 @@ impl Outlook {
     pub fn get(&self, job_id: JobId) -> Option<&PlannedWait> {
         match self.changed.get(&job_id) {
             Some(changed) => changed.as_deref(),
-            None => self.jobs.binary_search(&job_id).ok().map(|at| &self.base[at]),
+            None => self.position(job_id).map(|at| &self.base[at]),
         }
+    }
+
+    /// The position of a job in `base`. Numbers have few gaps, so their ends tell about where it is.
+    fn position(&self, job_id: JobId) -> Option<usize> {
+        let (first, last) = (self.jobs.first()?.0, self.jobs.last()?.0);
+        let (from_first, to_last) = (job_id.0.checked_sub(first)? as usize, last.checked_sub(job_id.0)? as usize);
+        let (low, high) = (self.jobs.len().saturating_sub(to_last + 1), self.jobs.len().min(from_first + 1));
+        self.jobs.get(low..high)?.binary_search(&job_id).ok().map(|at| low + at)
     }
 
     /// All that it says, ascending by job.

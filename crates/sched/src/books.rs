@@ -13,6 +13,7 @@ use muster_model::planning::PlanView;
 use muster_model::time::Timestamp;
 
 use crate::alike;
+use crate::blocks::Blocks;
 use crate::expect;
 use crate::fleet::Fleet;
 use crate::free::Free;
@@ -20,15 +21,14 @@ use crate::future::Future;
 use crate::nodeset::NodeSet;
 use crate::planner::AskId;
 use crate::said::Said;
-use crate::states::States;
 
 /// State of the resources.
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) free: Free,
-    /// The states that nodes are in, as far as `changed` does not say otherwise.
-    pub(crate) states: States,
-    /// Nodes of which something else may be free than `states` has seen.
+    /// What requests remember of blocks of nodes, as far as `changed` does not say otherwise.
+    pub(crate) blocks: Blocks,
+    /// Nodes of which something else may be free than `blocks` has been told, or which were usable and are not, or the reverse.
     pub(crate) changed: Vec<u32>,
     /// Nodes that take jobs.
     pub(crate) in_service: NodeSet,
@@ -69,8 +69,8 @@ impl Books {
             usable: in_service.iter().filter(|node| free.cpus[*node as usize] > 0).collect(),
             future: Future::build(fleet, view, &free),
             free,
-            states: States::of(fleet),
-            changed: (0..fleet.node_count() as u32).collect(),
+            blocks: Blocks::of(fleet.node_count()),
+            changed: Vec::new(),
             in_service,
             touched: BTreeSet::new(),
             said: Said::default(),
@@ -125,11 +125,26 @@ impl Books {
         self.said = Said::default();
     }
 
-    /// Makes the states of nodes true, with room for what `ask` will know of them.
-    pub(crate) fn prepare_states(&mut self, ask: AskId) {
-        self.states.follow(&self.free, &self.changed);
+    /// Makes what is remembered of nodes true, with room for what `ask` will remember.
+    pub(crate) fn prepare_blocks(&mut self, ask: AskId) {
+        self.blocks.follow(&self.changed);
         self.changed.clear();
-        self.states.prepare(ask);
+        self.blocks.prepare(ask);
+    }
+
+    /// Takes what is known of nodes over from the books of an earlier pass.
+    pub(crate) fn learn_from(&mut self, before: Books) {
+        let Books { free, usable, blocks, changed, .. } = before;
+        (self.blocks, self.changed) = (blocks, changed);
+        let differs = |node: u32| self.usable.contains(node) != usable.contains(node) || self.free.differs(&free, node);
+        let nodes = 0..self.nodes.len() as u32;
+        self.changed.extend(nodes.filter(|node| differs(*node)));
+    }
+
+    /// No further job gets any of `nodes`.
+    pub(crate) fn close(&mut self, nodes: &NodeSet) {
+        self.usable.subtract(nodes);
+        self.changed.extend(nodes.iter());
     }
 
     /// Whether any node belongs to a user at present.

@@ -34,7 +34,7 @@ pub(crate) fn job_units_wanted(ask: &Ask) -> u32 {
     ask.gres.iter().find(|need| need.scope == GresScope::Job).map_or(0, |need| need.amount)
 }
 
-/// Whether [`one_node`] may be tried.
+/// Whether one node may hold the job and nothing but the run that it lies in decides which: whether [`within_run`] may be tried.
 pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
     ask.nodes_wanted <= 1
         && ask.required.is_empty()
@@ -45,85 +45,41 @@ pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
         && job_units_wanted(ask) == 0
 }
 
-/// What a sweep for one node found.
-pub(crate) enum OneNode {
-    /// This node.
-    Found(Choice),
-    /// No node can take part.
-    Nothing,
-    /// No single node of the best run suffices.
-    Several,
+/// Nodes for a job of which one node may hold all, where a sweep found a single run to be enough: one node of it, else from
+/// the first of the run upward, as [`choose`] does it. `None` where the run does not decide.
+pub(crate) fn within_run(
+    ask: &Ask,
+    run: &crate::runs::Run,
+    candidate: impl Fn(u32) -> Candidate,
+) -> Option<Vec<Choice>> {
+    let mut left = tasks_of_one(ask);
+    if let Some((node, _)) = run.tightest {
+        return Some(vec![Choice { node, tasks: left, job_units: 0 }]);
+    }
+    if run.tasks < u64::from(left) || ask.nodes_min > 1 {
+        return None;
+    }
+    let mut choices = Vec::new();
+    for node in (run.first..=run.last).take(ask.nodes_max as usize) {
+        let here = candidate(node).tasks.min(left);
+        choices.push(Choice { node, tasks: here, job_units: 0 });
+        left -= here;
+        if left == 0 {
+            return Some(choices);
+        }
+    }
+    None
 }
 
-/// As [`choose`] for a job on one node, without keeping the candidates.
-#[inline]
-pub(crate) fn one_node(ask: &Ask, candidates: impl Iterator<Item = Candidate>) -> OneNode {
-    let wanted = match ask.spread {
+/// Tasks that a node must take to hold the job alone.
+pub(crate) fn tasks_of_one(ask: &Ask) -> u32 {
+    match ask.spread {
         Spread::Total(tasks) | Spread::PerNode(tasks) => tasks,
-    };
-    let mut best: Option<SingleRun> = None;
-    let mut run: Option<SingleRun> = None;
-    for candidate in candidates {
-        match &mut run {
-            Some(run) if run.continues_with(&candidate) => run.add(&candidate, wanted),
-            _ => {
-                let ended = run.replace(SingleRun::new(&candidate, wanted));
-                best = SingleRun::better(best, ended, wanted);
-            }
-        }
-    }
-    let Some(best) = SingleRun::better(best, run, wanted) else {
-        return OneNode::Nothing;
-    };
-    match best.fitting {
-        Some((node, _)) => OneNode::Found(Choice { node, tasks: wanted, job_units: 0 }),
-        None => OneNode::Several,
-    }
-}
-
-/// A run of nodes, and the best of them for a job that needs one.
-#[derive(Debug, Clone, Copy)]
-struct SingleRun {
-    weight: u32,
-    last: u32,
-    tasks: u64,
-    /// The node with least to spare, and what fits there.
-    fitting: Option<(u32, u32)>,
-}
-
-impl SingleRun {
-    fn new(candidate: &Candidate, wanted: u32) -> SingleRun {
-        let mut run = SingleRun { weight: candidate.weight, last: candidate.node, tasks: 0, fitting: None };
-        run.add(candidate, wanted);
-        run
-    }
-
-    #[inline]
-    fn continues_with(&self, candidate: &Candidate) -> bool {
-        candidate.node == self.last + 1 && candidate.weight == self.weight
-    }
-
-    #[inline]
-    fn add(&mut self, candidate: &Candidate, wanted: u32) {
-        self.last = candidate.node;
-        self.tasks += u64::from(candidate.tasks);
-        if candidate.tasks >= wanted && self.fitting.is_none_or(|(_, tasks)| candidate.tasks < tasks) {
-            self.fitting = Some((candidate.node, candidate.tasks));
-        }
-    }
-
-    /// The one to prefer; `a` comes before `b` in the order of nodes.
-    fn better(a: Option<SingleRun>, b: Option<SingleRun>, wanted: u32) -> Option<SingleRun> {
-        let (Some(first), Some(second)) = (a, b) else {
-            return a.or(b);
-        };
-        let rank = |run: &SingleRun| rank(false, run.weight, run.tasks >= u64::from(wanted), run.tasks);
-        Some(if rank(&second) < rank(&first) { second } else { first })
     }
 }
 
 /// Order of preference between runs, smallest first.
-fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u32, bool, u64) {
+pub(crate) fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u32, bool, u64) {
     (!has_required, weight, !suffices, if suffices { tasks } else { u64::MAX - tasks })
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mu
         reserved: None,
         exact: Exact::Empty,
         waited: FOR_EVER,
-        known: None,
+        remembered: None,
     };
     supply.place(ask, scratch).is_some()
 }

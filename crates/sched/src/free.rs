@@ -141,6 +141,14 @@ impl Free {
         &self.columns[node as usize * self.width..][..self.width]
     }
 
+    /// Whether something else is free on `node` than in `other`.
+    pub(crate) fn differs(&self, other: &Free, node: u32) -> bool {
+        let at = node as usize;
+        self.cpus[at] != other.cpus[at]
+            || self.memory[at] != other.memory[at]
+            || self.columns_of(node) != other.columns_of(node)
+    }
+
     /// Makes so much free on `node`.
     pub(crate) fn set(&mut self, node: u32, amounts: &Amounts) {
         let at = node as usize;

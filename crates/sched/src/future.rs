@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::free::{self, Amounts, Free};
 use crate::licenses::{LicensePlan, LicensePlans};
 use crate::nodeset::NodeSet;
+use crate::order::Order;
 use crate::people::{Company, People, Stay};
 use crate::planner::AskId;
 
@@ -103,9 +104,8 @@ struct PlannedJob {
 pub(crate) struct Future {
     now: Timestamp,
     nodes: Vec<NodeFuture>,
-    /// All releases by time, as node and position; stale while `is_sorted` is false.
-    order: Vec<(Timestamp, u32, u32)>,
-    is_sorted: bool,
+    /// All releases by time.
+    order: Order,
     planned: NodeSet,
     jobs: BTreeMap<Rank, PlannedJob>,
     /// Planned starts by their end.
@@ -120,8 +120,7 @@ impl Future {
         let mut future = Future {
             now: view.now,
             nodes: vec![NodeFuture::default(); fleet.node_count()],
-            order: Vec::new(),
-            is_sorted: false,
+            order: Order::default(),
             planned: NodeSet::empty(fleet.node_count()),
             jobs: BTreeMap::new(),
             planned_ends: BTreeMap::new(),
@@ -161,14 +160,15 @@ impl Future {
         for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
             if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
                 node.held.retain(|release| release.job_id != job.id);
+                self.order.note(share.node.0);
             }
         }
-        self.is_sorted = false;
     }
 
     /// Forgets what a pass has started on a node: the next view tells whether it came about.
     pub(crate) fn forget_started(&mut self, node: u32) {
         self.nodes[node as usize].held.retain(|release| release.job_id != STARTED_HERE);
+        self.order.note(node);
     }
 
     /// Works out what can come back on `node`, of which `free` is what is free now.
@@ -186,15 +186,15 @@ impl Future {
             in_use.subtract(&back);
             this.back.push(back);
         }
-        self.is_sorted = false;
+        self.order.note(node);
     }
 
     fn push(&mut self, release: Release) {
+        self.order.note(release.node);
         let held = &mut self.nodes[release.node as usize].held;
         let key = (release.at, release.job_id);
         let at = held.partition_point(|other| (other.at, other.job_id) <= key);
         held.insert(at, release);
-        self.is_sorted = false;
     }
 
     /// A job that this pass starts will give `amounts` of `node` back at `at`.
@@ -203,7 +203,7 @@ impl Future {
         let position = this.held.partition_point(|other| (other.at, other.job_id) <= (at, STARTED_HERE));
         this.held.insert(position, Release { at, job_id: STARTED_HERE, node, amounts: amounts.clone() });
         this.back.insert(position, amounts.clone());
-        self.is_sorted = false;
+        self.order.note(node);
     }
 
     /// Takes back what [`Future::add_started`] was told.
@@ -214,12 +214,14 @@ impl Future {
         if let Some(position) = this.held.iter().rposition(is_it) {
             this.held.remove(position);
             this.back.remove(position);
-            self.is_sorted = false;
+            self.order.note(node);
         }
     }
 
     /// Lets time pass.
     pub(crate) fn set_now(&mut self, now: Timestamp) {
+        // What is late by now, and what was before, is expected at another time.
+        self.order.note_until(now.max(self.now + OVERDUE));
         self.now = now;
     }
 
@@ -471,32 +473,25 @@ impl Future {
 
     /// Whether the order of releases is true.
     pub(crate) fn is_sorted(&self) -> bool {
-        self.is_sorted
+        self.order.is_true()
     }
 
     /// How many moments it knows at which something becomes free or a planned start begins or ends.
     pub(crate) fn moment_count(&self) -> usize {
-        self.order.len() + 2 * self.jobs.len()
+        self.order.moments().len() + 2 * self.jobs.len()
     }
 
     /// Makes the order of releases true again.
     pub(crate) fn sort(&mut self) {
-        if self.is_sorted {
-            return;
-        }
-        self.order.clear();
-        for (node, this) in (0..).zip(&self.nodes) {
-            let moments = (0..).zip(&this.held).map(|(at, release)| (expected_end(release.at, self.now), node, at));
-            self.order.extend(moments);
-        }
-        self.order.sort_unstable();
-        self.is_sorted = true;
+        let (nodes, now) = (&self.nodes, self.now);
+        let releases = |node: u32| nodes[node as usize].held.iter().map(move |release| expected_end(release.at, now));
+        self.order.update(nodes.len() as u32, releases);
     }
 
     /// Tells of releases up to `time`, from number `passed` on; gives how many have passed then.
     pub(crate) fn pass_until(&self, time: Timestamp, passed: usize, mut tell: impl FnMut(u32, &Amounts)) -> usize {
         let mut at = passed;
-        while let Some((_, node, position)) = self.order.get(at).filter(|(moment, _, _)| *moment <= time) {
+        while let Some((_, node, position)) = self.order.moments().get(at).filter(|(moment, _, _)| *moment <= time) {
             tell(*node, &self.nodes[*node as usize].back[*position as usize]);
             at += 1;
         }
@@ -505,7 +500,7 @@ impl Future {
 
     /// The next moment after `time` at which something comes free, when `passed` releases have passed.
     pub(crate) fn next_moment(&self, time: Timestamp, passed: usize) -> Option<Timestamp> {
-        let release = self.order.get(passed).map(|(at, _, _)| *at);
+        let release = self.order.moments().get(passed).map(|(at, _, _)| *at);
         let after = (std::ops::Bound::Excluded(time), std::ops::Bound::Unbounded);
         let end = self.planned_ends.range(after).next().map(|(at, _)| *at);
         release.into_iter().chain(end).min()

@@ -30,12 +30,12 @@
 //! | accounts, QOS and their limits | `limits` |
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
-//! | the same for all nodes that are alike at present | `states` |
-//! | which nodes | `choose`; `complete` where its order finds none |
+//! | the same for blocks of nodes, remembered from sweep to sweep | `blocks` |
+//! | which nodes | `choose`, over `runs` of neighbours; `complete` where its order finds none |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
-//! | what happens later | `future` |
+//! | what happens later | `future`, and its `order` |
 //! | what reservations leave to a job, and when | `reservation` |
 //! | the earliest time at which a job fits | `search` |
 //! | starts deep in the queue, over classes of nodes | `forecast`, `classes` |
@@ -45,6 +45,7 @@
 
 mod alike;
 mod ask;
+mod blocks;
 mod books;
 mod budget;
 mod capacity;
@@ -68,6 +69,7 @@ mod licenses;
 mod limits;
 mod links;
 mod nodeset;
+mod order;
 mod pass;
 mod people;
 mod planner;
@@ -75,10 +77,10 @@ mod play;
 mod preempt;
 mod queue;
 mod reservation;
+mod runs;
 mod said;
 mod search;
 mod share;
-mod states;
 mod supply;
 mod units;
 mod wiring;

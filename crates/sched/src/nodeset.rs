@@ -75,6 +75,46 @@ impl NodeSet {
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().enumerate().flat_map(|(position, word)| Bits { word: *word, base: position as u32 * 64 })
     }
+
+    /// Its members as one block.
+    pub(crate) fn as_block(&self) -> NodeBlock<'_> {
+        NodeBlock { words: &self.words, base: 0 }
+    }
+
+    /// Its members in blocks of so many words, ascending.
+    pub(crate) fn blocks(&self, words: usize) -> impl Iterator<Item = NodeBlock<'_>> {
+        let bases = (0..).step_by(words * 64);
+        self.words.chunks(words).zip(bases).map(|(words, base)| NodeBlock { words, base })
+    }
+}
+
+/// Members of a set that are neighbours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NodeBlock<'a> {
+    words: &'a [u64],
+    /// The first node that may be a member.
+    pub(crate) base: u32,
+}
+
+impl<'a> NodeBlock<'a> {
+    /// Number of members.
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether any member is in `other` too.
+    #[inline]
+    pub(crate) fn meets(&self, other: &NodeSet) -> bool {
+        let theirs = other.words.get(self.base as usize / 64..).unwrap_or_default();
+        self.words.iter().zip(theirs).any(|(word, theirs)| word & theirs != 0)
+    }
+
+    /// Members, ascending.
+    pub(crate) fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        let bases = (self.base..).step_by(64);
+        self.words.iter().zip(bases).flat_map(|(word, base)| Bits { word: *word, base })
+    }
 }
 
 impl FromIterator<u32> for NodeSet {

@@ -79,7 +79,7 @@ impl Planner {
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
         let mut books = Books::open(&tables.fleet, view);
         if let Some(kept) = kept.take() {
-            books.states = kept.books.states;
+            books.learn_from(kept.books);
         }
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
         *kept = Some(Kept { books, budget: *budget, reservations: view.reservations.clone(), time: view.now });

@@ -443,7 +443,7 @@ impl Reservations<'_> {
                     exact: Exact::Empty,
                     waited: FOR_EVER,
                     reserved: Some((self, &open, Timestamp(i64::MAX))),
-                    known: None,
+                    remembered: None,
                 };
                 supply.place(ask, &mut scratch).is_some()
             })

@@ -181,7 +181,7 @@ fn supply_at<'a>(
         company: Company::Beside(people, guest),
         exact: if is_now { place.exact } else { Exact::Empty },
         waited: time.since(wanted.since),
-        known: None,
+        remembered: None,
     }
 }
 

@@ -3,16 +3,17 @@
 use muster_model::time::{Span, Timestamp};
 
 use crate::ask::Ask;
+use crate::blocks::Remembered;
 use crate::capacity::{self, Offer};
 use crate::choose::{self, Candidate, Choice};
 use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
-use crate::nodeset::NodeSet;
+use crate::nodeset::{NodeBlock, NodeSet};
 use crate::people::{self, Guest, People};
 use crate::reservation::{Open, Reservations};
-use crate::states::Known;
+use crate::runs::Survey;
 
 /// Where a job could take from.
 #[derive(Clone, Copy)]
@@ -30,8 +31,9 @@ pub(crate) struct Supply<'a> {
     pub(crate) exact: Exact<'a>,
     /// How long the job has waited, for what it waits for only so long.
     pub(crate) waited: Span,
-    /// What is known of the states that nodes are in now; only where the company does not matter, nor single cores.
-    pub(crate) known: Option<Known<'a>>,
+    /// What earlier sweeps of the request found on the nodes that are usable now; only where the company does not matter, nor
+    /// single cores, and nothing is reserved.
+    pub(crate) remembered: Option<Remembered<'a>>,
 }
 
 /// Planned starts as they concern one job.
@@ -88,11 +90,14 @@ impl Supply<'_> {
 
     fn place_on(&self, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
         if choose::is_for_one_node(ask) && self.fleet.wiring.is_none() {
-            let sweep = nodes.iter().map(|node| self.candidate(ask, node)).filter(|candidate| candidate.tasks > 0);
-            match choose::one_node(ask, sweep) {
-                choose::OneNode::Found(choice) => return Some(vec![choice]),
-                choose::OneNode::Nothing => return None,
-                choose::OneNode::Several => {}
+            if self.is_hopeless(ask, nodes) {
+                return None;
+            }
+            let survey = self.survey(ask, nodes);
+            let best = survey.best_run()?;
+            let found = choose::within_run(ask, &best, |node| self.candidate(ask, node));
+            if found.is_some() || survey.tasks < u64::from(choose::tasks_of_one(ask)) {
+                return found;
             }
         }
         scratch.clear();
@@ -103,19 +108,37 @@ impl Supply<'_> {
         }
     }
 
+    /// What a job finds on `nodes` that one of them may hold.
+    fn survey(&self, ask: &Ask, nodes: &NodeSet) -> Survey {
+        let wanted = choose::tasks_of_one(ask);
+        let look = |nodes: NodeBlock<'_>, survey: &mut Survey| {
+            let candidates = nodes.iter().map(|node| self.candidate(ask, node));
+            candidates.filter(|candidate| candidate.tasks > 0).for_each(|candidate| survey.add(&candidate));
+        };
+        if let Some(remembered) = self.remembered.filter(|_| is_simple(ask)) {
+            let planned = self.planned.map(|planned| planned.future.planned());
+            let is_special = |nodes: NodeBlock<'_>| planned.is_some_and(|planned| nodes.meets(planned));
+            return remembered.survey(&self.fleet.weight, nodes, wanted, is_special, look);
+        }
+        let mut survey = Survey::new(wanted);
+        look(nodes.as_block(), &mut survey);
+        survey
+    }
+
+    /// Whether it is out of the question that a job fits on `nodes` that one of them may hold, by what is remembered. Asked
+    /// before planned starts are looked at, which take room away only and are not remembered.
+    fn is_hopeless(&self, ask: &Ask, nodes: &NodeSet) -> bool {
+        if self.remembered.is_none() || self.planned.is_none() || !is_simple(ask) {
+            return false;
+        }
+        let survey = Supply { planned: None, ..*self }.survey(ask, nodes);
+        survey.tasks < u64::from(choose::tasks_of_one(ask))
+    }
+
     /// What `node` can take of a job.
     #[inline]
     pub(crate) fn candidate(&self, ask: &Ask, node: u32) -> Candidate {
         let weight = self.fleet.weight[node as usize];
-        if let Some(known) = &self.known
-            && !self.is_special(node)
-        {
-            let (tasks, job_units) = known.get(node, || {
-                let measured = self.measure(ask, weight, self.offer(node));
-                (measured.tasks, measured.job_units)
-            });
-            return Candidate { node, weight, tasks, job_units };
-        }
         let mut cpus = self.free.cpus[node as usize];
         if ask.rows > 1 {
             cpus = self.exact.cpus_with_shared(ask, self.fleet, node);
@@ -140,6 +163,10 @@ impl Supply<'_> {
         }
         match self.planned {
             Some(Planned { future, from, until, rank }) if ask.rows == 1 && future.is_planned(node) => {
+                if capacity::tasks(ask, self.fleet, offer) == 0 {
+                    // Nor is there room for any in what planned starts leave, which costs more to work out.
+                    return Candidate { node, weight, tasks: 0, job_units: 0 };
+                }
                 let left: Amounts = future.left(node, self.free.of(node), from, until, &rank);
                 let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
                 self.measure(ask, weight, offer)
@@ -153,13 +180,6 @@ impl Supply<'_> {
     fn offer(&self, node: u32) -> Offer<'_> {
         let (cpus, memory) = (self.free.cpus[node as usize], self.free.memory[node as usize]);
         Offer { node, cpus, memory, columns: self.free.columns_of(node) }
-    }
-
-    /// Whether more than what is free on `node` decides what it can take.
-    #[inline]
-    fn is_special(&self, node: u32) -> bool {
-        self.planned.is_some_and(|planned| planned.future.is_planned(node))
-            || self.reserved.is_some_and(|(reservations, open, _)| reservations.is_partial(open, node))
     }
 
     #[inline]
@@ -196,4 +216,9 @@ impl Supply<'_> {
             None => people.admits_now(node, company),
         }
     }
+}
+
+/// Whether a job may use all nodes that are eligible and usable alike.
+fn is_simple(ask: &Ask) -> bool {
+    ask.preferred.is_none() && ask.alternatives.is_empty()
 }

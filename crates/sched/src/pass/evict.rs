@@ -147,9 +147,19 @@ impl<'a> Pass<'a> {
         let usable = &open.narrow(&self.books.in_service);
         let scratch = &mut self.scratch;
         preempt::choose(self.view, victims, &self.books.free, |free| {
-            Supply { fleet, free, usable, planned: None, company, reserved, exact: Exact::Empty, waited, known: None }
-                .place(ask, scratch)
-                .is_some()
+            Supply {
+                fleet,
+                free,
+                usable,
+                planned: None,
+                company,
+                reserved,
+                exact: Exact::Empty,
+                waited,
+                remembered: None,
+            }
+            .place(ask, scratch)
+            .is_some()
         })
     }
 
@@ -165,7 +175,7 @@ impl<'a> Pass<'a> {
             company: Company::Beside(self.people.as_ref()?, Guest::of(&entry.job.spec)),
             exact: Exact::Now(ground.nodes, &self.units),
             waited: self.view.now.since(start::since(entry.job)),
-            known: None,
+            remembered: None,
         };
         supply.place(ask, &mut self.scratch)
     }

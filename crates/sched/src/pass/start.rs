@@ -188,7 +188,7 @@ impl Pass<'_> {
             company: Company::Anybody,
             exact: Exact::Empty,
             waited: FOR_EVER,
-            known: None,
+            remembered: None,
             reserved: Some((&self.reservations, open, Timestamp(i64::MAX))),
         };
         supply.place(ask, &mut self.scratch).is_some()
@@ -303,8 +303,9 @@ impl Pass<'_> {
         open: &Open,
     ) -> Option<Vec<Choice>> {
         let is_plain = ask.rows == 1 && !ask.is_detailed && self.know_people().admits_everybody(ask);
-        if is_plain {
-            self.books.prepare_states(id);
+        let is_remembered = is_plain && open.is_everything();
+        if is_remembered {
+            self.books.prepare_blocks(id);
         }
         let narrowed;
         // A full node may still have room for one who shares cores.
@@ -334,11 +335,11 @@ impl Pass<'_> {
             company: Company::Beside(people, Guest::of(&entry.job.spec)),
             exact: Exact::Now(&self.view.nodes, &self.units),
             waited: now.since(since(entry.job)),
-            known: if is_plain { self.books.states.known(id) } else { None },
+            remembered: if is_remembered { self.books.blocks.of_ask(id) } else { None },
         };
         let as_told = told.and_then(|mut nodes| {
             nodes.intersect(usable);
-            Supply { usable: &nodes, ..supply }.place(ask, &mut self.scratch)
+            Supply { usable: &nodes, remembered: None, ..supply }.place(ask, &mut self.scratch)
         });
         as_told.or_else(|| supply.place(ask, &mut self.scratch))
     }

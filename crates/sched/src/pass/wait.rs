@@ -51,7 +51,7 @@ impl<'a> Pass<'a> {
                 let nodes = &self.tables.fleet.partition_nodes[partition as usize];
                 self.contended.unite(nodes);
                 if !self.view.config.backfill {
-                    self.books.usable.subtract(nodes);
+                    self.books.close(nodes);
                 }
                 if wait.reason != Reason::Resources {
                     wait = Wait { reason: Reason::Resources, detail, expected: None };

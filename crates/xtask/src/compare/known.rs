@@ -84,6 +84,9 @@ const KNOWN: &[Known] = &[
     },
     Known {
         is: |difference| !difference.is_reason() && difference.kept_in_slurm.is_some(),
+        // Tried by itself with 22.05: on one node of 4 CPUs, of which 3 are in use for ten minutes, a job of 2 CPUs waits and is
+        // planned for then. A job of 1 CPU for half an hour behind it, which would leave it the 2 CPUs, is planned for after its
+        // end; the same for five minutes starts at once.
         why: "Slurm keeps whole nodes for a planned start, Muster what the job will take: the rest of the node is open to jobs behind it",
     },
     Known {

@@ -25,8 +25,32 @@ impl Side {
     /// Where and when jobs run or are to run.
     pub(super) fn stays(&self) -> Result<Stays> {
         let text = self.call("squeue", &["-h", "-a", "-r", "-t", "PD,R", "-o", "%j|%K|%T|%S|%e|%N|%Y"])?;
-        Ok(text.lines().filter_map(stay).collect())
+        let mut stays: Stays = text.lines().filter_map(stay).collect();
+        if let Some(log) = self.log() {
+            let names = self.call("squeue", &["-h", "-a", "-t", "PD,R", "-o", "%F|%j"])?;
+            let names = names.lines().filter_map(|line| line.split_once('|')).collect();
+            stays.extend(logged(&log, &names));
+        }
+        Ok(stays)
     }
+}
+
+/// What the log of a real Slurm says in its last pass of planned starts. It keeps nodes for several tasks of an array, and for a
+/// job in each of its partitions, of which `squeue` tells one only. Names are by number of the job.
+fn logged(log: &str, names: &BTreeMap<&str, &str>) -> Vec<(Key, Stay)> {
+    let Some(pass) = log.rsplit("_attempt_backfill: beginning").find(|pass| pass.contains(" to start at ")) else {
+        return Vec::new();
+    };
+    let planned = |(at, line): (usize, &str)| -> Option<(Key, Stay)> {
+        let (id, rest) = line.split_once("JobId=")?.1.split_once(" to start at ")?;
+        let (start, rest) = rest.split_once(", end at ")?;
+        let (end, rest) = rest.split_once(" on nodes ")?;
+        let (nodes, _) = rest.split_once(" in partition ")?;
+        let name = names.get(id.split('_').next()?)?;
+        let (start, end, nodes) = (start.to_owned(), end.to_owned(), expand(nodes));
+        Some((format!("{name}_planned{at}"), Stay { waits: true, start, end, nodes }))
+    };
+    pass.lines().enumerate().filter_map(planned).collect()
 }
 
 fn stay(line: &str) -> Option<(Key, Stay)> {
@@ -66,6 +90,22 @@ pub(super) fn keeper(job: &str, run: Option<&Stay>, kept: &Stays) -> Option<Key>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_tells_of_each_task_and_partition() {
+        let log = "x: _attempt_backfill: beginning
+            x: _dump_job_sched: JobId=60_* to start at 2026-01-01T02:58:17, end at 2026-01-01T03:18:00 on nodes n4 in partition high
+            x: _attempt_backfill: beginning
+            x: _dump_job_sched: JobId=60_* to start at 2026-01-01T02:59:17, end at 2026-01-01T03:19:00 on nodes n4 in partition high
+            x: _dump_job_sched: JobId=78 to start at 2026-01-01T04:00:00, end at 2026-01-01T04:45:00 on nodes n[3-4] in partition high
+            x: _attempt_backfill: beginning";
+        let found = logged(log, &BTreeMap::from([("60", "j060"), ("78", "j079")]));
+        let text: Vec<String> =
+            found.iter().map(|(job, stay)| format!("{job} {} {:?}", stay.start, stay.nodes)).collect();
+        let expected =
+            [r#"j060_planned1 2026-01-01T02:59:17 {"n4"}"#, r#"j079_planned2 2026-01-01T04:00:00 {"n3", "n4"}"#];
+        assert_eq!(text, expected);
+    }
 
     #[test]
     fn a_planned_start_within_the_run_stands_in_the_way() {

@@ -29,6 +29,8 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("Licenses", "matlab:4"),
     ("MinJobAge", "3600"),
     ("DefMemPerCPU", "1000"),
+    // Its log tells for whom Slurm keeps which nodes, and when.
+    ("DebugFlags", "Backfill"),
 ];
 
 const PARTITIONS: &str = "\
@@ -102,6 +104,12 @@ impl Side {
     /// Its slurm.conf.
     pub(super) fn conf(&self) -> PathBuf {
         self.conf.clone()
+    }
+
+    /// The log of the controller, where it is a real Slurm.
+    pub(super) fn log(&self) -> Option<String> {
+        let bytes = std::fs::read(self.directory.join("log/slurmctld.log")).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {

@@ -66,6 +66,7 @@ mod free;
 mod future;
 mod gres;
 mod hash;
+mod job_units;
 mod licenses;
 mod limits;
 mod links;

@@ -23,6 +23,7 @@ pub mod planning;
 pub mod preemption;
 pub mod priority;
 pub mod request;
+pub mod resize;
 pub mod reservation;
 pub mod resources;
 pub mod state;

@@ -138,7 +138,10 @@ impl Future {
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
     pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        let own = job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| (end, share));
+        // What a job gave up comes back as soon as the node is clean of it.
+        let released = job.released().iter().map(|released| (view.now, &released.share));
+        for (at, share) in own.chain(released) {
             let amounts = Amounts {
                 cpus: cpus_back(view, job, share),
                 memory: share.memory.0,
@@ -150,14 +153,14 @@ impl Future {
                 ),
             };
             if !amounts.is_nothing() && (share.node.0 as usize) < self.nodes.len() {
-                self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+                self.push(Release { at, job_id: job.id, node: share.node.0, amounts });
             }
         }
     }
 
     /// A job holds nothing any more. Nodes it was on have to be settled afterwards.
     pub(crate) fn job_gone(&mut self, job: &Job) {
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        for share in job.shares_with_released() {
             if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
                 node.held.retain(|release| release.job_id != job.id);
                 self.order.note(share.node.0);

@@ -49,3 +49,41 @@ pub(super) fn by_size(row: &HistoryRow) -> Vec<(Arc<Job>, Vec<Step>)> {
     sizes.push((Arc::new(job), left));
     sizes
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_model::ids::{Identity, JobId, SpecId};
+    use muster_model::job::{JobKind, JobSpec};
+    use muster_model::resources::Allocation;
+
+    use super::*;
+
+    #[test]
+    fn each_size_has_its_own_time() {
+        let identity = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
+        let spec = Arc::new(JobSpec::new(identity, "s".into(), JobKind::Batch));
+        let at = Timestamp::from_seconds;
+        let mut job = Job::new(JobId(2), SpecId(1), spec, "debug".into(), at(1));
+        let none = || Arc::new(Allocation { shares: Vec::new() });
+        job.state = JobState::Running;
+        (job.start_time, job.allocation, job.node_list) = (Some(at(10)), Some(none()), Some("n[1-4]".into()));
+        job.change_size(at(20), none(), "n[1-2]".into());
+        job.suspended = Span::from_seconds(5);
+        job.change_size(at(40), none(), "n1".into());
+        job.suspended = Span::from_seconds(7);
+        let lines = by_size(&HistoryRow { job: Arc::new(job), steps: Vec::new() }).into_iter().map(|(job, _)| {
+            let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
+            let list = job.node_list.clone().unwrap_or_default();
+            let (start, end) = (seconds(job.start_time), seconds(job.end_time));
+            format!("{} {list} {} {start}-{end} stood {}", job.state, job.submit_time.seconds(), job.suspended.seconds())
+        });
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            [
+                "RESIZING n[1-4] 1 10-20 stood 0",
+                "RESIZING n[1-2] 20 20-40 stood 0",
+                "RUNNING n1 40 40-0 stood 2"
+            ]
+        );
+    }
+}

@@ -215,7 +215,10 @@ fn holders_are_listed(cluster: &Cluster, wrong: &mut Vec<String>) {
         if job.state == JobState::Pending && !job.completing && job.allocation.is_some() {
             wrong.push(format!("job {} waits and still holds an allocation", job.id));
         }
-        if job.released().iter().any(|left| job.allocation.as_ref().is_some_and(|own| own.share(left.share.node).is_some()))
+        if job
+            .released()
+            .iter()
+            .any(|left| job.allocation.as_ref().is_some_and(|own| own.share(left.share.node).is_some()))
         {
             wrong.push(format!("job {} leaves a node that it has", job.id));
         }
@@ -463,9 +466,7 @@ fn steps_fit(cluster: &Cluster, wrong: &mut Vec<String>) {
         }
         // Where the step has ended the job may hold nothing any more: it gave that up.
         for on in step.layout.iter().filter(|on| step.nodes_left.contains(&on.node)) {
-            let within = job
-                .share_on(on.node)
-                .is_some_and(|share| on.cpus.iter().all(|cpu| share.cpus.contains(cpu)));
+            let within = job.share_on(on.node).is_some_and(|share| on.cpus.iter().all(|cpu| share.cpus.contains(cpu)));
             if !within {
                 wrong.push(format!("step {}.{} uses CPUs its job does not hold", step.job_id, step.step_id));
             }

@@ -194,7 +194,11 @@ impl Stage {
             }
             "connect" => {
                 self.connect(number[1..].parse::<u32>().unwrap() - 1);
-                return if self.cleaned.is_empty() { "ok".to_owned() } else { format!("cleans {}", self.cleaned.join(",")) };
+                return if self.cleaned.is_empty() {
+                    "ok".to_owned()
+                } else {
+                    format!("cleans {}", self.cleaned.join(","))
+                };
             }
             "used" => {
                 let view = self.cluster.read_view();
@@ -288,7 +292,9 @@ fn what_slurm_refuses_is_refused_in_its_words() {
              {more}"
         )
     };
-    check(&script("nodes 1 4 => Requested operation not supported on this system\nsuspend 1\nnodes 1 2 => Job is current suspended, requested operation disabled\ncancel 1 => cleans n1,n2,n3\nnodes 1 2 => Job has already finished"));
+    check(&script(
+        "nodes 1 4 => Requested operation not supported on this system\nsuspend 1\nnodes 1 2 => Job is current suspended, requested operation disabled\ncancel 1 => cleans n1,n2,n3\nnodes 1 2 => Job has already finished",
+    ));
     let expansion = ResizeRules { expansion: true, ..ResizeRules::default() };
     check_with(expansion, true, &script("nodes 1 4 => Job is no longer pending execution"));
     let fixed = ResizeRules { fixed: true, ..ResizeRules::default() };

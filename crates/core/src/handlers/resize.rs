@@ -21,11 +21,7 @@ use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 
 /// The nodes that `job`, which does not wait any more, would keep; `None` where the changes leave its size alone.
-pub(super) fn kept(
-    cluster: &Cluster,
-    job: &Job,
-    changes: &JobChanges,
-) -> Result<Option<BTreeSet<NodeIndex>>, Refusal> {
+pub(super) fn kept(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Result<Option<BTreeSet<NodeIndex>>, Refusal> {
     if changes.nodes.is_none() && changes.nodes_required.is_none() {
         return Ok(None);
     }
@@ -61,10 +57,12 @@ fn named(cluster: &Cluster, shares: &[NodeShare], list: &Name) -> Result<BTreeSe
         return Err(RefusalCode::NotSupported.into());
     }
     let invalid = || Refusal::from(RefusalCode::InvalidNodeName);
-    let names = hostlist::expand(list).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
+    let names =
+        hostlist::expand(list).map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
     let held: BTreeSet<NodeIndex> = shares.iter().map(|share| share.node).collect();
     let place = |name: &String| cluster.node_index.get(&**name).copied().filter(|node| held.contains(node));
-    let kept: BTreeSet<NodeIndex> = names.iter().map(|name| place(name).ok_or_else(invalid)).collect::<Result<_, _>>()?;
+    let kept: BTreeSet<NodeIndex> =
+        names.iter().map(|name| place(name).ok_or_else(invalid)).collect::<Result<_, _>>()?;
     match shares.first() {
         Some(first) if kept.contains(&first.node) => Ok(kept),
         _ => Err(Refusal::new(RefusalCode::InvalidNodeName, "the first node of a job stays with it")),

@@ -143,8 +143,11 @@ pub(super) fn push_aside(cluster: &mut Cluster, now: Timestamp, job_id: JobId, o
     let has_to = |other: &&Arc<Job>| {
         other.state == JobState::Running && other.eviction.is_none() && yields_by_rank(cluster, other, &job)
     };
-    let aside: BTreeMap<JobId, Arc<Job>> =
-        others_there(cluster, &job).map(|(_, other)| other).filter(has_to).map(|other| (other.id, other.clone())).collect();
+    let aside: BTreeMap<JobId, Arc<Job>> = others_there(cluster, &job)
+        .map(|(_, other)| other)
+        .filter(has_to)
+        .map(|other| (other.id, other.clone()))
+        .collect();
     for other in aside.into_values() {
         stop(cluster, now, (*other).clone(), Some(job_id), out);
     }

@@ -129,7 +129,7 @@ pub fn termination_reason(job: &Job) -> Option<&'static str> {
     Some(match job.state {
         JobState::Pending | JobState::Running | JobState::Suspended | JobState::Requeued | JobState::Resizing => {
             return None;
-        },
+        }
         JobState::Completed => "done_by_runner",
         JobState::Failed if job.reason == Reason::JobLaunchFailure => "creating_container_error",
         JobState::Failed | JobState::OutOfMemory => "container_exited_with_error",

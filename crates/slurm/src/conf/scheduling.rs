@@ -47,10 +47,7 @@ pub(super) fn het_jobs<'a>(value: impl Fn(&str) -> Option<&'a str>) -> HetJobRul
 
 /// What `value` says about jobs that change their size.
 pub(super) fn resize<'a>(value: impl Fn(&str) -> Option<&'a str>) -> ResizeRules {
-    ResizeRules {
-        fixed: value("disable_job_shrink").is_some(),
-        expansion: value("permit_job_expansion").is_some(),
-    }
+    ResizeRules { fixed: value("disable_job_shrink").is_some(), expansion: value("permit_job_expansion").is_some() }
 }
 
 #[cfg(test)]

@@ -8,9 +8,7 @@ use muster_client::{Client, ClientError};
 use muster_model::job::Job;
 use muster_model::request::{JobTarget, Query};
 use muster_model::state::JobState;
-use muster_slurm::output::scontrol::{
-    Action, Changes, Flags, ShellFile, Show, down, host_list_of_text, shell_files,
-};
+use muster_slurm::output::scontrol::{Action, Changes, Flags, ShellFile, Show, down, host_list_of_text, shell_files};
 use muster_slurm::output::{Outcome, unknown_cluster};
 use nix::errno::Errno;
 

@@ -75,15 +75,16 @@ mod tests {
             let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
             let list = job.node_list.clone().unwrap_or_default();
             let (start, end) = (seconds(job.start_time), seconds(job.end_time));
-            format!("{} {list} {} {start}-{end} stood {}", job.state, job.submit_time.seconds(), job.suspended.seconds())
+            format!(
+                "{} {list} {} {start}-{end} stood {}",
+                job.state,
+                job.submit_time.seconds(),
+                job.suspended.seconds()
+            )
         });
         assert_eq!(
             lines.collect::<Vec<_>>(),
-            [
-                "RESIZING n[1-4] 1 10-20 stood 0",
-                "RESIZING n[1-2] 20 20-40 stood 0",
-                "RUNNING n1 40 40-0 stood 2"
-            ]
+            ["RESIZING n[1-4] 1 10-20 stood 0", "RESIZING n[1-2] 20 20-40 stood 0", "RUNNING n1 40 40-0 stood 2"]
         );
     }
 }

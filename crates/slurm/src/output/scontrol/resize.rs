@@ -151,7 +151,10 @@ mod tests {
              For csh shells:         source ./slurm_job_2_resize.csh\n"
         );
         let (files, _) = shell_files(&job(), &variables(&["SLURM_JOBID", "SLURM_NNODES"])).unwrap();
-        assert_eq!((files[0].content.as_str(), files[1].content.as_str()), ("setenv SLURM_NNODES 2\n", "export SLURM_NNODES=2\n"));
+        assert_eq!(
+            (files[0].content.as_str(), files[1].content.as_str()),
+            ("setenv SLURM_NNODES 2\n", "export SLURM_NNODES=2\n")
+        );
         assert_eq!(shell_files(&job(), &variables(&["SLURM_NNODES"])), None);
     }
 

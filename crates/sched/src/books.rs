@@ -86,6 +86,42 @@ impl Books {
         }
     }
 
+    /// As [`Books::open`], after an earlier pass with the same fleet: what is still true in its books is not read again.
+    pub(crate) fn renew(mut self, fleet: &Fleet, view: &PlanView) -> Books {
+        self.forget_plans();
+        if fleet.has_quotas() {
+            // A node does not tell for whom its CPUs are taken.
+            let mut books = Books::open(fleet, view);
+            books.learn_from(self);
+            return books;
+        }
+        self.follow(fleet, view);
+        self.reopen_nodes();
+        #[cfg(debug_assertions)]
+        self.verify(&Books::open(fleet, view));
+        self
+    }
+
+    /// Takes back what an earlier pass has closed.
+    fn reopen_nodes(&mut self) {
+        let usable: NodeSet =
+            self.in_service.iter().filter(|node| self.free.cpus[*node as usize] > 0).collect();
+        let mut opened = usable.clone();
+        opened.subtract(&self.usable);
+        self.changed.extend(opened.iter());
+        self.usable = usable;
+    }
+
+    /// Stops where something has been missed on the way to a view, of which `anew` was read.
+    #[cfg(debug_assertions)]
+    fn verify(&self, anew: &Books) {
+        let nodes = 0..self.nodes.len() as u32;
+        assert!(!nodes.into_iter().any(|node| self.free.differs(&anew.free, node)), "what is free");
+        assert!(self.usable == anew.usable && self.in_service == anew.in_service, "nodes in service");
+        assert_eq!(self.owned, anew.owned, "nodes of one user");
+        self.future.verify(&anew.future);
+    }
+
     /// Brings the books in line with `view`, which has the same fleet. Gives the nodes that are not as they were.
     pub(crate) fn follow(&mut self, fleet: &Fleet, view: &PlanView) -> BTreeSet<u32> {
         let mut changed = std::mem::take(&mut self.touched);
@@ -133,7 +169,7 @@ impl Books {
     }
 
     /// Takes what is known of nodes over from the books of an earlier pass.
-    pub(crate) fn learn_from(&mut self, before: Books) {
+    fn learn_from(&mut self, before: Books) {
         let Books { free, usable, blocks, changed, .. } = before;
         (self.blocks, self.changed) = (blocks, changed);
         let differs = |node: u32| self.usable.contains(node) != usable.contains(node) || self.free.differs(&free, node);

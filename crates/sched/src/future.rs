@@ -135,6 +135,20 @@ impl Future {
         future
     }
 
+    /// Stops where it says of running jobs anything else than `anew`, which plans nothing either.
+    #[cfg(debug_assertions)]
+    pub(crate) fn verify(&self, anew: &Future) {
+        for (node, (this, other)) in self.nodes.iter().zip(&anew.nodes).enumerate() {
+            let told = |node: &NodeFuture| -> Vec<(Timestamp, JobId, Amounts)> {
+                let releases = node.held.iter().zip(&node.back);
+                releases.map(|(release, back)| (release.at, release.job_id, back.clone())).collect()
+            };
+            assert_eq!(told(this), told(other), "releases of node {node}");
+            assert!(this.holds.is_empty(), "planned starts on node {node}");
+        }
+        assert!(self.now == anew.now && self.jobs.is_empty() && self.planned == anew.planned, "planned starts");
+    }
+
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
     pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);

@@ -77,10 +77,10 @@ impl Planner {
         self.follow_queue(view);
         let Planner { tables, groups, books: kept, .. } = self;
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
-        let mut books = Books::open(&tables.fleet, view);
-        if let Some(kept) = kept.take() {
-            books.learn_from(kept.books);
-        }
+        let mut books = match kept.take() {
+            Some(kept) => kept.books.renew(&tables.fleet, view),
+            None => Books::open(&tables.fleet, view),
+        };
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
         *kept = Some(Kept { books, budget: *budget, reservations: view.reservations.clone(), time: view.now });
         plan

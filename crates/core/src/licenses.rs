@@ -22,7 +22,7 @@ pub(crate) type LicensesHeld = BTreeMap<Option<Name>, Licenses>;
 impl Cluster {
     /// The licences that there are.
     pub(crate) fn licenses_total(&self) -> Licenses {
-        licenses::totals(&self.config)
+        licenses::totals(&self.config, &self.accounting)
     }
 
     /// Follows the change of a row.
@@ -104,13 +104,20 @@ impl Cluster {
         recount.values().for_each(|held| licenses::add(&mut all, held));
         for (name, count) in &all {
             // A licence that the configuration does not have any more stays with the jobs that hold it.
-            if totals.get(name).is_some_and(|total| count > total) {
+            if totals.get(name).is_some_and(|total| count > total) && self.was_given_since_allotted(name) {
                 wrong.push(format!("{count} of licence {name} are held, there are {totals:?}"));
             }
         }
         let kept = self.reservations.values().filter(|row| row.licenses().next().is_some());
         wrong.extend(kept.filter_map(|row| self.licences_taken_from(row, &totals)));
         wrong
+    }
+
+    /// Whether any of a licence was given after its number was last changed: who had it before keeps it.
+    fn was_given_since_allotted(&self, name: &Name) -> bool {
+        let Some(changed) = self.accounting.resources.get(name).map(|row| row.changed) else { return true };
+        let holds = |job: &&Arc<Job>| licenses::held(job).get(name).is_some_and(|count| *count > 0);
+        self.running.values().filter(holds).any(|job| job.start_time.is_some_and(|start| start > changed))
     }
 
     fn licences_taken_from(&self, reservation: &Reservation, totals: &Licenses) -> Option<String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounting::{Account, Association, Qos, User};
+use crate::accounting::{Account, Association, Qos, RemoteResource, User};
 use crate::cron::Crontab;
 use crate::ids::Name;
 use crate::priority::UsageRecord;
@@ -30,6 +30,8 @@ pub enum DocumentKind {
     Usage,
     /// [`Document::Crontab`].
     Crontab,
+    /// [`Document::Resource`].
+    Resource,
 }
 
 impl DocumentKind {
@@ -43,6 +45,7 @@ impl DocumentKind {
             DocumentKind::User => "user",
             DocumentKind::Usage => "usage",
             DocumentKind::Crontab => "crontab",
+            DocumentKind::Resource => "resource",
         }
     }
 }
@@ -65,6 +68,8 @@ pub enum Document {
     Usage(Arc<UsageRecord>),
     /// The table of jobs of a user that come again.
     Crontab(Arc<Crontab>),
+    /// A remote licence.
+    Resource(Arc<RemoteResource>),
 }
 
 impl Document {
@@ -80,6 +85,7 @@ impl Document {
             Document::User(user) => (DocumentKind::User, user.name.clone()),
             Document::Usage(record) => (DocumentKind::Usage, record.name()),
             Document::Crontab(table) => (DocumentKind::Crontab, table.key()),
+            Document::Resource(row) => (DocumentKind::Resource, row.key()),
         }
     }
 }

@@ -30,3 +30,4 @@ pub mod statistics;
 pub mod step;
 pub mod time;
 pub mod topology;
+mod unset;

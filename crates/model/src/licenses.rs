@@ -1,10 +1,12 @@
-//! Licences: counted things of the whole cluster that belong to no node (`--licenses=matlab:2,ansys`).
+//! Licences: counted things of the whole cluster that belong to no node (`--licenses=matlab:2,ansys`). Those of the
+//! configuration are local; those that servers give to several clusters are remote, and called `name@server`.
 //!
 //! The scheduler plans by these functions and the core checks each start with them, so that no licence is given twice.
 //! What reservations keep of them, [`claim`](crate::reservation::claim) tells.
 
 use std::collections::BTreeMap;
 
+use crate::accounting::AccountingPolicy;
 use crate::config::ClusterConfig;
 use crate::ids::Name;
 use crate::job::{Job, JobSpec};
@@ -30,13 +32,23 @@ pub fn parse(text: &str) -> Option<Licenses> {
     Some(licenses)
 }
 
-/// The licences that there are: what the parameter `Licenses` names.
-pub fn totals(config: &ClusterConfig) -> Licenses {
+/// The licences that there are: what the parameter `Licenses` names, and what is allotted of remote ones.
+pub fn totals(config: &ClusterConfig, accounting: &AccountingPolicy) -> Licenses {
     let value = config.shown.iter().find(|(key, _)| key.eq_ignore_ascii_case("licenses")).map(|(_, value)| value);
-    match value {
+    let mut totals = match value {
         Some(text) if text != "(null)" => parse(text).unwrap_or_default(),
         _ => Licenses::new(),
+    };
+    if config.accounting {
+        totals.extend(remote(accounting));
     }
+    totals
+}
+
+/// What is allotted of remote licences.
+pub fn remote(accounting: &AccountingPolicy) -> Licenses {
+    let rows = accounting.resources.iter();
+    rows.filter_map(|(key, row)| Some((key.clone(), row.allotted()?))).collect()
 }
 
 /// What a job with `spec` wants; nothing where it is malformed, which no submit lets through.

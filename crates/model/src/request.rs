@@ -285,7 +285,7 @@ pub struct NodeChanges {
     pub extra: Option<Name>,
 }
 
-/// Fields of a partition that an operator may change; `None` leaves them.
+/// Fields of a partition that an operator may change; `None` leaves them, `Some(None)` takes them away.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "each field has the meaning of the field of that name in Partition")]
@@ -295,12 +295,12 @@ pub struct PartitionChanges {
     pub nodes: Option<Name>,
     pub default: Option<bool>,
     pub time_max: Option<TimeLimit>,
-    /// `Some(None)` takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub time_default: Option<Option<TimeLimit>>,
     pub nodes_min: Option<u32>,
-    /// `Some(None)` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub nodes_max: Option<Option<u32>>,
-    /// `Some(None)` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub cpus_per_node_max: Option<Option<u32>>,
     pub priority_tier: Option<u16>,
     pub priority_job_factor: Option<u16>,
@@ -312,7 +312,7 @@ pub struct PartitionChanges {
     pub accounts_denied: Option<Vec<Name>>,
     pub qos_allowed: Option<Vec<Name>>,
     pub qos_denied: Option<Vec<Name>>,
-    /// `Some(None)` takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub qos: Option<Option<Name>>,
 }
 
@@ -570,6 +570,8 @@ pub enum Query {
     Topology,
     /// Accounts, users, associations and QOS: what `sacctmgr` needs.
     Accounting,
+    /// Remote licences alone. Answer: [`Reply::Accounting`].
+    RemoteLicenses,
     /// The table of jobs that come again of this user (number). Answer: [`Reply::Crontab`].
     Crontab(u32),
     /// What the controller had to do, for `sdiag`.

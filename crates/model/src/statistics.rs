@@ -251,7 +251,7 @@ impl CallKind {
             Query::Shares => CallKind::AskShares,
             Query::Reservations => CallKind::AskReservations,
             Query::Topology => CallKind::AskTopology,
-            Query::Accounting => CallKind::AskAccounting,
+            Query::Accounting | Query::RemoteLicenses => CallKind::AskAccounting,
             Query::Crontab(_) => CallKind::AskCrontab,
             Query::Statistics | Query::ResetStatistics => CallKind::AskStatistics,
             Query::Ping => CallKind::Ping,

@@ -33,6 +33,17 @@ fn input_reaches_all_tasks_however_much_they_write() {
     assert!(ran.stderr.contains("srun: error: n1: tasks 0-1: Killed\n"), "{}", ran.stderr);
 }
 
+#[test]
+fn unbuffered_output_goes_to_a_terminal() {
+    let cluster = Cluster::start(&["--nodes", "1"]);
+    // It changes nothing of what is written.
+    assert_eq!(
+        cluster.out("srun -u sh -c 'test -t 1 && echo terminal; test -t 2 || echo none' | od -c -An"),
+        cluster.out("printf 'terminal\\nnone\\n' | od -c -An")
+    );
+    assert_eq!(cluster.out("srun sh -c 'test -t 1 || echo none'"), "none");
+}
+
 /// What an MPI library says at its start, in the shell.
 const LIBRARY: &str = "say() { echo \"cmd=$1\" >&$PMI_FD; read -r answer <&$PMI_FD; }
 say 'init pmi_version=1 pmi_subversion=1'

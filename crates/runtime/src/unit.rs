@@ -89,6 +89,9 @@ pub struct Streams {
     /// Files are continued rather than emptied.
     #[serde(default)]
     pub append: bool,
+    /// Standard output for the client is a terminal to the task, so that its library does not gather what it writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbuffered: bool,
 }
 
 /// One process to start.

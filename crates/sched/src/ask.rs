@@ -3,6 +3,7 @@
 //! This is where Slurm's rules about what a request means live; the rest of the crate only compares numbers. Rules
 //! without another source are as observed with Slurm 22.05 (select/cons_tres).
 
+use muster_model::accounting::Freedom;
 use muster_model::ids::Name;
 use muster_model::licenses::{self, Licenses};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition};
@@ -192,12 +193,13 @@ pub(crate) struct Reading {
     pub(crate) memory_per_node_is_named: bool,
 }
 
-/// Reads `request` for `partition`.
+/// Reads `request` for a partition, where its limits hold but for those in the freedom.
 ///
 /// # Errors
 /// What Slurm's controller refuses at submit because it can make no sense of it: unknown nodes, features, generic
 /// resources or licences.
-pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> Result<Reading, Refusal> {
+pub(crate) fn read(fleet: &Fleet, place: (u32, Freedom), request: &ResourceRequest) -> Result<Reading, Refusal> {
+    let (partition, freedom) = place;
     let part = fleet.partition(partition);
     let named = Named::of(fleet, request)?;
     let memory = Memory::of(fleet, partition, request);
@@ -207,7 +209,7 @@ pub(crate) fn read(fleet: &Fleet, partition: u32, request: &ResourceRequest) -> 
     let nodes_min = nodes_min_named.max(named.nodes_counted());
     let (spread, task_count) = spread(request, nodes_min);
     let cpus_total = cpus_total(request, cpus_per_task, spread, nodes_min);
-    let nodes = NodeCounts::of(part, request, &named, nodes_min, spread);
+    let nodes = NodeCounts::of((part, freedom), request, &named, nodes_min, spread);
     let tasks_per_node_max = request.tasks_per_node.unwrap_or(u32::MAX).max(1);
     let mut ask = Ask {
         partition,
@@ -402,7 +404,7 @@ impl Named {
         {
             return Err(RefusalCode::InvalidGres.into());
         }
-        let licenses = read_licenses(fleet, request)?;
+        let licenses = read_licenses(request)?;
         Ok(Named { constraint, required, excluded, gres, bounds, licenses })
     }
 
@@ -446,12 +448,9 @@ fn named_nodes(fleet: &Fleet, request: &ResourceRequest) -> Result<(Vec<u32>, No
     Ok((required, excluded))
 }
 
-fn read_licenses(fleet: &Fleet, request: &ResourceRequest) -> Result<Licenses, Refusal> {
-    let wanted = licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or(RefusalCode::InvalidLicense)?;
-    if !licenses::suffice(&fleet.licenses, &wanted) {
-        return Err(RefusalCode::InvalidLicense.into());
-    }
-    Ok(wanted)
+/// Whether there are as many is asked at submit only: what is there may become less while a job waits, and more again.
+fn read_licenses(request: &ResourceRequest) -> Result<Licenses, Refusal> {
+    licenses::parse(request.licenses.as_deref().unwrap_or("")).ok_or_else(|| RefusalCode::InvalidLicense.into())
 }
 
 fn spread(request: &ResourceRequest, nodes_min: u32) -> (Spread, TaskCount) {
@@ -479,11 +478,17 @@ struct NodeCounts {
 }
 
 impl NodeCounts {
-    fn of(part: &Partition, request: &ResourceRequest, named: &Named, least: u32, spread: Spread) -> NodeCounts {
+    fn of(
+        (part, freedom): (&Partition, Freedom),
+        request: &ResourceRequest,
+        named: &Named,
+        least: u32,
+        spread: Spread,
+    ) -> NodeCounts {
         let tasks = request.tasks.max(1);
         let mut min = least;
         if request.nodes_max.is_none() {
-            min = min.max(part.nodes_min);
+            min = min.max(freedom.least_nodes(part));
         }
         if request.overcommit
             && let Some(per_node) = request.tasks_per_node
@@ -491,7 +496,7 @@ impl NodeCounts {
             min = min.max(tasks.div_ceil(per_node.max(1)));
         }
         let asked = named.bounds.nodes.or(request.nodes_max).unwrap_or(u32::MAX);
-        let mut max = asked.min(part.nodes_max.unwrap_or(u32::MAX));
+        let mut max = asked.min(freedom.most_nodes(part).unwrap_or(u32::MAX));
         let tasks_bound = match spread {
             Spread::Total(tasks) => tasks,
             Spread::PerNode(_) if request.tasks_given => tasks,

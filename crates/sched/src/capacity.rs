@@ -15,6 +15,17 @@ pub(crate) struct Offer<'a> {
     pub(crate) columns: &'a [u32],
 }
 
+impl Offer<'_> {
+    /// GPUs for which there is memory, where memory is asked for by GPU.
+    #[inline]
+    pub(crate) fn gpus_by_memory(&self, ask: &Ask) -> u32 {
+        match ask.memory {
+            MemoryNeed::PerGpu(memory) if memory > 0 => u32::try_from(self.memory / memory).unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        }
+    }
+}
+
 /// Tasks of `ask` that fit into `offer`; 0 when the node cannot be part of the job.
 ///
 /// For a job whose tasks are not limited by CPUs (`--overcommit`) the number only compares nodes.
@@ -77,12 +88,7 @@ fn tasks_by_layout(ask: &Ask, rule: &LayoutRule, cpus: u32, threads: u32) -> u32
 fn tasks_by_gres(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
     let mut tasks = u32::MAX;
     for need in &ask.gres {
-        let mut free = need.free(offer.columns);
-        if let MemoryNeed::PerGpu(memory) = ask.memory
-            && memory > 0
-        {
-            free = free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX));
-        }
+        let free = need.free(offer.columns).min(offer.gpus_by_memory(ask));
         let is_enough = match need.scope {
             GresScope::Node => free >= need.amount_with_specific,
             GresScope::Socket => {
@@ -100,17 +106,4 @@ fn tasks_by_gres(ask: &Ask, fleet: &Fleet, offer: Offer<'_>) -> u32 {
         }
     }
     tasks
-}
-
-/// Units counted over the whole job that a node could give; 0 where the job has no such request.
-pub(crate) fn job_units(ask: &Ask, offer: Offer<'_>) -> u32 {
-    let Some(need) = ask.gres.iter().find(|need| need.scope == GresScope::Job) else {
-        return 0;
-    };
-    let free = need.free(offer.columns);
-    let free = match ask.memory {
-        MemoryNeed::PerGpu(memory) if memory > 0 => free.min(u32::try_from(offer.memory / memory).unwrap_or(u32::MAX)),
-        _ => free,
-    };
-    if ask.cpus_per_gpu > 0 && need.is_gpu { free.min(offer.cpus / ask.cpus_per_gpu) } else { free }
 }

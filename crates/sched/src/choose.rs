@@ -5,10 +5,9 @@
 //! tightest run that suffices, else the greatest. Within a run a job that fits on one node takes the one with least
 //! to spare; otherwise nodes are filled from the lowest index up. Each node leaves one task for each node still wanted.
 
-use muster_model::resources::GresScope;
-
 use crate::ask::{Ask, NodeOrder, Spread};
 use crate::complete;
+use crate::job_units::{self, JobUnits, Total};
 
 /// A node that can take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(crate) struct Candidate {
     /// Tasks that fit, at least 1.
     pub(crate) tasks: u32,
     /// Units, counted over the whole job, that it could give.
-    pub(crate) job_units: u32,
+    pub(crate) job_units: JobUnits,
 }
 
 /// A node that takes part.
@@ -26,12 +25,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Choice {
     pub(crate) node: u32,
     pub(crate) tasks: u32,
-    pub(crate) job_units: u32,
-}
-
-/// Units of generic resources that `ask` counts over the whole job.
-pub(crate) fn job_units_wanted(ask: &Ask) -> u32 {
-    ask.gres.iter().find(|need| need.scope == GresScope::Job).map_or(0, |need| need.amount)
+    pub(crate) job_units: JobUnits,
 }
 
 /// Whether one node may hold the job and nothing but the run that it lies in decides which: whether [`within_run`] may be tried.
@@ -42,7 +36,7 @@ pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
         && !ask.contiguous
         && ask.order == NodeOrder::Usual
         && !ask.is_spread
-        && job_units_wanted(ask) == 0
+        && ask.gres.iter().all(|need| need.job_line.is_none())
 }
 
 /// Nodes for a job of which one node may hold all, where a sweep found a single run to be enough: one node of it, else from
@@ -54,7 +48,7 @@ pub(crate) fn within_run(
 ) -> Option<Vec<Choice>> {
     let mut left = tasks_of_one(ask);
     if let Some((node, _)) = run.tightest {
-        return Some(vec![Choice { node, tasks: left, job_units: 0 }]);
+        return Some(vec![Choice { node, tasks: left, job_units: JobUnits::NONE }]);
     }
     if run.tasks < u64::from(left) || ask.nodes_min > 1 {
         return None;
@@ -62,7 +56,7 @@ pub(crate) fn within_run(
     let mut choices = Vec::new();
     for node in (run.first..=run.last).take(ask.nodes_max as usize) {
         let here = candidate(node).tasks.min(left);
-        choices.push(Choice { node, tasks: here, job_units: 0 });
+        choices.push(Choice { node, tasks: here, job_units: JobUnits::NONE });
         left -= here;
         if left == 0 {
             return Some(choices);
@@ -107,7 +101,7 @@ fn in_usual_order(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
 
 /// What the usual order has missed. Where only tasks and a number of nodes are wanted it misses nothing.
 fn in_any_order(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
-    if job_units_wanted(ask) == 0 && ask.counted.is_empty() {
+    if Total::wanted(ask).is_none() && ask.counted.is_empty() {
         return None;
     }
     let positions: Vec<usize> = if ask.contiguous {
@@ -162,7 +156,7 @@ struct Run {
     end: usize,
     weight: u32,
     tasks: u64,
-    job_units: u64,
+    job_units: Total,
     /// Position of the first required node.
     required_at: Option<usize>,
 }
@@ -180,14 +174,14 @@ fn runs(candidates: &[Candidate], required: &[u32], by_weight: bool) -> Vec<Run>
                 end: position,
                 weight: candidate.weight,
                 tasks: 0,
-                job_units: 0,
+                job_units: Total::default(),
                 required_at: None,
             });
         }
         if let Some(run) = runs.last_mut() {
             run.end = position + 1;
             run.tasks += u64::from(candidate.tasks);
-            run.job_units += u64::from(candidate.job_units);
+            run.job_units.add(candidate.job_units);
             if run.required_at.is_none() && required.binary_search(&candidate.node).is_ok() {
                 run.required_at = Some(position);
             }
@@ -204,16 +198,19 @@ pub(crate) struct Filling<'a> {
     taken: Vec<bool>,
     choices: Vec<Choice>,
     tasks_left: u64,
-    units_left: u32,
+    units_left: Total,
     nodes_wanted: u32,
 }
 
 impl<'a> Filling<'a> {
     /// Begins with the required nodes; `None` when one of them cannot take part.
     pub(crate) fn new(ask: &'a Ask, candidates: &'a [Candidate], required: &[u32]) -> Option<Filling<'a>> {
-        let units_left = job_units_wanted(ask);
-        let units_max = candidates.iter().map(|candidate| candidate.job_units).max().unwrap_or(0);
-        let nodes_for_units = if units_left == 0 { 0 } else { units_left.div_ceil(units_max.max(1)) };
+        let units_left = Total::wanted(ask);
+        let nodes_for_units = if units_left.is_none() {
+            0
+        } else {
+            units_left.nodes(job_units::most(candidates.iter().map(|candidate| candidate.job_units)))
+        };
         // Nothing is left over for nodes that are not there.
         let there = candidates.len() as u32;
         let wanted = ask.nodes_wanted.max(nodes_for_units).max(required.len() as u32);
@@ -257,12 +254,12 @@ impl<'a> Filling<'a> {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.nodes_left() == 0 && self.tasks_left == 0 && self.units_left == 0
+        self.nodes_left() == 0 && self.tasks_left == 0 && self.units_left.is_none()
     }
 
     fn take(&mut self, position: usize) {
-        // Each node gives one of the units that are counted over the job.
-        let is_of_no_use = self.units_left == 0 && job_units_wanted(self.ask) > 0;
+        // Each node gives one of the units that are counted over the job, of the line that wants most.
+        let is_of_no_use = Total::wanted(self.ask).main_line().is_some_and(|line| self.units_left.get(line) == 0);
         if self.taken[position] || !self.has_room() || is_of_no_use {
             return;
         }
@@ -276,9 +273,8 @@ impl<'a> Filling<'a> {
             }
             Spread::PerNode(tasks) => tasks,
         };
-        let job_units = candidate.job_units.min(self.units_left.saturating_sub(for_others).max(1)).min(self.units_left);
         self.tasks_left = self.tasks_left.saturating_sub(u64::from(tasks));
-        self.units_left -= job_units;
+        let job_units = self.units_left.take(candidate.job_units, for_others);
         self.choices.push(Choice { node: candidate.node, tasks, job_units });
     }
 
@@ -287,7 +283,7 @@ impl<'a> Filling<'a> {
         let nodes_spare = self.nodes_wanted.saturating_sub(self.ask.nodes_min);
         let nodes_needed = self.nodes_left().saturating_sub(nodes_spare) as usize;
         let free = (run.start..run.end).filter(|position| !self.taken[*position]).count();
-        run.tasks >= self.tasks_left && run.job_units >= u64::from(self.units_left) && free >= nodes_needed
+        run.tasks >= self.tasks_left && run.job_units.covers(&self.units_left) && free >= nodes_needed
     }
 
     /// As many nodes as may be, each with one task at the least.
@@ -354,15 +350,22 @@ impl<'a> Filling<'a> {
         (run.start..run.end)
             .filter(|position| {
                 let candidate = &self.candidates[*position];
-                u64::from(candidate.tasks) >= self.tasks_left && candidate.job_units >= self.units_left
+                u64::from(candidate.tasks) >= self.tasks_left && self.is_enough(candidate.job_units)
             })
             .min_by_key(|position| (self.candidates[*position].tasks, *position))
+    }
+
+    /// Whether one node has all units that are left.
+    fn is_enough(&self, units: JobUnits) -> bool {
+        let mut own = Total::default();
+        own.add(units);
+        own.covers(&self.units_left)
     }
 
     pub(crate) fn finish(self) -> Option<Vec<Choice>> {
         let has_tasks = self.tasks_left == 0 || matches!(self.ask.spread, Spread::PerNode(_));
         let has_nodes = self.choices.len() as u32 >= self.ask.nodes_min;
-        (has_tasks && has_nodes && self.units_left == 0).then_some(self.choices)
+        (has_tasks && has_nodes && self.units_left.is_none()).then_some(self.choices)
     }
 }
 
@@ -375,7 +378,7 @@ fn choose_largest(ask: &Ask, candidates: &[Candidate], required: &[u32]) -> Opti
     order.sort_by_key(|position| {
         let candidate = &candidates[*position];
         let is_required = required.binary_search(&candidate.node).is_ok();
-        let size = (std::cmp::Reverse(candidate.job_units), std::cmp::Reverse(candidate.tasks));
+        let size = (std::cmp::Reverse(candidate.job_units.total()), std::cmp::Reverse(candidate.tasks));
         (!is_required, size, candidate.weight, *position)
     });
     order.truncate(ask.nodes_max as usize);

@@ -9,7 +9,8 @@
 //! so that it ends at once where there is too little; a number of steps bounds it where the answer is hard to find.
 
 use crate::ask::{Ask, Spread};
-use crate::choose::{self, Candidate};
+use crate::choose::Candidate;
+use crate::job_units::{LINES_MAX, Total};
 use crate::nodeset::NodeSet;
 
 /// Most nodes that are tried to be part of it. Queues of real jobs need about as many as the job has nodes.
@@ -25,11 +26,11 @@ pub(crate) fn positions(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<usize
     let mut order: Vec<usize> = (0..candidates.len()).filter(|position| !forced.contains(position)).collect();
     order.sort_by_key(|position| {
         let candidate = &candidates[*position];
-        let size = (std::cmp::Reverse(candidate.job_units), std::cmp::Reverse(candidate.tasks));
+        let size = (std::cmp::Reverse(candidate.job_units.total()), std::cmp::Reverse(candidate.tasks));
         (size, candidate.weight, *position)
     });
     let mut search =
-        Search { goal, candidates, bounds: Bounds::of(candidates, &order), order, chosen: forced, steps: 0 };
+        Search { bounds: Bounds::of(&goal, candidates, &order), goal, candidates, order, chosen: forced, steps: 0 };
     if search.go(0) {
         search.chosen.sort_unstable();
         return Some(search.chosen);
@@ -65,14 +66,14 @@ pub(crate) fn neighbours(ask: &Ask, candidates: &[Candidate]) -> Option<std::ops
 struct Room {
     nodes: u32,
     tasks: u64,
-    units: u64,
+    units: Total,
 }
 
 impl Room {
     fn add(&mut self, candidate: &Candidate) {
         self.nodes += 1;
         self.tasks += u64::from(candidate.tasks);
-        self.units += u64::from(candidate.job_units);
+        self.units.add(candidate.job_units);
     }
 }
 
@@ -81,27 +82,29 @@ struct Goal<'a> {
     nodes_min: u32,
     nodes_max: u32,
     tasks: u64,
-    units: u64,
+    units: Total,
     counted: &'a [(NodeSet, u32)],
 }
 
 impl<'a> Goal<'a> {
     /// `None` where nothing satisfies `ask`.
     fn of(ask: &'a Ask) -> Option<Goal<'a>> {
-        let units = choose::job_units_wanted(ask);
+        let units = Total::wanted(ask);
         let tasks = match ask.spread {
             Spread::Total(tasks) => u64::from(tasks),
             Spread::PerNode(_) => 0,
         };
-        // Each node gives one unit at least.
-        let nodes_max = if units > 0 { ask.nodes_max.min(units) } else { ask.nodes_max };
-        let goal =
-            Goal { nodes_min: ask.nodes_min.max(1), nodes_max, tasks, units: u64::from(units), counted: &ask.counted };
+        // Each node gives one unit at least, of the line that wants most.
+        let nodes_max = match units.main_line() {
+            Some(line) => ask.nodes_max.min(u32::try_from(units.get(line)).unwrap_or(u32::MAX)),
+            None => ask.nodes_max,
+        };
+        let goal = Goal { nodes_min: ask.nodes_min.max(1), nodes_max, tasks, units, counted: &ask.counted };
         (goal.nodes_min <= goal.nodes_max).then_some(goal)
     }
 
     fn is_met_by(&self, room: Room) -> bool {
-        room.nodes >= self.nodes_min && room.tasks >= self.tasks && room.units >= self.units
+        room.nodes >= self.nodes_min && room.tasks >= self.tasks && room.units.covers(&self.units)
     }
 
     /// How many nodes `nodes` lack to have so many of each counted set, where each serves one set.
@@ -140,22 +143,25 @@ fn serve(at: usize, nodes: &[u32], places: &[&NodeSet], by_place: &mut [Option<u
 struct Bounds {
     /// Tasks, greatest first, with the place in the order.
     tasks: Vec<(u32, usize)>,
-    units: Vec<(u32, usize)>,
+    /// The same of each line of units that is asked for.
+    units: Vec<(usize, Vec<(u32, usize)>)>,
 }
 
 impl Bounds {
-    fn of(candidates: &[Candidate], order: &[usize]) -> Bounds {
+    fn of(goal: &Goal<'_>, candidates: &[Candidate], order: &[usize]) -> Bounds {
         let sorted = |value: &dyn Fn(&Candidate) -> u32| {
             let places = order.iter().enumerate();
             let mut all: Vec<(u32, usize)> = places.map(|(at, position)| (value(&candidates[*position]), at)).collect();
             all.sort_unstable_by(|a, b| b.cmp(a));
             all
         };
-        Bounds { tasks: sorted(&|candidate| candidate.tasks), units: sorted(&|candidate| candidate.job_units) }
+        let lines = (0..LINES_MAX).filter(|line| goal.units.get(*line) > 0);
+        let units = lines.map(|line| (line, sorted(&|candidate| candidate.job_units.get(line)))).collect();
+        Bounds { tasks: sorted(&|candidate| candidate.tasks), units }
     }
 
     /// Whether `count` nodes from place `from` on could have what is lacking.
-    fn may_give(&self, from: usize, count: u32, tasks_lacking: u64, units_lacking: u64) -> bool {
+    fn may_give(&self, from: usize, count: u32, tasks_lacking: u64, units_lacking: Total) -> bool {
         let suffices = |values: &[(u32, usize)], lacking: u64| {
             let mut left = lacking;
             let behind = values.iter().filter(|(_, at)| *at >= from).take(count as usize);
@@ -165,7 +171,8 @@ impl Bounds {
                     left == 0
                 })
         };
-        suffices(&self.tasks, tasks_lacking) && suffices(&self.units, units_lacking)
+        suffices(&self.tasks, tasks_lacking)
+            && self.units.iter().all(|(line, values)| suffices(values, units_lacking.get(*line)))
     }
 }
 
@@ -193,7 +200,7 @@ impl Search<'_> {
             return true;
         }
         let open = self.goal.nodes_max - room.nodes;
-        let (tasks, units) = (self.goal.tasks.saturating_sub(room.tasks), self.goal.units.saturating_sub(room.units));
+        let (tasks, units) = (self.goal.tasks.saturating_sub(room.tasks), self.goal.units.less(room.units));
         for at in from..self.order.len() {
             let left = (self.order.len() - at) as u32;
             let too_few = self.goal.nodes_min.saturating_sub(room.nodes) > left;

@@ -2,7 +2,7 @@
 //!
 //! The order in which limits are looked at and the words of the refusals are Slurm's, as observed with 22.05.
 
-use muster_model::accounting::{ChargeRequest, charge};
+use muster_model::accounting::{ChargeRequest, Freedom, charge};
 use muster_model::hostlist;
 use muster_model::job::JobSpec;
 use muster_model::planning::PlanView;
@@ -13,7 +13,13 @@ use crate::feasible::Verdict;
 use crate::fleet::Fleet;
 
 /// Why partition `at` forbids a job with `spec`, whose request was judged so; `None` when it is within its limits.
-pub(crate) fn refusal(fleet: &Fleet, view: &PlanView, spec: &JobSpec, at: u32, verdict: &Verdict) -> Option<Refusal> {
+pub(crate) fn refusal(
+    fleet: &Fleet,
+    view: &PlanView,
+    spec: &JobSpec,
+    (at, freedom): (u32, Freedom),
+    verdict: &Verdict,
+) -> Option<Refusal> {
     let partition = fleet.partition(at);
     let refuse = |code: RefusalCode| Some(Refusal::from(code));
     match verdict {
@@ -24,7 +30,7 @@ pub(crate) fn refusal(fleet: &Fleet, view: &PlanView, spec: &JobSpec, at: u32, v
     if names_others(fleet, spec, at) {
         return refuse(RefusalCode::NodesNotInPartition);
     }
-    if spec.time_limit.is_some_and(|limit| limit > partition.time_max) {
+    if !freedom.time_max && spec.time_limit.is_some_and(|limit| limit > partition.time_max) {
         return refuse(RefusalCode::InvalidTimeLimit);
     }
     match verdict {

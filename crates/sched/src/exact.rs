@@ -17,6 +17,7 @@ use crate::cores::{self, CoreWish, FreeCores};
 use crate::fleet::Fleet;
 use crate::free::Amounts;
 use crate::gres::GresNeed;
+use crate::job_units::{JobUnits, LINES_MAX};
 use crate::share;
 use crate::units::{self, Units};
 
@@ -108,15 +109,31 @@ impl<'a> Exact<'a> {
     pub(crate) fn tasks(self, ask: &Ask, fleet: &Fleet, node: u32, tasks: u32) -> u32 {
         let in_use = self.in_use(node);
         let least = least_tasks(ask);
-        let job_units = u32::from(ask.gres.iter().any(|need| need.scope == GresScope::Job));
+        let job_units = JobUnits::one_each(ask);
         most(least, tasks, |tasks| fits(ask, fleet, &in_use, &Choice { node, tasks, job_units }))
     }
 
     /// Of `units` counted over the job, which a node could give by amounts, those that it can give in detail.
-    pub(crate) fn job_units(self, ask: &Ask, fleet: &Fleet, node: u32, units: u32) -> u32 {
+    pub(crate) fn job_units(self, ask: &Ask, fleet: &Fleet, node: u32, units: JobUnits) -> JobUnits {
         let in_use = self.in_use(node);
         let tasks = least_tasks(ask);
-        most(1, units, |job_units| fits(ask, fleet, &in_use, &Choice { node, tasks, job_units }))
+        // One line after the other, as much of each as fits beside those before it and one unit of those behind it.
+        let mut found = JobUnits::one_each(ask);
+        for line in (0..LINES_MAX).filter(|line| units.get(*line) > 0) {
+            let with = |count| {
+                let mut job_units = found;
+                job_units.set(line, count);
+                job_units
+            };
+            let here = most(1, units.get(line), |count| {
+                fits(ask, fleet, &in_use, &Choice { node, tasks, job_units: with(count) })
+            });
+            if here == 0 {
+                return JobUnits::NONE;
+            }
+            found = with(here);
+        }
+        found
     }
 }
 
@@ -155,7 +172,7 @@ fn needed(ask: &Ask, fleet: &Fleet, choice: &Choice) -> Option<u32> {
     }
     let cpus = share::cpus(ask, fleet, choice)?;
     let piece = fleet.cpus_per_core[choice.node as usize];
-    Some(cpus.max(ask.cpus_per_gpu.checked_mul(choice.job_units)?.checked_next_multiple_of(piece)?))
+    Some(cpus.max(ask.cpus_per_gpu.checked_mul(choice.job_units.total())?.checked_next_multiple_of(piece)?))
 }
 
 fn pick_with(
@@ -313,6 +330,6 @@ fn count(ask: &Ask, fleet: &Fleet, need: &GresNeed, choice: &Choice) -> Option<u
         GresScope::Node => Some(need.amount),
         GresScope::Socket => need.amount.checked_mul(ask.gres_sockets.unwrap_or(fleet.sockets[choice.node as usize])),
         GresScope::Task => need.amount.checked_mul(choice.tasks),
-        GresScope::Job => Some(choice.job_units),
+        GresScope::Job => Some(choice.job_units.get(need.job_line.unwrap_or(0).into())),
     }
 }

@@ -3,7 +3,8 @@
 //! The three kinds of answer, and which request gets which, are Slurm's as observed with 22.05: what only the limits of the
 //! partition forbid is accepted and waits, since limits may be changed; what no set of nodes can satisfy is refused.
 
-use muster_model::partition::{MemoryDefault, Partition};
+use muster_model::accounting::Freedom;
+use muster_model::partition::MemoryDefault;
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::ResourceRequest;
 use muster_model::state::Reason;
@@ -31,13 +32,18 @@ pub(crate) enum Verdict {
     Never(Refusal),
 }
 
-/// Judges `request` for `partition`.
-pub(crate) fn judge(fleet: &Fleet, partition: u32, request: &ResourceRequest, scratch: &mut Vec<Candidate>) -> Verdict {
-    let reading = match ask::read(fleet, partition, request) {
+/// Judges `request` for a partition, where its limits hold but for those in the freedom.
+pub(crate) fn judge(
+    fleet: &Fleet,
+    (partition, freedom): (u32, Freedom),
+    request: &ResourceRequest,
+    scratch: &mut Vec<Candidate>,
+) -> Verdict {
+    let reading = match ask::read(fleet, (partition, freedom), request) {
         Ok(reading) => reading,
         Err(refusal) => return Verdict::Never(refusal),
     };
-    if let Some(reason) = limit(fleet, partition, &reading) {
+    if let Some(reason) = limit(fleet, (partition, freedom), &reading) {
         return Verdict::Waits(reason);
     }
     if let Some(refusal) = no_node(fleet, partition, request, &reading) {
@@ -68,12 +74,13 @@ pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mu
 }
 
 /// The limit of the partition that keeps the job waiting.
-fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
+fn limit(fleet: &Fleet, (partition, freedom): (u32, Freedom), reading: &Reading) -> Option<Reason> {
     let part = fleet.partition(partition);
     let nodes = &fleet.partition_nodes[partition as usize];
-    let nodes_max = part.nodes_max.unwrap_or(u32::MAX).min(nodes.len());
+    let (least, most) = (freedom.least_nodes(part), freedom.most_nodes(part));
+    let nodes_max = most.unwrap_or(u32::MAX).min(nodes.len());
     if reading.nodes_min_named > nodes_max
-        || reading.nodes_max_named.is_some_and(|max| max < part.nodes_min || exceeds(part, reading, max))
+        || reading.nodes_max_named.is_some_and(|max| max < least || exceeds(most, reading, max))
     {
         return Some(Reason::PartitionNodeLimit);
     }
@@ -90,8 +97,8 @@ fn limit(fleet: &Fleet, partition: u32, reading: &Reading) -> Option<Reason> {
 
 /// Whether a job may want more nodes than `MaxNodes` lets it have: Slurm 22.05 cuts the greatest number that is asked for
 /// to the tasks and to the nodes of the partition, but not to its limit.
-fn exceeds(part: &Partition, reading: &Reading, max: u32) -> bool {
-    part.nodes_max.is_some_and(|limit| max.min(reading.tasks_named.unwrap_or(u32::MAX)) > limit)
+fn exceeds(most: Option<u32>, reading: &Reading, max: u32) -> bool {
+    most.is_some_and(|limit| max.min(reading.tasks_named.unwrap_or(u32::MAX)) > limit)
 }
 
 /// What no node of the partition has. The details are what Slurm's clients print before the error.

@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use imbl::Vector;
+use imbl::{OrdMap, Vector};
+use muster_model::accounting::{Freedom, Qos, RemoteResource};
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::ids::Name;
+use muster_model::job::Job;
 use muster_model::licenses;
 use muster_model::node::{Node, NodeConfig};
 use muster_model::partition::Partition;
 use muster_model::planning::PlanView;
+use muster_model::time::TimeLimit;
 
 use crate::alike;
 use crate::gres::PARTS_OF_GPU;
@@ -86,12 +89,19 @@ pub(crate) struct Fleet {
     pub(crate) partition_nodes: Vec<NodeSet>,
     /// Licences of the cluster by name.
     pub(crate) licenses: BTreeMap<Name, u64>,
+    /// The remote licences among them, as they were read.
+    resources: OrdMap<Name, Arc<RemoteResource>>,
+    /// All QOS, and what those let their jobs pass that pass any limit of partitions.
+    qos: OrdMap<Name, Arc<Qos>>,
+    freedoms: Vec<(Name, Freedom)>,
 }
 
 impl Fleet {
     /// Whether `view` still has the configuration this was built from.
     pub(crate) fn is_of(&self, view: &PlanView) -> bool {
         Arc::ptr_eq(&self.config, &view.config)
+            && self.resources.ptr_eq(&view.accounting.resources)
+            && (self.qos.ptr_eq(&view.accounting.qos) || self.freedoms == view.accounting.freedoms())
             && self.partitions.len() == view.partitions.len()
             && self.node_configs.len() == view.nodes.len()
             && self.partitions.iter().zip(&view.partitions).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
@@ -140,7 +150,10 @@ impl Fleet {
                 .iter()
                 .map(|part| part.nodes.iter().map(|node| node.0).filter(|node| (*node as usize) < count).collect())
                 .collect(),
-            licenses: licenses::totals(&view.config),
+            licenses: licenses::totals(&view.config, &view.accounting),
+            resources: view.accounting.resources.clone(),
+            qos: view.accounting.qos.clone(),
+            freedoms: view.accounting.freedoms(),
             node_configs,
             rows_seen: view.nodes.clone(),
             partitions,
@@ -278,6 +291,27 @@ impl Fleet {
     /// A partition by index.
     pub(crate) fn partition(&self, index: u32) -> &Partition {
         &self.partitions[index as usize]
+    }
+
+    /// Which limits of partitions do not hold under this QOS.
+    pub(crate) fn freedom_under(&self, qos: Option<&Name>) -> Freedom {
+        let known = self.freedoms.iter().find(|(name, _)| qos == Some(name));
+        known.map(|(_, freedom)| *freedom).unwrap_or_default()
+    }
+
+    /// Whether any QOS lets its jobs pass limits of partitions.
+    pub(crate) fn has_freedoms(&self) -> bool {
+        !self.freedoms.is_empty()
+    }
+
+    /// Which limits of partitions do not hold for `job`.
+    pub(crate) fn freedom_of(&self, job: &Job) -> Freedom {
+        self.freedom_under(job.qos.as_ref().or(job.spec.qos.as_ref()))
+    }
+
+    /// Whether `limit` is more than `job` may have in a partition.
+    pub(crate) fn is_too_long(&self, job: &Job, partition: u32, limit: TimeLimit) -> bool {
+        limit > self.partition(partition).time_max && !self.freedom_of(job).time_max
     }
 
     /// Number of partitions.

@@ -4,6 +4,7 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::{GresRequest, GresScope};
 
 use crate::fleet::Fleet;
+use crate::job_units::LINES_MAX;
 
 /// One line of a request, made ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) struct GresNeed {
     pub(crate) amount: u32,
     /// Units that must be free in the columns for this line and the more specific ones before it.
     pub(crate) amount_with_specific: u32,
+    /// Which of the lines it is that are counted over the job; none for any other.
+    pub(crate) job_line: Option<u8>,
     /// Whether it is named `gpu`.
     pub(crate) is_gpu: bool,
     /// Whether its units are parts of a GPU (`shard`, `mps`): all of a job on a node come from one.
@@ -52,7 +55,7 @@ pub(crate) fn has_unconsumed(fleet: &Fleet, node: u32, requests: &[GresRequest])
 ///
 /// # Errors
 /// `InvalidGres` for a name that the cluster does not know, `NodeConfigUnavailable` for a type that no node has,
-/// `NotSupported` for more than one line counted over the whole job.
+/// `NotSupported` for more lines counted over the whole job than [`LINES_MAX`].
 pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<GresNeed>, Refusal> {
     let mut needs: Vec<GresNeed> = Vec::new();
     let is_counted = |request: &&GresRequest| request.gres.count > 0 && !fleet.is_unconsumed(&request.gres.name);
@@ -71,6 +74,13 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
         if slots.is_empty() {
             return Err(RefusalCode::NodeConfigUnavailable.into());
         }
+        // Of two lines about the same resource of the job the last counts, as observed with Slurm 22.05.
+        let is_job = request.scope == GresScope::Job;
+        if let Some(known) = needs.iter_mut().find(|need| is_job && need.scope == request.scope && need.slots == slots)
+        {
+            (known.amount, known.amount_with_specific) = (amount, amount);
+            continue;
+        }
         let specific: u32 = needs
             .iter()
             .filter(|need| need.scope == request.scope && need.slots.iter().all(|slot| slots.contains(slot)))
@@ -80,6 +90,7 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
             scope: request.scope,
             amount,
             amount_with_specific: amount.saturating_add(specific),
+            job_line: None,
             is_gpu: &*gres.name == "gpu",
             is_shared: PARTS_OF_GPU.contains(&&*gres.name),
         });
@@ -89,11 +100,30 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
         // A job has whole GPUs or parts of one, not both.
         return Err(RefusalCode::InvalidGres.into());
     }
-    if needs.iter().filter(|need| need.scope == GresScope::Job).count() > 1 {
-        let detail = "generic resources counted over the whole job: only one kind at a time";
+    check_job_lines(&needs)?;
+    Ok(needs)
+}
+
+/// Lines that are counted over the job draw on units of their own, and there are not too many of them.
+fn check_job_lines(needs: &[GresNeed]) -> Result<(), Refusal> {
+    let lines: Vec<&GresNeed> = needs.iter().filter(|need| need.scope == GresScope::Job).collect();
+    let overlaps = |at: usize, need: &GresNeed| {
+        lines[..at].iter().any(|other| need.slots.iter().any(|slot| other.slots.contains(slot)))
+    };
+    if lines.iter().enumerate().any(|(at, need)| overlaps(at, need)) {
+        return Err(RefusalCode::InvalidGres.into());
+    }
+    if lines.len() > LINES_MAX {
+        let detail = format!("generic resources counted over the whole job: at most {LINES_MAX} kinds at a time");
         return Err(Refusal::new(RefusalCode::NotSupported, detail));
     }
-    Ok(needs)
+    Ok(())
+}
+
+/// Numbers the lines that are counted over the job.
+fn number_job_lines(needs: &mut [GresNeed]) {
+    let lines = needs.iter_mut().filter(|need| need.scope == GresScope::Job);
+    (0..).zip(lines).for_each(|(number, need)| need.job_line = Some(number));
 }
 
 /// What two lines about the same resource say together about nodes and tasks.
@@ -134,7 +164,11 @@ pub(crate) fn reconcile(needs: &mut Vec<GresNeed>, tasks: u32) -> Result<Bounds,
                     if !need.amount.is_multiple_of(other.amount) {
                         return Err(RefusalCode::InvalidGres.into());
                     }
-                    bounds.nodes = Some(need.amount / other.amount);
+                    let nodes = need.amount / other.amount;
+                    if bounds.nodes.is_some_and(|known| known != nodes) {
+                        return Err(RefusalCode::InvalidGres.into());
+                    }
+                    bounds.nodes = Some(nodes);
                     dropped.push(at);
                 }
                 (GresScope::Node, GresScope::Task) => {
@@ -150,6 +184,7 @@ pub(crate) fn reconcile(needs: &mut Vec<GresNeed>, tasks: u32) -> Result<Bounds,
         at += 1;
         !dropped.contains(&(at - 1))
     });
+    number_job_lines(needs);
     Ok(bounds)
 }
 
@@ -163,6 +198,7 @@ mod tests {
             scope: *scope,
             amount: *amount,
             amount_with_specific: *amount,
+            job_line: None,
             is_gpu: true,
             is_shared: false,
         };

@@ -65,6 +65,7 @@ mod free;
 mod future;
 mod gres;
 mod hash;
+mod job_units;
 mod licenses;
 mod limits;
 mod links;

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::accounting::{
-    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, Request, Tallies, TresAmounts,
-    Violation, asked, check_start, in_all, partition_takes,
+    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, QosFlag, Request, Tallies, TresAmounts,
+    Violation, Whole, amounts_of, asked, check_start, in_all, partition_takes,
 };
 use muster_model::ids::{Name, SpecId};
 use muster_model::job::Job;
+use muster_model::licenses;
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, PlannedShare};
 use muster_model::request::RefusalCode;
@@ -20,7 +21,7 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::TimeLimit;
 
-type LayersKey = (Option<AssociationId>, Option<Name>, Option<Name>);
+type LayersKey = (Option<AssociationId>, Option<Name>, Option<Name>, Option<Name>);
 
 /// The limits as of one moment of a pass.
 pub(crate) struct Limits<'a> {
@@ -113,6 +114,12 @@ impl<'a> Limits<'a> {
         self.view.config.accounting_enforce.limits && !self.layers(job, partition).are_empty()
     }
 
+    /// Whether nothing is ever kept for the job in future (`NoReserve`): it starts where there is room for it.
+    pub(crate) fn reserves_nothing(&self, job: &Job) -> bool {
+        let qos = self.qos(job).and_then(|name| self.view.accounting.qos.get(name));
+        qos.is_some_and(|qos| qos.has(QosFlag::NoReserve))
+    }
+
     /// Whether resources may be kept for the job (`MinPrioThreshold`).
     pub(crate) fn may_reserve(&mut self, job: &Job, partition: &Partition) -> bool {
         if !self.concern(job, partition) {
@@ -170,8 +177,16 @@ impl<'a> Limits<'a> {
 
     fn layers(&mut self, job: &Job, partition: &Partition) -> Arc<Layers> {
         let policy = &self.view.accounting;
-        let make = || Arc::new(Layers::of(policy, job.association, job.qos.as_deref(), partition.qos.as_deref()));
-        self.layers.entry((job.association, job.qos.clone(), partition.qos.clone())).or_insert_with(make).clone()
+        let view = self.view;
+        let of_partition = partition.qos.clone();
+        let is_relative = |name: &Name| policy.qos.get(name).is_some_and(|qos| qos.has(QosFlag::Relative));
+        // A percentage is one of this very partition.
+        let place = of_partition.as_ref().filter(|name| is_relative(name)).map(|_| partition.name.clone());
+        let make = || {
+            let whole = |whole| whole_of(view, partition, whole);
+            Arc::new(Layers::of(policy, job.association, job.qos.as_deref(), partition.qos.as_deref(), whole))
+        };
+        self.layers.entry((job.association, job.qos.clone(), of_partition, place)).or_insert_with(make).clone()
     }
 
     fn check(
@@ -217,5 +232,17 @@ impl<'a> Limits<'a> {
         charged.end = limit.span().map_or(charged.end, |span| self.view.now + span);
         charged.tres = tres;
         self.tallies.add(&charged);
+    }
+}
+
+/// What percentages of a QOS are parts of.
+fn whole_of(view: &PlanView, partition: &Partition, whole: Whole) -> TresAmounts {
+    let licenses = licenses::totals(&view.config, &view.accounting);
+    match whole {
+        Whole::Cluster => amounts_of(view.nodes.iter().map(Arc::as_ref), &licenses),
+        Whole::Partition => {
+            let nodes = partition.nodes.iter().filter_map(|node| view.nodes.get(node.0 as usize));
+            amounts_of(nodes.map(Arc::as_ref), &licenses)
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use muster_model::accounting::{ChargeRequest, Freedom, charge};
 use muster_model::config::PartitionEnforcement;
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobSpec};
@@ -149,9 +150,11 @@ impl Planner {
         let enforced = view.config.enforce_partition_limits;
         let (mut first_refusal, mut last_forbidden, mut forbidden) = (None, None, 0);
         for partition in &partitions {
-            let ask = tables.ask(&spec.request, *partition);
+            let freedom = freedom_of(view, &tables.fleet, spec, *partition);
+            let ask = tables.ask(&spec.request, *partition, freedom);
             if enforced != PartitionEnforcement::No
-                && let Some(refusal) = enforce::refusal(&tables.fleet, view, spec, *partition, tables.verdict(ask))
+                && let Some(refusal) =
+                    enforce::refusal(&tables.fleet, view, spec, (*partition, freedom), tables.verdict(ask))
             {
                 if enforced == PartitionEnforcement::All {
                     return Err(refusal);
@@ -164,17 +167,21 @@ impl Planner {
         if let Some(refusal) = last_forbidden.filter(|_| forbidden == partitions.len()) {
             return Err(refusal);
         }
+        let is_licensed = licenses::suffice(&tables.fleet.licenses, &licenses::wanted(spec));
         for partition in partitions {
-            let ask = tables.ask(&spec.request, partition);
-            match &**tables.verdict(ask) {
-                Verdict::Never(refusal) => {
-                    first_refusal.get_or_insert_with(|| refusal.clone());
+            let ask = tables.ask(&spec.request, partition, freedom_of(view, &tables.fleet, spec, partition));
+            let refusal = match &**tables.verdict(ask) {
+                // What makes no sense is told first, what no node can do last.
+                Verdict::Never(refusal) if is_licensed || refusal.code != RefusalCode::NodeConfigUnavailable => {
+                    refusal.clone()
                 }
+                _ if !is_licensed => RefusalCode::InvalidLicense.into(),
                 Verdict::Possible(ask) if !reservations.could_hold(&tables.fleet, ask, spec) => {
-                    first_refusal.get_or_insert(RefusalCode::NodeConfigUnavailable.into());
+                    RefusalCode::NodeConfigUnavailable.into()
                 }
-                Verdict::Possible(_) | Verdict::Waits(_) => return Ok(()),
-            }
+                _ => return Ok(()),
+            };
+            first_refusal.get_or_insert(refusal);
         }
         Err(first_refusal.unwrap_or(RefusalCode::InvalidPartition.into()))
     }
@@ -191,7 +198,7 @@ impl Planner {
         let partitions = partitions_of(&tables.fleet, spec)?;
         let mut asks = Vec::new();
         for partition in partitions {
-            let ask = tables.ask(&spec.request, partition);
+            let ask = tables.ask(&spec.request, partition, freedom_of(view, &tables.fleet, spec, partition));
             if let Verdict::Possible(ask) = &**tables.verdict(ask) {
                 asks.push(ask.clone());
             }
@@ -226,6 +233,21 @@ fn duration_in(partition: &Partition, spec: &JobSpec) -> Span {
     limit.span().unwrap_or(pass::UNLIMITED)
 }
 
+/// Which limits of a partition will not hold for a job with `spec`, under the QOS that it will be charged to.
+fn freedom_of(view: &PlanView, fleet: &Fleet, spec: &JobSpec, partition: u32) -> Freedom {
+    if !fleet.has_freedoms() {
+        return Freedom::default();
+    }
+    let request = ChargeRequest {
+        user: &spec.identity.user,
+        account: spec.account.as_deref(),
+        qos: spec.qos.as_deref(),
+        partition: fleet.partition(partition),
+    };
+    let charge = charge(&view.accounting, view.config.accounting_enforce, &request);
+    fleet.freedom_under(charge.ok().and_then(|charge| charge.qos).as_ref())
+}
+
 /// Indices of the partitions that `spec` names, or of the default one.
 fn partitions_of(fleet: &Fleet, spec: &JobSpec) -> Result<Vec<u32>, Refusal> {
     if spec.partitions.is_empty() {
@@ -248,7 +270,7 @@ pub(crate) struct Tables {
     pub(crate) fleet: Fleet,
     pub(crate) classes: Classes,
     requests: HashMap<ResourceRequest, usize, FixedState>, // tidy: only looked up
-    /// By request and partition.
+    /// By request, what is not limited, and partition.
     asks: Vec<Vec<Option<AskId>>>,
     verdicts: Vec<Arc<Verdict>>,
     /// Partition of each ask.
@@ -267,6 +289,8 @@ struct KnownSpec {
     spec: Arc<JobSpec>,
     /// The job's partition when it was seen: stands in where the specification names none.
     partition: Name,
+    /// What the job's QOS let it pass then.
+    freedom: Freedom,
     /// By position of the partition; nothing where there is no such partition.
     asks: Vec<Arc<[AskId]>>,
     last_used: u64,
@@ -288,8 +312,8 @@ impl Tables {
         }
     }
 
-    /// The number of `request` in `partition`.
-    pub(crate) fn ask(&mut self, request: &ResourceRequest, partition: u32) -> AskId {
+    /// The number of `request` in `partition`, where the limits of the partition hold but for those in `freedom`.
+    pub(crate) fn ask(&mut self, request: &ResourceRequest, partition: u32, freedom: Freedom) -> AskId {
         let row = match self.requests.get(request) {
             Some(row) => *row,
             None => {
@@ -299,16 +323,19 @@ impl Tables {
                 row
             }
         };
-        if let Some(ask) = self.asks[row][partition as usize] {
+        let column = freedom.node_kind() * self.fleet.partition_count() + partition as usize;
+        if let Some(ask) = self.asks[row].get(column).copied().flatten() {
             return ask;
         }
         let ask = self.verdicts.len() as AskId;
-        let verdict = feasible::judge(&self.fleet, partition, request, &mut self.scratch);
+        let verdict = feasible::judge(&self.fleet, (partition, freedom), request, &mut self.scratch);
         self.asks_for_users |= matches!(request.sharing, Sharing::ExclusiveUser | Sharing::ExclusiveMcs)
             || self.fleet.partition(partition).exclusive_user;
         self.verdicts.push(Arc::new(verdict));
         self.partitions.push(partition);
-        self.asks[row][partition as usize] = Some(ask);
+        let columns = self.asks[row].len().max(column + 1);
+        self.asks[row].resize(columns, None);
+        self.asks[row][column] = Some(ask);
         ask
     }
 
@@ -327,8 +354,10 @@ impl Tables {
     pub(crate) fn asks_of(&mut self, job: &Job, position: u32) -> Arc<[AskId]> {
         let at = position as usize;
         let address = Arc::as_ptr(&job.spec) as usize;
+        let freedom = self.fleet.freedom_of(job);
         if let Some(known) = self.specs.get_mut(&address)
             && known.partition == job.partition
+            && known.freedom == freedom
         {
             known.last_used = self.pass;
             return known.asks.get(at).cloned().unwrap_or_default();
@@ -336,10 +365,11 @@ impl Tables {
         let mut asks: Vec<Arc<[AskId]>> = Vec::new();
         for name in job.partitions_wanted() {
             let partition = self.fleet.partition_named(name);
-            asks.push(partition.map(|partition| self.ask(&job.spec.request, partition)).into_iter().collect());
+            asks.push(partition.map(|partition| self.ask(&job.spec.request, partition, freedom)).into_iter().collect());
         }
         let wanted = asks.get(at).cloned().unwrap_or_default();
-        let known = KnownSpec { spec: job.spec.clone(), partition: job.partition.clone(), asks, last_used: self.pass };
+        let (spec, partition) = (job.spec.clone(), job.partition.clone());
+        let known = KnownSpec { spec, partition, freedom, asks, last_used: self.pass };
         debug_assert_eq!(Arc::as_ptr(&known.spec) as usize, address);
         self.specs.insert(address, known);
         wanted

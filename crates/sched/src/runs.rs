@@ -121,7 +121,7 @@ mod tests {
             let candidates: Vec<Candidate> = (0..)
                 .zip(&nodes)
                 .filter(|(_, (tasks, _))| *tasks > 0)
-                .map(|(node, (tasks, weight))| Candidate { node, weight: *weight, tasks: *tasks, job_units: 0 })
+                .map(|(node, (tasks, weight))| Candidate { node, weight: *weight, tasks: *tasks, job_units: crate::job_units::JobUnits::NONE })
                 .collect();
             let mut whole = Survey::new(wanted);
             candidates.iter().for_each(|candidate| whole.add(candidate));

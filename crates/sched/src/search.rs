@@ -13,6 +13,7 @@ use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::{Future, Rank};
+use crate::job_units::JobUnits;
 use crate::nodeset::NodeSet;
 use crate::people::{Guest, People};
 use crate::reservation::{Open, Reservations};
@@ -84,7 +85,7 @@ pub(crate) fn earliest(
         time: wanted.not_before.max(place.now),
         passed: 0,
         tally: Tally::new(wanted.ask),
-        capacities: vec![(0, 0); place.fleet.node_count()],
+        capacities: vec![(0, JobUnits::NONE); place.fleet.node_count()],
         nodes,
     };
     search.passed = future.pass_until(search.time, 0, |node, back| search.free.give(node, back));
@@ -195,7 +196,7 @@ struct Search<'a> {
     passed: usize,
     tally: Tally,
     /// Tasks by node, as they are tallied, and units counted over the job.
-    capacities: Vec<(u32, u32)>,
+    capacities: Vec<(u32, JobUnits)>,
     /// Nodes that may take part.
     nodes: NodeSet,
 }
@@ -282,7 +283,7 @@ impl Search<'_> {
         let Candidate { tasks, job_units, .. } = self.supply().candidate(self.wanted.ask, node);
         let (before, units_before) = std::mem::replace(&mut self.capacities[node as usize], (tasks, job_units));
         self.tally.change(before, tasks);
-        tasks > before || job_units > units_before
+        tasks > before || job_units.has_more_than(units_before)
     }
 }
 

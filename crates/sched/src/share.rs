@@ -24,7 +24,7 @@ pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amo
             GresScope::Node => need.amount,
             GresScope::Socket => need.amount.checked_mul(ask.gres_sockets.unwrap_or(fleet.sockets[node]))?,
             GresScope::Task => need.amount.checked_mul(choice.tasks)?,
-            GresScope::Job => choice.job_units,
+            GresScope::Job => choice.job_units.get(need.job_line.unwrap_or(0).into()),
         };
         for slot in &need.slots {
             let here = wanted.min(left[*slot]);
@@ -36,7 +36,7 @@ pub(crate) fn amounts(ask: &Ask, fleet: &Fleet, choice: &Choice, available: &Amo
             return None;
         }
     }
-    let cpus = cpus.max(ask.cpus_per_gpu.checked_mul(choice.job_units)?.checked_next_multiple_of(piece)?);
+    let cpus = cpus.max(ask.cpus_per_gpu.checked_mul(choice.job_units.total())?.checked_next_multiple_of(piece)?);
     let memory = match ask.memory {
         MemoryNeed::NotCounted => 0,
         MemoryNeed::PerNode(memory) => memory,

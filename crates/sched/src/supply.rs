@@ -10,6 +10,7 @@ use crate::exact::Exact;
 use crate::fleet::Fleet;
 use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
+use crate::job_units::{self, JobUnits};
 use crate::nodeset::{NodeBlock, NodeSet};
 use crate::people::{self, Guest, People};
 use crate::reservation::{Open, Reservations};
@@ -145,7 +146,7 @@ impl Supply<'_> {
         }
         // Most nodes of a busy cluster end here.
         if cpus < ask.cpus_per_node_min || !self.admits(ask, node) {
-            return Candidate { node, weight, tasks: 0, job_units: 0 };
+            return Candidate { node, weight, tasks: 0, job_units: JobUnits::NONE };
         }
         let offer = Offer { cpus, ..self.offer(node) };
         if let Some((reservations, open, time)) = self.reserved
@@ -165,7 +166,7 @@ impl Supply<'_> {
             Some(Planned { future, from, until, rank }) if ask.rows == 1 && future.is_planned(node) => {
                 if capacity::tasks(ask, self.fleet, offer) == 0 {
                     // Nor is there room for any in what planned starts leave, which costs more to work out.
-                    return Candidate { node, weight, tasks: 0, job_units: 0 };
+                    return Candidate { node, weight, tasks: 0, job_units: JobUnits::NONE };
                 }
                 let left: Amounts = future.left(node, self.free.of(node), from, until, &rank);
                 let offer = Offer { cpus: left.cpus, memory: left.memory, columns: &left.columns, ..offer };
@@ -188,8 +189,9 @@ impl Supply<'_> {
         if tasks > 0 && ask.is_detailed {
             tasks = self.exact.tasks(ask, self.fleet, offer.node, tasks);
         }
-        let mut job_units = if tasks > 0 && !ask.gres.is_empty() { capacity::job_units(ask, offer) } else { 0 };
-        if job_units > 0 && ask.is_detailed {
+        let has_gres = tasks > 0 && !ask.gres.is_empty();
+        let mut job_units = if has_gres { job_units::offered(ask, offer) } else { JobUnits::NONE };
+        if !job_units.is_none() && ask.is_detailed {
             job_units = self.exact.job_units(ask, self.fleet, offer.node, job_units);
         }
         Candidate { node: offer.node, weight, tasks, job_units }

@@ -14,6 +14,7 @@ use muster_model::time::Span;
 
 use crate::ask::{Ask, Spread};
 use crate::choose::{self, Candidate, Choice, Filling};
+use crate::job_units::Total;
 
 /// A group of leaves that may hold a job: a switch, a block, or several blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +44,25 @@ pub(crate) struct Wiring {
 struct Sum {
     nodes: u32,
     tasks: u64,
-    units: u64,
+    units: Total,
 }
 
 impl Sum {
     fn add(&mut self, other: Sum) {
         self.nodes += other.nodes;
         self.tasks += other.tasks;
-        self.units += other.units;
+        self.units.add_all(other.units);
     }
 
     fn covers(&self, need: Sum) -> bool {
-        self.nodes >= need.nodes && self.tasks >= need.tasks && self.units >= need.units
+        self.nodes >= need.nodes && self.tasks >= need.tasks && self.units.covers(&need.units)
     }
 
     fn less(self, other: Sum) -> Sum {
         Sum {
             nodes: self.nodes.saturating_sub(other.nodes),
             tasks: self.tasks.saturating_sub(other.tasks),
-            units: self.units.saturating_sub(other.units),
+            units: self.units.less(other.units),
         }
     }
 }
@@ -192,7 +193,7 @@ impl Wiring {
             Spread::Total(tasks) => u64::from(tasks),
             Spread::PerNode(tasks) => u64::from(tasks) * u64::from(nodes),
         };
-        Sum { nodes, tasks, units: u64::from(choose::job_units_wanted(ask)) }
+        Sum { nodes, tasks, units: Total::wanted(ask) }
     }
 
     /// What each leaf offers. With segments a leaf counts only for whole ones.
@@ -203,7 +204,9 @@ impl Wiring {
                 Spread::PerNode(tasks) => tasks.min(candidate.tasks),
                 Spread::Total(_) => candidate.tasks,
             };
-            let one = Sum { nodes: 1, tasks: u64::from(tasks), units: u64::from(candidate.job_units) };
+            let mut units = Total::default();
+            units.add(candidate.job_units);
+            let one = Sum { nodes: 1, tasks: u64::from(tasks), units };
             sums[self.leaf_of[candidate.node as usize] as usize].add(one);
         }
         if let Some(segment) = self.segment(ask) {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! config gang memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
-//! qos high prio=10 preempts=low,lower jobs=2 cpus=16
+//! qos high prio=10 preempts=low,lower jobs=2 cpus=16 flags=NoReserve
 //! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
 //! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1 yields=2
@@ -32,7 +32,7 @@
 
 use std::sync::Arc;
 
-use muster_model::accounting::{Charged, CountLimit, Qos, TresLimit};
+use muster_model::accounting::{Charged, CountLimit, Qos, QosFlag, TresLimit};
 use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::{ClusterConfig, CpuUnit};
 use muster_model::heterogeneous::HetRole;
@@ -146,6 +146,7 @@ impl Reader {
                 "jobs" => drop(qos.limits.counts.insert(CountLimit::GrpJobs, number(value)?)),
                 "cpus" => qos.limits.tres.entry(TresLimit::GrpTres).or_default().add(&"cpu".into(), number(value)?),
                 "exempt" => qos.preempt_exempt_time = Some(Span::from_minutes(number(value)?)),
+                "flags" => qos.flags = value.split(',').map(qos_flag).collect::<Result<_, _>>()?,
                 _ => return Err(format!("unknown key {key}")),
             }
         }
@@ -468,7 +469,12 @@ impl Reader {
 /// The words of a request; also usable by other readers.
 fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result<(), String> {
     let scoped = |scope: GresScope, text: &str| gres(text).map(|gres| GresRequest { scope, gres });
-    let gpus = |scope: GresScope, text: &str| scoped(scope, &format!("gpu:{text}"));
+    let gpus = |list: &mut Vec<GresRequest>, scope: GresScope, text: &str| -> Result<(), String> {
+        for part in text.split(',') {
+            list.push(scoped(scope, &format!("gpu:{part}"))?);
+        }
+        Ok(())
+    };
     match key {
         "N" => {
             let (min, max) = value.split_once('-').unwrap_or((value, value));
@@ -487,10 +493,10 @@ fn request_word(request: &mut ResourceRequest, key: &str, value: &str) -> Result
                 request.gres.push(scoped(GresScope::Node, part)?);
             }
         }
-        "gpus" => request.gres.push(gpus(GresScope::Job, value)?),
-        "gpus_per_node" => request.gres.push(gpus(GresScope::Node, value)?),
-        "gpus_per_task" => request.gres.push(gpus(GresScope::Task, value)?),
-        "gpus_per_socket" => request.gres.push(gpus(GresScope::Socket, value)?),
+        "gpus" => gpus(&mut request.gres, GresScope::Job, value)?,
+        "gpus_per_node" => gpus(&mut request.gres, GresScope::Node, value)?,
+        "gpus_per_task" => gpus(&mut request.gres, GresScope::Task, value)?,
+        "gpus_per_socket" => gpus(&mut request.gres, GresScope::Socket, value)?,
         "C" => request.constraint = Some(value.into()),
         "w" => request.nodes_required = Some(value.into()),
         "x" => request.nodes_excluded = Some(value.into()),
@@ -575,6 +581,11 @@ fn place(text: &str) -> Result<GresPlace, String> {
     let (name, count) = gres.split_once(':').ok_or("name:count@cores")?;
     let cores = cores.map(index_set).transpose()?;
     Ok(GresPlace { name: name.into(), count: number(count)?, cores, gpu: None, links: Vec::new() })
+}
+
+fn qos_flag(word: &str) -> Result<QosFlag, String> {
+    let known = QosFlag::ALL.iter().find(|(_, name)| *name == word);
+    known.map(|(flag, _)| *flag).ok_or_else(|| format!("unknown flag {word}"))
 }
 
 fn preempt_mode(word: &str) -> Result<PreemptMode, String> {

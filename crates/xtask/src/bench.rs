@@ -10,6 +10,7 @@ mod completions;
 mod latency;
 pub(crate) mod replay;
 mod sched;
+mod steps;
 mod support;
 
 use std::process::ExitCode;
@@ -40,6 +41,11 @@ const BENCHES: &[Bench] = &[
         name: "replay",
         summary: "replayed jobs per second; the planner beside other policies on a real trace",
         run: replay::run,
+    },
+    Bench {
+        name: "steps",
+        summary: "starts of steps, large steps, output through srun; --slurm-conf FILE for real Slurm beside",
+        run: steps::run,
     },
     Bench { name: "sched", summary: "passes of the scheduler, over queue length and cluster size", run: sched::run },
 ];

@@ -54,7 +54,7 @@ fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> Ta
         rank,
         variables: environment::of_task(facts, step, rank),
         command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
-        streams: task_paths(facts, step, rank).map(streams),
+        streams: task_paths(facts, step, rank).map(|paths| Streams { unbuffered: how.unbuffered, ..streams(paths) }),
         affinity: None,
     }
 }

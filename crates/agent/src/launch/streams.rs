@@ -14,6 +14,7 @@ pub(super) fn streams(paths: OutputPaths) -> Streams {
         output: output(paths.stdout),
         error: paths.stderr.map(output),
         append: paths.append,
+        unbuffered: false,
     }
 }
 

@@ -18,6 +18,7 @@ use muster_model::job::Job;
 use muster_model::request::{Answer, Command, Query, Reply};
 use muster_model::state::ExitStatus;
 use muster_model::step::{Step, StepPart};
+use muster_model::time::Span;
 use muster_slurm::grammar::patterns::{self, PatternContext};
 use muster_slurm::options;
 use muster_slurm::submit::CliExit;
@@ -173,6 +174,9 @@ fn prepare(part: &mut Part, around: &Around<'_>, (port, cookie): (u16, &str)) {
     let plan = &mut part.plan;
     plan.launch.client_address = format!("{}:{port}", around.address);
     plan.launch.client_cookie = cookie.to_owned();
+    if plan.launch.mpi.is_empty() {
+        plan.launch.mpi = around.gathered.settings().mpi_default.clone().unwrap_or_else(|| "none".to_owned());
+    }
     let host = nix::unistd::gethostname().unwrap_or_default();
     let short_host = host.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
     plan.launch.client_process = (short_host, std::process::id());
@@ -277,9 +281,10 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         },
         input,
         input_file: source(&plan.input, plan, step, gathered)?,
-        kill_on_bad_exit: plan.kill_on_bad_exit == Some(true),
+        kill_on_bad_exit: plan.kill_on_bad_exit.unwrap_or(gathered.settings().kill_on_bad_exit),
         wait_after_first_end: plan
             .wait
+            .or(gathered.settings().wait_time_seconds.map(|seconds| Span::from_seconds(seconds.into())))
             .filter(|wait| wait.0 > 0)
             .map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
         kill_wait: gathered.kill_wait(),

@@ -125,6 +125,11 @@ impl Gathered {
         (self.settings.srun_prolog.as_deref(), self.settings.srun_epilog.as_deref())
     }
 
+    /// What the cluster's configuration says to commands.
+    pub(super) fn settings(&self) -> &ClientSettings {
+        &self.settings
+    }
+
     /// What the environment of a command in an allocation is made of.
     pub(super) fn client_facts(&self) -> ClientFacts<'_> {
         ClientFacts {

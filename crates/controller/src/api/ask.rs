@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use muster_core::ReadView;
+use muster_model::document::Document;
 use muster_model::ids::{Identity, JobId};
 use muster_model::job::Job;
 use muster_model::request::{HistoryFilter, Pong, Query, Refusal, RefusalCode, Reply};
@@ -93,6 +94,9 @@ impl ApiService {
             Query::Accounting => {
                 give(sender, &Reply::Accounting(view.accounting.documents().collect()));
             }
+            Query::RemoteLicenses => {
+                give(sender, &remote_licenses(&view));
+            }
             Query::Crontab(uid) => {
                 let is_open = caller.uid == uid || caller.is_operator();
                 let denied = Reply::Refused(RefusalCode::AccessDenied.into());
@@ -132,6 +136,10 @@ impl ApiService {
             give(sender, &Reply::Refused(Refusal::new(RefusalCode::Internal, problem.to_string())));
         }
     }
+}
+
+fn remote_licenses(view: &ReadView) -> Reply {
+    Reply::Accounting(view.accounting.resources.values().cloned().map(Document::Resource).collect())
 }
 
 /// Sends one part; `false` when the reader has gone.

@@ -166,6 +166,7 @@ fn admit(
     spec: &JobSpec,
 ) -> Result<(Arc<Partition>, Charge, TimeLimit), Refusal> {
     let (partition, charge) = choose_partition(cluster, identity, spec)?;
+    accounting::may_ask_qos(cluster, spec, &charge)?;
     let time_limit = spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);
     let time_limit = accounting::check_submit(cluster, now, spec, &charge, &partition, time_limit)?;
     Ok((partition, charge, time_limit))

@@ -113,7 +113,8 @@ fn check_licenses(cluster: &Cluster, now: Timestamp, job: &Job, changes: &JobCha
 
 /// What the changed job is charged to, if the change concerns that.
 fn charge(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Option<Result<Charge, Refusal>> {
-    if changes.account.is_none() && changes.qos.is_none() && changes.partition.is_none() {
+    let concerns_qos = changes.qos.is_some() || changes.reservation.is_some();
+    if changes.account.is_none() && !concerns_qos && changes.partition.is_none() {
         return None;
     }
     let mut spec = (*job.spec).clone();
@@ -122,7 +123,12 @@ fn charge(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Option<Result<C
     spec.qos = job.qos.clone().or(spec.qos);
     change_spec(&mut spec, changes);
     let partition = changes.partition.as_ref().and_then(|names| names.split(',').next()).unwrap_or(&job.partition);
-    Some(accounting::resolve(cluster, &spec, cluster.partition(partition)?))
+    let charge = accounting::resolve(cluster, &spec, cluster.partition(partition)?);
+    let may_ask = |charge: Charge| match concerns_qos {
+        true => accounting::may_ask_qos(cluster, &spec, &charge).map(|()| charge),
+        false => Ok(charge),
+    };
+    Some(charge.and_then(may_ask))
 }
 
 /// What cannot be changed any more, or not yet, as the job stands.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AssociationId, LimitChanges, QosFlag, Shares};
+use super::{Account, AssociationId, LimitChanges, QosFlag, RemoteResource, ResourceChanges, Shares};
 use crate::ids::Name;
 use crate::preemption::PreemptMode;
 use crate::time::Span;
@@ -55,6 +55,7 @@ pub struct AssociationChanges {
     /// `QosLevel`; `Set` of nothing takes those of the parent.
     pub qos_allowed: Option<ListChange<Name>>,
     /// `DefaultQOS`; `Some(None)` takes that of the parent.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub qos_default: Option<Option<Name>>,
     /// The account above; for accounts only.
     pub parent: Option<Name>,
@@ -71,16 +72,21 @@ pub struct QosChanges {
     pub priority: Option<u32>,
     pub flags: Option<ListChange<QosFlag>>,
     pub preempts: Option<ListChange<Name>>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub preempt_mode: Option<Option<PreemptMode>>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub grace_time: Option<Option<Span>>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub preempt_exempt_time: Option<Option<Span>>,
     pub usage_factor: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub usage_threshold: Option<Option<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub limit_factor: Option<Option<f64>>,
     pub limits: LimitChanges,
 }
 
-/// One change of accounts, users, associations or QOS.
+/// One change of accounts, users, associations, QOS or remote licences.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountingChange {
@@ -180,5 +186,22 @@ pub enum AccountingChange {
     DeleteQos {
         /// Which.
         names: Vec<Name>,
+    },
+    /// New remote licences.
+    CreateResources {
+        /// Their rows; number and time are set where they are kept.
+        resources: Vec<RemoteResource>,
+    },
+    /// Changes remote licences.
+    ModifyResources {
+        /// Which, as `name@server`.
+        keys: Vec<Name>,
+        /// What.
+        changes: ResourceChanges,
+    },
+    /// Takes remote licences away.
+    DeleteResources {
+        /// Which, as `name@server`.
+        keys: Vec<Name>,
     },
 }

@@ -6,13 +6,17 @@
 
 use std::sync::Arc;
 
-use super::{AccountingPolicy, Association, AssociationId, CountLimit, Qos, QosFlag, TresLimit};
+use super::{
+    AccountingPolicy, Association, AssociationId, CountLimit, Qos, QosFlag, TresAmounts, TresLimit, Whole, relative,
+};
 
 /// The QOS and associations of one job, in the order in which they are asked.
 #[derive(Debug, Clone)]
 pub struct Layers {
     /// QOS, the first asked first.
     pub qos: Vec<Arc<Qos>>,
+    /// Which of them is that of the job.
+    own: Option<usize>,
     /// Its association and those above it.
     pub lineage: Vec<Arc<Association>>,
     /// By what amounts of associations are multiplied.
@@ -20,22 +24,35 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Those of a job of `association` under `qos` in a partition with `partition_qos`.
+    /// Those of a job of `association` under `qos` in a partition with `partition_qos`. Of what percentages are parts (flag
+    /// `Relative`), `whole` tells.
     pub fn of(
         policy: &AccountingPolicy,
         association: Option<AssociationId>,
         qos: Option<&str>,
         partition_qos: Option<&str>,
+        whole: impl Fn(Whole) -> TresAmounts,
     ) -> Layers {
         let own = qos.and_then(|name| policy.qos.get(name));
         let of_partition = partition_qos.filter(|name| Some(*name) != qos).and_then(|name| policy.qos.get(name));
-        let mut order: Vec<Arc<Qos>> = of_partition.into_iter().chain(own).cloned().collect();
-        if own.is_some_and(|own| own.has(QosFlag::OverPartQOS)) {
+        // The QOS of a partition is that of the partition even where a job uses it as its own.
+        let of_own = if own.is_some() && partition_qos == qos { Whole::Partition } else { Whole::Cluster };
+        let of_partition = of_partition.map(|row| relative::resolved(row, || whole(Whole::Partition)));
+        let resolved = own.map(|row| relative::resolved(row, || whole(of_own)));
+        let mut order: Vec<Arc<Qos>> = of_partition.into_iter().chain(resolved).collect();
+        let is_over = own.is_some_and(|own| own.has(QosFlag::OverPartQOS));
+        if is_over {
             order.reverse();
         }
+        let at = own.map(|_| if is_over { 0 } else { order.len() - 1 });
         let lineage = association.into_iter().flat_map(|id| policy.lineage(id)).cloned().collect();
         let limit_factor = own.and_then(|own| own.limit_factor).filter(|factor| *factor > 0.0).unwrap_or(1.0);
-        Layers { qos: order, lineage, limit_factor }
+        Layers { qos: order, own: at, lineage, limit_factor }
+    }
+
+    /// The QOS of the job itself.
+    pub fn own_qos(&self) -> Option<&Qos> {
+        self.own.and_then(|at| self.qos.get(at)).map(|qos| &**qos)
     }
 
     /// Whether nobody limits anything.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Account, Association, AssociationId, AssociationKey, CountLimit, Layers, Qos, User};
+use super::{Account, Association, AssociationId, AssociationKey, CountLimit, Layers, Qos, RemoteResource, User};
 use crate::document::Document;
 use crate::ids::Name;
 
-/// Accounts, users, associations and QOS of the cluster. Cloning copies a few pointers.
+/// Accounts, users, associations, QOS and remote licences of the cluster. Cloning copies a few pointers.
 #[derive(Debug, Clone, Default)]
 pub struct AccountingPolicy {
     /// Accounts by name.
@@ -21,6 +21,8 @@ pub struct AccountingPolicy {
     pub association_index: OrdMap<AssociationKey, AssociationId>,
     /// QOS by name.
     pub qos: OrdMap<Name, Arc<Qos>>,
+    /// Remote licences by `name@server`.
+    pub resources: OrdMap<Name, Arc<RemoteResource>>,
 }
 
 impl AccountingPolicy {
@@ -77,6 +79,7 @@ impl AccountingPolicy {
             Document::Account(row) => drop(self.accounts.insert(row.name.clone(), row)),
             Document::User(row) => drop(self.users.insert(row.name.clone(), row)),
             Document::Qos(row) => drop(self.qos.insert(row.name.clone(), row)),
+            Document::Resource(row) => drop(self.resources.insert(row.key(), row)),
             Document::Association(row) => {
                 if let Some(old) = self.associations.insert(row.id, row.clone()) {
                     self.association_index.remove(&old.key);
@@ -92,7 +95,9 @@ impl AccountingPolicy {
         let accounts = self.accounts.values().cloned().map(Document::Account);
         let users = self.users.values().cloned().map(Document::User);
         let qos = self.qos.values().cloned().map(Document::Qos);
-        accounts.chain(users).chain(qos).chain(self.associations.values().cloned().map(Document::Association))
+        let resources = self.resources.values().cloned().map(Document::Resource);
+        let associations = self.associations.values().cloned().map(Document::Association);
+        accounts.chain(users).chain(qos).chain(resources).chain(associations)
     }
 
     /// Takes an association away.

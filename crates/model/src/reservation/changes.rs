@@ -128,7 +128,7 @@ pub struct ReservationChanges {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<ListChange>,
     /// `Some(None)` takes it away.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
     pub start_delay_max: Option<Option<Span>>,
     /// Empty takes it away.
     #[serde(skip_serializing_if = "Option::is_none")]

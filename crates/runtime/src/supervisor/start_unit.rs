@@ -21,7 +21,7 @@ use super::task_hooks::{self, Setting, TaskEpilog};
 use super::terminal;
 use crate::pmi;
 use crate::system;
-use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, Streams, TaskLaunch};
+use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
 
 /// Where programs are searched when the environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -343,7 +343,7 @@ fn open_streams(unit: &LaunchUnit) -> Result<(WorkDir, Vec<Prepared>), Problem> 
     for (index, task) in unit.tasks.iter().enumerate() {
         let streams = match (unit.pty, index) {
             (Some(size), 0) => open_terminal(unit, task, size).map_err(problem("open terminal"))?,
-            _ => open_task(task, task.streams.as_ref().unwrap_or(&unit.streams), &mut files)?,
+            _ => open_task(unit, task, &mut files)?,
         };
         prepared.push(streams);
     }
@@ -358,7 +358,8 @@ fn open_terminal(unit: &LaunchUnit, task: &TaskLaunch, (rows, columns): (u16, u1
     Ok(Prepared { theirs: [0; 3].map(|_| Arc::clone(&theirs)), ours, error_file: None })
 }
 
-fn open_task(task: &TaskLaunch, streams: &Streams, files: &mut OpenFiles) -> Result<Prepared, Problem> {
+fn open_task(unit: &LaunchUnit, task: &TaskLaunch, files: &mut OpenFiles) -> Result<Prepared, Problem> {
+    let streams = task.streams.as_ref().unwrap_or(&unit.streams);
     let mut ours = TaskStreams::none(task.rank);
     let input = match &streams.input {
         Input::Null => files.null().map_err(problem("open /dev/null"))?,
@@ -369,7 +370,14 @@ fn open_task(task: &TaskLaunch, streams: &Streams, files: &mut OpenFiles) -> Res
             Arc::new(read)
         }
     };
-    let (output, our_output) = open_output(&streams.output, streams.append, files)?;
+    let (output, our_output) = match &streams.output {
+        Output::Client if streams.unbuffered => {
+            let owner = files::must_switch(&unit.user).then_some(unit.user.uid);
+            let (ours, theirs) = terminal::open_raw(owner).map_err(problem("open terminal"))?;
+            (Arc::new(theirs), Some(ours))
+        }
+        output => open_output(output, streams.append, files)?,
+    };
     ours.output = our_output;
     let error = match &streams.error {
         None => Arc::clone(&output),

@@ -29,6 +29,20 @@ pub(crate) fn open(rows: u16, columns: u16, owner: Option<libc::uid_t>) -> io::R
     Ok((ours, tasks))
 }
 
+/// A new terminal that changes nothing of what is written to it, and shows nothing of its own.
+pub(crate) fn open_raw(owner: Option<libc::uid_t>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, tasks) = open(24, 80, owner)?;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&tasks);
+    // SAFETY: all-zero is a valid value; the structure is our own.
+    unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        system::check(libc::tcgetattr(fd, &mut settings))?;
+        libc::cfmakeraw(&mut settings);
+        system::check(libc::tcsetattr(fd, libc::TCSANOW, &settings))?;
+    }
+    Ok((ours, tasks))
+}
+
 /// Tells a terminal its size; the kernel tells the processes on it.
 pub(crate) fn set_size(fd: RawFd, rows: u16, columns: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -42,7 +42,7 @@ impl Client {
         let address = self.listener.local_addr().unwrap().to_string();
         unit.client = Some(ClientLink { address, cookie: "secret".into(), node_name: "n1".into() });
         unit.streams =
-            Streams { input: Input::Client, output: Output::Client, error: Some(Output::Client), append: false };
+            Streams { input: Input::Client, output: Output::Client, error: Some(Output::Client), ..Streams::default() };
         unit.tasks = (0..tasks)
             .map(|rank| TaskLaunch { rank, variables: vec![format!("RANK={rank}")], ..TaskLaunch::default() })
             .collect();

@@ -111,7 +111,7 @@ impl<'a> Pass<'a> {
             }
             PartitionState::Up | PartitionState::Drain => {}
         }
-        if self.limit(entry.job, at) > part.time_max {
+        if self.tables.fleet.is_too_long(entry.job, at, self.limit(entry.job, at)) {
             let (asked, most) = (self.limit(entry.job, at), part.time_max);
             return of_partition(Reason::PartitionTimeLimit, format!("allows a time limit of {most}, {asked} asked"));
         }
@@ -142,10 +142,11 @@ impl<'a> Pass<'a> {
     fn node_limit(&self, job: &Job, partition: u32) -> String {
         let part = self.tables.fleet.partition(partition);
         let there = self.tables.fleet.partition_nodes[partition as usize].len();
-        let most = part.nodes_max.unwrap_or(u32::MAX).min(there);
+        let freedom = self.tables.fleet.freedom_of(job);
+        let (least, most) = (freedom.least_nodes(part), freedom.most_nodes(part).unwrap_or(u32::MAX).min(there));
         let (from, to) = (job.spec.request.nodes_min, job.spec.request.nodes_max);
         let asked = to.filter(|to| *to != from).map_or(from.to_string(), |to| format!("{from}-{to}"));
-        format!("has {there} nodes and allows {}-{most} per job, {asked} asked", part.nodes_min)
+        format!("has {there} nodes and allows {least}-{most} per job, {asked} asked")
     }
 
     /// The limit in the way of a job that would run for `duration`, or without end where its limit is none.
@@ -286,7 +287,7 @@ impl<'a> Pass<'a> {
         let part = self.tables.fleet.partition(at);
         let duration = duration.unwrap_or_else(|| self.duration(job, at));
         let is_open = matches!(part.state, PartitionState::Up | PartitionState::Drain);
-        let is_short = TimeLimit::Limited(duration) <= part.time_max;
+        let is_short = !self.tables.fleet.is_too_long(job, at, TimeLimit::Limited(duration));
         let verdict = self.tables.verdict(id).clone();
         let is_possible = is_open && is_short && matches!(&*verdict, Verdict::Possible(_));
         let is_taken = self.limits.takes(job, self.tables.fleet.partition(at));
@@ -338,7 +339,7 @@ impl<'a> Pass<'a> {
             let mut cases = Vec::new();
             for name in &partitions {
                 let Some(at) = self.tables.fleet.partition_named(name) else { continue };
-                let id = self.tables.ask(&request, at);
+                let id = self.tables.ask(&request, at, self.tables.fleet.freedom_of(entry.job));
                 cases.extend(self.possible(entry.job, id, duration, &request));
             }
             let starts_now = cases.iter().any(|case| self.starts_now(entry, case));

@@ -109,7 +109,7 @@ impl Pass<'_> {
             Verdict::Waits(reason) => return waits(*reason),
             Verdict::Never(_) => return waits(Reason::BadConstraints),
         };
-        if self.limit(entry.job, partition) > self.tables.fleet.partition(partition).time_max {
+        if self.tables.fleet.is_too_long(entry.job, partition, self.limit(entry.job, partition)) {
             return waits(Reason::PartitionTimeLimit);
         }
         let limit = TimeLimit::min(self.limit(entry.job, partition), least_limit(entry));

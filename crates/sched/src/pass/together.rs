@@ -207,7 +207,8 @@ impl<'a> Pass<'a> {
             Verdict::Never(_) => Some(Reason::BadConstraints),
             Verdict::Possible(_) => {
                 let partition = self.tables.partition_of(case.id);
-                let is_long = self.limit(member.entry.job, partition) > self.tables.fleet.partition(partition).time_max;
+                let limit = self.limit(member.entry.job, partition);
+                let is_long = self.tables.fleet.is_too_long(member.entry.job, partition, limit);
                 is_long.then_some(Reason::PartitionTimeLimit)
             }
         };

@@ -163,6 +163,9 @@ impl<'a> Pass<'a> {
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
     pub(super) fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
+        if self.limits.reserves_nothing(entry.job) {
+            return false;
+        }
         let budget = self.budget;
         let made = *self.plans_made_in(case);
         let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);

@@ -4,6 +4,7 @@ mod common;
 mod cores;
 mod explain;
 mod feasible;
+mod gpu_types;
 mod heterogeneous;
 mod laws;
 mod partial;

@@ -1,6 +1,6 @@
 //! The order of the queue, reasons, arrays and planned starts.
 
-use crate::common::{check, check_with, view};
+use crate::common::{check, check_with, plan_with, view};
 use muster_model::time::TimeLimit;
 use muster_sched::{Budget, Planner};
 
@@ -596,4 +596,40 @@ fn units_are_never_given_twice_in_one_pass() {
          2 starts in main: n1 1c 1t gpu:2-3
          3 waits Resources, +60m on n1",
     );
+}
+
+#[test]
+fn nothing_is_kept_for_a_qos_without_reserve() {
+    let scene = |flags: &str| {
+        format!(
+            "qos standby{flags}
+             nodes n1 cpus=4
+             run 8 on=n1:0-1 t=30
+             job 1 qos=standby n=4 t=60
+             job 2 n=2 t=60"
+        )
+    };
+    check(&scene(""), "1 waits Resources, +30m on n1\n2 waits Priority, +90m on n1");
+    check(&scene(" flags=NoReserve"), "2 starts in main: n1 2c 2t\n1 waits Resources, +60m on n1 or so");
+}
+
+#[test]
+fn a_qos_lets_its_jobs_pass_limits_of_the_partition() {
+    for (flag, job, reason) in [
+        ("PartitionMaxNodes", "N=4 n=4 t=60", "PartitionNodeLimit"),
+        ("PartitionMinNodes", "N=1-1 n=1 t=60", "PartitionNodeLimit"),
+        ("PartitionTimeLimit", "N=2 n=2 t=90", "PartitionTimeLimit"),
+    ] {
+        let plan = |flags: &str| {
+            let text = format!(
+                "qos free{flags}
+                 nodes n[1-4] cpus=4
+                 partition short nodes=n[1-4] nodes_min=2 nodes_max=3 max=60
+                 job 1 part=short qos=free {job}"
+            );
+            plan_with(&text, &Budget::default())
+        };
+        assert_eq!(plan(""), format!("1 waits {reason}\n"), "{flag}");
+        assert!(plan(&format!(" flags={flag}")).starts_with("1 starts in short: n1"), "{flag}");
+    }
 }

@@ -19,6 +19,12 @@ pub struct ClientSettings {
     pub array_size_max: Option<u32>,
     /// `KillWait` in seconds.
     pub kill_wait_seconds: Option<u32>,
+    /// `MpiDefault`.
+    pub mpi_default: Option<String>,
+    /// `KillOnBadExit`.
+    pub kill_on_bad_exit: bool,
+    /// `WaitTime` in seconds.
+    pub wait_time_seconds: Option<u32>,
     /// `SrunProlog`.
     pub srun_prolog: Option<String>,
     /// `SrunEpilog`.
@@ -53,6 +59,9 @@ pub fn client_settings(text: &str) -> ClientSettings {
             "srunprolog" => settings.srun_prolog = program(value),
             "srunepilog" => settings.srun_epilog = program(value),
             "killwait" => settings.kill_wait_seconds = value.parse().ok(),
+            "mpidefault" => settings.mpi_default = Some(value.to_ascii_lowercase()),
+            "killonbadexit" => settings.kill_on_bad_exit = value.parse().is_ok_and(|number: u32| number > 0),
+            "waittime" => settings.wait_time_seconds = value.parse().ok(),
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
                 let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
@@ -85,6 +94,9 @@ mod tests {
         );
         assert_eq!(settings.kill_wait_seconds, Some(5));
         assert_eq!((settings.srun_prolog.as_deref(), settings.srun_epilog), (Some("/s/prolog"), None));
+        let settings = client_settings("MpiDefault=PMI2\nKillOnBadExit=1\nWaitTime=7\n");
+        let found = (settings.mpi_default.as_deref(), settings.kill_on_bad_exit, settings.wait_time_seconds);
+        assert_eq!(found, (Some("pmi2"), true, Some(7)));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

@@ -73,10 +73,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     .not_yet(),
     OptionSpec::new("cpu-bind", Commands::SRUN, Required, cpu_bind)
         .env(&[(Srun, "SLURM_CPU_BIND")])
-        .help("type", "bind tasks to cpus")
-        .section(Section::Affinity)
-        .not_yet(),
-    OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind).sorted_as("cpu-c").alias_of("cpu-bind").not_yet(),
+        .help("type", "bind tasks to cpus (so far only none: to all that the step has)")
+        .section(Section::Affinity),
+    OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind).sorted_as("cpu-c").alias_of("cpu-bind"),
     OptionSpec::new("accel-bind", Commands::SRUN, Required, |options, input| {
         if input.value.is_empty() || !input.value.chars().all(|c| matches!(c.to_ascii_lowercase(), 'g' | 'n' | 'v')) {
             return Err(input.invalid());
@@ -225,6 +224,11 @@ fn cpu_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fa
     if !value.split(',').all(fits) {
         return Err(Fault::fatal("Failed to parse --cpu-bind= values.")
             .after(Line::Error(format!("unrecognized --cpu-bind argument \"{}\"", input.value))));
+    }
+    // Tasks are bound to what their step has on the node, and said to be nothing.
+    let acts = |word: &str| matches!(word, "q" | "quiet" | "no" | "none" | "off");
+    if !value.split(',').all(acts) && !options.not_yet.contains(&"cpu-bind") {
+        options.not_yet.push("cpu-bind");
     }
     options.others.insert("cpu-bind", input.value.to_owned());
     Ok(input.value.to_owned())

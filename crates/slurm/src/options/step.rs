@@ -134,10 +134,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         .help("program", "run after each task"),
     OptionSpec::new("het-group", SRUN, Required, het_group).help("N", "components of a heterogeneous job"),
     OptionSpec::new("pack-group", SRUN, Required, het_group).alias_of("het-group"),
-    OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, keep)
-        .help("type", "forward X11")
-        .section(Section::Hidden)
-        .not_yet(),
+    OptionSpec::new("x11", Commands::SRUN_SALLOC, Optional, |_, _| {
+        Err(Fault::error(255, "X11 forwarding is not supported"))
+    })
+    .help("type", "forward X11; not supported")
+    .section(Section::Hidden),
 ];
 
 /// A flag of `srun`.

@@ -4,13 +4,17 @@ use muster_model::ids::Name;
 use muster_model::resources::{Gres, GresRequest, GresScope};
 
 use super::resolve::Problem;
-use crate::options::{Line, SubmitOptions, invalid_gres};
+use crate::options::{Fault, Line, SubmitOptions, invalid_gres};
 
 /// Options that need each other, or exclude each other.
 ///
 /// # Errors
 /// The messages of real Slurm; exit 1.
 pub fn check(options: &SubmitOptions) -> Result<(), Problem> {
+    if has_mixed_types(options) {
+        let text = "Invalid GRES specification (with and without type identification)";
+        return Err(Problem::Fault(Fault::error(1, text)));
+    }
     let resources = &options.resources;
     let complain = |text: &str| Err(Problem::Fault(invalid_gres().after(Line::Error(text.to_owned()))));
     if resources.gpus_per_task.is_some()
@@ -39,6 +43,20 @@ pub fn check(options: &SubmitOptions) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+/// Whether the same resource is asked for with a type and without one.
+fn has_mixed_types(options: &SubmitOptions) -> bool {
+    let resources = &options.resources;
+    let lists = [
+        &resources.gres,
+        &resources.gpus,
+        &resources.gpus_per_node,
+        &resources.gpus_per_socket,
+        &resources.gpus_per_task,
+    ];
+    let all: Vec<&Gres> = lists.into_iter().flatten().flatten().collect();
+    all.iter().any(|one| one.kind.is_some() && all.iter().any(|other| other.name == one.name && other.kind.is_none()))
 }
 
 fn asks_for_gpus(options: &SubmitOptions) -> bool {

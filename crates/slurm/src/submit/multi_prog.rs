@@ -1,7 +1,7 @@
 //! `srun --multi-prog`: a file that names a program for each rank.
 //!
 //! Lines of `RANKS PROGRAM ARGUMENTS...`; `RANKS` is `0`, `1-3,5` or `*`. `%t` stands for the rank, `%o` for its place
-//! among the ranks of the line. `#` starts a comment, a backslash at the end continues the line, quotes keep blanks.
+//! among the ranks of the line. The first line that names a rank counts. `#` starts a comment, a backslash at the end continues the line, quotes keep blanks.
 
 use crate::options::{Fault, Line};
 
@@ -29,7 +29,7 @@ pub fn read(text: &str, file_name: &str, tasks: u32) -> Result<Vec<(u32, Vec<Str
         for (offset, rank) in ranks.into_iter().enumerate() {
             if let Some(slot) = programs.get_mut(rank as usize) {
                 let put = |word: &String| word.replace("%t", &rank.to_string()).replace("%o", &offset.to_string());
-                *slot = Some(command.iter().map(put).collect());
+                slot.get_or_insert_with(|| command.iter().map(put).collect());
             }
         }
     }
@@ -124,6 +124,7 @@ mod tests {
             4,
             "0:echo|zero 1:echo|t:1|o:0 2:echo|t:2|o:1 3:hostname",
         );
+        check("0 echo zero\n*  echo %t %o\n", 2, "0:echo|zero 1:echo|1|1");
         check("# all\n*  echo 'a b' \\\n %t\n", 2, "0:echo|a b|0 1:echo|a b|1");
         check("0 echo zero\n", 2, "srun: error: Configuration file mp.conf invalid, no record for task id 1\n");
         check(

@@ -15,8 +15,9 @@ use super::resolve::{self, Counts, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
 use super::{environment, gpus, multi_prog, reading};
+use crate::grammar::distribution::Nodes;
 use crate::grammar::patterns;
-use crate::options::{self, Command, Fault, SubmitOptions, parse};
+use crate::options::{self, Command, Fault, Line, SubmitOptions, parse};
 
 /// Where the allocation comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +171,7 @@ fn work_out(
     let environment = StepAdditions::of(options, &counts, job_name.or_else(|| given_name.clone()));
     let name = given_name.unwrap_or_else(|| base.to_owned());
     let streams = Streams::of(options);
+    shortcomings(options, &streams);
     Ok(SrunPlan {
         request: request(options, &counts, &name, within),
         launch: launch(options, &counts, command, &streams, around)?,
@@ -200,6 +202,19 @@ fn work_out(
 /// Ways in which MPI programs can find each other here.
 const MPI_TYPES: &[&str] = &["none", "pmi2"];
 
+/// What srun says of what it cannot do as asked.
+fn shortcomings(options: &mut SubmitOptions, streams: &Streams) {
+    if options.placement.distribution.as_ref().is_some_and(|chosen| chosen.nodes == Nodes::Arbitrary) {
+        let text = "warning: the order of the nodes of --distribution=arbitrary is not followed yet".to_owned();
+        options.notices.push(Line::Info(text));
+    }
+    let in_files = [Some(&streams.output), streams.error.as_ref()].into_iter().flatten();
+    if options.step.label && in_files.into_iter().any(|stream| matches!(stream, Stream::NodeFile(_))) {
+        let text = "warning: --label puts no ranks into files of single tasks or nodes yet".to_owned();
+        options.notices.push(Line::Info(text));
+    }
+}
+
 fn check_mpi(options: &SubmitOptions) -> Result<(), Problem> {
     match options.step.mpi.as_deref() {
         None => Ok(()),
@@ -207,7 +222,7 @@ fn check_mpi(options: &SubmitOptions) -> Result<(), Problem> {
             let names: String = MPI_TYPES.iter().map(|name| format!("\t{name}\n")).collect();
             Err(Fault::answer(0, format!("MPI plugin types are...\n{names}")).into())
         }
-        Some(known) if MPI_TYPES.contains(&known) => Ok(()),
+        Some(known) if MPI_TYPES.contains(&known) || known == "openmpi" => Ok(()),
         Some(other) => {
             let text = format!("Invalid MPI type '{other}', --mpi=list for acceptable types");
             Err(Fault::error(1, text).into())
@@ -227,6 +242,9 @@ fn allocation(
     if let Some(job_id) = options.step.jobid.filter(|_| !options.client.test_only) {
         check_against_allocation(options, counts, around)?;
         return Ok((Allocation::Within(JobId(job_id)), None));
+    }
+    if options.placement.relative.is_some() {
+        return Err(Fault::fatal("--relative option invalid for job allocation request").into());
     }
     let subject = Subject {
         kind: JobKind::Allocation,
@@ -401,7 +419,8 @@ fn launch(
         client_process: (String::new(), 0),
         pty: None,
         kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
-        mpi: options.step.mpi.clone().unwrap_or_else(|| "none".to_owned()),
+        unbuffered: options.step.unbuffered,
+        mpi: options.step.mpi.clone().unwrap_or_default(),
         task_prolog: hook(&options.step.task_prolog, around),
         task_epilog: hook(&options.step.task_epilog, around),
     })

@@ -1,7 +1,7 @@
 //! What jobs are charged to, and whether limits let them in and start.
 
 use muster_model::accounting::{
-    self, Charge, ChargeRequest, Layers, NodeAmounts, QosFlag, Request, TresAmounts, charge,
+    self, Charge, ChargeRequest, Freedom, Layers, NodeAmounts, QosFlag, Request, TresAmounts, Whole, charge,
 };
 use muster_model::ids::{JobId, Name};
 use muster_model::job::{Job, JobSpec};
@@ -25,9 +25,34 @@ pub(crate) fn resolve(cluster: &Cluster, spec: &JobSpec, partition: &Partition) 
     charge(&cluster.accounting, cluster.config.accounting_enforce, &request)
 }
 
+/// Whether a job may ask for the QOS that it would be charged to, as it stands.
+///
+/// # Errors
+/// `InvalidQos`: one that needs a reservation and has none (`RequiresReservation`), and one that is a percentage of a
+/// partition (`Relative`), which is for that partition only.
+pub(crate) fn may_ask_qos(cluster: &Cluster, spec: &JobSpec, charge: &Charge) -> Result<(), Refusal> {
+    let refuse = |detail: String| Err(Refusal::new(RefusalCode::InvalidQos, detail));
+    let Some(qos) = charge.qos.as_ref().and_then(|name| cluster.accounting.qos.get(name)) else { return Ok(()) };
+    if qos.has(QosFlag::RequiresReservation) && spec.reservation.is_none() {
+        return refuse(format!("QOS {} can only be used in a reservation", qos.name));
+    }
+    let is_of_partition = |partition: &std::sync::Arc<Partition>| partition.qos.as_ref() == Some(&qos.name);
+    if qos.has(QosFlag::Relative) && cluster.partitions.iter().any(is_of_partition) {
+        return refuse(format!("QOS {} is relative to a partition, and no job can ask for it", qos.name));
+    }
+    Ok(())
+}
+
 fn layers(cluster: &Cluster, charge: (&Option<accounting::AssociationId>, &Option<Name>), partition: &str) -> Layers {
     let partition_qos = cluster.partition_qos(partition);
-    Layers::of(&cluster.accounting, *charge.0, charge.1.as_deref(), partition_qos.as_deref())
+    let whole = |whole| {
+        let of_partition = cluster.partition(partition).filter(|_| whole == Whole::Partition);
+        let nodes = cluster.nodes.iter().enumerate().filter(|(index, _)| {
+            of_partition.is_none_or(|partition| partition.nodes.iter().any(|node| node.0 as usize == *index))
+        });
+        accounting::amounts_of(nodes.map(|(_, node)| &**node), &cluster.licenses_total())
+    };
+    Layers::of(&cluster.accounting, *charge.0, charge.1.as_deref(), partition_qos.as_deref(), whole)
 }
 
 /// Whether limits let a new job in. Takes also the time limit from them where nobody gave one.
@@ -75,7 +100,10 @@ fn default_time_limit(layers: &Layers, spec: &JobSpec, partition: &Partition, ot
     let found = found.or_else(|| layers.association_count(limit).map(|(_, minutes)| minutes));
     let Some(minutes) = found else { return otherwise };
     let seconds = i64::try_from(minutes.saturating_mul(60)).unwrap_or(i64::MAX / 1000);
-    TimeLimit::Limited(muster_model::time::Span::from_seconds(seconds.min(i64::MAX / 1000))).min(otherwise)
+    let found = TimeLimit::Limited(muster_model::time::Span::from_seconds(seconds.min(i64::MAX / 1000)));
+    // The limit of the partition does not hold under a QOS that passes it.
+    let is_free = layers.own_qos().is_some_and(|qos| Freedom::of(qos).time_max);
+    if is_free { found } else { found.min(otherwise) }
 }
 
 /// What keeps `job` from starting with `shares` in `partition`: a limit, or that its association or QOS is gone.

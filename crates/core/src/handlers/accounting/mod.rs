@@ -1,4 +1,4 @@
-//! Accounts, users, associations and QOS: who may use how much. One file for each kind of row.
+//! Accounts, users, associations, QOS and remote licences: who may use how much. One file for each kind of row.
 //!
 //! A change is worked out on a copy of the rows, which shares all that stays; only when nothing was refused does the copy
 //! take the place of the rows, with a fact for each difference. So a change is made as a whole or not at all.
@@ -9,6 +9,7 @@ mod charge;
 mod coordinators;
 mod defaults;
 mod qos;
+mod resources;
 mod users;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use muster_model::time::Timestamp;
 use crate::cluster::{Cluster, NEXT_ASSOCIATION_ID, NEXT_QOS_ID};
 use crate::effect::Outcome;
 
-pub(crate) use charge::{check_submit, forbids, resolve};
+pub(crate) use charge::{check_submit, forbids, may_ask_qos, resolve};
 pub(crate) use defaults::ensure_defaults;
 
 /// Carries out a change.
@@ -70,6 +71,13 @@ pub(super) fn change(
         AccountingChange::CreateQos { names, changes } => qos::create(&mut draft, identity, names, changes)?,
         AccountingChange::ModifyQos { names, changes } => qos::modify(&mut draft, identity, names, changes)?,
         AccountingChange::DeleteQos { names } => qos::delete(&mut draft, identity, names)?,
+        AccountingChange::CreateResources { resources } => {
+            resources::create(&mut draft, now, identity, resources)?;
+        }
+        AccountingChange::ModifyResources { keys, changes } => {
+            resources::modify(&mut draft, now, identity, keys, changes)?;
+        }
+        AccountingChange::DeleteResources { keys } => resources::delete(&mut draft, identity, keys)?,
     }
     nobody_runs_under_what_goes(cluster, &draft)?;
     if draft.settle(cluster, out) {
@@ -147,6 +155,10 @@ impl Draft {
         differences(&old.qos, &new.qos, |_, row| match row {
             Ok(row) => facts.push(Fact::Document(Document::Qos(row))),
             Err(name) => facts.push(gone(DocumentKind::Qos, name)),
+        });
+        differences(&old.resources, &new.resources, |_, row| match row {
+            Ok(row) => facts.push(Fact::Document(Document::Resource(row))),
+            Err(key) => facts.push(gone(DocumentKind::Resource, key)),
         });
         differences(&old.associations, &new.associations, |_, row| match row {
             Ok(row) => facts.push(Fact::Document(Document::Association(row))),

@@ -196,6 +196,7 @@ pub(crate) fn step(
             client_process: (String::new(), 0),
             pty: None,
             kill_on_bad_exit: false,
+            unbuffered: false,
             mpi: String::new(),
             task_prolog: None,
             task_epilog: None,

@@ -1,4 +1,4 @@
-//! `sacctmgr`: accounts, users, associations and QOS, shown and changed.
+//! `sacctmgr`: accounts, users, associations, QOS and remote licences, shown and changed.
 //!
 //! A command line becomes a [`Sacctmgr`]; with the rows that the controller answers it becomes a [`Step`]: a text, or
 //! changes with the text that announces them and the question whether they are meant. What a command names by
@@ -13,8 +13,8 @@ mod limits_text;
 mod load;
 mod loaded;
 mod modify;
-mod notices;
 mod options;
+mod resource;
 mod show;
 mod show_others;
 mod table;
@@ -99,6 +99,7 @@ enum Entity {
     Coordinator,
     Problem,
     Qos,
+    Resource,
     Tres,
     User,
 }
@@ -189,14 +190,18 @@ impl Sacctmgr {
         };
         let settings: Vec<Setting> = self.words.iter().map(|word| Setting::read(word)).collect();
         let result = match (self.verb, self.entity) {
+            (Verb::Show, Entity::Resource) => resource::show(&settings, &scene),
             (Verb::Show, entity) => show::show(entity, &settings, &scene),
             (Verb::Dump, _) => dump::dump(&self.words, &scene),
             (Verb::Load, _) => self.load(&scene),
             (Verb::Add, Entity::Account) => add::accounts(&settings, &scene),
             (Verb::Add, Entity::User) => add::users(&settings, &scene),
             (Verb::Add, Entity::Coordinator) => add::coordinators(&settings, &scene),
+            (Verb::Add, Entity::Resource) => resource::add(&settings, &scene),
             (Verb::Add, _) => add::qos(&settings, &scene),
+            (Verb::Modify, Entity::Resource) => resource::modify(&settings, &scene),
             (Verb::Modify, entity) => modify::modify(entity, &settings, &scene),
+            (Verb::Delete, Entity::Resource) => resource::delete(&settings, &scene),
             (Verb::Delete, entity) => delete::delete(entity, &settings, &scene),
         };
         result.unwrap_or_else(Step::Print)
@@ -222,9 +227,8 @@ impl Sacctmgr {
 
 impl Scene<'_> {
     fn change(&self, announcement: String, changes: Vec<AccountingChange>) -> Step {
-        let outcome = Outcome { stderr: notices::left_out(&changes), ..Outcome::default() };
         let commands = changes.into_iter().map(|change| Command::ChangeAccounting(Box::new(change))).collect();
-        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome })
+        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome: Outcome::default() })
     }
 }
 
@@ -238,14 +242,15 @@ fn entity(verb: Verb, word: &str) -> Option<Entity> {
         ("coordinators", 4, Entity::Coordinator),
         ("problems", 1, Entity::Problem),
         ("qos", 1, Entity::Qos),
+        ("resources", 4, Entity::Resource),
         ("tres", 2, Entity::Tres),
         ("users", 1, Entity::User),
     ];
     let (_, _, entity) = *all.iter().find(|(name, least, _)| is_cut(word, name, *least))?;
     let fits = match verb {
         Verb::Show => entity != Entity::Coordinator,
-        Verb::Modify => matches!(entity, Entity::Account | Entity::Qos | Entity::User),
-        _ => matches!(entity, Entity::Account | Entity::Qos | Entity::User | Entity::Coordinator),
+        Verb::Modify => matches!(entity, Entity::Account | Entity::Qos | Entity::Resource | Entity::User),
+        _ => matches!(entity, Entity::Account | Entity::Qos | Entity::Resource | Entity::User | Entity::Coordinator),
     };
     fits.then_some(entity)
 }

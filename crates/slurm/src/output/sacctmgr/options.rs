@@ -54,18 +54,8 @@ const OPTIONS: &[Opt<Key>] = &[
 pub(super) const UNSUPPORTED: &[&str] =
     &["archive", "clear", "ping", "problem", "reconfigure", "shutdown", "associations", "oneliner"];
 /// Things that are not there yet.
-pub(super) const ENTITIES_UNSUPPORTED: &[&str] = &[
-    "cluster",
-    "event",
-    "federation",
-    "job",
-    "resource",
-    "reservation",
-    "runawayjobs",
-    "stats",
-    "transaction",
-    "wckey",
-];
+pub(super) const ENTITIES_UNSUPPORTED: &[&str] =
+    &["cluster", "event", "federation", "job", "reservation", "runawayjobs", "stats", "transaction", "wckey"];
 
 /// Reads options; the other words are left.
 pub(super) fn read(args: &[String]) -> Result<(Flags, Vec<String>), Outcome> {
@@ -108,13 +98,13 @@ sacctmgr [OPTION] COMMAND
     -s, --associations   with associations of accounts and users
     -V, --version        print the version
   Commands:
-    add ENTITY SPECS               account, coordinator, qos, user
-    delete ENTITY [where] SPECS    account, coordinator, qos, user
+    add ENTITY SPECS               account, coordinator, qos, resource, user
+    delete ENTITY [where] SPECS    account, coordinator, qos, resource, user
     dump CLUSTER [file=PATH]       accounts, users and associations to a file
     load PATH [clean] [cluster=NAME]
                                    from such a file, of Slurm too
     modify ENTITY [where] SPECS set SPECS
-                                   account, qos, user
+                                   account, qos, resource, user
     show ENTITY [SPECS]            account, association, cluster, configuration,
-                                   problem, qos, tres, user
+                                   problem, qos, resource, tres, user
 ";

@@ -57,7 +57,7 @@ impl Show {
             Show::Config => vec![Query::Config, Query::Ping],
             Show::Licenses(_) => {
                 let running = Query::Jobs { ids: None, uids: None, active_only: true };
-                vec![running, Query::Config, Query::Reservations]
+                vec![running, Query::Config, Query::RemoteLicenses, Query::Reservations]
             }
             Show::Reservations(_) => vec![Query::Reservations, Query::Nodes],
             Show::Topology(_) => vec![Query::Topology, Query::Nodes],

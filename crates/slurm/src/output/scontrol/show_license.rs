@@ -10,6 +10,14 @@ use super::super::context::Answers;
 /// The records of all licences by name, or of the one called `name`; empty when there is none.
 pub fn print(answers: &Answers, now: Timestamp, name: Option<&str>, one_line: bool) -> String {
     let totals = counts(answers.cluster.parameter("Licenses").unwrap_or_default());
+    let mut totals: BTreeMap<&str, (u64, &str)> =
+        totals.into_iter().map(|(name, total)| (name, (total, "no"))).collect();
+    let accounts = answers.cluster.parameter("AccountingStorageType").is_some_and(|kind| !kind.ends_with("none"));
+    for (key, row) in answers.accounting.resources.iter().filter(|_| accounts) {
+        if let Some(total) = row.allotted() {
+            totals.insert(key, (total, "yes"));
+        }
+    }
     let mut used: BTreeMap<&str, u64> = BTreeMap::new();
     for job in &answers.jobs {
         let runs = matches!(job.state, JobState::Running | JobState::Suspended);
@@ -26,13 +34,13 @@ pub fn print(answers: &Answers, now: Timestamp, name: Option<&str>, one_line: bo
     }
     let wanted = totals.iter().filter(|(license, _)| name.is_none_or(|name| name == **license));
     wanted
-        .map(|(license, total)| {
+        .map(|(license, (total, is_remote))| {
             let used = used.get(license).copied().unwrap_or(0);
             let free = total.saturating_sub(used);
             let reserved = reserved.get(license).copied().unwrap_or(0);
             let between = if one_line { " " } else { "\n    " };
             format!(
-                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved={reserved} Remote=no\n"
+                "LicenseName={license}{between}Total={total} Used={used} Free={free} Reserved={reserved} Remote={is_remote}\n"
             )
         })
         .collect()
@@ -55,6 +63,11 @@ fn counts(text: &str) -> BTreeMap<&str, u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use muster_model::accounting::RemoteResource;
+    use muster_model::document::Document;
+
     use super::*;
 
     #[test]
@@ -70,5 +83,24 @@ mod tests {
             "LicenseName=foo Total=2 Used=0 Free=2 Reserved=0 Remote=no\n"
         );
         assert_eq!(print(&answers, Timestamp(0), Some("nosuch"), false), "");
+        let allotted = |name: &str, percent_allowed| {
+            let (name, server) = (name.into(), "flex".into());
+            Document::Resource(Arc::new(RemoteResource {
+                name,
+                server,
+                count: 7,
+                percent_allowed,
+                ..Default::default()
+            }))
+        };
+        answers.accounting.put(&allotted("ansys", Some(50)));
+        answers.accounting.put(&allotted("nothing", None));
+        assert_eq!(print(&answers, Timestamp(0), Some("ansys@flex"), true), "");
+        answers.cluster.parameters.push(("AccountingStorageType".to_owned(), "accounting_storage/slurmdbd".to_owned()));
+        assert_eq!(
+            print(&answers, Timestamp(0), Some("ansys@flex"), true),
+            "LicenseName=ansys@flex Total=3 Used=0 Free=3 Reserved=0 Remote=yes\n"
+        );
+        assert_eq!(print(&answers, Timestamp(0), Some("nothing@flex"), true), "");
     }
 }

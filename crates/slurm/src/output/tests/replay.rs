@@ -166,7 +166,9 @@ fn answer(scene: &Scene, query: &Query) -> Vec<Reply> {
         Query::Statistics => scene.statistics.iter().cloned().map(|it| Reply::Statistics(Box::new(it))).collect(),
         Query::ResetStatistics => vec![Reply::Done],
         Query::Topology => vec![Reply::Topology(None)],
-        Query::Crontab(_) | Query::Accounting | Query::Explain(_) | Query::ExplainTask(..) => Vec::new(),
+        Query::Crontab(_) | Query::Accounting | Query::RemoteLicenses | Query::Explain(_) | Query::ExplainTask(..) => {
+            Vec::new()
+        }
         Query::Ping => vec![Reply::Pong(scene.pong())],
         Query::History(filter) => {
             let ids = filter.ids.as_ref();

@@ -71,6 +71,10 @@ fn counts_follow_from_each_other() {
     sbatch("--gpus-per-node=2 --ntasks-per-gpu=1 -N2 ok.sh", "N2-2 n4 c1 Node=gpu:2");
     sbatch("-n5 --ntasks-per-gpu=1 ok.sh", "N1 n5 c1 Job=gpu:5");
     sbatch("--gpus-per-task=1 --gpus=2 ok.sh", "N1 n2 c1 Job=gpu:2 Task=gpu:1");
+    sbatch(
+        "--gpus=a100:2,h100:2 --gpus-per-task=a100:1,h100:1 ok.sh",
+        "N1 n2 c1 Job=gpu:a100:2 Job=gpu:h100:2 Task=gpu:a100:1 Task=gpu:h100:1",
+    );
     sbatch("-n2 --gpus-per-task=1 --cpus-per-gpu=2 ok.sh", "N1 n2 c2 Task=gpu:1");
     sbatch("--gres=gpu:0 ok.sh", "N1 n1? c1");
     sbatch("--gres=gpu:a100:2 ok.sh", "N1 n1? c1 Node=gpu:a100:2");
@@ -93,6 +97,9 @@ fn contradictions() {
         "--mem=1G --mem-per-cpu=1G ok.sh",
         "sbatch: fatal: --mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.\nexit 1",
     );
+    let mixed = "sbatch: error: Invalid GRES specification (with and without type identification)\nexit 1";
+    sbatch("--gpus=a100:1,2 ok.sh", mixed);
+    sbatch("--gres=gpu:a100:1 --gpus=2 ok.sh", mixed);
     sbatch("-v -Q ok.sh", "sbatch: error: don't specify both --verbose (-v) and --quiet (-Q)\nexit 1");
     sbatch(
         "-m arbitrary ok.sh",

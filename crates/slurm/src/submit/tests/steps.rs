@@ -68,6 +68,16 @@ fn srun_complains() {
     let unknown = "srun: error: Invalid MPI type 'nosuch', --mpi=list for acceptable types\nexit";
     srun("", "--mpi=nosuch true", &format!("{unknown} 1"));
     srun("SLURM_EXIT_ERROR=42", "--mpi=nosuch true", &format!("{unknown} 42"));
+    srun("", "--mpi=openmpi x", "new x x Nany n1 c1");
+    srun("", "-r1 true", "srun: fatal: --relative option invalid for job allocation request\nexit 1");
+    srun("", "--x11 true", "srun: error: X11 forwarding is not supported\nexit 255");
+    let order = "srun: warning: the order of the nodes of --distribution=arbitrary is not followed yet\n";
+    srun("", "-m arbitrary -w n2,n1 x", &format!("{order}new x x N2-2 n2 c1"));
+    let ranks = "srun: warning: --label puts no ranks into files of single tasks or nodes yet\n";
+    srun("", "-l -o %t x", &format!("{ranks}new x x Nany n1 c1"));
+    srun("", "--cpu-bind=quiet,none x", "new x x Nany n1 c1");
+    let binding = "srun: warning: --cpu-bind is accepted but not yet acted upon\n";
+    srun("", "--cpu-bind=cores x", &format!("{binding}new x x Nany n1 c1"));
     srun("", "--mpi=list", "MPI plugin types are...\n\tnone\n\tpmi2\nexit 0");
     srun("", "-d garbage true", "srun: error: Unable to allocate resources: Job dependency problem\nexit 1");
     srun(

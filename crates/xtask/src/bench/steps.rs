@@ -1,0 +1,92 @@
+//! How fast steps start and how fast their output flows; beside real Slurm where a slurm.conf of one is given.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::support::{Cluster, build, figure, median_ms};
+
+/// Runs of a timed command.
+const RUNS: usize = 11;
+/// Runs of a command that takes seconds.
+const RUNS_LONG: usize = 3;
+/// Steps in one allocation, one after the other.
+const STEPS: usize = 20;
+/// Bytes through the standard output of `srun`.
+const OUTPUT_BYTES: u64 = 1 << 30;
+/// Tasks of a large step.
+const TASKS: &str = "-n2000";
+
+/// `cargo xtask bench steps [--slurm-conf FILE]`: FILE is that of a running real Slurm whose commands are in /usr/bin.
+pub(super) fn run(args: &[String]) -> Result<()> {
+    let release = build()?;
+    let cluster = Cluster::start(&release, 4, "steps")?;
+    println!("-- muster");
+    measure(&|program| cluster.command(program))?;
+    if let [flag, conf] = args {
+        ensure!(flag == "--slurm-conf", "usage: cargo xtask bench steps [--slurm-conf FILE]");
+        println!("-- real Slurm of {conf}");
+        measure(&|program| {
+            let mut command = Command::new(format!("/usr/bin/{program}"));
+            command.env("SLURM_CONF", conf).current_dir(std::env::temp_dir());
+            command
+        })?;
+    }
+    Ok(())
+}
+
+fn measure(command: &dyn Fn(&str) -> Command) -> Result<()> {
+    let srun = |arguments: &[&str]| {
+        let mut srun = command("srun");
+        srun.args(arguments);
+        srun
+    };
+    let one = median_ms(RUNS, || srun(&["-n1", "true"]))?;
+    figure("srun -n1 true, median", format!("{one:.1} ms"), "goal under 30 ms; Slurm 250 ms");
+    let step = step_ms(command)?;
+    figure("a step in an allocation, mean of many", format!("{step:.1} ms"), "goal under 15 ms; Slurm 170 ms");
+    let wide = median_ms(RUNS, || srun(&["-N4", "-n64", "true"]))?;
+    figure("srun -N4 -n64 true, median", format!("{wide:.0} ms"), "goal under 150 ms; Slurm 1.9 s");
+    let large = median_ms(RUNS_LONG, || srun(&["-O", "-N4", TASKS, "true"]))?;
+    figure("srun -O -N4 -n2000 true, median", format!("{large:.0} ms"), "");
+    let large = median_ms(RUNS_LONG, || srun(&["-O", "-N1", TASKS, "true"]))?;
+    figure("srun -O -N1 -n2000 true, median", format!("{large:.0} ms"), "");
+    let pipe = flow(command("head"))?;
+    let flowed = flow(srun(&["-n1", "head"]))?;
+    figure("1 GiB by head through a pipe", format!("{pipe:.2} GiB/s"), "");
+    figure("1 GiB through the standard output of srun", format!("{flowed:.2} GiB/s"), "goal near the pipe");
+    Ok(())
+}
+
+/// Mean time of a step, from a loop of the shell within one allocation.
+fn step_ms(command: &dyn Fn(&str) -> Command) -> Result<f64> {
+    let mut salloc = command("salloc");
+    let own = command("srun").get_program().to_string_lossy().into_owned();
+    let line = format!("time for i in $(seq {STEPS}); do {own} -n1 true; done");
+    let output = salloc
+        .args(["-Q", "-n1", "bash", "-c", &format!("TIMEFORMAT=%R; {line}")])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run salloc")?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "salloc ended with {}: {text}", output.status);
+    let seconds: f64 =
+        text.lines().last().and_then(|line| line.trim().parse().ok()).context("no time in the output")?;
+    Ok(seconds * 1000.0 / STEPS as f64)
+}
+
+/// Gibibytes per second that come out of a command which is given `-c BYTES /dev/zero`.
+fn flow(mut command: Command) -> Result<f64> {
+    let began = Instant::now();
+    let mut child = command
+        .args(["-c", &OUTPUT_BYTES.to_string(), "/dev/zero"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run the command that writes")?;
+    let mut output = child.stdout.take().context("no pipe")?;
+    let bytes = std::io::copy(&mut output, &mut std::io::sink())?;
+    ensure!(child.wait()?.success() && bytes == OUTPUT_BYTES, "only {bytes} bytes came");
+    Ok(bytes as f64 / f64::from(1 << 30) / began.elapsed().as_secs_f64())
+}

@@ -104,8 +104,7 @@ impl Books {
 
     /// Takes back what an earlier pass has closed.
     fn reopen_nodes(&mut self) {
-        let usable: NodeSet =
-            self.in_service.iter().filter(|node| self.free.cpus[*node as usize] > 0).collect();
+        let usable: NodeSet = self.in_service.iter().filter(|node| self.free.cpus[*node as usize] > 0).collect();
         let mut opened = usable.clone();
         opened.subtract(&self.usable);
         self.changed.extend(opened.iter());

@@ -7,7 +7,7 @@
 //! 3. The [`committer`] thread makes the facts of the batch durable in one transaction, publishes the new read view,
 //!    and only then hands out replies, commands to nodes and news.
 //! 4. The [`planner`] thread works on a copy of the state whenever something changed that it should look at; its plan
-//!    comes back through the same inbox and is checked piece by piece.
+//!    comes back through the same inbox and is checked piece by piece. Passes over everything have a thread of their own.
 //!
 //! Readers only ever see published views and the history; they never reach the sequencer.
 
@@ -20,8 +20,10 @@ mod dispatch;
 mod hooks;
 mod identity;
 mod inbox;
+mod niceness;
 mod node_commands;
 mod outbox;
+mod pace;
 mod planner;
 mod published;
 mod sequencer;
@@ -29,4 +31,5 @@ mod server;
 mod statistics;
 mod watchers;
 
+pub use pace::{Pace, Planning};
 pub use server::{ControllerOptions, run};

@@ -9,6 +9,7 @@ use anyhow::Context;
 use muster_core::{Cluster, Outcome};
 use muster_model::config::ClusterConfig;
 use muster_model::ids::Identity;
+use muster_model::planning::PlanView;
 use muster_proto::agent_link_server::AgentLinkServer;
 use muster_proto::controller_server::ControllerServer;
 use muster_sched::Planner;
@@ -28,7 +29,8 @@ use crate::committer;
 use crate::dispatch::Dispatch;
 use crate::hooks;
 use crate::identity::Identities;
-use crate::inbox::INBOX_SIZE;
+use crate::inbox::{INBOX_SIZE, Inbox};
+use crate::pace::Pace;
 use crate::planner;
 use crate::published::Published;
 use crate::sequencer::Sequencer;
@@ -52,6 +54,8 @@ pub struct ControllerOptions {
     pub agent_token: String,
     /// Name of this host, as shown by `scontrol ping`.
     pub host: String,
+    /// How much the planner works.
+    pub pace: Pace,
 }
 
 /// Runs a controller until SIGTERM or SIGINT, then makes everything durable and returns.
@@ -75,8 +79,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let committing =
         committer::run(store, sequence, batch_receiver, published.clone(), dispatch.clone(), meters.clone());
     let threads = [spawn_thread("sequencer", sequencer.run())?, spawn_thread("committer", committing)?];
-    // Not waited for at the end: a pass may be long, and its plan would come to nobody.
-    drop(spawn_thread("planner", planner::run(plan_receiver, inbox.clone(), meters.clone()))?);
+    spawn_planner(plan_receiver, &inbox, &meters, &options.pace)?;
 
     tokio::spawn(hooks::run(hook_receiver, inbox.clone(), published.clone()));
 
@@ -110,6 +113,19 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await?;
     served?;
     info!("stopped; everything is durable");
+    Ok(())
+}
+
+/// Starts the threads of the planner. They are not waited for at the end: a pass may be long, and its plan would come to
+/// nobody.
+fn spawn_planner(views: mpsc::Receiver<PlanView>, inbox: &Inbox, meters: &Meters, pace: &Pace) -> anyhow::Result<()> {
+    // One planner goes to and fro.
+    let (long_passes, wanted) = mpsc::channel(1);
+    let (done, finished) = mpsc::channel(1);
+    let (inbox, meters, pace) = (inbox.clone(), meters.clone(), pace.clone());
+    let ends = planner::Ends { views, inbox, long_passes, finished, meters, pace };
+    drop(spawn_thread("planner", planner::run(ends))?);
+    drop(spawn_thread("planner-long", planner::run_long_passes(wanted, done))?);
     Ok(())
 }
 

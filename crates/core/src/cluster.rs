@@ -236,6 +236,11 @@ impl Cluster {
         self.timers.next()
     }
 
+    /// What the last plan said of the jobs that wait.
+    pub fn outlook(&self) -> &Outlook {
+        &self.outlook
+    }
+
     /// The picture for readers.
     pub fn read_view(&self) -> ReadView {
         ReadView {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use muster_agent::AgentOptions;
-use muster_controller::ControllerOptions;
+use muster_controller::{ControllerOptions, Pace};
 use muster_slurm::conf;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -85,6 +85,7 @@ fn run_controller(path: &Path) -> anyhow::Result<()> {
         listen: settings.controller_address(),
         host: settings.controller_host.clone(),
         config: conf.cluster,
+        pace: Pace::default(),
     };
     reactor(4)?.block_on(muster_controller::run(options))
 }

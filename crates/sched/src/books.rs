@@ -152,6 +152,22 @@ impl Books {
         changed
     }
 
+    /// Jobs that have begun to hold resources since the last pass, which was made at `time`.
+    pub(crate) fn started_since(&self, view: &PlanView, time: Timestamp) -> Vec<Arc<Job>> {
+        let job = |change| match change {
+            DiffItem::Add(_, job) | DiffItem::Update { new: (_, job), .. } => Some(job),
+            DiffItem::Remove(..) => None,
+        };
+        let come = self.running.diff(&view.running).filter_map(job);
+        come.filter(|job: &&Arc<Job>| job.start_time.is_some_and(|start| start >= time)).cloned().collect()
+    }
+
+    /// Whether a running job is on a node where planned starts lack something, or has licences while others are planned.
+    pub(crate) fn is_in_the_way(&self, job: &Job) -> bool {
+        let is_short = |node| self.future.is_planned(node) && self.future.is_short(node, &self.free);
+        (job.spec.request.licenses.is_some() && !self.future.licenses().is_empty()) || nodes_of(job).any(is_short)
+    }
+
     /// Takes all planned starts back, so that these are books without plans once they follow a view.
     pub(crate) fn forget_plans(&mut self) {
         self.future.drop_all();

@@ -400,12 +400,18 @@ impl Future {
 
     /// Planned starts behind `rank` that do not fit on `node` any more beside what is `free` there now.
     pub(crate) fn displaced(&self, node: u32, free: &Free, rank: &Rank) -> Vec<Rank> {
-        let is_displaced = |hold: &&Hold| {
-            let start = hold.start.max(self.now);
-            let left = self.left(node, self.free_at(node, free, start), start, hold.end, &hold.rank);
-            hold.rank > *rank && !left.covers(&hold.amounts)
-        };
-        self.nodes[node as usize].holds.iter().filter(is_displaced).map(|hold| hold.rank).collect()
+        let holds = self.nodes[node as usize].holds.iter();
+        holds.filter(|hold| hold.rank > *rank && self.lacks(node, free, hold)).map(|hold| hold.rank).collect()
+    }
+
+    /// Whether any planned start lacks something on `node`, of which `free` is what is free now.
+    pub(crate) fn is_short(&self, node: u32, free: &Free) -> bool {
+        self.nodes[node as usize].holds.iter().any(|hold| self.lacks(node, free, hold))
+    }
+
+    fn lacks(&self, node: u32, free: &Free, hold: &Hold) -> bool {
+        let start = hold.start.max(self.now);
+        !self.left(node, self.free_at(node, free, start), start, hold.end, &hold.rank).covers(&hold.amounts)
     }
 
     /// Who comes to `node` by planned starts before `rank`.

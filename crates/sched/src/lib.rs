@@ -42,6 +42,7 @@
 //! | can it ever run, may it, and when would it | `feasible`, `enforce`, `expect` |
 //! | why does it wait, and what would help | `explain` |
 //! | what comes about if nothing else happens | `play` |
+//! | quick passes beside one over everything | `pair` |
 
 mod alike;
 mod ask;
@@ -71,6 +72,7 @@ mod limits;
 mod links;
 mod nodeset;
 mod order;
+mod pair;
 mod pass;
 mod people;
 mod planner;
@@ -87,4 +89,5 @@ mod units;
 mod wiring;
 
 pub use budget::Budget;
+pub use pair::Planners;
 pub use planner::Planner;

@@ -76,6 +76,11 @@ impl LicensePlans {
         self.by_rank.remove(rank)
     }
 
+    /// Whether none are planned for anybody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_rank.is_empty()
+    }
+
     /// Planned starts of jobs before `rank`.
     fn before(&self, rank: &Rank) -> impl Iterator<Item = &LicensePlan> {
         self.by_rank.range(..*rank).map(|(_, plan)| plan)

@@ -92,20 +92,41 @@ impl Planner {
     /// before it do not leave room for. Planned starts stay as they are; [`Plan::is_partial`] tells that a pass over
     /// everything would say more. Where there is nothing to go on from it is a pass over everything.
     pub fn plan_changes(&mut self, view: &PlanView, budget: &Budget) -> Plan {
+        let plan = if self.goes_on(view, budget) { self.walk_changes(view, budget, false) } else { None };
+        plan.unwrap_or_else(|| self.plan(view, budget))
+    }
+
+    /// As [`Planner::plan_changes`], after a pass during which somebody else has started jobs: nothing where one of them is
+    /// in the way of a planned start of that pass, as what it decided does not hold together then.
+    pub(crate) fn plan_beside(&mut self, view: &PlanView, budget: &Budget) -> Option<Plan> {
+        if self.goes_on(view, budget) { self.walk_changes(view, budget, true) } else { Some(self.plan(view, budget)) }
+    }
+
+    /// Whether a pass over what has changed can go on from the last one.
+    fn goes_on(&mut self, view: &PlanView, budget: &Budget) -> bool {
         let is_known =
             self.tables.as_mut().is_some_and(|tables| tables.fleet.follow(view) && !tables.fleet.has_quotas());
-        let goes_on = is_known
+        is_known
             && view.config.backfill
-            && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view));
-        if !goes_on {
-            return self.plan(view, budget);
-        }
+            && self.books.as_ref().is_some_and(|kept| kept.budget == *budget && kept.has_reservations_of(view))
+    }
+
+    /// The pass over what has changed; nothing where there is nothing to go on from, or where what others have started is
+    /// in the way of planned starts and that matters.
+    fn walk_changes(&mut self, view: &PlanView, budget: &Budget, others_start: bool) -> Option<Plan> {
         let changes = self.follow_queue(view);
-        let Planner { tables: Some(tables), groups, books: Some(Kept { books, .. }), .. } = self else {
-            return self.plan(view, budget);
+        let Planner { tables: Some(tables), groups, books: Some(Kept { books, time, .. }), .. } = self else {
+            return None;
         };
+        let started = if others_start { books.started_since(view, *time) } else { Vec::new() };
         let nodes = books.follow(&tables.fleet, view);
-        Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes)
+        let is_disturbed = started.iter().any(|job| books.is_in_the_way(job));
+        (!is_disturbed).then(|| Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes))
+    }
+
+    /// Whether a pass has left books to go on from.
+    pub(crate) fn has_books(&self) -> bool {
+        self.books.is_some()
     }
 
     /// Tables and groups as the last pass used them.

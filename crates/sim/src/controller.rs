@@ -7,11 +7,11 @@ use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId, invar
 use muster_model::fact::Fact;
 use muster_model::ids::{Identity, NodeIndex};
 use muster_model::node::NodeHealth;
-use muster_model::planning::Plan;
+use muster_model::planning::{Plan, PlanView};
 use muster_model::request::Command;
 use muster_model::state::JobState;
 use muster_model::time::{Span, Timestamp};
-use muster_sched::{Budget, Planner};
+use muster_sched::{Budget, Planner, Planners};
 
 use crate::network::{ConnectionId, FromAgent};
 use crate::scenario;
@@ -35,13 +35,22 @@ pub(crate) struct Controller {
     committed: VecDeque<Effect>,
     release_planned: bool,
     pub(crate) sessions: BTreeMap<NodeIndex, ConnectionId>,
-    planner: Planner,
+    planners: Planners,
+    /// A pass over everything that was made beside others and waits for the next view.
+    long_pass: Option<Box<LongPass>>,
     planner_busy: bool,
     plan_wanted: bool,
     /// The next plan looks at everything.
     full_plan_wanted: bool,
     plans_in_vain: u32,
     tick_planned: Option<Timestamp>,
+}
+
+/// A planner that was away, and what it has decided.
+#[derive(Debug)]
+pub(crate) struct LongPass {
+    planner: Planner,
+    plan: Plan,
 }
 
 impl Controller {
@@ -219,18 +228,39 @@ impl World {
             return;
         };
         let view = cluster.plan_view(self.now);
-        // Mostly a look at what has changed, as on a large cluster, and one at everything some time after.
-        let is_full = std::mem::take(&mut self.controller.full_plan_wanted) || self.random.chance(300);
-        let planner = &mut self.controller.planner;
-        let plan = if is_full {
-            planner.plan(&view, &Budget::default())
-        } else {
-            planner.plan_changes(&view, &Budget::default())
-        };
+        let plan = self.plan(&view);
         self.controller.plan_wanted = false;
         self.controller.planner_busy = true;
         let (life, takes) = (self.controller.life, self.random.span(1, 50));
         self.after(takes, Happening::Planned { life, plan });
+    }
+
+    /// Mostly a look at what has changed, as on a large cluster, and now and then one at everything: alone, or beside others
+    /// that go on meanwhile.
+    fn plan(&mut self, view: &PlanView) -> Plan {
+        let budget = Budget::default();
+        if let Some(done) = self.controller.long_pass.take() {
+            return self.controller.planners.take_back(done.planner, &done.plan, view, &budget);
+        }
+        let is_full = std::mem::take(&mut self.controller.full_plan_wanted) || self.random.chance(300);
+        if !is_full || self.controller.planners.has_lent() {
+            return self.controller.planners.quick(view, &budget);
+        }
+        let lent = if self.random.chance(500) { self.controller.planners.lend(view) } else { None };
+        let Some(mut planner) = lent else { return self.controller.planners.alone(view, &budget) };
+        let plan = planner.plan(view, &budget);
+        let (life, takes) = (self.controller.life, self.random.span(10, 5_000));
+        self.after(takes, Happening::LongPassOver { life, pass: Box::new(LongPass { planner, plan }) });
+        self.controller.planners.quick(view, &budget)
+    }
+
+    /// A pass over everything has come to its end; what has happened meanwhile is looked at next.
+    pub(crate) fn long_pass_over(&mut self, life: u64, pass: Box<LongPass>) {
+        if self.controller.is_alive(life) {
+            self.counts.long_passes += 1;
+            self.controller.long_pass = Some(pass);
+            self.controller_step(Event::PlanWanted);
+        }
     }
 
     pub(crate) fn planned(&mut self, life: u64, plan: Plan) {

@@ -56,6 +56,7 @@ pub struct Counts {
     pub evictions: u64,
     pub starts_together: u64,
     pub nodes_given_up: u64,
+    pub long_passes: u64,
 }
 
 impl Counts {
@@ -73,6 +74,7 @@ impl Counts {
         self.evictions += other.evictions;
         self.starts_together += other.starts_together;
         self.nodes_given_up += other.nodes_given_up;
+        self.long_passes += other.long_passes;
     }
 }
 

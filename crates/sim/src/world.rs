@@ -10,7 +10,7 @@ use muster_model::request::Command;
 use muster_model::time::{Span, Timestamp};
 
 use crate::askers::Asker;
-use crate::controller::Controller;
+use crate::controller::{Controller, LongPass};
 use crate::network::{ConnectionId, FromAgent, Network, ToAgent};
 use crate::node::SimNode;
 use crate::options::{Counts, Hazards, Options, Report};
@@ -64,6 +64,8 @@ pub(crate) enum Happening {
     ClientEvent { life: u64, event: Event },
     /// The scheduler has finished a pass.
     Planned { life: u64, plan: Plan },
+    /// The scheduler has finished a pass over everything that it made beside others.
+    LongPassOver { life: u64, pass: Box<LongPass> },
     /// The controller writes what has come together to the disk.
     Commit { life: u64 },
     /// The controller does what is on the disk.
@@ -203,6 +205,7 @@ impl World {
             Happening::Request { life, request, uid, command } => self.request_arrives(life, request, uid, command),
             Happening::ClientEvent { life, event } => self.client_event(life, event),
             Happening::Planned { life, plan } => self.planned(life, plan),
+            Happening::LongPassOver { life, pass } => self.long_pass_over(life, pass),
             Happening::Commit { life } => self.commit(life),
             Happening::Release { life } => self.release(life),
             Happening::Tick { life } => self.tick(life),

@@ -43,6 +43,7 @@ fn nothing_goes_wrong() {
     // A simulation in which nothing happens finds nothing.
     let happened = [counts.submits, counts.units_ended, counts.steps_created, counts.controller_crashes];
     assert!(happened.iter().all(|count| *count > SEEDS), "too little happens: {counts:?}");
+    assert!(counts.long_passes > SEEDS, "too few passes over everything are made beside others: {counts:?}");
     assert!(counts.starts_together > SEEDS / 2, "too few heterogeneous jobs start: {counts:?}");
     assert!(counts.agent_crashes > SEEDS && counts.machine_failures > SEEDS && counts.requeues > SEEDS, "{counts:?}");
 }

@@ -34,7 +34,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "completions", summary: "ends of tasks per second, each durable", run: completions::run },
     Bench {
         name: "latency",
-        summary: "submits, completions and reads while the planner works, and while it rests",
+        summary: "submits, completions, reads and starts while the planner works, and while it rests",
         run: latency::run,
     },
     Bench {

@@ -1,5 +1,6 @@
 //! Scenarios written as text: what is planned, and what is refused.
 
+mod beside;
 mod common;
 mod cores;
 mod explain;

@@ -59,7 +59,7 @@ fn goes_on(text: &str, seed: u64) -> Result<(), String> {
 
 /// Whether a promise still has to be kept: the job waits, and nobody has started who stands before it. Who does may start once
 /// a limit lets him, whatever is planned behind him.
-fn is_due(view: &PlanView, plan: &muster_model::planning::Plan, promise: &PlannedWait) -> bool {
+pub(crate) fn is_due(view: &PlanView, plan: &muster_model::planning::Plan, promise: &PlannedWait) -> bool {
     let places = |id| view.queue.keys().filter(move |key| key.job_id == id);
     let last = places(promise.job_id).max();
     let is_before = |start: &muster_model::planning::PlannedStart| places(start.job_id).min() <= last;
@@ -71,7 +71,7 @@ fn is_due(view: &PlanView, plan: &muster_model::planning::Plan, promise: &Planne
 }
 
 /// A pass over everything says of the job that it starts as promised, or earlier.
-fn keeps(view: &PlanView, budget: &Budget, promise: &PlannedWait, mut story: String) -> Result<(), String> {
+pub(crate) fn keeps(view: &PlanView, budget: &Budget, promise: &PlannedWait, mut story: String) -> Result<(), String> {
     let again = Planner::new().plan(view, budget);
     let start = again.outlook.get(promise.job_id).and_then(|wait| wait.expected_start);
     let starts_now = again.starts.iter().any(|start| start.job_id == promise.job_id);

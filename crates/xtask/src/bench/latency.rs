@@ -1,4 +1,4 @@
-//! What the planner costs those who submit, end or read while it works.
+//! What the planner costs those who submit, end or read while it works, and how soon jobs start meanwhile.
 
 use std::process::Command;
 

@@ -1,0 +1,123 @@
+//! Connections that play agents: they say that they run what the database says, and end it when they are told to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_model::ids::JobId;
+use muster_proto::agent_link_client::AgentLinkClient;
+use muster_proto::{self as wire, FromAgent, from_agent, to_agent};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::Failure;
+
+/// Agents that share one connection; servers take no more streams over one.
+const AGENTS_PER_CONNECTION: usize = 100;
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All of them.
+pub(crate) struct Agents {
+    all: Vec<Agent>,
+    ends: mpsc::Receiver<u32>,
+    starts: mpsc::Receiver<u32>,
+}
+
+struct Agent {
+    sender: mpsc::Sender<FromAgent>,
+    running: Vec<JobId>,
+}
+
+/// Where an agent tells what it is told.
+#[derive(Clone)]
+struct Told {
+    ends: mpsc::Sender<u32>,
+    starts: mpsc::Sender<u32>,
+}
+
+impl Agents {
+    /// Connects one for each name, with the jobs that run there by position.
+    pub(crate) async fn connect(
+        listen: &str,
+        names: &[String],
+        mut running: BTreeMap<u32, Vec<JobId>>,
+    ) -> Result<Agents, Failure> {
+        let ((ends_sender, ends), (starts_sender, starts)) = (mpsc::channel(1024), mpsc::channel(1024));
+        let told = Told { ends: ends_sender, starts: starts_sender };
+        let mut agents = Agents { all: Vec::new(), ends, starts };
+        let mut channel: Option<Channel> = None;
+        for (at, name) in names.iter().enumerate() {
+            if at % AGENTS_PER_CONNECTION == 0 {
+                channel = Some(Endpoint::from_shared(format!("http://{listen}"))?.connect().await?);
+            }
+            let Some(channel) = channel.clone() else { continue };
+            let jobs = running.remove(&(at as u32)).unwrap_or_default();
+            agents.all.push(connect(channel, name, jobs, told.clone()).await?);
+        }
+        Ok(agents)
+    }
+
+    /// The end of a job of node number `at`, until the controller says that it is durable. `false` where nothing runs there
+    /// any more.
+    pub(crate) async fn complete(&mut self, at: usize) -> Result<bool, Failure> {
+        let Some(job) = self.all.get_mut(at).and_then(|agent| agent.running.pop()) else { return Ok(false) };
+        self.tell_end(at, job.0).await?;
+        wait_for(&mut self.ends, job.0).await.map(|()| true)
+    }
+
+    /// Until a node is told to start a job.
+    pub(crate) async fn started(&mut self, job: u32) -> Result<(), Failure> {
+        wait_for(&mut self.starts, job).await
+    }
+
+    /// Ends a job of node number `at`, for which nobody waits.
+    pub(crate) async fn tell_end(&self, at: usize, job: u32) -> Result<(), Failure> {
+        let key = wire::UnitKey { job_id: job, restart: 0, step: "batch".to_owned() };
+        let end = wire::UnitEnded { key: Some(key), job_is_clean: true, ..wire::UnitEnded::default() };
+        let agent = self.all.get(at).ok_or("no such agent")?;
+        agent.sender.send(FromAgent { message: Some(from_agent::Message::UnitEnded(end)) }).await?;
+        Ok(())
+    }
+}
+
+async fn wait_for(told: &mut mpsc::Receiver<u32>, job: u32) -> Result<(), Failure> {
+    loop {
+        match tokio::time::timeout(PATIENCE, told.recv()).await? {
+            Some(id) if id == job => return Ok(()),
+            Some(_) => {}
+            None => return Err("the connections of the agents are gone".into()),
+        }
+    }
+}
+
+async fn connect(channel: Channel, name: &str, running: Vec<JobId>, told: Told) -> Result<Agent, Failure> {
+    let (sender, receiver) = mpsc::channel(16);
+    let key = |job: &JobId| wire::UnitKey { job_id: job.0, restart: 0, step: "batch".to_owned() };
+    let hello = wire::Hello {
+        node_name: name.to_owned(),
+        token: "bench".to_owned(),
+        version: "bench".to_owned(),
+        launch_sequence_seen: 0,
+        units: running.iter().map(key).collect(),
+        ..wire::Hello::default()
+    };
+    sender.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await?;
+    let mut incoming = AgentLinkClient::new(channel).link(ReceiverStream::new(receiver)).await?.into_inner();
+    tokio::spawn(async move {
+        while let Ok(Some(message)) = incoming.message().await {
+            // Nobody reads any more at the end.
+            match message.message {
+                Some(to_agent::Message::Acknowledge(key)) => drop(told.ends.try_send(key.job_id)),
+                Some(to_agent::Message::Launch(launch)) => drop(told.starts.try_send(number_of(&launch.job_json))),
+                _ => {}
+            }
+        }
+    });
+    Ok(Agent { sender, running })
+}
+
+fn number_of(job: &[u8]) -> u32 {
+    let job: serde_json::Value = serde_json::from_slice(job).unwrap_or_default();
+    job["id"].as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or_default()
+}

@@ -384,7 +384,8 @@ impl Relay {
 
     /// The client may send as much again as the slowest task has taken.
     fn tell_taken(&mut self) {
-        if self.input.received == self.input.told {
+        // After the end nobody sends any more, and nothing is said.
+        if self.input.received == self.input.told || matches!(self.state, State::Flushing | State::Over) {
             return;
         }
         self.input.waiting = self.tasks.iter().map(Task::input_waiting).max().unwrap_or(0);

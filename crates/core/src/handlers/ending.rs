@@ -70,6 +70,7 @@ fn end_component(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End,
     job.reason_detail = None;
     job.exit = end.exit;
     job.cancelled_by = end.cancelled_by;
+    hooks::run_controller_epilog(cluster, &job, out);
     let next = comes_again.and_then(|entry| entry.schedule.next(now, &cluster.config.zone));
     if let Some(next) = next {
         // The row of this run stays in the history, with its end.
@@ -77,7 +78,6 @@ fn end_component(cluster: &mut Cluster, now: Timestamp, job_id: JobId, end: End,
         job = back_to_pending(cluster, now, job, None, next.since(now));
         job.requeue_pending = true;
     }
-    hooks::run_controller_epilog(cluster, &job, out);
     begin_clean_up(cluster, now, job, restart, unclean, end.cause, out);
 }
 

@@ -71,7 +71,8 @@ pub(super) fn prolog_failed(cluster: &mut Cluster, now: Timestamp, node: NodeInd
     }
 }
 
-fn drain(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, reason: &str, out: &mut Outcome) {
+/// Gives a node no more jobs until somebody has looked at it; a reason that it has already stays.
+pub(super) fn drain(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, reason: &str, out: &mut Outcome) {
     cluster.change_node(node, out, |node| {
         node.drain = true;
         node.reason.get_or_insert_with(|| NodeReason { text: reason.into(), user: "root".into(), uid: 0, time: now });

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use muster_model::ids::{JobId, NodeIndex, StepId};
 use muster_model::job::{Hold, Job};
-use muster_model::node::NodeReason;
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
@@ -238,9 +237,5 @@ fn blame_node(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, failure: &
     if !failure.node_at_fault {
         return;
     }
-    let text = format!("launch failed: {}", failure.text);
-    cluster.change_node(node, out, |node| {
-        node.drain = true;
-        node.reason.get_or_insert_with(|| NodeReason { text: text.into(), user: "root".into(), uid: 0, time: now });
-    });
+    hooks::drain(cluster, now, node, &format!("launch failed: {}", failure.text), out);
 }

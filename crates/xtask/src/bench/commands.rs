@@ -1,11 +1,11 @@
 //! How fast the everyday commands are, as processes; beside real Slurm where a slurm.conf of one is given.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::support::{Cluster, build, figure, median_ms, output_of};
+use super::support::{Commands, beside_slurm, figure, median_ms, output_of};
 
 /// `sbatch` processes of one measurement.
 const SBATCHES: usize = 400;
@@ -14,26 +14,12 @@ const SBATCHES_AT_ONCE: usize = 8;
 /// Runs of a timed command.
 const RUNS: usize = 15;
 
-/// `cargo xtask bench commands [--slurm-conf FILE]`: FILE is that of a running real Slurm whose commands are in
-/// /usr/bin.
+/// `cargo xtask bench commands [--slurm-conf FILE]`.
 pub(super) fn run(args: &[String]) -> Result<()> {
-    let release = build()?;
-    let cluster = Cluster::start(&release, 4, "commands")?;
-    println!("-- muster");
-    measure(&|program| cluster.command(program))?;
-    if let [flag, conf] = args {
-        ensure!(flag == "--slurm-conf", "usage: cargo xtask bench commands [--slurm-conf FILE]");
-        println!("-- real Slurm of {conf}");
-        measure(&|program| {
-            let mut command = Command::new(format!("/usr/bin/{program}"));
-            command.env("SLURM_CONF", conf).current_dir(std::env::temp_dir());
-            command
-        })?;
-    }
-    Ok(())
+    beside_slurm("commands", args, measure)
 }
 
-fn measure(command: &dyn Fn(&str) -> Command) -> Result<()> {
+fn measure(command: &Commands<'_>) -> Result<()> {
     let rate = sbatch_rate(command)?;
     figure("sbatch processes/s", format!("{rate:.0}/s"), "goal 5 times Slurm's 50 to 100");
     output_of(command("scancel").args(["--name=bench-held"]))?;
@@ -52,7 +38,7 @@ fn measure(command: &dyn Fn(&str) -> Command) -> Result<()> {
     Ok(())
 }
 
-fn sbatch_rate(command: &dyn Fn(&str) -> Command) -> Result<f64> {
+fn sbatch_rate(command: &Commands<'_>) -> Result<f64> {
     let began = Instant::now();
     let mut running = Vec::with_capacity(SBATCHES_AT_ONCE);
     for _ in 0..SBATCHES {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::support::{Cluster, build, figure, median_ms};
+use super::support::{Commands, beside_slurm, figure, median_ms};
 
 /// Runs of a timed command.
 const RUNS: usize = 11;
@@ -18,25 +18,12 @@ const OUTPUT_BYTES: u64 = 1 << 30;
 /// Tasks of a large step.
 const TASKS: &str = "-n2000";
 
-/// `cargo xtask bench steps [--slurm-conf FILE]`: FILE is that of a running real Slurm whose commands are in /usr/bin.
+/// `cargo xtask bench steps [--slurm-conf FILE]`.
 pub(super) fn run(args: &[String]) -> Result<()> {
-    let release = build()?;
-    let cluster = Cluster::start(&release, 4, "steps")?;
-    println!("-- muster");
-    measure(&|program| cluster.command(program))?;
-    if let [flag, conf] = args {
-        ensure!(flag == "--slurm-conf", "usage: cargo xtask bench steps [--slurm-conf FILE]");
-        println!("-- real Slurm of {conf}");
-        measure(&|program| {
-            let mut command = Command::new(format!("/usr/bin/{program}"));
-            command.env("SLURM_CONF", conf).current_dir(std::env::temp_dir());
-            command
-        })?;
-    }
-    Ok(())
+    beside_slurm("steps", args, measure)
 }
 
-fn measure(command: &dyn Fn(&str) -> Command) -> Result<()> {
+fn measure(command: &Commands<'_>) -> Result<()> {
     let srun = |arguments: &[&str]| {
         let mut srun = command("srun");
         srun.args(arguments);
@@ -60,7 +47,7 @@ fn measure(command: &dyn Fn(&str) -> Command) -> Result<()> {
 }
 
 /// Mean time of a step, from a loop of the shell within one allocation.
-fn step_ms(command: &dyn Fn(&str) -> Command) -> Result<f64> {
+fn step_ms(command: &Commands<'_>) -> Result<f64> {
     let mut salloc = command("salloc");
     let own = command("srun").get_program().to_string_lossy().into_owned();
     let line = format!("time for i in $(seq {STEPS}); do {own} -n1 true; done");

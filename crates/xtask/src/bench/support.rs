@@ -29,6 +29,31 @@ pub(super) fn build() -> Result<PathBuf> {
     Ok(Path::new(target).join("release"))
 }
 
+/// Makes a command that sees one cluster, of the name of its program.
+pub(super) type Commands<'a> = dyn Fn(&str) -> Command + 'a;
+
+/// Measures a cluster of our own and, where `args` are `--slurm-conf FILE`, the running real Slurm of that file, whose commands
+/// are in /usr/bin. `measure` is given what makes a command that sees the one or the other.
+pub(super) fn beside_slurm(name: &str, args: &[String], measure: fn(&Commands<'_>) -> Result<()>) -> Result<()> {
+    let conf = match args {
+        [] => None,
+        [flag, conf] if flag == "--slurm-conf" => Some(conf),
+        _ => anyhow::bail!("usage: cargo xtask bench {name} [--slurm-conf FILE]"),
+    };
+    let cluster = Cluster::start(&build()?, 4, name)?;
+    println!("-- muster");
+    measure(&|program| cluster.command(program))?;
+    if let Some(conf) = conf {
+        println!("-- real Slurm of {conf}");
+        measure(&|program| {
+            let mut command = Command::new(format!("/usr/bin/{program}"));
+            command.env("SLURM_CONF", conf).current_dir(std::env::temp_dir());
+            command
+        })?;
+    }
+    Ok(())
+}
+
 /// A development cluster that is taken down at the end.
 pub(super) struct Cluster {
     program: PathBuf,

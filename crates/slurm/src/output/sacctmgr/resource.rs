@@ -9,7 +9,7 @@ use muster_model::accounting::{AccountingChange, RemoteResource, ResourceChanges
 use muster_model::ids::Name;
 
 use super::super::context::Outcome;
-use super::table::{self, Column};
+use super::table::{self, Column, column};
 use super::words::{Setting, is_cut, names, number};
 use super::{Scene, Step};
 
@@ -382,15 +382,6 @@ pub(super) fn delete(settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Ou
 struct Row {
     resource: Arc<RemoteResource>,
     cluster: Option<String>,
-}
-
-const fn column(
-    heading: &'static str,
-    names: &'static [&'static str],
-    width: i32,
-    text: fn(&Row) -> String,
-) -> Column<Row> {
-    Column { heading, names, width, text }
 }
 
 fn percent(row: &Row) -> String {

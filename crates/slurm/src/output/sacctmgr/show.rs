@@ -6,7 +6,7 @@ use muster_model::accounting::{Account, Association, CountLimit, Limits, TresLim
 
 use super::super::context::Outcome;
 use super::conditions::{Conditions, part_of_tree, tree};
-use super::table::{self, Column, Format};
+use super::table::{self, Column, Format, column};
 use super::words::Setting;
 use super::{Entity, Scene, Step, fields, limits_text, show_others};
 
@@ -120,15 +120,6 @@ fn count(row: &Row, limit: CountLimit) -> String {
 
 fn tres(row: &Row, limit: TresLimit) -> String {
     of(row, |association| limits_text::tres(&association.limits, limit))
-}
-
-const fn column(
-    heading: &'static str,
-    names: &'static [&'static str],
-    width: i32,
-    text: fn(&Row) -> String,
-) -> Column<Row> {
-    Column { heading, names, width, text }
 }
 
 static COLUMNS: &[Column<Row>] = &[

@@ -11,7 +11,7 @@ use super::super::{VERSION, time_text};
 use super::conditions::Conditions;
 use super::limits_text::{count, tres};
 use super::show::Options;
-use super::table::{self, Column};
+use super::table::{self, Column, column};
 use super::words::TRES_STATIC;
 use super::{Entity, Scene};
 
@@ -78,15 +78,6 @@ fn factor(factor: Option<f64>) -> String {
 }
 
 type QosRow = Arc<Qos>;
-
-const fn column(
-    heading: &'static str,
-    names: &'static [&'static str],
-    width: i32,
-    text: fn(&QosRow) -> String,
-) -> Column<QosRow> {
-    Column { heading, names, width, text }
-}
 
 static QOS: &[Column<QosRow>] = &[
     column("Name", &[], 10, |qos| qos.name.to_string()),

@@ -14,6 +14,16 @@ pub(super) struct Column<R: 'static> {
     pub(super) text: fn(&R) -> String,
 }
 
+/// A column, in one line of a list.
+pub(super) const fn column<R: 'static>(
+    heading: &'static str,
+    names: &'static [&'static str],
+    width: i32,
+    text: fn(&R) -> String,
+) -> Column<R> {
+    Column { heading, names, width, text }
+}
+
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Style {

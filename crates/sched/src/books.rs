@@ -10,6 +10,7 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::planning::PlanView;
+use muster_model::resources::IndexSet;
 use muster_model::time::Timestamp;
 
 use crate::alike;
@@ -129,8 +130,9 @@ impl Books {
         }
         self.future.set_now(view.now);
         let before = std::mem::replace(&mut self.running, view.running.clone());
+        let mut come = Vec::new();
         for change in before.diff(&view.running) {
-            let (gone, come) = match change {
+            let (gone, now_there) = match change {
                 DiffItem::Add(key, job) => (None, Some((key.0, job))),
                 DiffItem::Remove(_, job) => (Some(job), None),
                 DiffItem::Update { old: (_, old), new: (key, job) } => (Some(old), Some((key.0, job))),
@@ -139,12 +141,19 @@ impl Books {
                 self.future.job_gone(job);
                 changed.extend(nodes_of(job));
             }
-            if let Some((end, job)) = come {
-                self.future.job_runs(fleet, view, end, job);
-                changed.extend(nodes_of(job));
-            }
+            come.extend(now_there);
         }
-        changed.extend(alike::changed_rows(&self.nodes, &view.nodes));
+        // Afterwards: a job that is to end at another time has gone and come, in whatever order.
+        for (end, job) in come {
+            self.future.job_runs(fleet, view, end, job);
+            changed.extend(nodes_of(job));
+        }
+        for row in alike::changed_rows(&self.nodes, &view.nodes) {
+            if claims(&self.nodes, row) != claims(&view.nodes, row) {
+                self.future.claims_changed(view, row);
+            }
+            changed.insert(row);
+        }
         self.nodes = view.nodes.clone();
         for node in &changed {
             self.read_node(fleet, view, *node);
@@ -226,6 +235,11 @@ impl Books {
             self.usable.remove(index);
         }
     }
+}
+
+/// CPUs of a node that suspended jobs claim.
+fn claims(nodes: &Vector<Arc<Node>>, node: u32) -> Option<&IndexSet> {
+    nodes.get(node as usize).map(|node| &node.used.cpus_claimed)
 }
 
 fn nodes_of(job: &Job) -> impl Iterator<Item = u32> + '_ {

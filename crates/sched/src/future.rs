@@ -163,8 +163,24 @@ impl Future {
                     partition.map(|part| (part, share.cpus.len())),
                 ),
             };
-            if !amounts.is_nothing() && (share.node.0 as usize) < self.nodes.len() {
+            // What a suspended job claims now it may leave to this one later.
+            let counts = !amounts.is_nothing() || job.cpu_hold() == CpuHold::Used;
+            if counts && (share.node.0 as usize) < self.nodes.len() {
                 self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+            }
+        }
+    }
+
+    /// Other CPUs of `node` than before are claimed by suspended jobs. It has to be settled afterwards.
+    pub(crate) fn claims_changed(&mut self, view: &PlanView, node: u32) {
+        let Some(this) = self.nodes.get_mut(node as usize) else { return };
+        for release in &mut this.held {
+            let shares = view.running.get(&(release.at, release.job_id)).and_then(|job| {
+                let shares = &job.allocation.as_ref()?.shares;
+                Some((job, shares.iter().find(|share| share.node.0 == node)?))
+            });
+            if let Some((job, share)) = shares {
+                release.amounts.cpus = cpus_back(view, job, share);
             }
         }
     }

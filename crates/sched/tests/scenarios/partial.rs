@@ -96,3 +96,23 @@ proptest! {
         }
     }
 }
+
+/// A shorter time limit makes a running job end at another time: it has gone and come for those who follow the running jobs.
+#[test]
+fn a_running_job_that_ends_earlier_is_still_expected() {
+    let budget = Budget::default();
+    let mut planner = Planner::new();
+    let mut view = view("nodes n1 cpus=4\nrun 1 on=n1:0-3 t=60\njob 2 n=4 t=10");
+    let starts = |planner: &mut Planner, view: &PlanView| {
+        let wait = planner.plan(view, &budget).outlook.get(muster_model::ids::JobId(2)).cloned();
+        wait.and_then(|wait| wait.expected_start).map(|start| start.since(view.now))
+    };
+    assert_eq!(starts(&mut planner, &view), Some(Span::from_minutes(60)));
+    for minutes in [30, 90] {
+        let (key, job) = view.running.get_min().cloned().expect("a running job");
+        view.running.remove(&key);
+        view.running.insert((view.now + Span::from_minutes(minutes), key.1), job);
+        planner.plan_changes(&view, &budget);
+        assert_eq!(starts(&mut planner, &view), Some(Span::from_minutes(minutes)));
+    }
+}

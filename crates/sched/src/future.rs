@@ -409,9 +409,10 @@ impl Future {
         })
     }
 
-    /// Planned starts on `node` behind `rank` that cannot be there with those before them.
-    pub(crate) fn put_off(&self, node: u32, rank: &Rank, people: &People) -> Vec<Rank> {
-        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(|hold| hold.rank > *rank).collect();
+    /// Planned starts on `node` behind `rank`, or all of them, that cannot be there with those before them.
+    pub(crate) fn put_off(&self, node: u32, rank: Option<&Rank>, people: &People) -> Vec<Rank> {
+        let is_behind = |hold: &&Hold| rank.is_none_or(|rank| hold.rank > *rank);
+        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(is_behind).collect();
         behind.sort_by_key(|hold| hold.rank);
         let is_put_off = |hold: &&Hold| {
             let Some(job) = self.jobs.get(&hold.rank) else { return false };

@@ -92,6 +92,8 @@ impl Pass<'_> {
 
     /// Takes the planned start back that the job has in another of its partitions: it must not stand in its own way.
     pub(super) fn lift_elsewhere(&mut self, entry: Entry<'_>) -> Option<Lifted> {
+        // While it is lifted nobody would see that it wants nodes for itself.
+        self.know_people();
         let groups = self.groups;
         let others = groups.places_of(entry.job.id).iter().filter(|key| **key != entry.key);
         let task = entry.rank().task;

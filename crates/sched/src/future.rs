@@ -87,6 +87,11 @@ impl Lifted {
     pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.parts.iter().map(|(node, _)| *node)
     }
+
+    /// Whether licences are planned for it.
+    pub(crate) fn is_licensed(&self) -> bool {
+        self.licenses.is_some()
+    }
 }
 
 /// A planned start as a whole.
@@ -317,6 +322,13 @@ impl Future {
         let licenses = self.licenses.remove(rank);
         self.drop_hold(rank);
         Some(Lifted { rank: *rank, start, end, movable, parts, licenses, company })
+    }
+
+    /// Takes the planned starts of a record back, from this task on.
+    pub(crate) fn lift_from(&mut self, rank: &Rank) -> Vec<Lifted> {
+        let last = Rank { task: u32::MAX, ..*rank };
+        let ranks: Vec<Rank> = self.jobs.range(*rank..=last).map(|(rank, _)| *rank).collect();
+        ranks.iter().filter_map(|rank| self.lift(rank)).collect()
     }
 
     /// Plans a start as it was planned before.

@@ -20,6 +20,7 @@ use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
+use crate::people::People;
 use crate::planner::AskId;
 use crate::said::Said;
 
@@ -175,6 +176,16 @@ impl Books {
     pub(crate) fn is_in_the_way(&self, job: &Job) -> bool {
         let is_short = |node| self.future.is_planned(node) && self.future.is_short(node, &self.free);
         (job.spec.request.licenses.is_some() && !self.future.licenses().is_empty()) || nodes_of(job).any(is_short)
+    }
+
+    /// Whether running jobs are on nodes where planned starts want nobody beside them, or the reverse.
+    pub(crate) fn put_anybody_off(&self, fleet: &Fleet, view: &PlanView, running: &[Arc<Job>]) -> bool {
+        if running.is_empty() || !(self.has_owned_nodes() || self.future.has_alone()) {
+            return false;
+        }
+        let people = People::of(fleet, view);
+        let is_put_off = |node| self.future.is_planned(node) && !self.future.put_off(node, None, &people).is_empty();
+        running.iter().flat_map(|job| nodes_of(job)).any(is_put_off)
     }
 
     /// Takes all planned starts back, so that these are books without plans once they follow a view.

@@ -87,6 +87,11 @@ impl Lifted {
     pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.parts.iter().map(|(node, _)| *node)
     }
+
+    /// Whether licences are planned for it.
+    pub(crate) fn is_licensed(&self) -> bool {
+        self.licenses.is_some()
+    }
 }
 
 /// A planned start as a whole.
@@ -349,6 +354,13 @@ impl Future {
         Some(Lifted { rank: *rank, start, end, movable, parts, licenses, company })
     }
 
+    /// Takes the planned starts of a record back, from this task on.
+    pub(crate) fn lift_from(&mut self, rank: &Rank) -> Vec<Lifted> {
+        let last = Rank { task: u32::MAX, ..*rank };
+        let ranks: Vec<Rank> = self.jobs.range(*rank..=last).map(|(rank, _)| *rank).collect();
+        ranks.iter().filter_map(|rank| self.lift(rank)).collect()
+    }
+
     /// Plans a start as it was planned before.
     pub(crate) fn put_back(&mut self, lifted: &Lifted) {
         self.put_elsewhere(lifted, &lifted.parts);
@@ -439,9 +451,10 @@ impl Future {
         })
     }
 
-    /// Planned starts on `node` behind `rank` that cannot be there with those before them.
-    pub(crate) fn put_off(&self, node: u32, rank: &Rank, people: &People) -> Vec<Rank> {
-        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(|hold| hold.rank > *rank).collect();
+    /// Planned starts on `node` behind `rank`, or all of them, that cannot be there with those before them.
+    pub(crate) fn put_off(&self, node: u32, rank: Option<&Rank>, people: &People) -> Vec<Rank> {
+        let is_behind = |hold: &&Hold| rank.is_none_or(|rank| hold.rank > *rank);
+        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(is_behind).collect();
         behind.sort_by_key(|hold| hold.rank);
         let is_put_off = |hold: &&Hold| {
             let Some(job) = self.jobs.get(&hold.rank) else { return false };

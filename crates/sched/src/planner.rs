@@ -120,7 +120,8 @@ impl Planner {
         };
         let started = if others_start { books.started_since(view, *time) } else { Vec::new() };
         let nodes = books.follow(&tables.fleet, view);
-        let is_disturbed = started.iter().any(|job| books.is_in_the_way(job));
+        let is_disturbed =
+            started.iter().any(|job| books.is_in_the_way(job)) || books.put_anybody_off(&tables.fleet, view, &started);
         (!is_disturbed).then(|| Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes))
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::node_call::FileReceipt;
 use crate::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
+use crate::node_call::FileReceipt;
 use crate::resources::{GresRequest, GresShare, IndexSet, Megabytes, MemoryRequest};
 use crate::state::{ExitStatus, JobState, Usage};
 use crate::time::{TimeLimit, Timestamp};

@@ -38,7 +38,10 @@ fn sbcast_puts_a_file_on_all_nodes_of_a_job() {
     check("sbcast /dev/null x", "sbcast: error: Can't mmap file `/dev/null`, No such device.\n", 255);
     check("sbcast -j 99 src x", "sbcast: error: Slurm job 99 lookup error: Invalid job id specified\n", 255);
     let no_step = within("sbcast -j $SLURM_JOB_ID.7 src x");
-    assert!(no_step.code == 255 && no_step.stderr.contains(".7 lookup error: Invalid job id specified\n"), "{no_step:?}");
+    assert!(
+        no_step.code == 255 && no_step.stderr.contains(".7 lookup error: Invalid job id specified\n"),
+        "{no_step:?}"
+    );
     let unknown = within("sbcast -C src packed");
     assert!(unknown.code == 0 && unknown.stderr.contains("--compress is not supported"), "{unknown:?}");
     cluster.out("cd dir && test -z \"$(ls -A)\"");
@@ -67,7 +70,10 @@ fn srun_bcast_runs_the_copy_of_its_program() {
     // Names as those of real Slurm 22.05.
     let own = cluster.out("srun -N2 --bcast ./program x | sort");
     assert_eq!(own, "slurm_bcast_1.0_n1 x\nslurm_bcast_1.0_n2 x", "{}", cluster.logs());
-    assert_eq!(cluster.out("srun -N1 --bcast=$PWD/copies/ program y || srun --bcast=$PWD/copies/ ./program y"), "slurm_bcast_2.0_n1 y");
+    assert_eq!(
+        cluster.out("srun -N1 --bcast=$PWD/copies/ program y || srun --bcast=$PWD/copies/ ./program y"),
+        "slurm_bcast_2.0_n1 y"
+    );
     assert_eq!(cluster.out("SLURM_BCAST=$PWD/copies/mine srun -N2 ./program z"), "mine z\nmine z");
     assert_eq!(cluster.out("ls copies"), "mine\nslurm_bcast_2.0_n1");
     let ran = cluster.run("srun -N2 --bcast=/nodir/x ./program; srun --bcast ./nothing");

@@ -99,6 +99,8 @@ impl Client {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.decoder.feed(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Not the number that it comes with, which else says that the node lacks something.
+                Err(error) if system::is_retry(&error) => return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
                 Err(error) => return Err(error),
             }
         }
@@ -227,7 +229,8 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-        let mut receipt = FileReceipt { path: at("new"), mode: 0o754, force: false, times_ns: Some((5, 1_500_000_000)) };
+        let mut receipt =
+            FileReceipt { path: at("new"), mode: 0o754, force: false, times_ns: Some((5, 1_500_000_000)) };
         let large = vec![7; 300_000];
         assert_eq!(send(&receipt, b"cut", false), None);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of it");
@@ -256,7 +259,8 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let nobody = UnitUser { uid: 65534, gid: 65534, groups: Vec::new() };
-        let receipt = FileReceipt { path: dir.path().join("x").to_string_lossy().into_owned(), ..FileReceipt::default() };
+        let receipt =
+            FileReceipt { path: dir.path().join("x").to_string_lossy().into_owned(), ..FileReceipt::default() };
         let rights = UserRights::of(&nobody).unwrap();
         let refused = Place::open(&receipt).map(drop).unwrap_err();
         drop(rights);

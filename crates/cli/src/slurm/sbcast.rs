@@ -23,8 +23,8 @@ use self::progress::Progress;
 use super::ask::{Call, print, reason};
 use super::end;
 use super::srun::times_ns;
-use super::streams::broadcast::{Calls, Source};
 use super::streams::Streams;
+use super::streams::broadcast::{Calls, Source};
 use super::surroundings::Gathered;
 use crate::runtime::block_on;
 

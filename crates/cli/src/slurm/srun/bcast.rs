@@ -26,13 +26,17 @@ pub(super) fn open(parts: &mut [Part], gathered: &Gathered) -> Result<Option<(So
     for part in parts.iter_mut() {
         let Some(receipt) = &mut part.plan.launch.broadcast else { continue };
         let name = part.plan.launch.command.first().cloned().unwrap_or_default();
-        let (source, path) = find(&name, gathered.work_dir()).and_then(|path| source(&path, receipt)).ok_or_else(|| {
-            let mut exit = end::error("srun", "");
-            exit.stderr = format!("srun: fatal: Can not execute {name}\n");
-            exit
-        })?;
+        let (source, path) =
+            find(&name, gathered.work_dir()).and_then(|path| source(&path, receipt)).ok_or_else(|| {
+                let mut exit = end::error("srun", "");
+                exit.stderr = format!("srun: fatal: Can not execute {name}\n");
+                exit
+            })?;
         if opened.as_ref().is_some_and(|(_, first)| *first != path) {
-            return Err(end::error("srun", "--bcast sends one program: components of a step must not run different ones"));
+            return Err(end::error(
+                "srun",
+                "--bcast sends one program: components of a step must not run different ones",
+            ));
         }
         opened.get_or_insert((source, path));
     }
@@ -57,8 +61,7 @@ fn source(path: &Path, receipt: &mut FileReceipt) -> Option<(Source, String)> {
     let metadata = file.metadata().ok()?;
     receipt.mode = metadata.mode() & 0o777;
     receipt.times_ns = Some(times_ns(&metadata));
-    let source =
-        Source { file: Arc::new(file), size: metadata.len(), block_bytes: BLOCK_BYTES, patience: PATIENCE };
+    let source = Source { file: Arc::new(file), size: metadata.len(), block_bytes: BLOCK_BYTES, patience: PATIENCE };
     Some((source, path.display().to_string()))
 }
 

@@ -189,9 +189,8 @@ impl Reading {
     }
 
     fn finish(mut self, source: &str, destination: &str) -> Result<Sbcast, Outcome> {
-        let fail = |reading: &Reading, text: &str| {
-            Outcome::failure(format!("{}sbcast: error: {text}\n", reading.notices), 1)
-        };
+        let fail =
+            |reading: &Reading, text: &str| Outcome::failure(format!("{}sbcast: error: {text}\n", reading.notices), 1);
         let Some(job) = self.job.take() else {
             let text = "Need a job id to run this command.  Run from within a Slurm job or use the --jobid option.";
             return Err(fail(&self, text));

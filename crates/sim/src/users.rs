@@ -1,12 +1,13 @@
 //! People at the Slurm door: they submit, look, change their minds, and sometimes are operators.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster_core::{Cluster, RequestId};
 use muster_model::accounting::{AccountingChange, CountLimit, LimitChanges, QosChanges, TresLimit};
 use muster_model::array::TaskSet;
 use muster_model::ids::{JobId, NodeIndex};
-use muster_model::job::{JobKind, JobSpec};
+use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::request::{
     Answer, Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, Refusal, RefusalCode,
 };
@@ -157,12 +158,7 @@ impl World {
             6..8 => Command::Requeue { target, hold: self.random.chance(200), special_exit: false },
             8 => return Some((0, Command::Suspend(self.running_target().unwrap_or(target)))),
             9..11 => return Some((0, Command::Resume(self.running_target().unwrap_or(target)))),
-            11 => {
-                let nodes = self.random.small(1, 3);
-                let changes = JobChanges { nodes: Some((nodes, nodes)), ..JobChanges::default() };
-                let target = self.running_target().unwrap_or(target);
-                return Some((0, Command::UpdateJob { target, changes: Box::new(changes) }));
-            }
+            11 => return self.fewer_nodes().map(|command| (0, command)),
             _ => Command::UpdateJob { target, changes: Box::new(self.job_changes()) },
         };
         Some((uid, command))
@@ -202,6 +198,18 @@ impl World {
         let runs = |state| matches!(state, JobState::Running | JobState::Suspended);
         let running: Vec<JobId> = view.jobs.values().filter(|job| runs(job.state)).map(|job| job.id).collect();
         self.random.pick(&running).map(|job_id| JobTarget::job(*job_id))
+    }
+
+    /// One of the jobs that have several nodes gives some up. Those that wait are not asked: they might never fit again.
+    fn fewer_nodes(&mut self) -> Option<Command> {
+        let view = self.controller.cluster().map(Cluster::read_view)?;
+        let nodes = |job: &Job| job.allocation.as_ref().map_or(0, |held| held.shares.len());
+        let runs = |job: &&Arc<Job>| job.state == JobState::Running && nodes(job) > 1;
+        let wide: Vec<Arc<Job>> = view.jobs.values().filter(runs).cloned().collect();
+        let job = self.random.pick(&wide)?;
+        let count = self.random.small(1, u32::try_from(nodes(job) - 1).unwrap_or(1));
+        let changes = JobChanges { nodes: Some((count, count)), ..JobChanges::default() };
+        Some(Command::UpdateJob { target: JobTarget::job(job.id), changes: Box::new(changes) })
     }
 
     fn cancel(&mut self, mut target: JobTarget) -> Cancel {

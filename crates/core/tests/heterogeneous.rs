@@ -289,6 +289,7 @@ fn launch() -> StepLaunch {
     StepLaunch {
         task_prolog: None,
         task_epilog: None,
+        binding: Default::default(),
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

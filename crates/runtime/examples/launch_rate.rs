@@ -95,6 +95,7 @@ fn unit(output: &str) -> LaunchUnit {
         after: None,
         task_hooks: TaskHooks::default(),
         time_limit_ms: None,
+        refusal: None,
     }
 }
 

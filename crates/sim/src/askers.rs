@@ -239,6 +239,7 @@ fn launch(cookie: String) -> StepLaunch {
     StepLaunch {
         task_prolog: None,
         task_epilog: None,
+        binding: Default::default(),
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

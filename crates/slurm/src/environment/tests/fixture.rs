@@ -200,6 +200,7 @@ pub(crate) fn step(
             mpi: String::new(),
             task_prolog: None,
             task_epilog: None,
+            binding: Default::default(),
         })),
     }
 }

@@ -34,17 +34,26 @@ fn tasks_are_bound_as_asked() {
     check(&within(&format!("srun -n2 {list}")), "0 mask_cpu: 0x00FF,0xFF00\n1 mask_cpu: 0x00FF,0xFF00");
     check(&within(&format!("srun -n1 {list}")), "0 mask_cpu: 0xFFFF");
     // As asked, with the second level of the distribution.
-    check(&within(&format!("srun -n2 --cpu-bind=cores -m block:block {list}")), "0 mask_cpu: 0x0003,0x000C\n1 mask_cpu: 0x0003,0x000C");
-    check(&within(&format!("srun -n2 --cpu-bind=cores {list}")), "0 mask_cpu: 0x0003,0x0300\n1 mask_cpu: 0x0003,0x0300");
     check(
-        &within("srun -n2 --cpu-bind=verbose,map_cpu:0 sh -c 'grep Cpus_allowed_list /proc/self/status; echo $SLURM_CPU_BIND'"),
+        &within(&format!("srun -n2 --cpu-bind=cores -m block:block {list}")),
+        "0 mask_cpu: 0x0003,0x000C\n1 mask_cpu: 0x0003,0x000C",
+    );
+    check(
+        &within(&format!("srun -n2 --cpu-bind=cores {list}")),
+        "0 mask_cpu: 0x0003,0x0300\n1 mask_cpu: 0x0003,0x0300",
+    );
+    check(
+        &within(
+            "srun -n2 --cpu-bind=verbose,map_cpu:0 sh -c 'grep Cpus_allowed_list /proc/self/status; echo $SLURM_CPU_BIND'",
+        ),
         "Cpus_allowed_list:\t0\nCpus_allowed_list:\t0\n\
          cpu-bind=MAP  - n1, task  0  0 [P]: mask 0x1 set\ncpu-bind=MAP  - n1, task  1  1 [P]: mask 0x1 set\n\
          verbose,map_cpu:0\nverbose,map_cpu:0",
     );
     check(&within("srun -n1 --cpu-bind=v,none true"), "cpu-bind=NONE - n1, task  0  0 [P]: mask 0x0");
     // The script has what its job has, and hears nothing of it.
-    let job = cluster.submit("--wait -n1 -o out --wrap 'env | grep -c CPU_BIND; grep Cpus_allowed_list /proc/self/status'");
+    let job =
+        cluster.submit("--wait -n1 -o out --wrap 'env | grep -c CPU_BIND; grep Cpus_allowed_list /proc/self/status'");
     cluster.wait_state(job, "COMPLETED");
     assert!(cluster.read("out").starts_with("0\nCpus_allowed_list:"), "{}", cluster.read("out"));
 }
@@ -56,7 +65,10 @@ fn what_cannot_be_is_refused() {
     let expected = "CPU binding outside of job step allocation, allocated CPUs are: 0x0003.";
     assert!(refused.code != 0 && refused.stderr.contains(expected), "{refused:?}");
     let refused = cluster.run("timeout 20 srun -n1 --cpu-bind=rank true");
-    assert!(refused.code != 0 && refused.stderr.contains("Entire node must be allocated for quiet,rank"), "{refused:?}");
+    assert!(
+        refused.code != 0 && refused.stderr.contains("Entire node must be allocated for quiet,rank"),
+        "{refused:?}"
+    );
     // Nobody is at fault but the user.
     assert_eq!(cluster.out("sinfo -h -o %t"), "idle");
     let refused = cluster.run("srun --cpu-bind=mask_cpu:zz true");

@@ -174,13 +174,7 @@ fn in_order(shape: Shape, all: &[u32], tasks: u32, each: usize, unit: Unit) -> V
     taken
 }
 
-fn round_sockets(
-    shape: Shape,
-    all: &[u32],
-    (tasks, each): (u32, usize),
-    unit: Unit,
-    second: Second,
-) -> Vec<Vec<u32>> {
+fn round_sockets(shape: Shape, all: &[u32], (tasks, each): (u32, usize), unit: Unit, second: Second) -> Vec<Vec<u32>> {
     let mut rows: Vec<Row> = Vec::new();
     for part in all.chunk_by(|one, other| shape.socket(*one) == shape.socket(*other)) {
         rows.push(Row { cpus: part.to_vec(), next: 0 });
@@ -228,8 +222,7 @@ mod tests {
     const SHAPE: Shape = Shape { sockets: 2, cores_per_socket: 4, threads_per_core: 2 };
 
     /// Where real Slurm gives another CPU: it goes over a core twice before all are given once.
-    const OTHERWISE: &[&str] =
-        &["16 1 cores block:fcyclic 0xFFFF", "2 5 cores block:fcyclic 0x0F3F"];
+    const OTHERWISE: &[&str] = &["16 1 cores block:fcyclic 0xFFFF", "2 5 cores block:fcyclic 0x0F3F"];
 
     fn set(mask: &str) -> IndexSet {
         let bits = u64::from_str_radix(mask.trim_start_matches("0x"), 16).unwrap();

@@ -61,7 +61,8 @@ pub fn parse(text: &str) -> Result<CpuBind, String> {
             Some((word, list)) => (word, Some(list)),
             None => (lower.as_str(), None),
         };
-        let list = || list.filter(|list| !list.is_empty()).ok_or(format!("missing list for \"--cpu-bind={word}:<list>\""));
+        let list =
+            || list.filter(|list| !list.is_empty()).ok_or(format!("missing list for \"--cpu-bind={word}:<list>\""));
         found.how = match word {
             "q" | "quiet" => {
                 found.verbose = false;
@@ -159,7 +160,12 @@ pub fn print_mask(set: &IndexSet, width: usize) -> String {
             *digit |= 1 << (cpu % 4);
         }
     }
-    digits.iter().rev().filter_map(|digit| char::from_digit(u32::from(*digit), 16)).collect::<String>().to_ascii_uppercase()
+    digits
+        .iter()
+        .rev()
+        .filter_map(|digit| char::from_digit(u32::from(*digit), 16))
+        .collect::<String>()
+        .to_ascii_uppercase()
 }
 
 #[cfg(test)]
@@ -194,7 +200,9 @@ mod tests {
     #[test]
     fn masks_are_read_and_printed() {
         let check = |text: &str, expected: &str| {
-            let Ok(CpuBind { how: How::Mask(masks), .. }) = parse(&format!("mask_cpu:{text}")) else { panic!("{text}") };
+            let Ok(CpuBind { how: How::Mask(masks), .. }) = parse(&format!("mask_cpu:{text}")) else {
+                panic!("{text}")
+            };
             let printed: Vec<String> = masks.iter().map(|mask| print_mask(mask, 0)).collect();
             assert_eq!(printed.join(","), expected);
         };

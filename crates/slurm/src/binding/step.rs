@@ -222,10 +222,12 @@ mod tests {
     fn machine(order: Vec<u32>) -> Machine {
         let shape = Shape { sockets: 2, cores_per_socket: 4, threads_per_core: 2 };
         let halves = [0..8, 8..16];
-        let domains = halves.map(|half| half.fold(IndexSet::default(), |mut set, cpu| {
-            set.insert(cpu);
-            set
-        }));
+        let domains = halves.map(|half| {
+            half.fold(IndexSet::default(), |mut set, cpu| {
+                set.insert(cpu);
+                set
+            })
+        });
         Machine { shape, order, domains: domains.to_vec() }
     }
 
@@ -246,17 +248,28 @@ mod tests {
     /// Texts of real Slurm 22.05, ranks apart.
     #[test]
     fn texts_are_those_of_real_slurm() {
-        let check = |cpus, tasks, asked: &str, expected: &str| check(&machine(Vec::new()), cpus, tasks, asked, expected);
+        let check =
+            |cpus, tasks, asked: &str, expected: &str| check(&machine(Vec::new()), cpus, tasks, asked, expected);
         check((0, 16), 2, "v", "verbose,mask_cpu:0x00FF,0xFF00 | cpu-bind=MASK - n1, task  7  1 [9]: mask 0xff00 set");
         check((0, 16), 3, "q", "quiet,mask_cpu:0xFFFF | cpu-bind=MASK - n1, task  7  2 [9]: mask 0xffff set");
         check((0, 16), 2, "v,none", "verbose,none | cpu-bind=NONE - n1, task  7  1 [9]: mask 0x0");
         check((0, 16), 2, "v,rank", "verbose,rank | cpu-bind=RANK - n1, task  7  1 [9]: mask 0x2 set");
         check((0, 16), 3, "v,map_cpu:1,0", "verbose,map_cpu:1,0 | cpu-bind=MAP  - n1, task  7  2 [9]: mask 0x2 set");
-        check((0, 16), 3, "mask_cpu:0x1*2,0x3", "quiet,mask_cpu:1,1,3 | cpu-bind=MASK - n1, task  7  2 [9]: mask 0x3 set");
+        check(
+            (0, 16),
+            3,
+            "mask_cpu:0x1*2,0x3",
+            "quiet,mask_cpu:1,1,3 | cpu-bind=MASK - n1, task  7  2 [9]: mask 0x3 set",
+        );
         check((0, 16), 2, "v,rank_ldom", "verbose,rank_ldom | cpu-bind=LDRANK - n1, task  7  1 [9]: mask 0xff00 set");
         check((0, 16), 1, "map_ldom:1", "quiet,map_ldom:1 | cpu-bind=LDMAP  - n1, task  7  0 [9]: mask 0xff00 set");
         check((0, 4), 1, "ldoms", "quiet,mask_cpu:0x00FF | cpu-bind=MASK - n1, task  7  0 [9]: mask 0xff set");
-        check((0, 4), 2, "one_thread", "quiet,mask_cpu:0x0001,0x0004 | cpu-bind=MASK - n1, task  7  1 [9]: mask 0x4 set");
+        check(
+            (0, 4),
+            2,
+            "one_thread",
+            "quiet,mask_cpu:0x0001,0x0004 | cpu-bind=MASK - n1, task  7  1 [9]: mask 0x4 set",
+        );
         check((0, 4), 2, "v,rank", "Entire node must be allocated for verbose,rank");
         let outside = "CPU binding outside of job step allocation, allocated CPUs are: 0x000F.";
         check((0, 4), 2, "v,map_cpu:1,12", outside);

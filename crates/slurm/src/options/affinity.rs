@@ -74,7 +74,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     .not_yet(),
     OptionSpec::new("cpu-bind", Commands::SRUN, Required, cpu_bind)
         .env(&[(Srun, "SLURM_CPU_BIND")])
-        .help("type", "bind tasks to cpus ([verbose,]none, cores, sockets, threads, rank, map_cpu:..., mask_cpu:..., help)")
+        .help(
+            "type",
+            "bind tasks to cpus ([verbose,]none, cores, sockets, threads, rank, map_cpu:..., mask_cpu:..., help)",
+        )
         .section(Section::Affinity),
     OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind).sorted_as("cpu-c").alias_of("cpu-bind"),
     OptionSpec::new("accel-bind", Commands::SRUN, Required, |options, input| {

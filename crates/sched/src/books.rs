@@ -10,6 +10,7 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::planning::PlanView;
+use muster_model::resources::IndexSet;
 use muster_model::time::Timestamp;
 
 use crate::alike;
@@ -19,6 +20,7 @@ use crate::fleet::Fleet;
 use crate::free::Free;
 use crate::future::Future;
 use crate::nodeset::NodeSet;
+use crate::people::People;
 use crate::planner::AskId;
 use crate::said::Said;
 
@@ -86,6 +88,41 @@ impl Books {
         }
     }
 
+    /// As [`Books::open`], after an earlier pass with the same fleet: what is still true in its books is not read again.
+    pub(crate) fn renew(mut self, fleet: &Fleet, view: &PlanView) -> Books {
+        self.forget_plans();
+        if fleet.has_quotas() {
+            // A node does not tell for whom its CPUs are taken.
+            let mut books = Books::open(fleet, view);
+            books.learn_from(self);
+            return books;
+        }
+        self.follow(fleet, view);
+        self.reopen_nodes();
+        #[cfg(debug_assertions)]
+        self.verify(&Books::open(fleet, view));
+        self
+    }
+
+    /// Takes back what an earlier pass has closed.
+    fn reopen_nodes(&mut self) {
+        let usable: NodeSet = self.in_service.iter().filter(|node| self.free.cpus[*node as usize] > 0).collect();
+        let mut opened = usable.clone();
+        opened.subtract(&self.usable);
+        self.changed.extend(opened.iter());
+        self.usable = usable;
+    }
+
+    /// Stops where something has been missed on the way to a view, of which `anew` was read.
+    #[cfg(debug_assertions)]
+    fn verify(&self, anew: &Books) {
+        let nodes = 0..self.nodes.len() as u32;
+        assert!(!nodes.into_iter().any(|node| self.free.differs(&anew.free, node)), "what is free");
+        assert!(self.usable == anew.usable && self.in_service == anew.in_service, "nodes in service");
+        assert_eq!(self.owned, anew.owned, "nodes of one user");
+        self.future.verify(&anew.future);
+    }
+
     /// Brings the books in line with `view`, which has the same fleet. Gives the nodes that are not as they were.
     pub(crate) fn follow(&mut self, fleet: &Fleet, view: &PlanView) -> BTreeSet<u32> {
         let mut changed = std::mem::take(&mut self.touched);
@@ -94,8 +131,9 @@ impl Books {
         }
         self.future.set_now(view.now);
         let before = std::mem::replace(&mut self.running, view.running.clone());
+        let mut come = Vec::new();
         for change in before.diff(&view.running) {
-            let (gone, come) = match change {
+            let (gone, now_there) = match change {
                 DiffItem::Add(key, job) => (None, Some((key.0, job))),
                 DiffItem::Remove(_, job) => (Some(job), None),
                 DiffItem::Update { old: (_, old), new: (key, job) } => (Some(old), Some((key.0, job))),
@@ -104,12 +142,19 @@ impl Books {
                 self.future.job_gone(job);
                 changed.extend(nodes_of(job));
             }
-            if let Some((end, job)) = come {
-                self.future.job_runs(fleet, view, end, job);
-                changed.extend(nodes_of(job));
-            }
+            come.extend(now_there);
         }
-        changed.extend(alike::changed_rows(&self.nodes, &view.nodes));
+        // Afterwards: a job that is to end at another time has gone and come, in whatever order.
+        for (end, job) in come {
+            self.future.job_runs(fleet, view, end, job);
+            changed.extend(nodes_of(job));
+        }
+        for row in alike::changed_rows(&self.nodes, &view.nodes) {
+            if claims(&self.nodes, row) != claims(&view.nodes, row) {
+                self.future.claims_changed(view, row);
+            }
+            changed.insert(row);
+        }
         self.nodes = view.nodes.clone();
         for node in &changed {
             self.read_node(fleet, view, *node);
@@ -133,6 +178,16 @@ impl Books {
         (job.spec.request.licenses.is_some() && !self.future.licenses().is_empty()) || nodes_of(job).any(is_short)
     }
 
+    /// Whether running jobs are on nodes where planned starts want nobody beside them, or the reverse.
+    pub(crate) fn put_anybody_off(&self, fleet: &Fleet, view: &PlanView, running: &[Arc<Job>]) -> bool {
+        if running.is_empty() || !(self.has_owned_nodes() || self.future.has_alone()) {
+            return false;
+        }
+        let people = People::of(fleet, view);
+        let is_put_off = |node| self.future.is_planned(node) && !self.future.put_off(node, None, &people).is_empty();
+        running.iter().flat_map(|job| nodes_of(job)).any(is_put_off)
+    }
+
     /// Takes all planned starts back, so that these are books without plans once they follow a view.
     pub(crate) fn forget_plans(&mut self) {
         self.future.drop_all();
@@ -149,7 +204,7 @@ impl Books {
     }
 
     /// Takes what is known of nodes over from the books of an earlier pass.
-    pub(crate) fn learn_from(&mut self, before: Books) {
+    fn learn_from(&mut self, before: Books) {
         let Books { free, usable, blocks, changed, .. } = before;
         (self.blocks, self.changed) = (blocks, changed);
         let differs = |node: u32| self.usable.contains(node) != usable.contains(node) || self.free.differs(&free, node);
@@ -191,6 +246,11 @@ impl Books {
             self.usable.remove(index);
         }
     }
+}
+
+/// CPUs of a node that suspended jobs claim.
+fn claims(nodes: &Vector<Arc<Node>>, node: u32) -> Option<&IndexSet> {
+    nodes.get(node as usize).map(|node| &node.used.cpus_claimed)
 }
 
 fn nodes_of(job: &Job) -> impl Iterator<Item = u32> + '_ {

@@ -87,6 +87,11 @@ impl Lifted {
     pub(crate) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.parts.iter().map(|(node, _)| *node)
     }
+
+    /// Whether licences are planned for it.
+    pub(crate) fn is_licensed(&self) -> bool {
+        self.licenses.is_some()
+    }
 }
 
 /// A planned start as a whole.
@@ -135,6 +140,20 @@ impl Future {
         future
     }
 
+    /// Stops where it says of running jobs anything else than `anew`, which plans nothing either.
+    #[cfg(debug_assertions)]
+    pub(crate) fn verify(&self, anew: &Future) {
+        for (node, (this, other)) in self.nodes.iter().zip(&anew.nodes).enumerate() {
+            let told = |node: &NodeFuture| -> Vec<(Timestamp, JobId, Amounts)> {
+                let releases = node.held.iter().zip(&node.back);
+                releases.map(|(release, back)| (release.at, release.job_id, back.clone())).collect()
+            };
+            assert_eq!(told(this), told(other), "releases of node {node}");
+            assert!(this.holds.is_empty(), "planned starts on node {node}");
+        }
+        assert!(self.now == anew.now && self.jobs.is_empty() && self.planned == anew.planned, "planned starts");
+    }
+
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
     pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);
@@ -149,8 +168,24 @@ impl Future {
                     partition.map(|part| (part, share.cpus.len())),
                 ),
             };
-            if !amounts.is_nothing() && (share.node.0 as usize) < self.nodes.len() {
+            // What a suspended job claims now it may leave to this one later.
+            let counts = !amounts.is_nothing() || job.cpu_hold() == CpuHold::Used;
+            if counts && (share.node.0 as usize) < self.nodes.len() {
                 self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+            }
+        }
+    }
+
+    /// Other CPUs of `node` than before are claimed by suspended jobs. It has to be settled afterwards.
+    pub(crate) fn claims_changed(&mut self, view: &PlanView, node: u32) {
+        let Some(this) = self.nodes.get_mut(node as usize) else { return };
+        for release in &mut this.held {
+            let shares = view.running.get(&(release.at, release.job_id)).and_then(|job| {
+                let shares = &job.allocation.as_ref()?.shares;
+                Some((job, shares.iter().find(|share| share.node.0 == node)?))
+            });
+            if let Some((job, share)) = shares {
+                release.amounts.cpus = cpus_back(view, job, share);
             }
         }
     }
@@ -319,6 +354,13 @@ impl Future {
         Some(Lifted { rank: *rank, start, end, movable, parts, licenses, company })
     }
 
+    /// Takes the planned starts of a record back, from this task on.
+    pub(crate) fn lift_from(&mut self, rank: &Rank) -> Vec<Lifted> {
+        let last = Rank { task: u32::MAX, ..*rank };
+        let ranks: Vec<Rank> = self.jobs.range(*rank..=last).map(|(rank, _)| *rank).collect();
+        ranks.iter().filter_map(|rank| self.lift(rank)).collect()
+    }
+
     /// Plans a start as it was planned before.
     pub(crate) fn put_back(&mut self, lifted: &Lifted) {
         self.put_elsewhere(lifted, &lifted.parts);
@@ -409,9 +451,10 @@ impl Future {
         })
     }
 
-    /// Planned starts on `node` behind `rank` that cannot be there with those before them.
-    pub(crate) fn put_off(&self, node: u32, rank: &Rank, people: &People) -> Vec<Rank> {
-        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(|hold| hold.rank > *rank).collect();
+    /// Planned starts on `node` behind `rank`, or all of them, that cannot be there with those before them.
+    pub(crate) fn put_off(&self, node: u32, rank: Option<&Rank>, people: &People) -> Vec<Rank> {
+        let is_behind = |hold: &&Hold| rank.is_none_or(|rank| hold.rank > *rank);
+        let mut behind: Vec<&Hold> = self.nodes[node as usize].holds.iter().filter(is_behind).collect();
         behind.sort_by_key(|hold| hold.rank);
         let is_put_off = |hold: &&Hold| {
             let Some(job) = self.jobs.get(&hold.rank) else { return false };

@@ -1,7 +1,7 @@
 //! Sets of nodes as bit maps: partitions, features and states are combined 64 nodes at a time.
 
 /// A set of node indices.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct NodeSet {
     words: Vec<u64>,
 }
@@ -125,6 +125,17 @@ impl FromIterator<u32> for NodeSet {
     }
 }
 
+impl PartialEq for NodeSet {
+    /// Whether the members are the same; for how many nodes there is room does not matter.
+    fn eq(&self, other: &NodeSet) -> bool {
+        let common = self.words.len().min(other.words.len());
+        let (ours, theirs) = (self.words.split_at(common), other.words.split_at(common));
+        ours.0 == theirs.0 && ours.1.iter().chain(theirs.1).all(|word| *word == 0)
+    }
+}
+
+impl Eq for NodeSet {}
+
 /// The set bits of one word.
 struct Bits {
     word: u64,
@@ -160,6 +171,10 @@ mod tests {
         assert!(set.is_within(&[1, 2, 200].into_iter().collect()));
         assert!(!set.is_within(&[1].into_iter().collect()));
         set.unite(&[300].into_iter().collect());
+        assert_ne!(set, [1, 2, 200].into_iter().collect());
+        set.subtract(&[300].into_iter().collect());
+        assert_eq!(set, [1, 200].into_iter().collect());
+        set.insert(300);
         assert!(set.contains(300) && !set.contains(299) && !set.contains(100_000));
     }
 }

@@ -78,10 +78,10 @@ impl Planner {
         self.follow_queue(view);
         let Planner { tables, groups, books: kept, .. } = self;
         let tables = tables.get_or_insert_with(|| Tables::new(Fleet::build(view)));
-        let mut books = Books::open(&tables.fleet, view);
-        if let Some(kept) = kept.take() {
-            books.learn_from(kept.books);
-        }
+        let mut books = match kept.take() {
+            Some(kept) => kept.books.renew(&tables.fleet, view),
+            None => Books::open(&tables.fleet, view),
+        };
         let plan = Pass::new(view, budget, tables, groups, &mut books).run();
         *kept = Some(Kept { books, budget: *budget, reservations: view.reservations.clone(), time: view.now });
         plan
@@ -120,7 +120,8 @@ impl Planner {
         };
         let started = if others_start { books.started_since(view, *time) } else { Vec::new() };
         let nodes = books.follow(&tables.fleet, view);
-        let is_disturbed = started.iter().any(|job| books.is_in_the_way(job));
+        let is_disturbed =
+            started.iter().any(|job| books.is_in_the_way(job)) || books.put_anybody_off(&tables.fleet, view, &started);
         (!is_disturbed).then(|| Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes))
     }
 

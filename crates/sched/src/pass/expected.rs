@@ -116,7 +116,7 @@ impl<'a> Pass<'a> {
     /// Plans the start of a job for which nothing is held, in the partition of this entry if that is sooner than in those
     /// before it.
     fn plan_deferred(&mut self, entry: Entry<'a>, cases: &[Case], planned: &mut Vec<Rank>) -> Option<Expected> {
-        let lifted = self.lift_elsewhere(entry);
+        let lifted = self.lift_own(entry);
         if let Some(lifted) = &lifted
             && !planned.contains(&lifted.rank)
         {

@@ -342,7 +342,7 @@ impl<'a> Pass<'a> {
             return self.look_in(entry);
         }
         let lifted = self.lift_elsewhere(entry);
-        let before = lifted.as_ref().map(|lifted| lifted.start);
+        let before = lifted.start();
         let outcome = self.look_in(Entry { before, ..entry });
         self.settle_elsewhere(entry, lifted, outcome)
     }

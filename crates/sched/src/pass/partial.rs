@@ -168,7 +168,7 @@ impl<'a> Pass<'a> {
             if self.books.future.is_planned(node) {
                 let mut behind = self.books.future.displaced(node, &self.books.free, &rank);
                 if let Some(people) = self.people.as_ref().filter(|people| !people.is_all_alike()) {
-                    behind.extend(self.books.future.put_off(node, &rank, people));
+                    behind.extend(self.books.future.put_off(node, Some(&rank), people));
                 }
                 behind.iter().for_each(|behind| self.books.future.drop_hold(behind));
             }

@@ -7,8 +7,10 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::planning::PlannedWait;
 use muster_model::state::Reason;
+use muster_model::time::Timestamp;
 
 use super::{Entry, Expected, Pass, Wait};
+use crate::books::Books;
 use crate::future::{Lifted, Rank};
 
 /// What a pass knows of jobs of several partitions.
@@ -46,6 +48,22 @@ impl Several {
 
     pub(super) fn note_start(&mut self, job_id: JobId) {
         *self.started.entry(job_id).or_default() += 1;
+    }
+}
+
+/// Planned starts of a job in others of its partitions, taken back while it is looked at in this one.
+#[derive(Debug, Default)]
+pub(super) struct LiftedElsewhere {
+    /// Of the very task.
+    own: Option<Lifted>,
+    /// Of tasks behind it.
+    later: Vec<Lifted>,
+}
+
+impl LiftedElsewhere {
+    /// When the task is to start there.
+    pub(super) fn start(&self) -> Option<Timestamp> {
+        self.own.as_ref().map(|own| own.start)
     }
 }
 
@@ -91,20 +109,55 @@ impl Pass<'_> {
     }
 
     /// Takes the planned start back that the job has in another of its partitions: it must not stand in its own way.
-    pub(super) fn lift_elsewhere(&mut self, entry: Entry<'_>) -> Option<Lifted> {
+    pub(super) fn lift_own(&mut self, entry: Entry<'_>) -> Option<Lifted> {
+        // While it is lifted nobody would see that it wants nodes for itself.
+        self.know_people();
         let groups = self.groups;
         let others = groups.places_of(entry.job.id).iter().filter(|key| **key != entry.key);
         let task = entry.rank().task;
         others.filter_map(|key| self.books.future.lift(&Rank { key: *key, task })).last()
     }
 
+    /// As [`Pass::lift_own`], with the planned starts of later tasks of an array, which must not stand in the way of an earlier
+    /// one either.
+    pub(super) fn lift_elsewhere(&mut self, entry: Entry<'_>) -> LiftedElsewhere {
+        let own = self.lift_own(entry);
+        let (groups, task) = (self.groups, entry.rank().task);
+        let others = groups.places_of(entry.job.id).iter().filter(|key| **key != entry.key);
+        let later = others.flat_map(|key| self.books.future.lift_from(&Rank { key: *key, task })).collect();
+        LiftedElsewhere { own, later }
+    }
+
     /// Plans the lifted start of a job that still waits again, unless it is to start earlier here.
     pub(super) fn settle_elsewhere(
         &mut self,
         entry: Entry<'_>,
-        lifted: Option<Lifted>,
+        lifted: LiftedElsewhere,
         outcome: Result<(), Wait>,
     ) -> Result<(), Wait> {
+        let outcome = self.settle_own(entry, lifted.own, outcome);
+        let is_new = outcome.is_ok() || self.books.future.is_held(&entry.rank());
+        lifted.later.iter().for_each(|later| self.settle_later(entry.job, later, is_new));
+        outcome
+    }
+
+    /// Plans the lifted start of a later task again. Where one before it has found a place, that may be in the way: then its
+    /// turn comes in this partition.
+    fn settle_later(&mut self, job: &Job, later: &Lifted, is_new: bool) {
+        self.books.future.put_back(later);
+        let Books { future, free, .. } = &*self.books;
+        let people = self.people.as_ref().filter(|people| !people.is_all_alike());
+        let is_crowded = |node| {
+            future.is_short(node, free) || people.is_some_and(|people| !future.put_off(node, None, people).is_empty())
+        };
+        // Licences are told apart by nobody: who needs some is planned anew.
+        if is_new && (later.is_licensed() || later.nodes().any(is_crowded)) {
+            self.books.future.drop_hold(&later.rank);
+            self.forget_plan(job, later);
+        }
+    }
+
+    fn settle_own(&mut self, entry: Entry<'_>, lifted: Option<Lifted>, outcome: Result<(), Wait>) -> Result<(), Wait> {
         let Some(lifted) = lifted else { return outcome };
         if outcome.is_ok() || self.books.future.is_held(&entry.rank()) {
             self.forget_plan(entry.job, &lifted);

@@ -65,6 +65,8 @@ impl<'a> Pass<'a> {
     pub(super) fn look_at_components(&mut self, key: QueueKey, leader: &'a Job, waits_at: Option<usize>) -> Fate {
         let mut members = self.members(key, leader);
         let all = leader.components().count();
+        // While they are lifted nobody would see that they want nodes for themselves.
+        self.know_people();
         let lifted: Vec<Lifted> =
             members.iter().filter_map(|member| self.books.future.lift(&member.entry.rank())).collect();
         if members.len() < all {

@@ -11,9 +11,9 @@ use muster_testkit::load::Numbers;
 use muster_testkit::{builders, show};
 use proptest::prelude::*;
 
-use crate::common::view;
+use crate::common::{least, view};
 use crate::partial::{is_due, keeps};
-use crate::properties::{apply, end, queued_like, remaining, scenario, without_arrays};
+use crate::properties::{apply, end, queued_like, remaining, scenario};
 
 /// Rounds of quick passes while the long one is under way.
 const ROUNDS: u32 = 3;
@@ -81,17 +81,32 @@ fn goes_together(text: &str, seed: u64) -> Result<(), String> {
     }
 }
 
+/// Each of these once failed: somebody came to a node that a planned start wanted for its user alone.
+#[test]
+fn passes_beside_a_long_one_send_nobody_to_nodes_that_are_to_be_a_users() {
+    for seed in [11_918_344_716_411_714_645, 12_048_359_421_300_927_084, 3_882_387_153_827_011_894] {
+        if let Err(story) = goes_together(&random(seed), seed) {
+            panic!("{story}");
+        }
+    }
+}
+
+/// A random scenario in which passes may be partial: where partitions limit CPUs on each node every pass is one over everything.
+fn random(seed: u64) -> String {
+    scenario(seed).replace(" cpus_per_node_max=6", "")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The first blocked job keeps its planned start, whatever starts beside the long pass. Records of arrays would have to be
-    /// kept up to date between passes.
+    /// The first blocked job keeps its planned start, whatever starts beside the long pass. More cases with
+    /// `PROPTEST_CASES=100000`.
     #[test]
     fn passes_beside_a_long_one_delay_nobody_who_is_first(seed: u64) {
-        // Where partitions limit CPUs on each node every pass is one over everything. A job that wants no other users beside it
-        // may be put off by a quick pass alone, when one comes to a node on which somebody else is for a short while.
-        let text = without_arrays(&scenario(seed)).replace(" cpus_per_node_max=6", "").replace(" exclusive=user", "");
-        let outcome = goes_together(&text, seed);
-        prop_assert!(outcome.is_ok(), "{}", outcome.err().unwrap_or_default());
+        let text = random(seed);
+        if let Err(story) = goes_together(&text, seed) {
+            let text = least(&text, &|text| goes_together(text, seed).is_err());
+            prop_assert!(false, "{}", goes_together(&text, seed).err().unwrap_or(story));
+        }
     }
 }

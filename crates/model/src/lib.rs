@@ -18,6 +18,7 @@ pub mod ids;
 pub mod job;
 pub mod licenses;
 pub mod node;
+pub mod node_call;
 pub mod partition;
 pub mod planning;
 pub mod preemption;

@@ -11,6 +11,7 @@ use crate::document::Document;
 use crate::ids::{JobId, Name, StepId};
 use crate::job::JobSpec;
 use crate::node::Node;
+use crate::node_call::{NodeCall, NodesCalled};
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
 use crate::priority::{PriorityReport, ShareReport, UsageOf};
@@ -55,6 +56,8 @@ pub enum Command {
     TestSubmitHet(Vec<JobSpec>),
     /// Say when and where a job would start, without submitting it. Answer: [`Answer::Expected`].
     TestSubmit(Box<JobSpec>),
+    /// Ask the nodes of a job or a step to call the client. Nothing changes. Answer: [`Answer::NodesCalled`].
+    CallNodes(NodeCall),
     /// End jobs, or send them a signal.
     Cancel(Cancel),
     /// Hold pending jobs.
@@ -334,6 +337,8 @@ pub enum Answer {
     ReservationCreated(Name),
     /// The table is in force, with these jobs.
     CrontabInstalled(Vec<JobId>),
+    /// These nodes call.
+    NodesCalled(NodesCalled),
 }
 
 /// Declares the refusals with Slurm's error number and text.

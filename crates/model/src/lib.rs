@@ -26,6 +26,7 @@ pub mod priority;
 pub mod refusal;
 pub mod request;
 pub mod reservation;
+pub mod resize;
 pub mod resources;
 pub mod state;
 pub mod statistics;

@@ -157,21 +157,19 @@ impl Future {
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
     pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
-            let amounts = Amounts {
-                cpus: cpus_back(view, job, share),
-                memory: share.memory.0,
-                columns: free::columns_on(
-                    fleet,
-                    share.node.0,
-                    &share.gres,
-                    partition.map(|part| (part, share.cpus.len())),
-                ),
-            };
+        let own = job.allocation.iter().flat_map(|allocation| &allocation.shares);
+        let own = own.map(|share| (end, share, cpus_back(view, job, share)));
+        // What a job gave up comes back as soon as the node is clean of it.
+        let released = job.released().iter().map(|released| &released.share);
+        let released = released.map(|share| (OVER, share, share.cpus.len()));
+        for (at, share, cpus) in own.chain(released) {
+            let held = partition.map(|part| (part, share.cpus.len()));
+            let columns = free::columns_on(fleet, share.node.0, &share.gres, held);
+            let amounts = Amounts { cpus, memory: share.memory.0, columns };
             // What a suspended job claims now it may leave to this one later.
             let counts = !amounts.is_nothing() || job.cpu_hold() == CpuHold::Used;
             if counts && (share.node.0 as usize) < self.nodes.len() {
-                self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+                self.push(Release { at, job_id: job.id, node: share.node.0, amounts });
             }
         }
     }
@@ -192,7 +190,7 @@ impl Future {
 
     /// A job holds nothing any more. Nodes it was on have to be settled afterwards.
     pub(crate) fn job_gone(&mut self, job: &Job) {
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        for share in job.shares_with_released() {
             if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
                 node.held.retain(|release| release.job_id != job.id);
                 self.order.note(share.node.0);
@@ -572,6 +570,9 @@ impl Future {
         &self.planned
     }
 }
+
+/// The end of what has ended and is not given back yet.
+const OVER: Timestamp = Timestamp(i64::MIN);
 
 /// Stands in releases for jobs that this pass starts: tasks of arrays have no number yet.
 const STARTED_HERE: JobId = JobId(u32::MAX);

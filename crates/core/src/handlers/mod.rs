@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod priority;
 mod requeue;
 pub(crate) mod reservations;
+mod resize;
 pub(crate) mod steps;
 mod submit;
 mod suspend;

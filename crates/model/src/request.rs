@@ -1,5 +1,7 @@
 //! What clients ask of the controller.
 
+mod partition_changes;
+
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::AccountingChange;
@@ -18,6 +20,7 @@ use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepPart, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
 
+pub use self::partition_changes::PartitionChanges;
 pub use crate::refusal::{Refusal, RefusalCode};
 
 /// Names one job, a whole array, some tasks of an array, or a step.
@@ -286,37 +289,6 @@ pub struct NodeChanges {
     pub comment: Option<Name>,
     /// A further remark; empty takes it away.
     pub extra: Option<Name>,
-}
-
-/// Fields of a partition that an operator may change; `None` leaves them, `Some(None)` takes them away.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "each field has the meaning of the field of that name in Partition")]
-pub struct PartitionChanges {
-    pub state: Option<PartitionState>,
-    /// A host list, or `ALL`; empty for none.
-    pub nodes: Option<Name>,
-    pub default: Option<bool>,
-    pub time_max: Option<TimeLimit>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub time_default: Option<Option<TimeLimit>>,
-    pub nodes_min: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub nodes_max: Option<Option<u32>>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub cpus_per_node_max: Option<Option<u32>>,
-    pub priority_tier: Option<u16>,
-    pub priority_job_factor: Option<u16>,
-    pub over_subscribe: Option<crate::partition::OverSubscribe>,
-    pub hidden: Option<bool>,
-    pub root_only: Option<bool>,
-    pub groups_allowed: Option<Vec<Name>>,
-    pub accounts_allowed: Option<Vec<Name>>,
-    pub accounts_denied: Option<Vec<Name>>,
-    pub qos_allowed: Option<Vec<Name>>,
-    pub qos_denied: Option<Vec<Name>>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub qos: Option<Option<Name>>,
 }
 
 /// What the core answers to a [`Command`] that it accepts.

@@ -159,13 +159,20 @@ impl Future {
         let partition = fleet.partition_named(&job.partition);
         let own = job.allocation.iter().flat_map(|allocation| &allocation.shares);
         let own = own.map(|share| (end, share, cpus_back(view, job, share)));
-        // What a job gave up comes back as soon as the node is clean of it.
-        let released = job.released().iter().map(|released| &released.share);
-        let released = released.map(|share| (OVER, share, share.cpus.len()));
+        // What a job gave up is over, like what an ended job has: it comes back as soon as the node is clean of it.
+        let left = job.resize.as_ref().map_or(end, |resize| resize.time);
+        let released = job.released().iter().map(|released| (left, &released.share, released.share.cpus.len()));
         for (at, share, cpus) in own.chain(released) {
-            let held = partition.map(|part| (part, share.cpus.len()));
-            let columns = free::columns_on(fleet, share.node.0, &share.gres, held);
-            let amounts = Amounts { cpus, memory: share.memory.0, columns };
+            let amounts = Amounts {
+                cpus,
+                memory: share.memory.0,
+                columns: free::columns_on(
+                    fleet,
+                    share.node.0,
+                    &share.gres,
+                    partition.map(|part| (part, share.cpus.len())),
+                ),
+            };
             // What a suspended job claims now it may leave to this one later.
             let counts = !amounts.is_nothing() || job.cpu_hold() == CpuHold::Used;
             if counts && (share.node.0 as usize) < self.nodes.len() {
@@ -570,9 +577,6 @@ impl Future {
         &self.planned
     }
 }
-
-/// The end of what has ended and is not given back yet.
-const OVER: Timestamp = Timestamp(i64::MIN);
 
 /// Stands in releases for jobs that this pass starts: tasks of arrays have no number yet.
 const STARTED_HERE: JobId = JobId(u32::MAX);

@@ -12,6 +12,7 @@
 pub mod core;
 
 mod blobs;
+mod calling;
 mod clock;
 mod engine;
 mod hooks;

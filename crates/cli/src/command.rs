@@ -40,6 +40,12 @@ pub const ALL: &[Command] = &[
     },
     Command { name: "squeue", family: Family::Slurm, about: "show the queue", run: slurm::squeue::run },
     Command { name: "scancel", family: Family::Slurm, about: "end or signal jobs", run: slurm::scancel::run },
+    Command {
+        name: "sbcast",
+        family: Family::Slurm,
+        about: "copy a file to the nodes of a job",
+        run: slurm::sbcast::run,
+    },
     Command { name: "sinfo", family: Family::Slurm, about: "show nodes and partitions", run: slurm::sinfo::run },
     Command {
         name: "scontrol",

@@ -163,6 +163,7 @@ impl AgentLink for LinkService {
         let (number, outgoing) = self.sessions.open(node);
         let (sender, receiver) = mpsc::channel(SEND_QUEUE_SIZE);
         let writer = Writer {
+            node,
             published: self.published.clone(),
             blobs: self.blobs.clone(),
             host: self.host.clone(),

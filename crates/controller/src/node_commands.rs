@@ -23,6 +23,8 @@ use crate::published::Published;
 
 /// Turns decisions into messages for one connection.
 pub(crate) struct Writer {
+    /// Whose connection it is.
+    pub node: NodeIndex,
     pub published: Published,
     pub blobs: Arc<Blobs>,
     pub host: Arc<str>,
@@ -173,7 +175,7 @@ impl Writer {
         let view = self.published.view();
         view.config.hooks.node.epilog.as_ref()?;
         // One that goes back to the queue holds what it had until it is clean.
-        let job = Job { restart, ..Job::clone(view.jobs.get(&job_id)?) };
+        let job = Job { restart, ..view.jobs.get(&job_id)?.ending_on(self.node) };
         Some(self.launch_message(0, &job, None))
     }
 

@@ -16,6 +16,7 @@ use crate::handlers::reservations::{access, setting};
 use crate::handlers::{dependency, steps, turns};
 use crate::index::name_key;
 use crate::placement::Claim;
+use crate::shares::hold_on;
 use crate::timers::Timer;
 
 /// Everything that is wrong, in words; empty when all is well.
@@ -72,7 +73,7 @@ impl Held {
         let gang = cluster.config.preemption.gang;
         let partition = cluster.partition(&job.partition).map(|partition| &**partition);
         let rows = Claim::of(job, partition, gang).rows;
-        let runs = match job.cpu_hold() {
+        let runs = match hold_on(job, share.node) {
             CpuHold::Used => true,
             CpuHold::Claimed => false,
             CpuHold::Given => return,
@@ -100,7 +101,7 @@ impl Held {
 /// Shares of a job that have not been given back.
 fn shares_of(job: &Job) -> impl Iterator<Item = &NodeShare> {
     let held = |share: &&NodeShare| job.cleaning.as_ref().is_none_or(|cleaning| cleaning.nodes.contains(&share.node));
-    job.allocation.iter().filter(|_| job.holds_resources()).flat_map(|allocation| &allocation.shares).filter(held)
+    job.shares_with_released().filter(|_| job.holds_resources()).filter(held)
 }
 
 /// No CPU and no unit of a generic resource is held twice, no memory beyond what a node has, and what a node says is
@@ -112,9 +113,10 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
             let held = nodes.entry(share.node).or_default();
             held.add_cpus(cluster, job, share, wrong);
             held.memory += share.memory.0;
-            held.running += u32::from(!job.completing);
-            held.completing += u32::from(job.completing);
-            held.suspended += u32::from(job.state == JobState::Suspended);
+            let ends = job.completing || job.is_leaving(share.node);
+            held.running += u32::from(!ends);
+            held.completing += u32::from(ends);
+            held.suspended += u32::from(job.state == JobState::Suspended && !ends);
             held.jobs.insert(job.id);
             for units in &share.gres {
                 let all = held.gres.entry(units.name.to_string()).or_default();
@@ -212,6 +214,16 @@ fn holders_are_listed(cluster: &Cluster, wrong: &mut Vec<String>) {
         }
         if job.state == JobState::Pending && !job.completing && job.allocation.is_some() {
             wrong.push(format!("job {} waits and still holds an allocation", job.id));
+        }
+        if job
+            .released()
+            .iter()
+            .any(|left| job.allocation.as_ref().is_some_and(|own| own.share(left.share.node).is_some()))
+        {
+            wrong.push(format!("job {} leaves a node that it has", job.id));
+        }
+        if !job.holds_resources() && !job.released().is_empty() {
+            wrong.push(format!("job {} is over and has not left all nodes that it gave up", job.id));
         }
         if runs && job.completing {
             wrong.push(format!("job {} runs and is cleaned up at the same time", job.id));
@@ -452,12 +464,9 @@ fn steps_fit(cluster: &Cluster, wrong: &mut Vec<String>) {
                 ));
             }
         }
-        for on in &step.layout {
-            let within = job
-                .allocation
-                .as_ref()
-                .and_then(|allocation| allocation.share(on.node))
-                .is_some_and(|share| on.cpus.iter().all(|cpu| share.cpus.contains(cpu)));
+        // Where the step has ended the job may hold nothing any more: it gave that up.
+        for on in step.layout.iter().filter(|on| step.nodes_left.contains(&on.node)) {
+            let within = job.share_on(on.node).is_some_and(|share| on.cpus.iter().all(|cpu| share.cpus.contains(cpu)));
             if !within {
                 wrong.push(format!("step {}.{} uses CPUs its job does not hold", step.job_id, step.step_id));
             }

@@ -64,7 +64,7 @@ impl Cluster {
             cluster.restore_job(job, now);
         }
         for (job_id, moves) in &moves {
-            if moves.lost_any() {
+            if moves.lost_any {
                 handlers::ending::nodes_vanished(&mut cluster, now, *job_id, out);
             }
         }
@@ -140,6 +140,9 @@ impl Cluster {
                 self.take_share(share, &job);
             }
         }
+        for released in job.released() {
+            self.take_released(&released.share, &job);
+        }
         if crate::handlers::holder::needs_holder(&job) {
             self.holders_away.insert(job.id, now + HOLDER_ABSENCE_AFTER_RESTART_MAX - HOLDER_ABSENCE_MAX);
             self.timers.set(now + HOLDER_ABSENCE_AFTER_RESTART_MAX, Timer::Holder(job.id));
@@ -155,6 +158,8 @@ impl Cluster {
 struct Moves {
     /// New position by old one; `None` for a node that is gone.
     to: BTreeMap<NodeIndex, Option<NodeIndex>>,
+    /// Whether one is gone that is more to the job than one it is leaving.
+    lost_any: bool,
 }
 
 impl Moves {
@@ -162,16 +167,14 @@ impl Moves {
     fn of(cluster: &Cluster, job: &Job) -> Option<Moves> {
         let shares = &job.allocation.as_ref().filter(|_| job.holds_resources())?.shares;
         let names = hostlist::expand(job.node_list.as_deref()?).ok().filter(|names| names.len() == shares.len())?;
-        let to: BTreeMap<NodeIndex, Option<NodeIndex>> = shares
-            .iter()
-            .zip(&names)
-            .map(|(share, name)| (share.node, cluster.node_index.get(&**name).copied()))
-            .collect();
-        to.iter().any(|(from, to)| *to != Some(*from)).then_some(Moves { to })
-    }
-
-    fn lost_any(&self) -> bool {
-        self.to.values().any(Option::is_none)
+        let place = |name: &str| cluster.node_index.get(name).copied();
+        let mut to: BTreeMap<NodeIndex, Option<NodeIndex>> =
+            shares.iter().zip(&names).map(|(share, name)| (share.node, place(name))).collect();
+        let is_lost = |to: &BTreeMap<NodeIndex, Option<NodeIndex>>| to.values().any(Option::is_none);
+        let lost_own = is_lost(&to);
+        to.extend(job.released().iter().map(|released| (released.share.node, place(&released.name))));
+        let lost_any = lost_own || (job.completing && is_lost(&to));
+        to.iter().any(|(from, to)| *to != Some(*from)).then_some(Moves { to, lost_any })
     }
 
     fn place(&self, node: NodeIndex) -> Option<NodeIndex> {
@@ -188,6 +191,15 @@ impl Moves {
             Arc::make_mut(allocation).shares.retain_mut(|share| match self.place(share.node) {
                 Some(node) => {
                     share.node = node;
+                    true
+                }
+                None => false,
+            });
+        }
+        if let Some(resize) = &mut job.resize {
+            resize.released.retain_mut(|released| match self.place(released.share.node) {
+                Some(node) => {
+                    released.share.node = node;
                     true
                 }
                 None => false,

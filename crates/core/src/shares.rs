@@ -51,7 +51,23 @@ impl Cluster {
         add_cpus(used, &claim, share, job.cpu_hold());
     }
 
-    /// Gives a share of an ended job back. Since when a node is idle is written down.
+    /// Counts what `job` gave up on a node that is not clean of it, after a restart.
+    pub(crate) fn take_released(&mut self, share: &NodeShare, job: &Job) {
+        // Its processes there are being ended, whatever the job does elsewhere.
+        let ending = Job { completing: true, cleaning: None, state: JobState::Running, ..job.clone() };
+        self.take_share(share, &ending);
+    }
+
+    /// From now on `job`, which runs, is only being cleaned up where it holds `share`.
+    pub(crate) fn count_as_leaving(&mut self, share: &NodeShare) {
+        if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
+            let used = &mut Arc::make_mut(node).used;
+            used.jobs_running = used.jobs_running.saturating_sub(1);
+            used.jobs_completing += 1;
+        }
+    }
+
+    /// Gives a share of a job back that has ended, or gave it up. Since when a node is idle is written down.
     pub(crate) fn release_share(&mut self, now: Timestamp, job: &Job, share: &NodeShare, out: &mut Outcome) {
         let left_alone = self.node_jobs.get_mut(&share.node).is_none_or(|jobs| {
             jobs.remove(&job.id);
@@ -78,7 +94,7 @@ impl Cluster {
         }
         let used = &mut node.used;
         let is_mixed = used.overlaps || !used.rows.is_empty() || !used.cpus_claimed.is_empty();
-        if is_mixed || !job.cpu_hold().is_used() {
+        if is_mixed || !hold_on(job, share.node).is_used() {
             self.count_cpus(share.node);
         } else {
             used.cpus.remove_all(&share.cpus);
@@ -100,8 +116,8 @@ impl Cluster {
         used.overlaps = false;
         used.rows.clear();
         for (job, partition) in jobs.iter().zip(&partitions) {
-            if let Some(share) = job.allocation.as_ref().and_then(|allocation| allocation.share(index)) {
-                add_cpus(used, &Claim::of(job, partition.as_deref(), gang), share, job.cpu_hold());
+            if let Some(share) = job.share_on(index) {
+                add_cpus(used, &Claim::of(job, partition.as_deref(), gang), share, hold_on(job, index));
             }
         }
         if !used.cpus_claimed.is_empty() {
@@ -140,6 +156,11 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What `job` is to the CPUs that are held for it on `node`. Where it is only being ended, it runs until it is gone.
+pub(crate) fn hold_on(job: &Job, node: NodeIndex) -> CpuHold {
+    if job.is_leaving(node) { CpuHold::Used } else { job.cpu_hold() }
 }
 
 fn add_cpus(used: &mut NodeUse, claim: &Claim<'_>, share: &NodeShare, hold: CpuHold) {

@@ -287,6 +287,7 @@ fn request() -> StepRequest {
 
 fn launch() -> StepLaunch {
     StepLaunch {
+        broadcast: None,
         task_prolog: None,
         task_epilog: None,
         command: vec!["true".to_owned()],

@@ -104,6 +104,9 @@ pub struct ClusterConfig {
     /// How heterogeneous jobs are treated.
     #[serde(default)]
     pub het_jobs: HetJobRules,
+    /// What `SchedulerParameters` says about jobs that change their size.
+    #[serde(default)]
+    pub resize: ResizeRules,
     /// All parameters with their values in force, in the order and spelling of `scontrol show config`.
     pub shown: Vec<(String, String)>,
 }
@@ -197,6 +200,7 @@ impl Default for ClusterConfig {
             cron: false,
             hooks: HookConfig::default(),
             het_jobs: HetJobRules::default(),
+            resize: ResizeRules::default(),
             accounting_enforce: AccountingEnforce::default(),
             enforce_partition_limits: PartitionEnforcement::No,
             shown: Vec::new(),
@@ -246,6 +250,16 @@ pub struct HetJobRules {
     pub whole: bool,
     /// `disable_hetjob_steps`: a step cannot span components.
     pub single_steps: bool,
+}
+
+/// What `SchedulerParameters` says about jobs that change their size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResizeRules {
+    /// `disable_job_shrink`: running jobs keep their nodes.
+    pub fixed: bool,
+    /// `permit_job_expansion`: a job can be submitted to give what it gets to another.
+    pub expansion: bool,
 }
 
 /// What is given away as one piece (`SelectTypeParameters`).

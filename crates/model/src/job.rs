@@ -15,6 +15,7 @@ use crate::heterogeneous::HetRole;
 use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
 use crate::preemption::{CpuHold, Eviction};
 use crate::priority::PastRun;
+use crate::resize::Resize;
 use crate::resources::{Allocation, ResourceRequest};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::time::{Span, TimeLimit, Timestamp};
@@ -454,6 +455,9 @@ pub struct Job {
     /// While it runs where jobs can be preempted: from when it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preemptable_from: Option<Timestamp>,
+    /// How its size changed in this start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Box<Resize>>,
 }
 
 /// How often a job was put back into the queue through no fault of its own, so that it does not go round for ever.
@@ -532,6 +536,7 @@ impl Job {
             setbacks: Setbacks::default(),
             ageing: Ageing::SinceEligible,
             preemptable_from: None,
+            resize: None,
             spec,
         }
     }

@@ -1,5 +1,7 @@
 //! What clients ask of the controller, and how it refuses.
 
+mod partition_changes;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use crate::document::Document;
 use crate::ids::{JobId, Name, StepId};
 use crate::job::JobSpec;
 use crate::node::Node;
+use crate::node_call::{NodeCall, NodesCalled};
 use crate::partition::{Partition, PartitionState};
 use crate::planning::Expectation;
 use crate::priority::{PriorityReport, ShareReport, UsageOf};
@@ -18,6 +21,8 @@ use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepPart, StepRequest};
 use crate::time::{TimeLimit, Timestamp};
+
+pub use self::partition_changes::PartitionChanges;
 
 /// Names one job, a whole array, some tasks of an array, or a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +60,8 @@ pub enum Command {
     TestSubmitHet(Vec<JobSpec>),
     /// Say when and where a job would start, without submitting it. Answer: [`Answer::Expected`].
     TestSubmit(Box<JobSpec>),
+    /// Ask the nodes of a job or a step to call the client. Nothing changes. Answer: [`Answer::NodesCalled`].
+    CallNodes(NodeCall),
     /// End jobs, or send them a signal.
     Cancel(Cancel),
     /// Hold pending jobs.
@@ -285,37 +292,6 @@ pub struct NodeChanges {
     pub extra: Option<Name>,
 }
 
-/// Fields of a partition that an operator may change; `None` leaves them, `Some(None)` takes them away.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "each field has the meaning of the field of that name in Partition")]
-pub struct PartitionChanges {
-    pub state: Option<PartitionState>,
-    /// A host list, or `ALL`; empty for none.
-    pub nodes: Option<Name>,
-    pub default: Option<bool>,
-    pub time_max: Option<TimeLimit>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub time_default: Option<Option<TimeLimit>>,
-    pub nodes_min: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub nodes_max: Option<Option<u32>>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub cpus_per_node_max: Option<Option<u32>>,
-    pub priority_tier: Option<u16>,
-    pub priority_job_factor: Option<u16>,
-    pub over_subscribe: Option<crate::partition::OverSubscribe>,
-    pub hidden: Option<bool>,
-    pub root_only: Option<bool>,
-    pub groups_allowed: Option<Vec<Name>>,
-    pub accounts_allowed: Option<Vec<Name>>,
-    pub accounts_denied: Option<Vec<Name>>,
-    pub qos_allowed: Option<Vec<Name>>,
-    pub qos_denied: Option<Vec<Name>>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::unset")]
-    pub qos: Option<Option<Name>>,
-}
-
 /// What the core answers to a [`Command`] that it accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -334,6 +310,8 @@ pub enum Answer {
     ReservationCreated(Name),
     /// The table is in force, with these jobs.
     CrontabInstalled(Vec<JobId>),
+    /// These nodes call.
+    NodesCalled(NodesCalled),
 }
 
 /// Declares the refusals with Slurm's error number and text.

@@ -59,6 +59,8 @@ words! {
         OutOfMemory = "OUT_OF_MEMORY",
         /// An earlier start of a job that was put back into the queue. Only in the history.
         Requeued = "REQUEUED",
+        /// A size that a job had before it changed. Only in the history.
+        Resizing = "RESIZING",
     }
 }
 
@@ -79,6 +81,7 @@ impl JobState {
             JobState::Deadline => "DL",
             JobState::OutOfMemory => "OOM",
             JobState::Requeued => "RQ",
+            JobState::Resizing => "RS",
         }
     }
 

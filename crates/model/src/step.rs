@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
+use crate::node_call::FileReceipt;
 use crate::resources::{GresRequest, GresShare, IndexSet, Megabytes, MemoryRequest};
 use crate::state::{ExitStatus, JobState, Usage};
 use crate::time::{TimeLimit, Timestamp};
@@ -133,6 +134,10 @@ pub struct StepLaunch {
     /// `--mpi`: `none`, `pmi2`.
     #[serde(default)]
     pub mpi: String,
+    /// `--bcast`: the program comes from the client, is put here and run from here. An empty path, or one that ends in `/`, is
+    /// completed by each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<FileReceipt>,
     /// `--task-prolog`: run before each task, after that of the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_prolog: Option<String>,

@@ -84,6 +84,7 @@ fn unit(output: &str) -> LaunchUnit {
         variables: Vec::new(),
         script: None,
         command: vec!["/bin/true".into()],
+        broadcast: None,
         streams: Streams { output: Output::File(output.into()), ..Streams::default() },
         tasks: vec![TaskLaunch::default()],
         affinity: Vec::new(),

@@ -11,12 +11,14 @@
 //! - [`supervisor`]: the process itself; `muster supervisor --dir SPOOL` calls [`supervisor::run`];
 //! - [`pmi`]: how the processes of an MPI program find each other;
 //! - [`wire`]: how the streams of a live step travel between a node and the waiting `srun`;
+//! - [`receipt`]: how a file comes from a client and is put in its place;
 //! - [`detect`]: what hardware and system this node has.
 
 pub mod client;
 pub mod detect;
 pub mod pmi;
 pub mod protocol;
+pub mod receipt;
 pub mod supervisor;
 pub mod unit;
 pub mod wire;

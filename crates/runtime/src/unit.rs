@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
+use muster_model::node_call::FileReceipt;
 use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,9 @@ pub struct LaunchUnit {
     /// Program and arguments. A program without `/` is searched in `PATH` of the task's environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The program that all tasks run comes from the client first ([`crate::receipt`]) and is put here; needs a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<FileReceipt>,
     /// Streams of all tasks.
     #[serde(default)]
     pub streams: Streams,

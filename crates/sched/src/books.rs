@@ -254,5 +254,5 @@ fn claims(nodes: &Vector<Arc<Node>>, node: u32) -> Option<&IndexSet> {
 }
 
 fn nodes_of(job: &Job) -> impl Iterator<Item = u32> + '_ {
-    job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node.0)
+    job.shares_with_released().map(|share| share.node.0)
 }

@@ -157,9 +157,14 @@ impl Future {
     /// A job holds resources until `end`. Nodes it is on have to be settled afterwards.
     pub(crate) fn job_runs(&mut self, fleet: &Fleet, view: &PlanView, end: Timestamp, job: &Job) {
         let partition = fleet.partition_named(&job.partition);
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        let own = job.allocation.iter().flat_map(|allocation| &allocation.shares);
+        let own = own.map(|share| (end, share, cpus_back(view, job, share)));
+        // What a job gave up is over, like what an ended job has: it comes back as soon as the node is clean of it.
+        let left = job.resize.as_ref().map_or(end, |resize| resize.time);
+        let released = job.released().iter().map(|released| (left, &released.share, released.share.cpus.len()));
+        for (at, share, cpus) in own.chain(released) {
             let amounts = Amounts {
-                cpus: cpus_back(view, job, share),
+                cpus,
                 memory: share.memory.0,
                 columns: free::columns_on(
                     fleet,
@@ -171,7 +176,7 @@ impl Future {
             // What a suspended job claims now it may leave to this one later.
             let counts = !amounts.is_nothing() || job.cpu_hold() == CpuHold::Used;
             if counts && (share.node.0 as usize) < self.nodes.len() {
-                self.push(Release { at: end, job_id: job.id, node: share.node.0, amounts });
+                self.push(Release { at, job_id: job.id, node: share.node.0, amounts });
             }
         }
     }
@@ -192,7 +197,7 @@ impl Future {
 
     /// A job holds nothing any more. Nodes it was on have to be settled afterwards.
     pub(crate) fn job_gone(&mut self, job: &Job) {
-        for share in job.allocation.iter().flat_map(|allocation| &allocation.shares) {
+        for share in job.shares_with_released() {
             if let Some(node) = self.nodes.get_mut(share.node.0 as usize) {
                 node.held.retain(|release| release.job_id != job.id);
                 self.order.note(share.node.0);

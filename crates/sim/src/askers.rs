@@ -237,6 +237,7 @@ fn draw_request(random: &mut crate::random::Random) -> StepRequest {
 
 fn launch(cookie: String) -> StepLaunch {
     StepLaunch {
+        broadcast: None,
         task_prolog: None,
         task_epilog: None,
         command: vec!["true".to_owned()],

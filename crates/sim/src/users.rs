@@ -150,13 +150,19 @@ impl World {
         }
         let uid = if self.random.chance(500) { 0 } else { uid };
         let target = self.some_target()?;
-        let command = match self.random.below(13) {
+        let command = match self.random.below(14) {
             0..3 => Command::Cancel(self.cancel(target)),
             3 => Command::Hold { target, as_user: self.random.chance(500) },
             4..6 => Command::Release(target),
             6..8 => Command::Requeue { target, hold: self.random.chance(200), special_exit: false },
             8 => return Some((0, Command::Suspend(self.running_target().unwrap_or(target)))),
             9..11 => return Some((0, Command::Resume(self.running_target().unwrap_or(target)))),
+            11 => {
+                let nodes = self.random.small(1, 3);
+                let changes = JobChanges { nodes: Some((nodes, nodes)), ..JobChanges::default() };
+                let target = self.running_target().unwrap_or(target);
+                return Some((0, Command::UpdateJob { target, changes: Box::new(changes) }));
+            }
             _ => Command::UpdateJob { target, changes: Box::new(self.job_changes()) },
         };
         Some((uid, command))
@@ -301,9 +307,10 @@ fn brief(command: &Command) -> String {
 }
 
 fn brief_changes(changes: &JobChanges) -> String {
-    let JobChanges { time_limit, nice, array_throttle, name, begin, dependencies, .. } = changes;
+    let JobChanges { time_limit, nice, array_throttle, name, begin, dependencies, nodes, .. } = changes;
     let dependencies = dependencies.as_ref().map(ToString::to_string);
     format!(
-        "limit {time_limit:?} nice {nice:?} throttle {array_throttle:?} name {name:?} begin {begin:?} after {dependencies:?}"
+        "limit {time_limit:?} nice {nice:?} throttle {array_throttle:?} name {name:?} begin {begin:?} after {dependencies:?} \
+         nodes {nodes:?}"
     )
 }

@@ -10,6 +10,7 @@ use muster_runtime::unit::{Outcome, UnitKey};
 use tokio::sync::mpsc;
 
 use super::{Engine, Input};
+use crate::calling::Calling;
 use crate::core::{Event, Scope};
 use crate::launch::Launch;
 use crate::{hooks, output, report};
@@ -78,6 +79,7 @@ impl Engine {
             }),
             to_agent::Message::Blob(blob) => self.content(&BlobId(blob.id.into()), &blob.content),
             to_agent::Message::OutputWanted(wanted) => self.output_wanted(wanted),
+            to_agent::Message::CallClient(call) => self.call_client(call),
             to_agent::Message::OutputCancel(request_id) => {
                 if let Some(reader) = self.readers.remove(&request_id) {
                     reader.abort();
@@ -146,6 +148,17 @@ impl Engine {
         let request_id = wanted.request_id;
         let reading = output::send(wanted, self.outputs.clone(), outbound.clone());
         self.readers.insert(request_id, self.reactor.spawn(reading).abort_handle());
+    }
+
+    /// Calls a client that waits for this node; nothing of it is kept, and the client hears of what goes wrong.
+    fn call_client(&mut self, call: wire::CallClient) {
+        match Calling::read(call, &self.options.node_name) {
+            Ok(calling) => {
+                let user = self.launches.unit_user(&calling.identity);
+                calling.start(user);
+            }
+            Err(problem) => tracing::error!(problem, "an order to call a client makes no sense"),
+        }
     }
 
     fn supervisor_up(&mut self, requests: RequestWriter, hello: &Hello) {

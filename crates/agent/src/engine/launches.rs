@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_model::ids::BlobId;
+use muster_model::ids::{BlobId, Identity};
 use muster_proto as wire;
-use muster_runtime::unit::{LaunchUnit, UnitKey};
+use muster_runtime::unit::{LaunchUnit, UnitKey, UnitUser};
 
 use crate::blobs::Blobs;
 use crate::launch::{self, Caller, Context, Contexts, Launch, LaunchError, Site};
@@ -135,6 +135,11 @@ impl Launches {
             contents.push((id, context.environment(&removals)));
         }
         Ok(Ready { unit: Box::new(prepared.unit), contents, record: prepared.record })
+    }
+
+    /// The user as whom the node does something for `identity`.
+    pub(super) fn unit_user(&mut self, identity: &Identity) -> UnitUser {
+        self.users.unit_user(identity)
     }
 
     fn context(&mut self, id: &BlobId) -> Result<Arc<Context>, LaunchError> {

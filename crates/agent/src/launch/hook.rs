@@ -41,6 +41,7 @@ pub(super) fn prepare(
         variables: lines(node_hook_environment(facts, moment)),
         script: None,
         command: command(program),
+        broadcast: None,
         streams: Streams { output: Output::File(output), ..Streams::default() },
         tasks: vec![TaskLaunch::default()],
         affinity: Vec::new(),

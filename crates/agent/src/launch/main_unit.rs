@@ -39,6 +39,7 @@ pub(super) fn prepare(
         variables: environment.variables,
         script: Some(script),
         command: spec.arguments.iter().map(|argument| argument.to_string()).collect(),
+        broadcast: None,
         streams,
         tasks: vec![TaskLaunch::default()],
         affinity: affinity(site, &share.cpus),

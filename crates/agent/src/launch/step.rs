@@ -1,5 +1,6 @@
 //! The tasks of a step on this node, with the streams and programs that each of them gets.
 
+use muster_model::node_call::FileReceipt;
 use muster_model::step::{Step, StepLaunch};
 use muster_runtime::pmi::{self, StepFacts};
 use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
@@ -24,6 +25,7 @@ pub(super) fn prepare(
     let share = launch.share(&site.node_name).ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
     let mut tasks: Vec<TaskLaunch> = here.ranks.iter().map(|rank| task(facts, step, how, *rank)).collect();
     let common = take_common_streams(&mut tasks);
+    let (command, broadcast) = program(launch, step, how, site);
     let unit = LaunchUnit {
         key: launch.key(),
         user: caller.user,
@@ -33,7 +35,8 @@ pub(super) fn prepare(
         environment: None,
         variables: environment::of_step(facts, step, how),
         script: None,
-        command: how.command.clone(),
+        command,
+        broadcast,
         streams: common,
         tasks,
         affinity: affinity(site, &here.cpus),
@@ -47,6 +50,27 @@ pub(super) fn prepare(
         time_limit_ms: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
+}
+
+/// What the tasks run, and where its program is put first if it comes from the client. Nodes that share a file system do not
+/// share the file: unless a whole path is given, each has a name of its own, as in Slurm.
+fn program(launch: &Launch, step: &Step, how: &StepLaunch, site: &Site) -> (Vec<String>, Option<FileReceipt>) {
+    let mut command = how.command.clone();
+    let Some(wanted) = &how.broadcast else {
+        return (command, None);
+    };
+    let mut receipt = wanted.clone();
+    if receipt.path.is_empty() {
+        receipt.path = format!("{}/", how.work_dir.trim_end_matches('/'));
+    }
+    if receipt.path.ends_with('/') {
+        let own = format!("slurm_bcast_{}.{}_{}", launch.job.id, step.step_id, site.node_name);
+        receipt.path.push_str(&own);
+    }
+    if let Some(program) = command.first_mut() {
+        program.clone_from(&receipt.path);
+    }
+    (command, Some(receipt))
 }
 
 fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> TaskLaunch {

@@ -1,9 +1,12 @@
 //! `srun`.
 
+mod bcast;
 mod het;
 mod hooks;
 mod signals;
 mod terminal;
+
+pub(super) use self::bcast::times_ns;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -134,6 +137,7 @@ async fn run_step(
     let problem = |error: anyhow::Error| end::error("srun", &format!("{error:#}"));
     let streams = Streams::open(address).await.map_err(problem)?;
     let port = streams.address().map_err(problem)?.port();
+    let program = bcast::open(&mut parts, around.gathered)?;
     for part in &mut parts {
         prepare(part, around, (port, streams.cookie()));
     }
@@ -151,7 +155,7 @@ async fn run_step(
         nodes: steps.iter().map(|step| step.layout.len()).sum(),
     };
     let plan = &first.plan;
-    let presentation = present(plan, step, around.gathered).map_err(problem)?;
+    let presentation = Presentation { program, ..present(plan, step, around.gathered).map_err(problem)? };
     if plan.pty {
         terminal::make_raw();
     }
@@ -289,6 +293,7 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
             .map(|wait| Duration::from_millis(wait.0.unsigned_abs())),
         kill_wait: gathered.kill_wait(),
         quiet: plan.quiet,
+        program: None,
     })
 }
 

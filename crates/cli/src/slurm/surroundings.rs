@@ -110,6 +110,11 @@ impl Gathered {
         if is_loopback { "127.0.0.1".to_owned() } else { self.host_name.clone() }
     }
 
+    /// Where it was called.
+    pub(super) fn work_dir(&self) -> &str {
+        &self.work_dir
+    }
+
     /// Name of the caller.
     pub(super) fn user(&self) -> &str {
         &self.identity.user

@@ -60,6 +60,9 @@ impl ApiService {
         if let Some(specs) = tried(&command) {
             return Ok(Response::new(reply(tag, self.expectation(specs).await)));
         }
+        if let Command::CallNodes(call) = &command {
+            return Ok(Response::new(reply(tag, self.call_nodes(&identity, call))));
+        }
         let (request_id, receiver) = self.dispatch.expect_reply();
         let mut abandon = Abandon { service: self, request: Some(request_id) };
         self.send(request_id, identity, command, attachments).await?;
@@ -84,6 +87,10 @@ impl ApiService {
                     Ok((command, attachments, open)) => {
                         if let Some(specs) = tried(&command) {
                             drop(sender.send((tag, service.expectation(specs).await)));
+                            continue;
+                        }
+                        if let Command::CallNodes(call) = &command {
+                            drop(sender.send((tag, service.call_nodes(&identity, call))));
                             continue;
                         }
                         let request_id = service.dispatch.expect_tagged(sender.clone(), tag, open);

@@ -2,6 +2,7 @@
 
 mod ask;
 mod blob;
+mod call_nodes;
 mod execute;
 mod explain;
 mod output;

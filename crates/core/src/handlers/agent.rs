@@ -220,7 +220,8 @@ fn missing(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, mut step: Ste
     let Some(job) = cluster.jobs.get(&step.job_id).cloned() else {
         return;
     };
-    if job.completing || !matches!(job.state, JobState::Running | JobState::Suspended) {
+    let runs = matches!(job.state, JobState::Running | JobState::Suspended);
+    if job.completing || !runs || job.is_leaving(node) {
         return;
     }
     if may_have_arrived(cluster, node, &step, seen) {
@@ -269,9 +270,13 @@ fn lost(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, job: &Job, step:
 
 /// The node may have missed that it has to clean a job.
 fn clean_again(cluster: &Cluster, node: NodeIndex, job_id: JobId, out: &mut Outcome) {
-    let cleaning = cluster.jobs.get(&job_id).and_then(|job| job.cleaning.as_ref());
-    if let Some(cleaning) = cleaning.filter(|cleaning| cleaning.nodes.contains(&node)) {
-        let (restart, kill_wait_ms) = (cleaning.restart, ending::kill_wait_ms(cluster));
+    let Some(job) = cluster.jobs.get(&job_id) else { return };
+    let restart = match &job.cleaning {
+        Some(cleaning) => cleaning.nodes.contains(&node).then_some(cleaning.restart),
+        None => job.is_leaving(node).then_some(job.restart),
+    };
+    if let Some(restart) = restart {
+        let kill_wait_ms = ending::kill_wait_ms(cluster);
         out.send(node, NodeCommand::Clean { job_id, restart, step: None, kill_wait_ms, cause: None });
     }
 }
@@ -347,6 +352,9 @@ fn give_up_jobs(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, out: &m
         match &job.cleaning {
             Some(_) if connected => {}
             Some(cleaning) => ending::node_is_clean(cluster, now, index, job_id, cleaning.restart, out),
+            // It has left that node, or is about to.
+            None if job.is_leaving(index) && connected => {}
+            None if job.is_leaving(index) => ending::node_is_clean(cluster, now, index, job_id, job.restart, out),
             None => requeue::after_node_failure(cluster, now, &job, &BTreeSet::new(), out),
         }
     }

@@ -13,7 +13,7 @@ use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
 
-use super::{dependency, holder, hooks, priority, requeue};
+use super::{dependency, holder, hooks, priority, requeue, resize};
 use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::{EndCause, NodeCommand, Outcome};
 
@@ -127,6 +127,7 @@ pub(super) fn forget_allocation(job: &mut Job) {
     job.allocation = None;
     job.node_list = None;
     job.batch_host = None;
+    job.resize = None;
 }
 
 fn requeue_component(
@@ -234,21 +235,27 @@ pub(super) fn back_to_pending(
 /// jobs before it has got rid of what is left.
 fn nodes_to_clean(cluster: &Cluster, job: &Job, clean: &BTreeSet<NodeIndex>) -> Vec<NodeIndex> {
     let held = job.allocation.iter().flat_map(|allocation| &allocation.shares).map(|share| share.node);
-    let made_steps = job.next_step > 0;
     let main_nodes = job.main_nodes();
-    // An epilog is run on each node of a job, whatever was there.
-    let has_epilog = cluster.config.hooks.node.epilog.is_some();
-    let mut nodes: Vec<NodeIndex> = held
+    let own = held
         .enumerate()
-        .filter(|(position, node)| (has_epilog || made_steps || *position < main_nodes) && !clean.contains(node))
+        .filter(|(position, node)| {
+            (*position < main_nodes || may_have_left_something(cluster, job)) && !clean.contains(node)
+        })
         .map(|(_, node)| node)
-        .filter(|node| !is_given_up(cluster, *node))
-        .collect();
+        .filter(|node| !is_given_up(cluster, *node));
+    // Those that it is leaving are waited for already.
+    let mut nodes: Vec<NodeIndex> = own.chain(job.released().iter().map(|released| released.share.node)).collect();
     nodes.sort_unstable();
     nodes
 }
 
-fn is_given_up(cluster: &Cluster, index: NodeIndex) -> bool {
+/// Whether more of a job than its main unit may be on its nodes.
+pub(super) fn may_have_left_something(cluster: &Cluster, job: &Job) -> bool {
+    // An epilog is run on each node of a job, whatever was there.
+    job.next_step > 0 || cluster.config.hooks.node.epilog.is_some()
+}
+
+pub(super) fn is_given_up(cluster: &Cluster, index: NodeIndex) -> bool {
     let down = cluster.nodes.get(index.0 as usize).is_none_or(|node| node.health == NodeHealth::Down);
     down && !cluster.is_connected(index)
 }
@@ -313,7 +320,7 @@ pub(super) fn node_is_clean(
     out: &mut Outcome,
 ) {
     if !is_cleaning(cluster, job_id, restart, node) {
-        return;
+        return resize::node_is_clean(cluster, now, node, job_id, restart, out);
     }
     close_steps_on(cluster, now, node, job_id, restart, out);
     let Some(job) = cluster.jobs.get(&job_id).cloned() else {
@@ -322,6 +329,7 @@ pub(super) fn node_is_clean(
     release_node(cluster, now, &job, node, out);
     out.plan_needed = true;
     let mut job = (*job).clone();
+    job.forget_released(node);
     let Some(cleaning) = &mut job.cleaning else { return };
     cleaning.nodes.retain(|left| *left != node);
     if cleaning.nodes.is_empty() {
@@ -350,7 +358,7 @@ pub(crate) fn nodes_vanished(cluster: &mut Cluster, now: Timestamp, job_id: JobI
 }
 
 fn release_node(cluster: &mut Cluster, now: Timestamp, job: &Job, node: NodeIndex, out: &mut Outcome) {
-    let share = job.allocation.as_ref().and_then(|allocation| allocation.share(node)).cloned();
+    let share = job.share_on(node).cloned();
     if let Some(share) = share {
         cluster.release_share(now, job, &share, out);
     }
@@ -384,7 +392,7 @@ fn close_all_steps(cluster: &mut Cluster, now: Timestamp, job: &Job, restart: Re
 }
 
 /// Takes a node off all steps of a job; steps that have none left end.
-fn close_steps_on(
+pub(super) fn close_steps_on(
     cluster: &mut Cluster,
     now: Timestamp,
     node: NodeIndex,

@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod priority;
 mod requeue;
 pub(crate) mod reservations;
+mod resize;
 pub(crate) mod steps;
 mod submit;
 mod suspend;
@@ -50,8 +51,10 @@ pub(crate) fn command(
     let result = match command {
         Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, out).map(Answer::Submitted),
         Command::SubmitHet(specs) => submit::submit_het(cluster, now, identity, specs, out).map(Answer::Submitted),
-        // Answered by the scheduler on a copy of the state; it never comes here.
-        Command::TestSubmit(_) | Command::TestSubmitHet(_) => Err(RefusalCode::NotSupported.into()),
+        // Answered by the scheduler on a copy of the state, or by nodes; it never comes here.
+        Command::TestSubmit(_) | Command::TestSubmitHet(_) | Command::CallNodes(_) => {
+            Err(RefusalCode::NotSupported.into())
+        }
         Command::Cancel(cancel) => done(cancel::cancel(cluster, now, identity, &cancel, out)),
         Command::Hold { target, as_user } => done(hold::hold(cluster, now, identity, &target, as_user, out)),
         Command::Release(target) => done(hold::release(cluster, now, identity, &target, out)),

@@ -21,6 +21,7 @@ use super::steps;
 use crate::cluster::Cluster;
 use crate::effect::{NodeCommand, Outcome};
 use crate::placement::Claim;
+use crate::shares::hold_on;
 use crate::timers::Timer;
 
 /// Suspends a running job: in favour of another, or because an operator wants it.
@@ -109,27 +110,28 @@ fn tier(cluster: &Cluster, job: &Job) -> u16 {
 
 /// A job of which processes run on a CPU of `job`; they do until a job that has ended is cleaned up.
 pub(crate) fn who_runs_there(cluster: &Cluster, job: &Job) -> Option<JobId> {
-    others_there(cluster, job).find(|other| runs(other)).map(|other| other.id)
+    others_there(cluster, job).find(|(node, other)| runs(other, *node)).map(|(_, other)| other.id)
 }
 
-fn runs(job: &Job) -> bool {
-    job.completing || job.cpu_hold().is_used()
+fn runs(job: &Job, node: NodeIndex) -> bool {
+    job.completing || hold_on(job, node).is_used()
 }
 
 /// Whether a CPU of `job` counts for another as well.
 pub(super) fn meets_others(cluster: &Cluster, job: &Job) -> bool {
-    others_there(cluster, job).any(|other| other.cpu_hold() != CpuHold::Given)
+    others_there(cluster, job).any(|(node, other)| hold_on(other, node) != CpuHold::Given)
 }
 
-/// Jobs that hold a CPU of `job`, whatever they are to it.
-fn others_there<'a>(cluster: &'a Cluster, job: &'a Job) -> impl Iterator<Item = &'a Arc<Job>> + 'a {
+/// Jobs that hold a CPU of `job` and where they do, whatever they are to it.
+fn others_there<'a>(cluster: &'a Cluster, job: &'a Job) -> impl Iterator<Item = (NodeIndex, &'a Arc<Job>)> + 'a {
     let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
     shares.flat_map(move |share| {
         let there = cluster.node_jobs.get(&share.node).into_iter().flatten().filter(|id| **id != job.id);
-        there.filter_map(|id| cluster.jobs.get(id)).filter(move |other| {
-            let theirs = other.allocation.as_ref().and_then(|held| held.share(share.node));
+        let others = there.filter_map(|id| cluster.jobs.get(id)).filter(move |other| {
+            let theirs = other.share_on(share.node);
             theirs.is_some_and(|theirs| !theirs.cpus.is_disjoint(&share.cpus))
-        })
+        });
+        others.map(|other| (share.node, other))
     })
 }
 
@@ -141,8 +143,11 @@ pub(super) fn push_aside(cluster: &mut Cluster, now: Timestamp, job_id: JobId, o
     let has_to = |other: &&Arc<Job>| {
         other.state == JobState::Running && other.eviction.is_none() && yields_by_rank(cluster, other, &job)
     };
-    let aside: BTreeMap<JobId, Arc<Job>> =
-        others_there(cluster, &job).filter(has_to).map(|other| (other.id, other.clone())).collect();
+    let aside: BTreeMap<JobId, Arc<Job>> = others_there(cluster, &job)
+        .map(|(_, other)| other)
+        .filter(has_to)
+        .map(|other| (other.id, other.clone()))
+        .collect();
     for other in aside.into_values() {
         stop(cluster, now, (*other).clone(), Some(job_id), out);
     }
@@ -232,8 +237,8 @@ fn strangers(cluster: &Cluster, circle: &[Arc<Job>]) -> BTreeMap<NodeIndex, Inde
     let nodes = circle.iter().flat_map(|job| nodes_of(job));
     for node in nodes.collect::<std::collections::BTreeSet<_>>() {
         let there = cluster.node_jobs.get(&node).into_iter().flatten().filter_map(|id| cluster.jobs.get(id));
-        for job in there.filter(|job| runs(job) && circle.iter().all(|own| own.id != job.id)) {
-            if let Some(share) = job.allocation.as_ref().and_then(|held| held.share(node)) {
+        for job in there.filter(|job| runs(job, node) && circle.iter().all(|own| own.id != job.id)) {
+            if let Some(share) = job.share_on(node) {
                 busy.entry(node).or_default().add_all(&share.cpus);
             }
         }

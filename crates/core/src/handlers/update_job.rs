@@ -12,7 +12,7 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, priority, submit, targets, update_check};
+use super::{accounting, authorisation, dependency, priority, resize, submit, targets, update_check};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -69,7 +69,7 @@ fn check(
     if job.state.is_final() && *changes != only_notes {
         return Err(RefusalCode::JobFinished.into());
     }
-    check_state(job, changes)?;
+    check_state(cluster, job, changes)?;
     update_check::names(cluster, changes)?;
     if let Some(charge) = charge(cluster, job, changes) {
         charge?;
@@ -132,8 +132,11 @@ fn charge(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Option<Result<C
 }
 
 /// What cannot be changed any more, or not yet, as the job stands.
-fn check_state(job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+fn check_state(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
     if job.state == JobState::Pending {
+        if changes.nodes.is_some_and(|(_, most)| most == 0) {
+            return Err(RefusalCode::InvalidNodeCount.into());
+        }
         return if changes.end_time.is_some() { Err(RefusalCode::JobNotRunning.into()) } else { Ok(()) };
     }
     let needs_pending = changes.partition.is_some()
@@ -159,15 +162,7 @@ fn check_state(job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
     if needs_pending {
         return Err(RefusalCode::JobRunning.into());
     }
-    // Jobs keep the size they were given.
-    if changes.nodes_required.is_some() {
-        return Err(RefusalCode::InvalidNodeName.into());
-    }
-    let held = job.allocation.as_ref().map_or(0, |allocation| allocation.shares.len() as u64);
-    if changes.nodes.is_some_and(|(least, _)| u64::from(least) != held) {
-        return Err(RefusalCode::NotSupported.into());
-    }
-    Ok(())
+    resize::kept(cluster, job, changes).map(drop)
 }
 
 /// What only operators may do.
@@ -195,11 +190,14 @@ fn limit_order(limit: TimeLimit) -> i64 {
 }
 
 fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges, out: &mut Outcome) {
+    let waits = old.state == JobState::Pending;
+    let kept = if waits { None } else { resize::kept(cluster, old, changes).ok().flatten() };
     let mut spec = (*old.spec).clone();
     change_spec(&mut spec, changes);
     change_rare(&mut spec, changes);
-    if old.state != JobState::Pending {
-        // The order of the queue is over for it.
+    if !waits {
+        // Which nodes it has is no wish for its next start. The order of the queue is over for it.
+        spec.request.nodes_required.clone_from(&old.spec.request.nodes_required);
         spec.nice = old.spec.nice;
         spec.site_factor = old.spec.site_factor;
     }
@@ -246,6 +244,9 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     }
     cluster.set_job_timers(&job, now);
     cluster.put_job(now, job, out);
+    if let Some(kept) = kept {
+        resize::shrink(cluster, now, old.id, &kept, out);
+    }
 }
 
 fn change_priority(job: &mut Job, nice_before: i32, changes: &JobChanges) {

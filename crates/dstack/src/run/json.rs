@@ -61,7 +61,9 @@ fn run_message(job: &Job) -> String {
 
 fn run_termination_reason(job: &Job) -> Option<&'static str> {
     Some(match job.state {
-        JobState::Pending | JobState::Running | JobState::Suspended | JobState::Requeued => return None,
+        JobState::Pending | JobState::Running | JobState::Suspended | JobState::Requeued | JobState::Resizing => {
+            return None;
+        }
         JobState::Completed => "all_jobs_done",
         JobState::Cancelled => "stopped_by_user",
         _ => "job_failed",

@@ -67,7 +67,7 @@ pub fn status(job: &Job) -> RunStatus {
             if waits_for_a_time || job.restart.0 > 0 { RunStatus::Pending } else { RunStatus::Submitted }
         }
         JobState::Running | JobState::Suspended => RunStatus::Running,
-        JobState::Requeued => RunStatus::Pending,
+        JobState::Requeued | JobState::Resizing => RunStatus::Pending,
         final_state => {
             let status = final_status(final_state);
             if job.completing { RunStatus::Terminating } else { status }
@@ -127,7 +127,9 @@ pub fn error_message(job: &Job) -> Option<&'static str> {
 /// Why it ended, in dstack's words; `None` for one that has not.
 pub fn termination_reason(job: &Job) -> Option<&'static str> {
     Some(match job.state {
-        JobState::Pending | JobState::Running | JobState::Suspended | JobState::Requeued => return None,
+        JobState::Pending | JobState::Running | JobState::Suspended | JobState::Requeued | JobState::Resizing => {
+            return None;
+        }
         JobState::Completed => "done_by_runner",
         JobState::Failed if job.reason == Reason::JobLaunchFailure => "creating_container_error",
         JobState::Failed | JobState::OutOfMemory => "container_exited_with_error",

@@ -119,6 +119,9 @@ pub struct PastRun {
     pub end: Timestamp,
     /// How long it ran, without the time it was suspended.
     pub run: Span,
+    /// How much of that it had another size, and is in another row.
+    #[serde(default)]
+    pub run_before: Span,
     /// In which partition.
     pub partition: Name,
     /// What it held.
@@ -163,11 +166,24 @@ impl UsageAccounts {
     /// Seconds of the present start of `job` that ran until `until` and are not counted yet.
     pub fn uncounted(&self, job: &Job, until: Timestamp) -> Span {
         let Some(start) = job.start_time else { return Span::ZERO };
-        self.uncounted_run(job.id, job.restart, start, job.run_time(until))
+        let before = job.resize.as_ref().map_or(Span::ZERO, |resize| resize.run);
+        self.uncounted_part(job.id, job.restart, start, before, job.run_time(until))
     }
 
-    /// The same for a run of that length.
-    pub fn uncounted_run(&self, job_id: JobId, restart: RestartCount, start: Timestamp, run: Span) -> Span {
+    /// The same for a run of that length, without its first part, `before`.
+    pub fn uncounted_part(
+        &self,
+        job_id: JobId,
+        restart: RestartCount,
+        start: Timestamp,
+        before: Span,
+        run: Span,
+    ) -> Span {
+        let until = |run| self.uncounted_run(job_id, restart, start, run);
+        Span((until(run).0 - until(before).0).max(0))
+    }
+
+    fn uncounted_run(&self, job_id: JobId, restart: RestartCount, start: Timestamp, run: Span) -> Span {
         let counted = match self.interrupted.get(&job_id) {
             Some((known, counted)) if *known == restart => *counted,
             // It was never suspended before the last calculation: it ran all the time since its start.

@@ -11,20 +11,28 @@ use crate::wire::{self, Frame, NodeHello, WIRE_VERSION};
 /// How long the client may take to accept the call and to say welcome.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connects, says who this is, and waits for the welcome.
+/// Calls the client of a unit.
 pub(crate) fn connect(unit: &LaunchUnit, link: &ClientLink) -> io::Result<Client> {
-    let mut stream = open(&link.address)?;
+    call(
+        &link.address,
+        NodeHello {
+            version: WIRE_VERSION,
+            cookie: link.cookie.clone(),
+            job_id: unit.key.job_id.0,
+            step: unit.key.step.to_string(),
+            node: link.node_name.clone(),
+            ranks: unit.tasks.iter().map(|task| task.rank).collect(),
+        },
+    )
+}
+
+/// Connects, says who this is, and waits for the welcome.
+pub(crate) fn call(address: &str, hello: NodeHello) -> io::Result<Client> {
+    let mut stream = open(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let hello = Frame::Hello(NodeHello {
-        version: WIRE_VERSION,
-        cookie: link.cookie.clone(),
-        job_id: unit.key.job_id.0,
-        step: unit.key.step.to_string(),
-        node: link.node_name.clone(),
-        ranks: unit.tasks.iter().map(|task| task.rank).collect(),
-    });
+    let hello = Frame::Hello(hello);
     let mut bytes = Vec::new();
     wire::encode(&hello, &mut bytes);
     stream.write_all(&bytes)?;

@@ -33,6 +33,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::client_link::call;
+pub(crate) use self::files::UserRights;
+pub(crate) use self::relay::Client;
+
 /// Name of the log file in the spool directory.
 pub const LOG_NAME: &str = "supervisor.log";
 

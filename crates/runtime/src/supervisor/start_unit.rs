@@ -20,6 +20,7 @@ use super::spawn::{self, Failure, Plan, Stack};
 use super::task_hooks::{self, Setting, TaskEpilog};
 use super::terminal;
 use crate::pmi;
+use crate::receipt;
 use crate::system;
 use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
 
@@ -47,6 +48,8 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
     let mut client = None;
     let mut ours = Vec::new();
     let connected = connect(&launch.unit, &mut client);
+    // The client sends it in any case.
+    let connected = connected.and_then(|()| take_program(&launch.unit, client.as_mut()));
     if connected.is_ok() && launch.prolog_failed {
         launched.problem = Some(("the prolog of the node failed".to_owned(), PROLOG_FAILED));
         return with_relay(context, launched, client, ours, pmi);
@@ -81,6 +84,18 @@ fn connect(unit: &LaunchUnit, client: &mut Option<Client>) -> Result<(), Problem
         *client = Some(connected.map_err(problem(format!("connect to client {}", link.address)))?);
     }
     Ok(())
+}
+
+/// Takes the program of the tasks from the client.
+fn take_program(unit: &LaunchUnit, client: Option<&mut Client>) -> Result<(), Problem> {
+    match (&unit.broadcast, client) {
+        (Some(receipt), Some(client)) => {
+            let taken = receipt::take(client, &unit.user, receipt).and_then(|()| receipt::wait_for_others(client));
+            taken.map_err(problem(format!("put the program into {}", receipt.path)))
+        }
+        (Some(_), None) => Err(problem("take the program from a client")(io::ErrorKind::NotConnected.into())),
+        (None, _) => Ok(()),
+    }
 }
 
 /// What the tasks of a unit have in common.

@@ -68,6 +68,7 @@ impl Node {
             variables: Vec::new(),
             script: None,
             command: command.iter().map(|word| (*word).to_owned()).collect(),
+            broadcast: None,
             streams: Streams { output: Output::File("out".into()), ..Streams::default() },
             tasks: vec![TaskLaunch::default()],
             affinity: Vec::new(),

@@ -205,6 +205,7 @@ impl<'a> Reader<'a> {
             cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
             hooks: hooks::read(&|key| self.find(key), |word| self.scheduler(word).is_some())?,
             het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
+            resize: scheduling::resize(|name| self.scheduler(name)),
             priority: priority::read(&|key| self.find(key))?,
             ..defaults
         })

@@ -1,6 +1,6 @@
 //! `SchedulerParameters`: what sets limits to the scheduler.
 
-use muster_model::config::{HetJobRules, HetPriority, SchedulingConfig};
+use muster_model::config::{HetJobRules, HetPriority, ResizeRules, SchedulingConfig};
 use muster_model::time::Span;
 
 use super::ConfError;
@@ -43,6 +43,11 @@ pub(super) fn het_jobs<'a>(value: impl Fn(&str) -> Option<&'a str>) -> HetJobRul
         whole: value("whole_hetjob").is_some(),
         single_steps: value("disable_hetjob_steps").is_some(),
     }
+}
+
+/// What `value` says about jobs that change their size.
+pub(super) fn resize<'a>(value: impl Fn(&str) -> Option<&'a str>) -> ResizeRules {
+    ResizeRules { fixed: value("disable_job_shrink").is_some(), expansion: value("permit_job_expansion").is_some() }
 }
 
 #[cfg(test)]

@@ -104,10 +104,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         .help("N", "reserve network ports")
         .section(Section::Consumable)
         .not_yet(),
-    OptionSpec::new("bcast", SRUN, Optional, keep)
-        .env(&[(Srun, "SLURM_BCAST")])
-        .help("path", "copy the program to the nodes first")
-        .not_yet(),
+    OptionSpec::new("bcast", SRUN, Optional, |options, input| {
+        options.step.bcast = Some(input.value.to_owned());
+        Ok(input.value.to_owned())
+    })
+    .env(&[(Srun, "SLURM_BCAST")])
+    .help("path", "copy the program to the nodes first and run it there"),
     OptionSpec::new("bcast-exclude", SRUN, Required, keep)
         .env(&[(Srun, "SLURM_BCAST_EXCLUDE")])
         .help("paths", "directories of libraries not to copy")

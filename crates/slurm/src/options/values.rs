@@ -203,6 +203,8 @@ pub struct StepOptions {
     pub overlap: bool,
     pub whole: bool,
     pub multi_prog: bool,
+    /// `--bcast`: where the program is put; empty where the nodes choose.
+    pub bcast: Option<String>,
     pub mpi: Option<String>,
     /// `--prolog`: run where srun runs.
     pub prolog: Option<String>,

@@ -137,7 +137,7 @@ fn job_times(job: &Job, context: &Context) -> Value {
         "last_sched_evaluation": seconds(job.last_evaluated),
         "pre_sus_time": job_text::suspension(job).1,
         "preempt_time": seconds(job.eviction.as_ref().map(|eviction| eviction.since)),
-        "resize_time": 0,
+        "resize_time": seconds(job.resize.as_ref().map(|resize| resize.time)),
         "start_time": seconds(job_text::start_time(job, context.now)),
         "submit_time": job.submit_time.seconds(),
         "suspend_time": seconds(job_text::suspension(job).0),

@@ -1,5 +1,5 @@
 //! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`, `scancel`,
-//! `sprio`, `sshare`, `sdiag`.
+//! `sprio`, `sshare`, `sdiag`, and what `sbcast` is asked to do.
 //!
 //! Everything here is pure: arguments and environment go in and a plan comes out; the plan names the questions for
 //! the controller; the answers go in and text comes out. The clock, the time zone and the caller come in through
@@ -19,6 +19,7 @@ pub mod node_text;
 pub mod order;
 pub mod sacct;
 pub mod sacctmgr;
+pub mod sbcast;
 pub mod scancel;
 pub mod scontrol;
 pub mod sdiag;

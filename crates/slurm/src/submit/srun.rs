@@ -4,6 +4,7 @@ mod components;
 
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec, OpenMode};
+use muster_model::node_call::FileReceipt;
 use muster_model::resources::MemoryRequest;
 use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
 use muster_model::time::Span;
@@ -421,9 +422,20 @@ fn launch(
         kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
         unbuffered: options.step.unbuffered,
         mpi: options.step.mpi.clone().unwrap_or_default(),
+        broadcast: broadcast(options)?,
         task_prolog: hook(&options.step.task_prolog, around),
         task_epilog: hook(&options.step.task_epilog, around),
     })
+}
+
+/// Where the program is put, where that is wanted. A path that does not begin at the root is passed over, as in Slurm.
+fn broadcast(options: &SubmitOptions) -> Result<Option<FileReceipt>, Problem> {
+    let Some(path) = options.step.bcast.as_deref() else { return Ok(None) };
+    if options.step.multi_prog {
+        return Err(Fault::error(1, "--bcast is not supported together with --multi-prog").into());
+    }
+    let path = if path.starts_with('/') { path.to_owned() } else { String::new() };
+    Ok(Some(FileReceipt { path, force: true, ..FileReceipt::default() }))
 }
 
 /// A program that was named, as an absolute path; `none` names none.

@@ -8,8 +8,9 @@ use muster_client::{Client, ClientError};
 use muster_model::job::Job;
 use muster_model::request::{JobTarget, Query};
 use muster_model::state::JobState;
-use muster_slurm::output::scontrol::{Action, Changes, Flags, Show, down, host_list_of_text};
+use muster_slurm::output::scontrol::{Action, Changes, Flags, ShellFile, Show, down, host_list_of_text, shell_files};
 use muster_slurm::output::{Outcome, unknown_cluster};
+use nix::errno::Errno;
 
 use super::super::ask::{Call, ask, ask_with, failure, reason};
 use super::silent;
@@ -23,6 +24,7 @@ pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcom
         Action::Lookup(lookup) => match ask(vec![lookup.query.clone()]).await {
             Ok(answers) => match lookup.resume(&answers, &call.context) {
                 Action::Change(changes) => change(changes).await,
+                Action::Resize(changes, target) => resize(changes, &target, call).await,
                 Action::Print(outcome) => outcome,
                 _ => silent(),
             },
@@ -31,6 +33,7 @@ pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcom
         Action::Print(outcome) => outcome,
         Action::Show(show) => present(&show, flags, call).await,
         Action::Change(changes) => change(changes).await,
+        Action::Resize(changes, target) => resize(changes, &target, call).await,
         Action::HostListOfFile { path, sorted } => match std::fs::read_to_string(&path) {
             Ok(text) => host_list_of_text(&text, sorted),
             Err(error) => Outcome::failure(format!("scontrol: error: {path}: {error}\n"), 1),
@@ -103,6 +106,37 @@ async fn change(changes: Changes) -> Outcome {
     outcome
 }
 
+/// Changes the size of a job. A shell in that job is given files from which it learns of that.
+async fn resize(changes: Changes, target: &JobTarget, call: &Call) -> Outcome {
+    let mut outcome = change(changes).await;
+    if outcome.code != 0 || !call.environment.contains_key("SLURM_JOBID") {
+        return outcome;
+    }
+    let found = match Client::connect().await {
+        Ok(client) => find(&client, target).await,
+        Err(error) => Err(error),
+    };
+    let job = match found {
+        Ok(job) => job,
+        Err(error) => return failure("scontrol", "slurm_load_jobs error", &error),
+    };
+    let Some((files, said)) = job.and_then(|job| shell_files(&job, &call.environment)) else { return outcome };
+    for ShellFile { name, content } in files {
+        if let Err(error) = write_executable(&name, content.as_bytes()) {
+            let reason = error.raw_os_error().map_or("unknown error", |number| Errno::from_raw(number).desc());
+            outcome.stderr.push_str(&format!("Could not create file {name}: {reason}\n"));
+            return outcome;
+        }
+    }
+    outcome.stdout.push_str(&said);
+    outcome
+}
+
+fn write_executable(path: &str, content: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o700).open(path).and_then(|mut file| file.write_all(content))
+}
+
 async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {
     let query = Query::Jobs { ids: Some(vec![target.job_id]), uids: None, active_only: false };
     let answers = ask_with(client, vec![query]).await?;
@@ -149,14 +183,7 @@ async fn write_script(target: &JobTarget, name: &str, file: Option<String>) -> O
     if path == "-" {
         return Outcome::success(String::from_utf8_lossy(&script).into_owned());
     }
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o700)
-        .open(&path)
-        .and_then(|mut file| file.write_all(&script));
-    match written {
+    match write_executable(&path, &script) {
         Ok(()) => Outcome::success(format!("batch script for job {name} written to {path}\n")),
         Err(error) => Outcome::failure(format!("scontrol: error: failed to open file `{path}`: {error}\n"), 1),
     }

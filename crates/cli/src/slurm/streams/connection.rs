@@ -1,12 +1,15 @@
 //! Connections of nodes.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use muster_runtime::wire::{self, Decoder, Frame, INPUT_WINDOW_BYTES};
+use muster_runtime::wire::{self, Decoder, Frame, INPUT_WINDOW_BYTES, NodeHello};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+
+use super::broadcast::{self, Source};
 
 /// Frames to one node that may wait for the network. Input alone fills less than half of it.
 const FRAMES_TO_NODE_MAX: usize = 64;
@@ -16,8 +19,10 @@ const VERSION_WITH_WINDOW: u32 = 2;
 
 /// What comes from the nodes of a step.
 pub(super) enum FromNode {
-    /// A node called and knew the secret.
+    /// A node called and knew the secret; it has the program if that is sent to it.
     Connected(Connection),
+    /// The program could not be put on a node, with the error number.
+    NotBroadcast(String, i32),
     /// It sent something.
     Frame(String, Frame),
     /// Its connection is over; whether it had said that it was finished.
@@ -86,22 +91,47 @@ impl InputWay {
 }
 
 /// Takes calls until it is aborted. Callers that do not know the secret are dropped.
-pub(super) async fn accept_all(listener: TcpListener, cookie: String, sender: mpsc::Sender<FromNode>) {
+pub(super) async fn accept_all(
+    listener: TcpListener,
+    cookie: String,
+    sender: mpsc::Sender<FromNode>,
+    program: Option<Source>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(attend(stream, cookie.clone(), sender.clone()));
+        tokio::spawn(attend(stream, cookie.clone(), sender.clone(), program.clone()));
     }
 }
 
-async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode>) {
-    drop(stream.set_nodelay(true));
-    let (mut reader, writer) = stream.into_split();
-    let mut decoder = Decoder::default();
-    let hello = match next(&mut reader, &mut decoder).await {
+/// What a node says first, if it knows the secret; it has been answered.
+pub(super) async fn greet(
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    decoder: &mut Decoder,
+    cookie: &str,
+) -> Option<NodeHello> {
+    let hello = match next(reader, decoder).await {
         Some(Frame::Hello(hello)) if hello.cookie == cookie => hello,
-        _ => return,
+        _ => return None,
     };
+    let mut bytes = Vec::new();
+    wire::encode(&Frame::Welcome, &mut bytes);
+    writer.write_all(&bytes).await.ok()?;
+    Some(hello)
+}
+
+async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode>, program: Option<Source>) {
+    drop(stream.set_nodelay(true));
+    let (mut reader, mut writer) = stream.into_split();
+    let mut decoder = Decoder::default();
+    let Some(hello) = greet(&mut reader, &mut writer, &mut decoder, &cookie).await else { return };
+    if let Some(program) = program {
+        let sent = broadcast::send(&program, &AtomicU64::new(0), &mut reader, &mut writer, &mut decoder).await;
+        if let Err(errno) = sent {
+            drop(sender.send(FromNode::NotBroadcast(hello.node, errno)).await);
+            return;
+        }
+    }
     let (to_node, frames) = mpsc::channel(FRAMES_TO_NODE_MAX);
-    drop(to_node.send(Frame::Welcome).await);
     tokio::spawn(write_all(writer, frames));
     let knows_window = hello.version >= VERSION_WITH_WINDOW;
     let room = Arc::new(Semaphore::new(if knows_window { INPUT_WINDOW_BYTES } else { Semaphore::MAX_PERMITS }));
@@ -120,7 +150,7 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
 }
 
 /// The next frame; `None` at the end, or when the bytes are none of ours.
-async fn next(reader: &mut OwnedReadHalf, decoder: &mut Decoder) -> Option<Frame> {
+pub(super) async fn next(reader: &mut OwnedReadHalf, decoder: &mut Decoder) -> Option<Frame> {
     let mut buffer = vec![0; wire::PAYLOAD_BYTES_MAX];
     loop {
         if let Some(frame) = decoder.next_frame().ok()? {

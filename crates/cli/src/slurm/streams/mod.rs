@@ -3,6 +3,7 @@
 //! Each node of the step makes one connection to the port opened here; see `muster_runtime::wire` for what is said on
 //! it. Nothing passes through the controller.
 
+pub(crate) mod broadcast;
 mod connection;
 mod ends;
 mod input;
@@ -72,6 +73,8 @@ pub(crate) struct Presentation {
     pub kill_wait: Duration,
     /// `--quiet`: only errors are told.
     pub quiet: bool,
+    /// `--bcast`: the program, which is sent to all nodes before any task starts, and its path for messages.
+    pub program: Option<(broadcast::Source, String)>,
 }
 
 /// The one rank whose output is shown, where only one is.
@@ -167,7 +170,8 @@ impl Streams {
         over: impl Future<Output = ()>,
     ) -> anyhow::Result<StepEnd> {
         let (sender, mut frames) = mpsc::channel(FRAMES_WAITING_MAX);
-        let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender));
+        let program = presentation.program.as_ref().map(|(source, _)| source.clone());
+        let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender, program));
         let input = input::open(presentation.input, presentation.input_file.take());
         let mut stage = Stage::new(step, presentation, input);
         tokio::pin!(over);
@@ -179,7 +183,7 @@ impl Streams {
                 // The controller saw the end first: what is still on its way gets a moment.
                 () = &mut over, if !stage.is_over => stage.grant_grace(),
             }
-            if stage.gave_up() {
+            if stage.gave_up() || stage.is_not_broadcast {
                 break;
             }
         }
@@ -228,6 +232,10 @@ struct Stage<'a> {
     is_aborted: bool,
     /// The user knows how the tasks end.
     hides_ends: bool,
+    /// Path of the program that is sent to the nodes first.
+    program: Option<String>,
+    /// It could not be sent to a node, so that no task starts.
+    is_not_broadcast: bool,
 }
 
 impl<'a> Stage<'a> {
@@ -260,6 +268,8 @@ impl<'a> Stage<'a> {
             is_ended: false,
             is_aborted: false,
             hides_ends: false,
+            program: presentation.program.map(|(_, path)| path),
+            is_not_broadcast: false,
         }
     }
 
@@ -267,8 +277,12 @@ impl<'a> Stage<'a> {
         match message {
             FromNode::Connected(node) => {
                 self.nodes.push(node);
+                if self.program.is_some() && self.nodes.len() >= self.step.nodes {
+                    self.nodes.iter().for_each(|node| node.send_all(vec![Frame::Welcome]));
+                }
                 self.start_feeding();
             }
+            FromNode::NotBroadcast(node, errno) => self.not_broadcast(&node, errno),
             FromNode::Frame(node, frame) => self.take_frame(&node, frame)?,
             FromNode::Closed(node, finished) => {
                 self.nodes_finished += 1;
@@ -280,6 +294,18 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The other nodes see their connections close before their tasks start.
+    fn not_broadcast(&mut self, node: &str, errno: i32) {
+        let words = super::end::words(errno);
+        eprintln!("srun: error: REQUEST_FILE_BCAST({node}): {words}");
+        eprintln!(
+            "srun: fatal: Failed to broadcast '{}'. Step launch aborted.",
+            self.program.as_deref().unwrap_or_default()
+        );
+        self.is_not_broadcast = true;
+        self.end.failure.get_or_insert((0, words));
     }
 
     fn take_frame(&mut self, node: &str, frame: Frame) -> anyhow::Result<()> {

@@ -59,7 +59,7 @@ impl Counting {
     fn count_job(&mut self, cluster: &Cluster, now: Timestamp, job: &Job) {
         let known = &cluster.usage;
         for past in job.past_runs.iter().filter(|past| past.end > known.accounted_until) {
-            let run = known.uncounted_run(job.id, past.restart, past.start, past.run);
+            let run = known.uncounted_part(job.id, past.restart, past.start, past.run_before, past.run);
             self.add(cluster, job, &past.partition, &past.allocation, run);
         }
         let has_run = !matches!(job.state, JobState::Pending) && job.start_time.is_some();
@@ -249,13 +249,14 @@ fn without(all: &Usage, part: &Usage) -> Usage {
     }
 }
 
-/// The run of a job that goes back to the queue, for as long as it is not counted.
+/// The run of a job that goes back to the queue, or changes its size, for as long as it is not counted.
 pub(crate) fn past_run(job: &Job, now: Timestamp) -> Option<PastRun> {
     Some(PastRun {
         restart: job.restart,
         start: job.start_time?,
         end: now,
         run: job.run_time(now),
+        run_before: job.resize.as_ref().map_or(Span::ZERO, |resize| resize.run),
         partition: job.partition.clone(),
         allocation: job.allocation.clone()?,
     })

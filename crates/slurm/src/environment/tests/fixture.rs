@@ -198,6 +198,7 @@ pub(crate) fn step(
             kill_on_bad_exit: false,
             unbuffered: false,
             mpi: String::new(),
+            broadcast: None,
             task_prolog: None,
             task_epilog: None,
         })),

@@ -6,6 +6,7 @@ mod filter;
 mod format;
 mod options;
 mod row;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,16 +84,18 @@ impl Sacct {
         let mut text = if options.no_header { String::new() } else { self.format.header(&options.style) };
         let cluster = Arc::new(answers.cluster.clone());
         for history in rows {
-            let job = Row {
-                job: history.job.clone(),
-                steps: Arc::new(history.steps.clone()),
-                step: None,
-                cluster: cluster.clone(),
-                units: options.units,
-                window: options.truncate.then_some((options.since, options.until)),
-            };
-            for row in filter::lines(job, options) {
-                text.push_str(&self.format.row(&row, &options.style, context));
+            for (job, steps) in sizes::by_size(history) {
+                let job = Row {
+                    job,
+                    steps: Arc::new(steps),
+                    step: None,
+                    cluster: cluster.clone(),
+                    units: options.units,
+                    window: options.truncate.then_some((options.since, options.until)),
+                };
+                for row in filter::lines(job, options) {
+                    text.push_str(&self.format.row(&row, &options.style, context));
+                }
             }
         }
         Outcome::success(text)

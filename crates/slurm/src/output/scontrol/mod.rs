@@ -9,6 +9,7 @@ mod options;
 mod partition;
 mod record;
 mod reservation;
+mod resize;
 mod show;
 mod show_job;
 mod show_license;
@@ -27,6 +28,7 @@ use super::context::{Answers, Context, Environment, Outcome};
 use super::{VERSION_LINE, ids};
 pub use changes::{Change, Changes, What};
 pub use options::{Flags, Start, start};
+pub use resize::{ShellFile, shell_files};
 pub use show::{Show, compress as host_list_of_text, down};
 pub use show_partition::{over_subscribe_word, state_word as partition_state_word};
 pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
@@ -40,6 +42,8 @@ pub enum Action {
     Show(Show),
     /// Change.
     Change(Changes),
+    /// Change the size of this job, and tell the shells in it.
+    Resize(Changes, JobTarget),
     /// Ask, then see.
     Lookup(Box<Lookup>),
     /// Read names from a file and print their host list.
@@ -88,6 +92,8 @@ enum Next {
     Named(String, Verb),
     /// Add to or take from the limits of these jobs.
     AdjustLimit(update_job::LimitChange),
+    /// Change the size of a job.
+    Resize(Box<resize::Resize>),
     /// Make these changes to all jobs of this name.
     UpdateNamed(String, Box<muster_model::request::JobChanges>),
     /// Do this with those of the jobs that did not complete.
@@ -112,6 +118,7 @@ impl Lookup {
                 verb,
             )),
             Next::AdjustLimit(change) => change.resume(answers),
+            Next::Resize(resize) => resize.resume(answers),
             Next::Incomplete(jobs, verb) => {
                 let completed = |target: &JobTarget| {
                     let mut found = answers.jobs.iter().filter(|job| ids::matches(target, job)).peekable();

@@ -107,6 +107,9 @@ impl JobPrinter<'_> {
         let eligible = self.time(job_text::eligible_time(job), "Unknown");
         record.line(format!("SubmitTime={} EligibleTime={eligible}", self.time(Some(job.submit_time), "Unknown")));
         record.line(format!("AccrueTime={}", self.time(job_text::accrue_time(job, now), "Unknown")));
+        if let Some(resize) = &job.resize {
+            record.line(format!("ResizeTime={}", self.time(Some(resize.time), "Unknown")));
+        }
         record.line(format!(
             "StartTime={} EndTime={} Deadline={}",
             self.time(job_text::start_time(job, now), "Unknown"),

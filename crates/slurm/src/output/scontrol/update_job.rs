@@ -5,12 +5,12 @@ use muster_model::request::{Command, JobChanges, JobTarget, Query, RefusalCode};
 use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest, Sharing};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::super::context::{Answers, Context};
+use super::super::context::{Answers, Context, Outcome};
 use super::super::ids;
 use super::changes::{Change, Changes, What};
 use super::show::is;
 use super::update::{Setting, no_changes, not_a_setting, not_supported};
-use super::{Action, Lookup, Next};
+use super::{Action, Lookup, Next, resize};
 use crate::grammar::{dependency, gres, mail, nodes, numbers, time_point};
 
 /// Jobs whose limits become longer or shorter.
@@ -74,7 +74,12 @@ pub(super) fn parse(words: &[String], context: &Context) -> Action {
     let target = |text: &str| ids::target(text).filter(|target| target.step.is_none());
     let jobs: Vec<(String, Option<JobTarget>)> =
         ids::split(&subject).into_iter().map(|text| (text.to_owned(), target(text))).collect();
+    let resizes = changes.nodes.is_some() || changes.nodes_required.is_some();
     match wanted.seconds {
+        None if resizes => {
+            let whole = target(&subject);
+            resize::begin(&subject, whole, update_each(jobs, &changes, wanted.refused))
+        }
         Some(seconds) => adjust_limits(jobs, seconds, changes),
         None => Action::Change(update_each(jobs, &changes, wanted.refused)),
     }
@@ -241,6 +246,12 @@ fn refusal_of(setting: &Setting<'_>) -> Option<RefusalCode> {
     }
 }
 
+/// As real `scontrol`, which says so and exits 0.
+fn not_a_node_count(value: &str) -> Action {
+    let said = format!("scontrol: error: Invalid numeric value \"{value}\" for requested node count.\n");
+    Action::Print(Outcome::failure(said, 0))
+}
+
 fn complain(key: &str, value: &str) -> Action {
     Action::complain(&format!("scontrol: error: Invalid {key} value: {value}\n"))
 }
@@ -293,7 +304,7 @@ fn apply_resource(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<boo
             changes.cpus_per_task = Some(positive(value, "CPUsPerTask")?);
         }
         () if setting.is("NumNodes", 8) || setting.is("ReqNodes", 8) || setting.is("NodeCnt", 7) => {
-            changes.nodes = Some(nodes::parse(value).map_err(|_| complain("NumNodes", value))?);
+            changes.nodes = Some(nodes::parse(value).map_err(|_| not_a_node_count(value))?);
         }
         () if setting.is("MinMemoryNode", 10) => {
             changes.memory = Some(MemoryRequest::PerNode(megabytes("MinMemoryNode")?));
@@ -340,7 +351,14 @@ mod tests {
         let caller = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
         let context = Context::new(Timestamp::from_seconds(1000), TimeZone::UTC, &Environment::new(), caller);
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let Action::Change(changes) = parse(&words, &context) else { panic!("{line} is no change") };
+        let changes = match parse(&words, &context) {
+            Action::Change(changes) => changes,
+            Action::Lookup(lookup) => match lookup.next {
+                Next::Resize(resize) => resize.changes,
+                other => panic!("{line}: {other:?}"),
+            },
+            other => panic!("{line}: {other:?}"),
+        };
         let each = changes.list.into_iter().map(|change| match (change.what, change.command) {
             (What::Job(text), Ok(Command::UpdateJob { changes, .. })) => (text, Ok(*changes)),
             (What::Job(text), Err(reason)) => (text, Err(reason)),

@@ -100,6 +100,7 @@ pub(super) fn slurm_name(kind: CallKind) -> (u32, &'static str) {
         CallKind::Requeue => (5023, "REQUEST_JOB_REQUEUE"),
         CallKind::PauseJob => (5031, "REQUEST_SUSPEND_INT"),
         CallKind::Cancel => (5032, "REQUEST_KILL_JOB"),
+        CallKind::CallNodes => (4022, "REQUEST_JOB_SBCAST_CRED"),
         CallKind::Top => (5038, "REQUEST_TOP_JOB"),
         CallKind::LaunchStep => (6001, "REQUEST_LAUNCH_TASKS"),
         CallKind::SignalUnits => (6004, "REQUEST_SIGNAL_TASKS"),

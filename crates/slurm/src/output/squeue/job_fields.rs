@@ -280,5 +280,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('\0', &["mintime"], "TIME_MIN", |row, _| limit(row.job.spec.time_limit_min)),
     field('\0', &["pendingtime"], "PENDING_TIME", pending_time),
     field('\0', &["preempttime"], "PREEMPT_TIME", |_, _| constant("N/A")),
-    field('\0', &["resizetime"], "RESIZE_TIME", |_, _| constant("N/A")),
+    field('\0', &["resizetime"], "RESIZE_TIME", |row, context| {
+        job_text::time(row.job.resize.as_ref().map(|resize| resize.time), "N/A", context)
+    }),
 ];

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use muster_runtime::supervisor;
+use muster_slurm::binding::Shape;
+use muster_slurm::conf::TaskSettings;
 
 /// What an agent needs to know. [`AgentOptions::new`] fills in what is usual.
 #[derive(Debug, Clone)]
@@ -18,6 +20,12 @@ pub struct AgentOptions {
     pub spool_dir: PathBuf,
     /// Whether tasks are bound to the CPUs that the job holds. Off where several nodes are played on one machine.
     pub cpu_binding: bool,
+    /// What the site says of the binding of tasks.
+    pub task: TaskSettings,
+    /// How the node is made, as its CPUs are counted in allocations; `None` for a flat row of cores.
+    pub shape: Option<Shape>,
+    /// Whether tasks fill a socket before the next unless they say otherwise (`CR_CORE_DEFAULT_DIST_BLOCK`).
+    pub cores_by_block: bool,
     /// Whether the detected hardware is told to the controller, which drains a node that has less than configured.
     /// Off where the configuration alone decides.
     pub report_hardware: bool,
@@ -49,6 +57,9 @@ impl AgentOptions {
             token_file: token_file.into(),
             spool_dir: spool_dir.into(),
             cpu_binding: true,
+            task: TaskSettings::default(),
+            shape: None,
+            cores_by_block: false,
             report_hardware: true,
             slurm_conf: None,
             tmp_dir: PathBuf::from("/tmp"),

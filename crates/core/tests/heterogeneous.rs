@@ -290,6 +290,7 @@ fn launch() -> StepLaunch {
         broadcast: None,
         task_prolog: None,
         task_epilog: None,
+        binding: Default::default(),
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

@@ -145,3 +145,9 @@ fn bombs_do_not_go_off() {
     }
     swallow(&text);
 }
+
+/// JSON does not keep the order of a mapping.
+#[test]
+fn variables_mean_the_same_in_any_order() {
+    swallow("type: fleet\nenv: {min: 1, max: 2}\n");
+}

@@ -23,6 +23,7 @@ pub mod partition;
 pub mod planning;
 pub mod preemption;
 pub mod priority;
+pub mod refusal;
 pub mod request;
 pub mod reservation;
 pub mod resize;

@@ -144,6 +144,33 @@ pub struct StepLaunch {
     /// `--task-epilog`: run after each task, before that of the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_epilog: Option<String>,
+    /// How its tasks are bound on their nodes.
+    #[serde(default, skip_serializing_if = "StepBinding::is_default")]
+    pub binding: StepBinding,
+}
+
+/// How the tasks of a step are bound to the CPUs of their nodes, in the words of the options.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StepBinding {
+    /// `--cpu-bind`; `None` leaves it to the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// `--mem-bind`; `None` binds nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// `--distribution`, with its levels below the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// CPUs of each task; 0 counts as 1.
+    pub cpus_per_task: u32,
+}
+
+impl StepBinding {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == StepBinding::default()
+    }
 }
 
 /// What a step needs of one component of a heterogeneous job, and how it is executed there.

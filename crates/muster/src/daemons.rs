@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use muster_agent::AgentOptions;
 use muster_controller::{ControllerOptions, Pace};
+use muster_slurm::binding::Shape;
 use muster_slurm::conf;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -120,8 +121,15 @@ fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
     info!(node = &*node.name, controller = settings.controller_address(), spool = %spool.display(), "agent starts");
     let mut options = AgentOptions::new(&*node.name, settings.controller_address(), token_file, spool)
         .context("cannot tell where this program is")?;
-    // Declared CPUs may not exist on this machine.
-    options.cpu_binding = !conf.cluster.hardware_overrides;
+    // Declared CPUs may not exist on this machine. A site that names a plugin gets what it names.
+    options.cpu_binding = !conf.cluster.hardware_overrides || conf.task.given;
+    options.shape = Some(Shape {
+        sockets: node.hardware.sockets,
+        cores_per_socket: node.hardware.cores_per_socket,
+        threads_per_core: node.hardware.threads_per_core,
+    });
+    options.cores_by_block = conf.cluster.placement.cores_by_block;
+    options.task = conf.task.clone();
     options.report_hardware = !conf.cluster.hardware_overrides;
     options.supervisor = supervisor_command()?;
     options.slurm_conf = arguments.conf.canonicalize().ok();

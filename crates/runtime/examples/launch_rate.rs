@@ -96,6 +96,7 @@ fn unit(output: &str) -> LaunchUnit {
         after: None,
         task_hooks: TaskHooks::default(),
         time_limit_ms: None,
+        refusal: None,
     }
 }
 

@@ -80,6 +80,44 @@ pub fn usable_cpus() -> Vec<u32> {
     if cpus.is_empty() { vec![0] } else { cpus }
 }
 
+/// Numbers of the CPUs of this machine socket by socket, core by core, thread by thread: as allocations count them.
+pub fn cpu_order() -> Vec<u32> {
+    order(Path::new("/sys/devices/system/cpu"))
+}
+
+fn order(root: &Path) -> Vec<u32> {
+    let online = parse_cpu_list(&fs::read_to_string(root.join("online")).unwrap_or_default());
+    let number = |cpu: u32, file: &str| -> i64 {
+        let path = root.join(format!("cpu{cpu}/topology/{file}"));
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(-1)
+    };
+    let place = |cpu: u32| {
+        let core = number(cpu, "core_id");
+        let core = if core < 0 { i64::from(cpu) } else { core };
+        (number(cpu, "physical_package_id"), number(cpu, "die_id"), core, cpu)
+    };
+    let mut places: Vec<_> = online.into_iter().map(place).collect();
+    places.sort_unstable();
+    places.into_iter().map(|(.., cpu)| cpu).collect()
+}
+
+/// CPUs of each domain of memory (NUMA node), by its number. One of all CPUs where the kernel knows none.
+pub fn memory_domains() -> Vec<Vec<u32>> {
+    domains(Path::new("/sys/devices/system/node")).unwrap_or_else(|| vec![usable_cpus()])
+}
+
+fn domains(root: &Path) -> Option<Vec<Vec<u32>>> {
+    let numbers = parse_cpu_list(&fs::read_to_string(root.join("online")).ok()?);
+    let mut all = vec![Vec::new(); *numbers.last()? as usize + 1];
+    for number in numbers {
+        let list = fs::read_to_string(root.join(format!("node{number}/cpulist"))).ok()?;
+        if let Some(place) = all.get_mut(number as usize) {
+            *place = parse_cpu_list(&list);
+        }
+    }
+    Some(all)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Topology {
     cpus: u32,

@@ -112,6 +112,9 @@ pub struct TaskLaunch {
     /// CPUs of this task, where they differ from [`LaunchUnit::affinity`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Vec<u32>>,
+    /// What it writes into its error stream before its program is executed: before and behind its process number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<(String, String)>,
 }
 
 /// The user a unit runs as. Only a supervisor of root can take over another user than its own; else the launch is
@@ -209,7 +212,14 @@ pub struct LaunchUnit {
     /// Milliseconds after which it is killed; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
+    /// Why it must not be started, where the node found that the user asks for what cannot be. Its client is told, and it ends with
+    /// [`BINDING_REFUSED`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
+
+/// Error number of [`Outcome::NotStarted`] where tasks cannot be bound as asked. Our own: Slurm's is not known to any client.
+pub const BINDING_REFUSED: i32 = 4901;
 
 /// Error number of [`Outcome::NotStarted`] where the prolog has failed: Slurm's `ESLURMD_PROLOG_FAILED`, which `srun` ends with.
 pub const PROLOG_FAILED: i32 = 4022;

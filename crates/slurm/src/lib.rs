@@ -9,9 +9,11 @@
 //! - [`foreign`]: `#PBS` and `#BSUB` lines as options of `sbatch`;
 //! - [`submit`]: options to a job or step;
 //! - [`environment`]: the environment of batch scripts, steps and tasks;
+//! - [`binding`]: which CPUs the tasks of a step may use;
 //! - [`conf`]: `slurm.conf` and `gres.conf`;
 //! - [`output`]: the tables and records that the query commands print.
 
+pub mod binding;
 pub mod conf;
 pub mod directives;
 pub mod environment;

@@ -9,7 +9,7 @@ use muster_proto as wire;
 use muster_runtime::unit::{LaunchUnit, UnitKey, UnitUser};
 
 use crate::blobs::Blobs;
-use crate::launch::{self, Caller, Context, Contexts, Launch, LaunchError, Site};
+use crate::launch::{self, Binding, Caller, Context, Contexts, Launch, LaunchError, Site};
 use crate::options::AgentOptions;
 use crate::outputs::Record;
 use crate::report;
@@ -67,7 +67,7 @@ impl Launches {
     pub(super) fn open(options: &AgentOptions, spool: &Spool) -> Launches {
         let site = Site {
             node_name: options.node_name.clone(),
-            cpu_binding: options.cpu_binding,
+            binding: Binding::new(options),
             logs: spool.logs(),
             hook_outputs: spool.hook_outputs(),
             slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),

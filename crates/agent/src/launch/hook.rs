@@ -53,6 +53,7 @@ pub(super) fn prepare(
         after: None,
         task_hooks: TaskHooks::default(),
         time_limit_ms: launch.hooks.timeout.and_then(|timeout| u64::try_from(timeout.0).ok()),
+        refusal: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }

@@ -9,7 +9,7 @@ use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch, UnitUser};
 use muster_slurm::environment::{LaunchFacts, output_paths};
 
 use super::streams::streams;
-use super::{Caller, Context, Launch, LaunchError, Prepared, Site, affinity, environment, memory_limit};
+use super::{Caller, Context, Launch, LaunchError, Prepared, Site, environment, memory_limit};
 use crate::outputs::Record;
 
 pub(super) fn prepare(
@@ -42,7 +42,7 @@ pub(super) fn prepare(
         broadcast: None,
         streams,
         tasks: vec![TaskLaunch::default()],
-        affinity: affinity(site, &share.cpus),
+        affinity: site.binding.whole(&share.cpus),
         memory_limit: memory_limit(share.memory),
         client: None,
         pty: None,
@@ -51,6 +51,7 @@ pub(super) fn prepare(
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
+        refusal: None,
     };
     Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })
 }

@@ -1,5 +1,6 @@
 //! From an order of the controller to a unit for the supervisor.
 
+mod binding;
 mod context;
 mod environment;
 mod hook;
@@ -22,6 +23,7 @@ use muster_proto::{self as wire, NodeAddress};
 use muster_runtime::unit::{LaunchUnit, TaskHooks, UnitKey, UnitUser};
 use muster_slurm::environment::{LaunchFacts, NodeFacts};
 
+pub(crate) use self::binding::Binding;
 pub(crate) use self::context::{Context, Contexts};
 use crate::outputs::Record;
 use crate::users::Login;
@@ -52,8 +54,8 @@ pub(crate) struct Launch {
 pub(crate) struct Site {
     /// Name of this node.
     pub(crate) node_name: String,
-    /// Whether tasks are bound to CPUs.
-    pub(crate) cpu_binding: bool,
+    /// How tasks are bound to CPUs.
+    pub(crate) binding: Binding,
     /// Where output of tasks of runs goes.
     pub(crate) logs: PathBuf,
     /// Where prologs and epilogs leave what they print.
@@ -232,11 +234,6 @@ pub(crate) fn prepare(
         None => main_unit::prepare(launch, &facts, site, caller, context),
         Some(step) => step::prepare(launch, &facts, step, site, caller),
     }
-}
-
-/// CPUs to bind to.
-fn affinity(site: &Site, cpus: &muster_model::resources::IndexSet) -> Vec<u32> {
-    if site.cpu_binding { cpus.iter().collect() } else { Vec::new() }
 }
 
 /// Memory limit in bytes; `None` for what holds none.

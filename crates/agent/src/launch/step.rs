@@ -7,7 +7,7 @@ use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
 use muster_slurm::environment::{LaunchFacts, task_paths};
 
 use super::streams::streams;
-use super::{Caller, Launch, LaunchError, Prepared, Site, affinity, environment, memory_limit};
+use super::{Caller, Launch, LaunchError, Prepared, Site, environment, memory_limit};
 
 pub(super) fn prepare(
     launch: &Launch,
@@ -24,6 +24,7 @@ pub(super) fn prepare(
     }
     let share = launch.share(&site.node_name).ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
     let mut tasks: Vec<TaskLaunch> = here.ranks.iter().map(|rank| task(facts, step, how, *rank)).collect();
+    let refusal = site.binding.bind(&mut tasks, step, how, &here.cpus, &site.node_name).err();
     let common = take_common_streams(&mut tasks);
     let (command, broadcast) = program(launch, step, how, site);
     let unit = LaunchUnit {
@@ -39,7 +40,7 @@ pub(super) fn prepare(
         broadcast,
         streams: common,
         tasks,
-        affinity: affinity(site, &here.cpus),
+        affinity: site.binding.whole(&here.cpus),
         memory_limit: memory_limit(if here.memory.0 > 0 { here.memory } else { share.memory }),
         client: client(how, site),
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
@@ -48,6 +49,7 @@ pub(super) fn prepare(
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
+        refusal,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }
@@ -80,6 +82,7 @@ fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> Ta
         command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
         streams: task_paths(facts, step, rank).map(|paths| Streams { unbuffered: how.unbuffered, ..streams(paths) }),
         affinity: None,
+        announcement: None,
     }
 }
 

@@ -12,7 +12,7 @@ use muster_proto::NodeAddress;
 use muster_proto::document::encode;
 use muster_runtime::unit::{Input, Output, UnitUser};
 
-use super::{Caller, Contexts, Launch, LaunchError, Prepared, Site};
+use super::{Binding, Caller, Contexts, Launch, LaunchError, Prepared, Site};
 use crate::users::Login;
 
 fn launch(nodes: u32) -> Launch {
@@ -80,7 +80,7 @@ fn prepare_on(node_name: &str, launch: &Launch, environment: &[&str]) -> Result<
     let site = Site {
         hook_outputs: "/spool/hooks".into(),
         node_name: node_name.to_owned(),
-        cpu_binding: true,
+        binding: Binding::flat(),
         logs: dir.path().to_owned(),
         slurm_conf: Some("/etc/slurm/slurm.conf".into()),
     };

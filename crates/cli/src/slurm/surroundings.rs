@@ -177,6 +177,7 @@ impl Gathered {
                 uid: self.identity.uid,
                 gres_types: Some(&self.settings.gres_types),
                 spec_resources_allowed: self.settings.spec_resources_allowed,
+                tasks_are_unbound: self.settings.tasks_are_unbound,
                 cluster_name: self.settings.cluster_name.as_deref(),
                 host: &System,
             },

@@ -14,11 +14,24 @@ pub enum EnvValue {
     FromClient,
 }
 
-/// Variables in the order of the file. In JSON a mapping.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Variables in the order of the file. In JSON a mapping, so that the same variables in another order are the same.
+#[derive(Debug, Clone, Default)]
 pub struct Env {
     variables: Vec<(String, EnvValue)>,
 }
+
+impl PartialEq for Env {
+    fn eq(&self, other: &Env) -> bool {
+        let sorted = |env: &Env| {
+            let mut variables = env.variables.clone();
+            variables.sort_by(|one, other| one.0.cmp(&other.0));
+            variables
+        };
+        sorted(self) == sorted(other)
+    }
+}
+
+impl Eq for Env {}
 
 impl Env {
     /// Each variable, in order.

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Failure;
+use crate::cluster::is_spare;
 
 /// Agents that share one connection; servers take no more streams over one.
 const AGENTS_PER_CONNECTION: usize = 100;
@@ -33,7 +34,8 @@ struct Agent {
 #[derive(Clone)]
 struct Told {
     ends: mpsc::Sender<u32>,
-    starts: mpsc::Sender<u32>,
+    /// Only where somebody waits for starts: reading every launch would cost more than all else here.
+    starts: Option<mpsc::Sender<u32>>,
 }
 
 impl Agents {
@@ -44,7 +46,6 @@ impl Agents {
         mut running: BTreeMap<u32, Vec<JobId>>,
     ) -> Result<Agents, Failure> {
         let ((ends_sender, ends), (starts_sender, starts)) = (mpsc::channel(1024), mpsc::channel(1024));
-        let told = Told { ends: ends_sender, starts: starts_sender };
         let mut agents = Agents { all: Vec::new(), ends, starts };
         let mut channel: Option<Channel> = None;
         for (at, name) in names.iter().enumerate() {
@@ -53,7 +54,8 @@ impl Agents {
             }
             let Some(channel) = channel.clone() else { continue };
             let jobs = running.remove(&(at as u32)).unwrap_or_default();
-            agents.all.push(connect(channel, name, jobs, told.clone()).await?);
+            let told = Told { ends: ends_sender.clone(), starts: is_spare(name).then(|| starts_sender.clone()) };
+            agents.all.push(connect(channel, name, jobs, told).await?);
         }
         Ok(agents)
     }
@@ -66,7 +68,7 @@ impl Agents {
         wait_for(&mut self.ends, job.0).await.map(|()| true)
     }
 
-    /// Until a node is told to start a job.
+    /// Until a spare node is told to start a job.
     pub(crate) async fn started(&mut self, job: u32) -> Result<(), Failure> {
         wait_for(&mut self.starts, job).await
     }
@@ -109,7 +111,11 @@ async fn connect(channel: Channel, name: &str, running: Vec<JobId>, told: Told) 
             // Nobody reads any more at the end.
             match message.message {
                 Some(to_agent::Message::Acknowledge(key)) => drop(told.ends.try_send(key.job_id)),
-                Some(to_agent::Message::Launch(launch)) => drop(told.starts.try_send(number_of(&launch.job_json))),
+                Some(to_agent::Message::Launch(launch)) => {
+                    if let Some(starts) = &told.starts {
+                        let _ = starts.try_send(number_of(&launch.job_json));
+                    }
+                }
                 _ => {}
             }
         }

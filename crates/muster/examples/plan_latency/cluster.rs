@@ -20,9 +20,19 @@ use crate::Failure;
 /// Facts of one commit while the database is filled.
 const FACTS_PER_COMMIT: usize = 5000;
 /// Nodes that the waiting jobs may not use, so that a job can start there at any time.
-pub(crate) const SPARE_NODES: u32 = 16;
+const SPARE_NODES: u32 = 16;
 /// Their partition.
 pub(crate) const SPARE: &str = "spare";
+
+/// The names of these nodes.
+pub(crate) fn spare_names() -> impl Iterator<Item = String> {
+    (0..SPARE_NODES).map(|number| format!("{SPARE}{number}"))
+}
+
+/// Whether a node is one of them.
+pub(crate) fn is_spare(name: &str) -> bool {
+    name.starts_with(SPARE)
+}
 
 /// Writes the cluster down as if it had run until now. Gives the running jobs by node.
 pub(crate) fn fill(directory: &Path, view: &PlanView) -> Result<BTreeMap<u32, Vec<JobId>>, Failure> {
@@ -61,7 +71,7 @@ pub(crate) fn fill(directory: &Path, view: &PlanView) -> Result<BTreeMap<u32, Ve
 pub(crate) fn options(directory: &Path, view: &PlanView, pace: Pace) -> Result<ControllerOptions, Failure> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let count = view.nodes.len() as u32;
-    let spare = (0..SPARE_NODES).map(|number| builders::node_config(&format!("spare{number}"), 64));
+    let spare = spare_names().map(|name| builders::node_config(&name, 64));
     let mut partitions: Vec<_> = view.partitions.iter().map(|partition| (**partition).clone()).collect();
     partitions.push(builders::partition(SPARE, count..count + SPARE_NODES));
     let config = ClusterConfig {

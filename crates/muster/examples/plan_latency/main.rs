@@ -1,16 +1,19 @@
 //! How long submits, completions, reads and starts take while the planner works, and while it rests:
-//! `plan_latency [NODES PENDING SHAPES SECONDS]`.
+//! `plan_latency [NODES PENDING SHAPES SECONDS] [PHASE...]`, phases being `rests`, `usual`, `always` and `alone`.
 //!
 //! The controller is the real one with its database, in this process; the nodes are connections that say they run what
 //! the database says they run. All nodes but a few are in use and everything waits, so each pass over everything is a long
-//! one. Phases with different orders to the planner take turns; in all of them the same requests come at the same times,
-//! one after the other, and each is timed from when it was to be made. A start is timed from the submit of a job for one of
-//! the nodes that are kept free until its agent is told.
+//! one. Phases with different orders to the planner take turns, back and forth, so that whatever else changes meanwhile
+//! changes for all; in all of them the same requests come, one after the other, and each is timed from when it was to be made.
+//! They come at irregular times: a regular beat would fall in with the clock of the kernel, and show its best or worst side
+//! for a whole phase. A start is timed from the submit of a job for one of the nodes that are kept free until its agent is
+//! told.
 
 mod agents;
 mod cluster;
 mod phases;
 mod report;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,24 +27,34 @@ use muster_model::job::{ExecutionContext, JobKind, JobSpec};
 use muster_model::planning::PlanView;
 use muster_model::request::{Answer, Command, Query, Reply};
 use muster_model::statistics::Statistics;
-use muster_testkit::load::{self, Load};
+use muster_testkit::load::{self, Load, Numbers};
 use phases::Phase;
-use report::{Cpu, Effort, Samples};
+use report::{Cpu, Effort, Others};
+use samples::Samples;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Time between two requests, so that the controller is busy and not overrun.
-const INTERVAL: Duration = Duration::from_millis(4);
+/// Most microseconds between two requests, half of it on average: so that the controller is busy and not overrun.
+const INTERVAL_US_MAX: u32 = 4000;
 /// How long a phase is at a time.
-const PHASE: Duration = Duration::from_millis(1500);
+const PHASE: Duration = Duration::from_millis(2500);
+/// What others on this machine may use during a phase, of one processor, without its round being left out.
+const OTHERS_MAX: f64 = 0.2;
 /// So many requests of other kinds for each start.
 const STARTS_EVERY: usize = 24;
 /// All kinds of requests. Starts come last: what they take counts for no other.
 const KINDS: [&str; 4] = ["submit", "completion", "read", "start"];
 
 fn main() -> Result<(), Failure> {
-    let given: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let (given, words): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.parse::<u32>().is_ok());
+    let given: Vec<u32> = given.iter().filter_map(|word| word.parse().ok()).collect();
     let [nodes, pending, shapes, seconds] = given.try_into().unwrap_or([10_000, 100_000, 1000, 60]);
+    let phases: Option<Vec<Phase>> = words.iter().map(|word| Phase::of(word)).collect();
+    let mut phases = phases.ok_or("phases are rests, usual, always and alone")?;
+    if phases.is_empty() {
+        phases = vec![Phase::Rests, Phase::Always];
+    }
     let view = load::make(&Load { nodes, pending, shapes, busy_percent: 100, seed: 1 });
     let directory = std::env::temp_dir().join(format!("muster-plan-latency-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
@@ -57,13 +70,21 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(async {
         let client = connected(&socket).await?;
-        let spare = (0..cluster::SPARE_NODES).map(|number| format!("spare{number}"));
-        let names: Vec<String> = view.nodes.iter().map(|node| node.name().to_string()).chain(spare).collect();
+        let names = view.nodes.iter().map(|node| node.name().to_string()).chain(cluster::spare_names());
+        let names: Vec<String> = names.collect();
         let agents = Agents::connect(&listen, &names, running).await?;
         // Let the first passes, which learn what there is, go by.
         tokio::time::sleep(Duration::from_secs(8)).await;
-        let mut bench = Bench { client, agents, view, turn: 0, samples: Samples::default(), efforts: BTreeMap::new() };
-        bench.run(&pace, seconds).await
+        let mut bench = Bench {
+            client,
+            agents,
+            view,
+            turn: 0,
+            numbers: Numbers::new(1),
+            samples: Samples::default(),
+            efforts: BTreeMap::new(),
+        };
+        bench.run(&pace, &phases, seconds).await
     });
     drop(std::fs::remove_dir_all(&directory));
     // The controller, which waits to be told to stop, ends with this process.
@@ -75,31 +96,46 @@ struct Bench {
     agents: Agents,
     view: PlanView,
     turn: usize,
+    numbers: Numbers,
     samples: Samples,
     efforts: BTreeMap<Phase, Effort>,
 }
 
 impl Bench {
-    async fn run(&mut self, pace: &Pace, seconds: u32) -> Result<(), Failure> {
+    async fn run(&mut self, pace: &Pace, phases: &[Phase], seconds: u32) -> Result<(), Failure> {
         let began = Instant::now();
+        let (mut order, mut round, mut disturbed) = (phases.to_vec(), 0, 0);
         while began.elapsed() < Duration::from_secs(seconds.into()) {
-            for phase in Phase::ALL {
+            let mut is_disturbed = false;
+            for phase in &order {
                 phase.begin(pace).await;
-                self.phase(phase).await?;
+                let others = Others::now();
+                self.phase(*phase, round).await?;
+                let share = others.share_since();
+                is_disturbed |= share > OTHERS_MAX;
+                eprintln!("{round} {}: others used {share:.2} of a processor", phase.name());
             }
+            if is_disturbed {
+                self.samples.forget(round);
+                disturbed += 1;
+            }
+            // Now the other way round, so that none is always the first.
+            order.reverse();
+            round += 1;
         }
         for (phase, effort) in &self.efforts {
             effort.print(*phase);
         }
+        println!("{round} rounds, {disturbed} of them left out because something else was busy on this machine");
         self.samples.print(&KINDS);
         Ok(())
     }
 
-    async fn phase(&mut self, phase: Phase) -> Result<(), Failure> {
+    async fn phase(&mut self, phase: Phase, round: usize) -> Result<(), Failure> {
         let (began, cpu, statistics) = (Instant::now(), Cpu::now(), self.statistics().await?);
         let mut due = Instant::now();
         while began.elapsed() < PHASE {
-            due += INTERVAL;
+            due += Duration::from_micros(self.numbers.below(INTERVAL_US_MAX).into());
             tokio::time::sleep_until(due.into()).await;
             // The clock of the reactor ticks once a millisecond; a request that had to wait for the last one waited longer.
             let asked = if due.elapsed() > Duration::from_millis(2) { due } else { Instant::now() };
@@ -108,10 +144,10 @@ impl Bench {
             if !self.request(kind).await? {
                 continue;
             }
-            self.samples.add(kind, phase, asked.elapsed().as_secs_f64() * 1e3);
+            self.samples.add(kind, phase, round, asked.elapsed().as_secs_f64() * 1e3);
             if phase.starts() && self.turn.is_multiple_of(STARTS_EVERY) {
                 let took = self.start().await?;
-                self.samples.add("start", phase, took.as_secs_f64() * 1e3);
+                self.samples.add("start", phase, round, took.as_secs_f64() * 1e3);
                 due = Instant::now();
             }
         }

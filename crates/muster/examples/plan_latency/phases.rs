@@ -11,8 +11,6 @@ use crate::report::Cpu;
 pub(crate) enum Phase {
     /// No planning at all.
     Rests,
-    /// The same once more: how much of a difference is noise.
-    RestsAgain,
     /// As in production.
     Usual,
     /// A pass over everything is under way all the time.
@@ -22,12 +20,25 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(crate) const ALL: [Phase; 5] = [Phase::Rests, Phase::RestsAgain, Phase::Usual, Phase::Always, Phase::Alone];
+    pub(crate) const ALL: [Phase; 4] = [Phase::Rests, Phase::Usual, Phase::Always, Phase::Alone];
+
+    /// By the word that names it where phases are chosen.
+    pub(crate) fn of(word: &str) -> Option<Phase> {
+        Phase::ALL.into_iter().find(|phase| phase.word() == word)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Phase::Rests => "rests",
+            Phase::Usual => "usual",
+            Phase::Always => "always",
+            Phase::Alone => "alone",
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Phase::Rests => "rests",
-            Phase::RestsAgain => "rests (once more)",
             Phase::Usual => "as usual",
             Phase::Always => "always, quick ones beside",
             Phase::Alone => "always, nothing beside",
@@ -36,7 +47,7 @@ impl Phase {
 
     fn planning(self) -> Planning {
         match self {
-            Phase::Rests | Phase::RestsAgain => Planning::Rests,
+            Phase::Rests => Planning::Rests,
             Phase::Usual => Planning::Usual,
             Phase::Always => Planning::Always,
             Phase::Alone => Planning::AlwaysAlone,

@@ -1,46 +1,13 @@
-//! What has been measured, as text.
+//! What the planner did meanwhile, and who used the processors.
 
-use std::collections::BTreeMap;
+use std::time::Instant;
 
 use muster_model::statistics::Statistics;
 
 use crate::phases::Phase;
 
-/// Least number of requests of a kind of which anything is told; of fewer than a hundred the last column is the longest.
-const SAMPLES_MIN: usize = 10;
-
-/// Times in milliseconds, by what was asked for and in which phase.
-#[derive(Default)]
-pub(crate) struct Samples(BTreeMap<(&'static str, Phase), Vec<f64>>);
-
-impl Samples {
-    pub(crate) fn add(&mut self, kind: &'static str, phase: Phase, took_ms: f64) {
-        self.0.entry((kind, phase)).or_default().push(took_ms);
-    }
-
-    /// How many there are, the median and the 99th percentile.
-    fn figures(&mut self, kind: &'static str, phase: Phase) -> Option<(usize, f64, f64)> {
-        let times = self.0.get_mut(&(kind, phase)).filter(|times| times.len() >= SAMPLES_MIN)?;
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| times[((times.len() as f64 * share) as usize).min(times.len() - 1)];
-        Some((times.len(), at(0.5), at(0.99)))
-    }
-
-    /// A table, with the difference of the 99th percentile to that of the phase in which nothing is planned.
-    pub(crate) fn print(&mut self, kinds: &[&'static str]) {
-        println!("{:<12} {:<26} {:>6} {:>8} {:>8}", "request", "planner", "count", "p50 ms", "p99 ms");
-        for kind in kinds {
-            let rests = self.figures(kind, Phase::Rests);
-            for phase in Phase::ALL {
-                let Some((count, half, most)) = self.figures(kind, phase) else { continue };
-                let than = rests.filter(|_| phase != Phase::Rests);
-                let than =
-                    than.map_or(String::new(), |(_, _, rests)| format!("{:+8.0} %", (most / rests - 1.0) * 100.0));
-                println!("{kind:<12} {:<26} {count:>6} {half:>8.2} {most:>8.2} {than}", phase.name());
-            }
-        }
-    }
-}
+/// In which `/proc/stat` counts, on every machine that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the planner did and who used how much of the processors, in one kind of phase.
 #[derive(Default, Clone, Copy)]
@@ -110,4 +77,33 @@ impl Cpu {
         }
         cpu
     }
+}
+
+/// What whoever is not this process has used of the processors, a host that takes them away from this machine included.
+pub(crate) struct Others {
+    began: Instant,
+    used: f64,
+}
+
+impl Others {
+    /// From here on.
+    pub(crate) fn now() -> Others {
+        Others { began: Instant::now(), used: used_by_others() }
+    }
+
+    /// How much of one processor it was since then.
+    pub(crate) fn share_since(&self) -> f64 {
+        (used_by_others() - self.used) / self.began.elapsed().as_secs_f64()
+    }
+}
+
+/// Seconds until now.
+fn used_by_others() -> f64 {
+    /// Columns of `/proc/stat` in which a processor works: user, nice, system, irq, softirq, steal.
+    const BUSY: [usize; 6] = [1, 2, 3, 6, 7, 8];
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let columns: Vec<&str> = stat.lines().next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = BUSY.iter().filter_map(|at| columns.get(*at)?.parse::<f64>().ok()).sum();
+    let own = Cpu::now();
+    ticks / TICKS_PER_SECOND - own.quick - own.long - own.controller - own.client
 }

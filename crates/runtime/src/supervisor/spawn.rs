@@ -65,6 +65,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) limits: &'a [(u32, u64)],
     /// Mask of CPUs to run on; empty for any.
     pub(crate) affinity: &'a [u8],
+    /// What it says of its CPUs in its error stream: before and behind its process number.
+    pub(crate) announcement: Option<(&'a str, &'a str)>,
     /// Files into which the child writes `0`.
     pub(crate) groups: &'a [CString],
     /// Process number of the supervisor.
@@ -205,10 +207,9 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         for (resource, soft) in plan.limits {
             limit(*resource, *soft);
         }
-        if !plan.affinity.is_empty() {
-            // A machine may have lost these CPUs; the task runs all the same.
-            libc::syscall(libc::SYS_sched_setaffinity, 0, plan.affinity.len(), plan.affinity.as_ptr());
-        }
+        // A machine may have lost these CPUs; the task runs all the same.
+        let is_bound = plan.affinity.is_empty()
+            || libc::syscall(libc::SYS_sched_setaffinity, 0, plan.affinity.len(), plan.affinity.as_ptr()) >= 0;
         if let Some((uid, gid, groups)) = plan.identity {
             // Raw calls: the C library's would tell "all threads", which are the supervisor's.
             must_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
@@ -229,8 +230,22 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         }
         reset_signals();
         write_decimal(plan.environment.pid_digits(), libc::getpid() as u32);
+        if let Some((before, behind)) = plan.announcement {
+            announce(before, plan.environment.pid_digits(), behind, is_bound);
+        }
     }
     Ok(())
+}
+
+/// One line, in one piece. Nobody may read it; the task runs all the same.
+unsafe fn announce(before: &str, digits: *const c_char, behind: &str, is_bound: bool) {
+    let end: &[u8] = if is_bound { b"\n" } else { b" FAILED\n" };
+    let piece = |text: &[u8]| libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: text.len() };
+    // SAFETY: `write_decimal` has put at least one digit there, and a NUL stands behind them.
+    let number = unsafe { libc::iovec { iov_base: digits.cast_mut().cast(), iov_len: libc::strlen(digits) } };
+    let pieces = [piece(before.as_bytes()), number, piece(behind.as_bytes()), piece(end)];
+    // SAFETY: all pieces live until the call returns.
+    unsafe { libc::writev(2, pieces.as_ptr(), pieces.len() as c_int) };
 }
 
 /// Gives the error number of the last program tried.

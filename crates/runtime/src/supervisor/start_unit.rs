@@ -22,7 +22,7 @@ use super::terminal;
 use crate::pmi;
 use crate::receipt;
 use crate::system;
-use crate::unit::{Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
+use crate::unit::{BINDING_REFUSED, Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
 
 /// Where programs are searched when the environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -52,6 +52,10 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
     let connected = connected.and_then(|()| take_program(&launch.unit, client.as_mut()));
     if connected.is_ok() && launch.prolog_failed {
         launched.problem = Some(("the prolog of the node failed".to_owned(), PROLOG_FAILED));
+        return with_relay(context, launched, client, ours, pmi);
+    }
+    if let (Ok(()), Some(reason)) = (&connected, &launch.unit.refusal) {
+        launched.problem = Some((reason.clone(), BINDING_REFUSED));
         return with_relay(context, launched, client, ours, pmi);
     }
     let result = connected.and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
@@ -211,6 +215,7 @@ fn start_task(
         identity,
         limits: &common.limits,
         affinity: &affinity,
+        announcement: task.announcement.as_ref().map(|(before, behind)| (before.as_str(), behind.as_str())),
         groups: &common.group_files,
         supervisor: std::process::id() as i32,
     };

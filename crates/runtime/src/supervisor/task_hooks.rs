@@ -169,6 +169,7 @@ fn run(
         identity,
         limits: &setting.limits,
         affinity: &setting.affinity,
+        announcement: None,
         groups: &setting.groups,
         supervisor: std::process::id() as i32,
     };

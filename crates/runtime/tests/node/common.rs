@@ -80,6 +80,7 @@ impl Node {
             after: None,
             task_hooks: TaskHooks::default(),
             time_limit_ms: None,
+            refusal: None,
         }
     }
 

@@ -11,6 +11,8 @@ pub struct ClientSettings {
     pub gres_types: Vec<Name>,
     /// `AllowSpecResourcesUsage`.
     pub spec_resources_allowed: bool,
+    /// `TaskPlugin=task/none`.
+    pub tasks_are_unbound: bool,
     /// Address of the first controller: what stands in brackets after `SlurmctldHost`, else the host.
     pub controller_address: Option<String>,
     /// `ScronParameters=enable`.
@@ -55,6 +57,7 @@ pub fn client_settings(text: &str) -> ClientSettings {
                 settings.spec_resources_allowed =
                     ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
             }
+            "taskplugin" => settings.tasks_are_unbound = value.eq_ignore_ascii_case("task/none"),
             "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
             "srunprolog" => settings.srun_prolog = program(value),
             "srunepilog" => settings.srun_epilog = program(value),

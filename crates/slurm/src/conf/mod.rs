@@ -18,6 +18,7 @@ mod priority;
 mod scheduling;
 mod shown;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -30,6 +31,7 @@ pub use client::{ClientSettings, client_settings};
 pub use daemon::DaemonSettings;
 pub use error::ConfError;
 pub use lines::ReadFile;
+pub use task::TaskSettings;
 
 #[cfg(test)]
 pub(crate) use keys::acted_on;
@@ -41,6 +43,8 @@ pub struct Loaded {
     pub cluster: ClusterConfig,
     /// Addresses and directories of the daemons.
     pub daemon: DaemonSettings,
+    /// How tasks are bound.
+    pub task: TaskSettings,
     /// What is said but not acted on, for the log.
     pub warnings: Vec<String>,
 }
@@ -64,6 +68,7 @@ pub fn load(path: &Path, read_file: &ReadFile<'_>) -> Result<Loaded, ConfError> 
         Err(_) => None,
     };
     let daemon = daemon::read(path, &lines)?;
+    let task = task::read(&lines)?;
     let (cluster, warnings) = cluster::read(path, &lines, &gres, topology.as_deref())?;
-    Ok(Loaded { cluster, daemon, warnings })
+    Ok(Loaded { cluster, daemon, task, warnings })
 }

@@ -282,3 +282,22 @@ fn prologs_and_epilogs_are_read() {
     let error = load_files(&[("/c/slurm.conf", &bad)]).unwrap_err().to_string();
     assert!(error.contains("Prolog value \"prolog.sh\" is not an absolute path"), "{error}");
 }
+
+#[test]
+fn binding_of_tasks() {
+    const NODES: &str = "NodeName=n1\nPartitionName=p Nodes=n1\n";
+    let settings = |text: &str| {
+        let task = check(&format!("{text}\n{NODES}")).task;
+        format!("{} {} {} {:?} {:?}", task.given, task.affinity, task.cgroup, task.bind, task.otherwise)
+    };
+    assert_eq!(settings(""), "false false false CpuBind { verbose: false, how: Automatic } None");
+    let expected = "true true true CpuBind { verbose: true, how: Automatic } Some(Cores)";
+    assert_eq!(settings("TaskPlugin=task/cgroup,task/affinity\nTaskPluginParam=Verbose,Autobind=Cores"), expected);
+    let expected = "true false false CpuBind { verbose: false, how: Unit(Sockets) } None";
+    assert_eq!(settings("TaskPlugin=task/none\nTaskPluginParam=sockets"), expected);
+    check_error(
+        &format!("TaskPlugin=task/other\n{NODES}"),
+        "/c/slurm.conf line 3: cannot find task plugin for task/other",
+    );
+    check_error(&format!("TaskPluginParam=wild\n{NODES}"), "/c/slurm.conf line 3: Bad TaskPluginParam: wild");
+}

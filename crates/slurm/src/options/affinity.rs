@@ -5,6 +5,7 @@ use super::spec::Argument::{Optional, Required};
 use super::spec::Command::{Salloc, Sbatch, Srun};
 use super::spec::{Commands, Fault, Input, Line, OptionSpec, Section};
 use super::values::SubmitOptions;
+use crate::binding::request;
 use crate::grammar::distribution::{self, DistributionError};
 use crate::grammar::{frequency, numbers};
 
@@ -73,7 +74,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     .not_yet(),
     OptionSpec::new("cpu-bind", Commands::SRUN, Required, cpu_bind)
         .env(&[(Srun, "SLURM_CPU_BIND")])
-        .help("type", "bind tasks to cpus (so far only none: to all that the step has)")
+        .help(
+            "type",
+            "bind tasks to cpus ([verbose,]none, cores, sockets, threads, rank, map_cpu:..., mask_cpu:..., help)",
+        )
         .section(Section::Affinity),
     OptionSpec::new("cpu_bind", Commands::SRUN, Required, cpu_bind).sorted_as("cpu-c").alias_of("cpu-bind"),
     OptionSpec::new("accel-bind", Commands::SRUN, Required, |options, input| {
@@ -192,44 +196,29 @@ fn hint(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault>
 }
 
 fn cpu_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
-    const WORDS: &[&str] = &[
-        "q",
-        "quiet",
-        "v",
-        "verbose",
-        "no",
-        "none",
-        "rank",
-        "rank_ldom",
-        "sockets",
-        "cores",
-        "threads",
-        "ldoms",
-        "boards",
-        "one_thread",
-        "off",
-    ];
-    const LISTS: &[&str] = &["map_cpu", "mask_cpu", "map_ldom", "mask_ldom"];
-    let value = input.value.to_ascii_lowercase();
-    if value == "help" {
-        return Err(Fault::answer(1, "CPU bind options not supported with current configuration\n"));
+    if input.value.eq_ignore_ascii_case("help") {
+        let text = if input.world.tasks_are_unbound { CPU_BIND_LACKS } else { CPU_BIND_HELP };
+        return Err(Fault::answer(1, text));
     }
-    // The numbers of a list stand between commas like the words do.
-    let fits = |part: &str| {
-        WORDS.contains(&part)
-            || LISTS.iter().any(|list| part.starts_with(list))
-            || part.starts_with("0x")
-            || part.split('*').all(|number| numbers::whole(number).is_some())
-    };
-    if !value.split(',').all(fits) {
-        return Err(Fault::fatal("Failed to parse --cpu-bind= values.")
-            .after(Line::Error(format!("unrecognized --cpu-bind argument \"{}\"", input.value))));
-    }
-    // Tasks are bound to what their step has on the node, and said to be nothing.
-    let acts = |word: &str| matches!(word, "q" | "quiet" | "no" | "none" | "off");
-    if !value.split(',').all(acts) && !options.not_yet.contains(&"cpu-bind") {
-        options.not_yet.push("cpu-bind");
+    request::parse(input.value)
+        .map_err(|error| Fault::fatal("Failed to parse --cpu-bind= values.").after(Line::Error(error)))?;
+    if input.world.tasks_are_unbound {
+        options.notices.push(Line::Info("cluster configuration lacks support for cpu binding".to_owned()));
     }
     options.others.insert("cpu-bind", input.value.to_owned());
     Ok(input.value.to_owned())
 }
+
+const CPU_BIND_LACKS: &str = "CPU bind options not supported with current configuration\n";
+
+const CPU_BIND_HELP: &str = "\
+How --cpu-bind binds each task to CPUs of its step:
+    quiet, verbose          say nothing (default), or to what each task was bound
+    none                    to nothing
+    cores, sockets, threads to cores, sockets or threads, dealt out as --distribution says
+    ldoms                   to the domains of memory of these
+    rank, rank_ldom         the first task to the first CPU (domain) of the machine, and so on
+    map_cpu:LIST, map_ldom:LIST     to the CPU (domain) of a list of numbers
+    mask_cpu:LIST, mask_ldom:LIST   to the CPUs (domains) of a list of masks in hexadecimal digits
+    help                    this text
+";

@@ -173,6 +173,8 @@ pub struct World<'a> {
     pub gres_types: Option<&'a [muster_model::ids::Name]>,
     /// `AllowSpecResourcesUsage`: whether a job may say how many cores it leaves to the system.
     pub spec_resources_allowed: bool,
+    /// Whether tasks are bound to nothing in this cluster (`TaskPlugin=task/none`).
+    pub tasks_are_unbound: bool,
     /// Name of the cluster, if known.
     pub cluster_name: Option<&'a str>,
     /// Everything that must be looked up.

@@ -58,6 +58,7 @@ fn read(command: Command, environment: &str, line: &str, uid: u32) -> Result<Sub
         work_dir: "/tmp/w",
         uid,
         spec_resources_allowed: false,
+        tasks_are_unbound: false,
         gres_types: Some(&types),
         cluster_name: Some("peer"),
         host: &TestHost,

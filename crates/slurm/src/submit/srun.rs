@@ -6,7 +6,7 @@ use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec, OpenMode};
 use muster_model::node_call::FileReceipt;
 use muster_model::resources::MemoryRequest;
-use muster_model::step::{Distribution, StepLaunch, StepRequest, StreamTarget};
+use muster_model::step::{Distribution, StepBinding, StepLaunch, StepRequest, StreamTarget};
 use muster_model::time::Span;
 
 use super::environment::StepAdditions;
@@ -425,6 +425,12 @@ fn launch(
         broadcast: broadcast(options)?,
         task_prolog: hook(&options.step.task_prolog, around),
         task_epilog: hook(&options.step.task_epilog, around),
+        binding: StepBinding {
+            cpus: options.others.get("cpu-bind").cloned(),
+            memory: None,
+            distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
+            cpus_per_task: counts.cpus_per_task,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
-use muster_runtime::unit::PROLOG_FAILED;
+use muster_runtime::unit::{BINDING_REFUSED, PROLOG_FAILED};
 
 /// Bad ends not yet told, equal ones of a node together.
 #[derive(Debug, Default)]
@@ -32,6 +32,15 @@ impl EndMessages {
 
 /// What is said about a node that could not start its tasks, without `srun: `. Of a prolog that failed in Slurm's words.
 pub(crate) fn launch_failure(step: &str, node: &str, errno: u32, message: &str) -> Vec<String> {
+    if i32::try_from(errno) == Ok(BINDING_REFUSED) {
+        const WHY: &str = "Unable to satisfy cpu bind request";
+        return vec![
+            format!("error: {message}"),
+            format!("error: Task launch for StepId={step} failed on node {node}: {WHY}"),
+            format!("error: Application launch failed: {WHY}"),
+            "Job step aborted".to_owned(),
+        ];
+    }
     if !is_prolog(errno) {
         return vec![format!("error: task launch on {node} failed: {message}")];
     }

@@ -201,6 +201,7 @@ pub(crate) fn step(
             broadcast: None,
             task_prolog: None,
             task_epilog: None,
+            binding: Default::default(),
         })),
     }
 }

@@ -69,6 +69,7 @@ fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl 
             uid: 0,
             gres_types: Some(&types),
             spec_resources_allowed: false,
+            tasks_are_unbound: false,
             cluster_name: Some("peer"),
             host: &host,
         },

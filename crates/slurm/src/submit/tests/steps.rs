@@ -76,8 +76,7 @@ fn srun_complains() {
     let ranks = "srun: warning: --label puts no ranks into files of single tasks or nodes yet\n";
     srun("", "-l -o %t x", &format!("{ranks}new x x Nany n1 c1"));
     srun("", "--cpu-bind=quiet,none x", "new x x Nany n1 c1");
-    let binding = "srun: warning: --cpu-bind is accepted but not yet acted upon\n";
-    srun("", "--cpu-bind=cores x", &format!("{binding}new x x Nany n1 c1"));
+    srun("", "--cpu-bind=cores x", "new x x Nany n1 c1");
     srun("", "--mpi=list", "MPI plugin types are...\n\tnone\n\tpmi2\nexit 0");
     srun("", "-d garbage true", "srun: error: Unable to allocate resources: Job dependency problem\nexit 1");
     srun(

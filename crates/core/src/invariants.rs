@@ -85,7 +85,8 @@ impl Held {
         if job.runs_over {
             return;
         }
-        if rows > 1 {
+        // Others may have come to the CPUs of one that an operator had suspended and that now ends.
+        if rows > 1 && (runs || !job.completing) {
             self.sharing.push((job.partition.clone(), rows, share.cpus.clone(), runs));
         }
         if runs && (rows == 1 || gang) {

@@ -128,6 +128,7 @@ pub(super) fn forget_allocation(job: &mut Job) {
     job.node_list = None;
     job.batch_host = None;
     job.resize = None;
+    job.runs_over = false;
 }
 
 fn requeue_component(
@@ -213,7 +214,6 @@ pub(super) fn back_to_pending(
     job.resume_time = None;
     job.suspended = Span::ZERO;
     job.yields_to = None;
-    job.runs_over = false;
     job.exit = ExitStatus::SUCCESS;
     job.derived_exit = ExitStatus::SUCCESS;
     job.cancelled_by = None;

@@ -127,7 +127,7 @@ fn print(units: &[u32]) -> String {
 fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
     let first = *units.first()?;
     let how = binding.strip_prefix("gpu:")?;
-    let how = how.strip_prefix("verbose,").or_else(|| how.strip_prefix("v,")).unwrap_or(how);
+    let how = how.strip_prefix("verbose,").unwrap_or(how);
     let (word, value) = how.split_once(':')?;
     let chosen: Vec<u32> = match word {
         "per_task" => {

@@ -6,7 +6,7 @@ use super::affinity::keep;
 use super::resources::count;
 use super::spec::Argument::Required;
 use super::spec::Command::{Salloc, Sbatch, Srun};
-use super::spec::{Commands, Fault, Input, OptionSpec, Section};
+use super::spec::{Commands, Fault, Input, Line, OptionSpec, Section};
 use super::values::SubmitOptions;
 use crate::grammar::gres::{self, GresError};
 
@@ -57,20 +57,28 @@ pub const OPTIONS: &[OptionSpec] = &[
     .section(Section::Gpu),
     OptionSpec::new("gpu-bind", ALL, Required, |options, input| {
         let value = input.value.to_ascii_lowercase();
-        let bare = value.strip_prefix("verbose,").or_else(|| value.strip_prefix("v,")).unwrap_or(&value);
-        let fits = matches!(bare, "closest" | "none" | "verbose")
-            || ["single:", "per_task:", "map_gpu:", "mask_gpu:"]
-                .iter()
-                .any(|front| bare.len() > front.len() && bare.starts_with(front));
-        if !fits {
+        let bare = value.strip_prefix("verbose,").unwrap_or(&value);
+        let acts = ["single:", "per_task:", "map_gpu:", "mask_gpu:"]
+            .iter()
+            .any(|front| bare.len() > front.len() && bare.starts_with(front));
+        if !acts && !matches!(bare, "closest" | "none") {
             return Err(Fault::error(255, format!("Invalid --gpu-bind argument: gpu:{}", input.value)));
+        }
+        // Of the other words the tasks of a step share all its GPUs. The last one given counts.
+        options.not_yet.retain(|name| *name != input.name);
+        if !acts {
+            options.not_yet.push(input.name);
+        }
+        let tells = "warning: --gpu-bind=verbose: tasks do not tell their GPUs yet";
+        options.notices.retain(|line| !matches!(line, Line::Info(text) if text == tells));
+        if bare.len() < value.len() {
+            options.notices.push(Line::Info(tells.to_owned()));
         }
         keep(options, input)
     })
     .env(&[(Sbatch, "SBATCH_GPU_BIND"), (Srun, "SLURM_GPU_BIND"), (Salloc, "SALLOC_GPU_BIND")])
     .help("type", "bind tasks to GPUs")
-    .section(Section::Gpu)
-    .not_yet(),
+    .section(Section::Gpu),
     OptionSpec::new("gpu-freq", ALL, Required, |options, input| {
         let level = |word: &str| {
             matches!(word, "low" | "medium" | "high" | "highm1" | "verbose") || word.parse::<u32>().is_ok()

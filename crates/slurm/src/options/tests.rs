@@ -279,6 +279,7 @@ fn bad_values() {
     refused("--signal=B:", 255, "Invalid --signal specification");
     refused("--mail-type=bad", 255, "Invalid --mail-type specification");
     refused("--gpu-bind=bad", 255, "Invalid --gpu-bind argument: gpu:bad");
+    refused("--gpu-bind=v,single:1", 255, "Invalid --gpu-bind argument: gpu:v,single:1");
     refused("--gpu-freq=bad", 255, "Invalid --gpu-freq argument: gpu:bad");
     refused("--mem-bind=bad", 255, "unrecognized --mem-bind argument \"bad\"");
     refused("--gres-flags=bad", 255, "Invalid --gres-flags specification");
@@ -374,6 +375,13 @@ fn environments() {
 fn what_does_not_act_is_told() {
     let options = read(Command::Sbatch, "", "--reboot --mem-bind=local -S 2 -J x --mem-bind=no", 0).unwrap();
     assert_eq!(options.not_yet, ["reboot", "mem-bind"]);
+    let told = |line: &str| {
+        let options = read(Command::Srun, "", line, 0).unwrap();
+        format!("{:?} {:?}", options.not_yet, options.notices)
+    };
+    assert_eq!(told("--gpu-bind=none"), "[\"gpu-bind\"] []");
+    assert_eq!(told("--gpu-bind=closest --gpu-bind=single:1"), "[] []");
+    assert!(told("--gpu-bind=verbose,map_gpu:0").contains("tasks do not tell their GPUs yet"));
     let notices: Vec<String> = options.notices.iter().map(|line| line.print("sbatch")).collect();
     assert_eq!(
         notices,

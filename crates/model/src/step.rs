@@ -156,9 +156,6 @@ pub struct StepBinding {
     /// `--cpu-bind`; `None` leaves it to the site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<String>,
-    /// `--mem-bind`; `None` binds nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<String>,
     /// `--distribution`, with its levels below the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::Job;
 use muster_model::planning::{PlanView, QueueKey};
 use muster_model::preemption::CpuHold;
@@ -185,11 +185,9 @@ impl Future {
     pub(crate) fn claims_changed(&mut self, view: &PlanView, node: u32) {
         let Some(this) = self.nodes.get_mut(node as usize) else { return };
         for release in &mut this.held {
-            let shares = view.running.get(&(release.at, release.job_id)).and_then(|job| {
-                let shares = &job.allocation.as_ref()?.shares;
-                Some((job, shares.iter().find(|share| share.node.0 == node)?))
-            });
-            if let Some((job, share)) = shares {
+            let job = view.running.get(&(release.at, release.job_id));
+            let held = job.and_then(|job| Some((job, job.allocation.as_ref()?.share(NodeIndex(node))?)));
+            if let Some((job, share)) = held {
                 release.amounts.cpus = cpus_back(view, job, share);
             }
         }

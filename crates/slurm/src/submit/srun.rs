@@ -427,7 +427,6 @@ fn launch(
         task_epilog: hook(&options.step.task_epilog, around),
         binding: StepBinding {
             cpus: options.others.get("cpu-bind").cloned(),
-            memory: None,
             distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
             cpus_per_task: counts.cpus_per_task,
         },

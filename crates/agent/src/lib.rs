@@ -9,18 +9,23 @@
 //! controller has them; the agent itself keeps only a number ([`core::Machine::launch_sequence`]), a cache of scripts
 //! and a list of output files.
 
+pub mod bare;
 pub mod core;
 
 mod blobs;
 mod calling;
 mod clock;
+mod configure;
 mod engine;
+mod gres;
+mod health;
 mod hooks;
 mod launch;
 mod link;
 mod options;
 mod output;
 mod outputs;
+mod relay;
 mod report;
 mod rights;
 mod run;
@@ -29,5 +34,6 @@ mod supervisor;
 mod users;
 mod watermark;
 
+pub use gres::GresSource;
 pub use options::AgentOptions;
 pub use run::{run, run_until};

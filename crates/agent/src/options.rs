@@ -3,9 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use muster_model::container::OciSettings;
+use muster_model::resources::Megabytes;
+use muster_runtime::gpu::World;
+use muster_runtime::pmix::Settings as PmixSettings;
 use muster_runtime::supervisor;
 use muster_slurm::binding::Shape;
-use muster_slurm::conf::TaskSettings;
+use muster_slurm::conf::{CgroupSettings, JobContainer, MeasureSettings, NodeGres, PyxisSettings, TaskSettings};
+use muster_slurm::environment::GpuFacts;
+
+use crate::gres::GresSource;
 
 /// What an agent needs to know. [`AgentOptions::new`] fills in what is usual.
 #[derive(Debug, Clone)]
@@ -22,6 +29,24 @@ pub struct AgentOptions {
     pub cpu_binding: bool,
     /// What the site says of the binding of tasks.
     pub task: TaskSettings,
+    /// What control groups hold tasks to, where the site says so.
+    pub cgroup: CgroupSettings,
+    /// Generic resources of this node.
+    pub gres: NodeGres,
+    /// From what they are known, to look again.
+    pub gres_source: GresSource,
+    /// Directories that each job has to itself.
+    pub job_container: Option<JobContainer>,
+    /// How bundles of OCI containers are run; `None` where `--container` is only remembered, as without an `oci.conf`.
+    pub oci: Option<OciSettings>,
+    /// What the site says of containers of images.
+    pub pyxis: PyxisSettings,
+    /// Memory of this node as configured.
+    pub memory: Megabytes,
+    /// What the site says of PMIx.
+    pub pmix: PmixSettings,
+    /// Whether and how often it is measured what tasks use.
+    pub measure: MeasureSettings,
     /// How the node is made, as its CPUs are counted in allocations; `None` for a flat row of cores.
     pub shape: Option<Shape>,
     /// Whether tasks fill a socket before the next unless they say otherwise (`CR_CORE_DEFAULT_DIST_BLOCK`).
@@ -31,7 +56,7 @@ pub struct AgentOptions {
     pub report_hardware: bool,
     /// Path of `slurm.conf`, told to jobs as `SLURM_CONF`; `None` where the cluster has none.
     pub slurm_conf: Option<PathBuf>,
-    /// The temporary file system whose size is told (`TmpFS`).
+    /// The temporary file system (`TmpFS`): its size is told, and each job has a directory there (`SLURM_TMPDIR`).
     pub tmp_dir: PathBuf,
     /// The command that runs a supervisor; `--dir SPOOL` is added.
     pub supervisor: Vec<OsString>,
@@ -58,13 +83,44 @@ impl AgentOptions {
             spool_dir: spool_dir.into(),
             cpu_binding: true,
             task: TaskSettings::default(),
+            cgroup: CgroupSettings::default(),
+            gres: NodeGres::default(),
+            gres_source: GresSource::default(),
+            job_container: None,
+            oci: None,
+            pyxis: PyxisSettings::default(),
+            memory: Megabytes::default(),
+            pmix: PmixSettings::default(),
+            measure: MeasureSettings::default(),
             shape: None,
             cores_by_block: false,
             report_hardware: true,
             slurm_conf: None,
             tmp_dir: PathBuf::from("/tmp"),
             supervisor: vec![std::env::current_exe()?.into_os_string(), "supervisor".into()],
-            supervisor_options: supervisor::Options::default(),
+            supervisor_options: supervisor::Options {
+                docker_host: ["DOCKER_HOST", "CONTAINER_HOST"]
+                    .into_iter()
+                    .find_map(|name| std::env::var(name).ok().filter(|host| !host.is_empty())),
+                ..supervisor::Options::default()
+            },
         })
+    }
+
+    /// Whether tasks can open only the devices that they were given.
+    pub(crate) fn hides_devices(&self) -> bool {
+        self.task.given && self.task.cgroup && self.cgroup.devices
+    }
+
+    /// A directory that stands for the machine; `None` for the machine itself.
+    pub(crate) fn machine_root(&self) -> Option<String> {
+        let world = &self.gres_source.world;
+        (*world != World::default()).then(|| world.root.to_string_lossy().into_owned())
+    }
+
+    /// What processes are told of the GPUs of this node.
+    pub(crate) fn gpu_facts(&self) -> GpuFacts {
+        let node = self.gres_source.node.as_ref();
+        node.map_or(GpuFacts::UNKNOWN, |node| GpuFacts::new(node, &self.gres, self.hides_devices()))
     }
 }

@@ -1,14 +1,18 @@
 //! What an agent tells: ends of units, and the machine. From the supervisor's words to those of the wire.
 
-use std::path::Path;
-
 use muster_model::ids::{JobId, RestartCount};
+use muster_model::measure::TaskMeasure;
+use muster_model::node::Hardware;
 use muster_model::time::Timestamp;
 use muster_proto::{self as wire, document};
 use muster_runtime::detect;
-use muster_runtime::unit::{Outcome, PROLOG_FAILED, TaskEnd, UnitEnd, UnitKey};
+use muster_runtime::unit::{
+    CONFINEMENT_FAILED, Outcome, PROLOG_FAILED, SPACE_FAILED, SPOOL_UNUSABLE, TaskEnd, UnitEnd, UnitKey,
+};
 
 use crate::clock;
+use crate::health::Health;
+use crate::options::AgentOptions;
 
 /// A key as it travels.
 pub(crate) fn wire_key(key: UnitKey) -> wire::UnitKey {
@@ -94,23 +98,54 @@ fn task_end(end: &TaskEnd) -> wire::TaskEnd {
         user_cpu_us: end.usage.user_cpu_us,
         system_cpu_us: end.usage.system_cpu_us,
         rss_kb_max: end.usage.rss_kb_max,
+        measure: (!end.measure.is_empty()).then(|| task_measure(&end.measure)),
+    }
+}
+
+fn task_measure(measure: &TaskMeasure) -> wire::TaskMeasure {
+    let (peak, last) = (|(peak, _)| peak, |(_, last)| last);
+    wire::TaskMeasure {
+        cpu_us: measure.cpu_us,
+        rss_kb_max: measure.rss_kb.map(peak),
+        rss_kb_last: measure.rss_kb.map(last),
+        vm_kb_max: measure.vm_kb.map(peak),
+        vm_kb_last: measure.vm_kb.map(last),
+        pages: measure.pages,
+        read_bytes: measure.read_bytes,
+        write_bytes: measure.write_bytes,
+        energy_mj: measure.energy_mj,
+        gpu_percent_max: measure.gpu_percent.map(peak),
+        gpu_percent_last: measure.gpu_percent.map(last),
+        gpu_memory_kb_max: measure.gpu_memory_kb.map(peak),
+        gpu_memory_kb_last: measure.gpu_memory_kb.map(last),
     }
 }
 
 /// Whether a unit could not be set up for lack of something of the whole node. A full or read-only file system is not
 /// among them: it is mostly the user's, and blaming the node would send the job on to drain the next one.
 fn is_nodes_fault(errno: i32) -> bool {
-    matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | PROLOG_FAILED)
+    let is_ours = matches!(errno, PROLOG_FAILED | CONFINEMENT_FAILED | SPACE_FAILED | SPOOL_UNUSABLE);
+    is_ours || matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
 }
 
-/// The hardware as the hello carries it; empty where the configuration alone decides.
-pub(crate) fn hardware(is_wanted: bool, tmp_dir: &Path) -> Vec<u8> {
-    if is_wanted { document::encode(&detect::hardware(tmp_dir)) } else { Vec::new() }
+/// The hardware as the hello carries it; empty where the configuration alone decides. Generic resources that were found are told
+/// also where the rest is not to be.
+pub(crate) fn hardware(options: &AgentOptions) -> Vec<u8> {
+    if !options.report_hardware && !options.gres_source.asks_machine() {
+        return Vec::new();
+    }
+    let (gres, places) = (options.gres.counts.clone(), options.gres.places());
+    let rest = match options.report_hardware {
+        true => detect::hardware(&options.tmp_dir),
+        false => Hardware::of_cpus(0),
+    };
+    document::encode(&Hardware { gres, places, ..rest })
 }
 
 /// The machine as it is now.
-pub(crate) fn machine(agent_start_time: Timestamp) -> wire::MachineReport {
+pub(crate) fn machine(agent_start_time: Timestamp, health: &Health) -> wire::MachineReport {
     let (system, load) = (detect::system(), detect::load());
+    let power = health.watts();
     wire::MachineReport {
         architecture: system.architecture,
         operating_system: system.operating_system,
@@ -118,6 +153,9 @@ pub(crate) fn machine(agent_start_time: Timestamp) -> wire::MachineReport {
         agent_start_time_ms: agent_start_time.0,
         load_hundredths: load.load_hundredths,
         memory_free_mb: load.memory_free.0,
+        fault: health.fault(),
+        current_watts: power.map(|(current, _)| current),
+        average_watts: power.map(|(_, average)| average),
     }
 }
 
@@ -130,7 +168,9 @@ mod tests {
 
     fn end(outcome: Outcome) -> wire::UnitEnded {
         let key = UnitKey { job_id: JobId(3), restart: RestartCount(1), step: StepId::Batch };
-        let task = TaskEnd { rank: 0, exit: ExitStatus::exited(7), usage: Usage { rss_kb_max: 9, ..Usage::default() } };
+        let measure = TaskMeasure { rss_kb: Some((9, 8)), pages: Some(0), ..TaskMeasure::default() };
+        let usage = Usage { rss_kb_max: 9, ..Usage::default() };
+        let task = TaskEnd { rank: 0, exit: ExitStatus::exited(7), usage, measure };
         unit_ended(&UnitEnd {
             key,
             outcome,
@@ -149,6 +189,9 @@ mod tests {
         let ran = end(Outcome::Ran);
         assert_eq!(unit_key(ran.key.as_ref().unwrap()).unwrap().to_string(), "3.1.batch");
         assert_eq!((ran.tasks[0].code, ran.tasks[0].rss_kb_max, ran.failure.as_str()), (7, 9, ""));
+        let measure = ran.tasks[0].measure.unwrap_or_default();
+        assert_eq!((measure.rss_kb_max, measure.rss_kb_last, measure.pages), (Some(9), Some(8), Some(0)));
+        assert_eq!((measure.vm_kb_max, measure.read_bytes), (None, None));
     }
 
     #[test]
@@ -156,6 +199,32 @@ mod tests {
         let blamed = |errno| end(Outcome::NotStarted { message: "m".into(), errno }).node_at_fault;
         assert!(!blamed(libc::ENOENT) && !blamed(libc::EACCES) && !blamed(libc::ENOSPC) && !blamed(0));
         assert!(blamed(libc::EAGAIN) && blamed(libc::ENOMEM));
+    }
+
+    #[test]
+    fn who_tells_nothing_of_the_machine_tells_of_its_devices_alone() {
+        use muster_slurm::conf;
+        let told = |gres_conf: &str, report_hardware: bool| {
+            let files = |path: &std::path::Path| match path.to_str() {
+                Some("/c/slurm.conf") => {
+                    Ok("ClusterName=x\nSlurmctldHost=h\nNodeName=n1 Gres=gpu:3\nPartitionName=p Nodes=n1\n".to_owned())
+                }
+                Some("/c/gres.conf") => Ok(gres_conf.to_owned()),
+                _ => Err(std::io::ErrorKind::NotFound.into()),
+            };
+            let conf = conf::load(std::path::Path::new("/c/slurm.conf"), &files).unwrap();
+            let mut options = AgentOptions::new("n1", "c", "t", "s").unwrap();
+            options.gres_source =
+                crate::GresSource { lines: conf.gres, node: conf.cluster.nodes.first().cloned(), ..Default::default() };
+            options.gres.counts = conf.cluster.nodes[0].hardware.gres.clone();
+            options.report_hardware = report_hardware;
+            let bytes = hardware(&options);
+            (!bytes.is_empty()).then(|| document::decode::<Hardware>(&bytes, "hardware").unwrap())
+        };
+        let all = told("AutoDetect=nvidia\n", true).unwrap();
+        assert!(all.cpus > 0 && all.memory.0 > 0 && all.gres.len() == 1);
+        assert_eq!(told("AutoDetect=nvidia\n", false), Some(Hardware { gres: all.gres, ..Hardware::of_cpus(0) }));
+        assert_eq!(told("Name=gpu File=/dev/null\n", false), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Putting the agent together, and its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,6 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock;
 use crate::engine::EngineHandle;
+use crate::health::Health;
+use crate::launch;
 use crate::link::Link;
 use crate::options::AgentOptions;
 use crate::spool::Spool;
@@ -40,15 +43,21 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_until(options: AgentOptions, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run_until(mut options: AgentOptions, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let spool = open_spool(&options).await?;
+    options.keep_gres_numbers(spool.dir());
     let start_time = clock::now();
-    let engine = EngineHandle::start(&options, spool, tokio::runtime::Handle::current())?;
+    let health = Health::watch(&options.gres_source, &options.gres);
+    let sensor = options.measure.energy.map(launch::energy_source);
+    let health = Arc::new(health.with_power(sensor, &options.gres_source.world));
+    let engine = EngineHandle::start(&options, spool, Arc::clone(&health), tokio::runtime::Handle::current())?;
     let link = Link {
         controller: options.controller.clone(),
+        token_file: options.token_file.clone(),
         inputs: engine.inputs.clone(),
         wish: engine.wish.clone(),
         start_time,
+        health,
     };
     let result = tokio::select! {
         result = link.keep() => result,

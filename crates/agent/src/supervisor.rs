@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
-use muster_runtime::protocol::{Hello, PROTOCOL_VERSION, Request};
+use muster_runtime::protocol::{Hello, PROTOCOL_OLDEST, PROTOCOL_VERSION, Request};
 use muster_runtime::supervisor::Options;
 
 use crate::engine::Input;
@@ -76,7 +76,7 @@ pub(crate) fn keep_connected(place: &Place, stopper: &Stopper, inputs: &Sender<I
                     return;
                 }
                 retry = RETRY_MIN;
-                if hello.protocol == PROTOCOL_VERSION {
+                if (PROTOCOL_OLDEST..=PROTOCOL_VERSION).contains(&hello.protocol) {
                     serve(requests, notices, hello, inputs);
                 } else {
                     replace(&requests, notices, &hello);

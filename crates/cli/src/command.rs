@@ -46,6 +46,12 @@ pub const ALL: &[Command] = &[
         about: "copy a file to the nodes of a job",
         run: slurm::sbcast::run,
     },
+    Command {
+        name: "sattach",
+        family: Family::Slurm,
+        about: "watch the tasks of a running step",
+        run: slurm::sattach::run,
+    },
     Command { name: "sinfo", family: Family::Slurm, about: "show nodes and partitions", run: slurm::sinfo::run },
     Command {
         name: "scontrol",
@@ -53,6 +59,7 @@ pub const ALL: &[Command] = &[
         about: "show and change the state of the cluster",
         run: slurm::scontrol::run,
     },
+    Command { name: "sstat", family: Family::Slurm, about: "show what running steps use", run: slurm::sstat::run },
     Command { name: "sacct", family: Family::Slurm, about: "show the history of jobs", run: slurm::sacct::run },
     Command {
         name: "sacctmgr",
@@ -88,6 +95,7 @@ pub const ALL: &[Command] = &[
     Command { name: "ps", family: Family::Run, about: "list runs", run: native::ps::run },
     Command { name: "logs", family: Family::Run, about: "show the output of a run", run: native::logs::run },
     Command { name: "attach", family: Family::Run, about: "follow the output of a run", run: native::attach::run },
+    Command { name: "ssh", family: Family::Native, about: "go into the container of a run", run: native::ssh::run },
     Command { name: "stop", family: Family::Run, about: "stop a run", run: native::stop::run },
     Command { name: "run", family: Family::Run, about: "show one run", run: native::run::run },
     Command { name: "dev", family: Family::Native, about: "start and stop a development cluster", run: dev::run },

@@ -7,9 +7,10 @@ use std::future::Future;
 /// # Panics
 /// When the system gives no event queue (out of file descriptors at start); nothing can be done then.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a command can open its event queue")
-        .block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a command can open its event queue");
+    let output = runtime.block_on(future);
+    // One that still waits for a key on its terminal has nothing more to do.
+    runtime.shutdown_background();
+    output
 }

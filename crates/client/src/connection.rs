@@ -1,6 +1,7 @@
 //! One connection to the controller over its local socket, where the system itself tells it who is calling.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use muster_model::ids::{BlobId, JobId};
@@ -18,6 +19,15 @@ use crate::streams::{NewsStream, OutputStream};
 
 /// Largest message accepted: a chunk of jobs, or a script with its environment.
 const MESSAGE_SIZE_MAX: usize = 64 << 20;
+
+/// `MessageTimeout` where nobody sets it: how long a controller that does not answer is asked again.
+const MESSAGE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest `MessageTimeout` that is believed.
+const MESSAGE_TIMEOUT_MAX_SECONDS: u64 = 3600;
+
+/// Pause between two attempts to reach a controller.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Contents that belong to a submit.
 #[derive(Debug, Clone, Default)]
@@ -40,26 +50,54 @@ pub fn socket_from_environment() -> Option<PathBuf> {
     if let Some(socket) = std::env::var_os("MUSTER_SOCKET").filter(|value| !value.is_empty()) {
         return Some(socket.into());
     }
-    let conf = std::env::var_os("SLURM_CONF").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let text = std::fs::read_to_string(conf.unwrap_or_else(|| "/etc/slurm/slurm.conf".into())).ok()?;
-    state_save_location(&text).map(|directory| directory.join("muster.sock"))
+    value_of("StateSaveLocation", &conf_text()?).map(|directory| Path::new(&directory).join("muster.sock"))
 }
 
-/// The last `StateSaveLocation` in the text of a slurm.conf. Only this one key is needed before a connection exists.
-fn state_save_location(text: &str) -> Option<PathBuf> {
+/// How long the configuration lets a client wait for a controller that does not answer (`MessageTimeout`).
+pub fn message_timeout_from_environment() -> Duration {
+    let seconds = conf_text().and_then(|text| value_of("MessageTimeout", &text)).and_then(|value| value.parse().ok());
+    seconds
+        .map_or(MESSAGE_TIMEOUT_DEFAULT, |seconds: u64| Duration::from_secs(seconds.min(MESSAGE_TIMEOUT_MAX_SECONDS)))
+}
+
+fn conf_text() -> Option<String> {
+    let conf = std::env::var_os("SLURM_CONF").filter(|value| !value.is_empty()).map(PathBuf::from);
+    std::fs::read_to_string(conf.unwrap_or_else(|| "/etc/slurm/slurm.conf".into())).ok()
+}
+
+/// The last value of a key in the text of a slurm.conf. Few keys are needed before a connection exists.
+fn value_of(wanted: &str, text: &str) -> Option<String> {
     text.lines().rev().find_map(|line| {
         let (key, value) = line.split('#').next()?.split_once('=')?;
         let value = value.trim();
-        (key.trim().eq_ignore_ascii_case("StateSaveLocation") && !value.is_empty()).then(|| PathBuf::from(value))
+        (key.trim().eq_ignore_ascii_case(wanted) && !value.is_empty()).then(|| value.to_owned())
     })
 }
 
 impl Client {
-    /// Connects to the controller that the environment names.
+    /// Connects to the controller that the environment names. One that is being started again is waited for, as Slurm's
+    /// commands do, for `MessageTimeout`.
     ///
     /// # Errors
     /// [`ClientError::Unconfigured`] or [`ClientError::Unreachable`].
     pub async fn connect() -> Result<Client, ClientError> {
+        let socket = socket_from_environment().ok_or(ClientError::Unconfigured)?;
+        let end = tokio::time::Instant::now() + message_timeout_from_environment();
+        loop {
+            match Client::connect_to(&socket).await {
+                Err(ClientError::Unreachable { .. }) if tokio::time::Instant::now() + CONNECT_PAUSE < end => {
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Connects to the controller that the environment names, if it answers now.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_at_once() -> Result<Client, ClientError> {
         Client::connect_to(&socket_from_environment().ok_or(ClientError::Unconfigured)?).await
     }
 
@@ -191,8 +229,9 @@ mod tests {
 
     #[test]
     fn finds_the_state_directory_in_a_slurm_conf() {
-        let check =
-            |text: &str, expected: Option<&str>| assert_eq!(state_save_location(text), expected.map(PathBuf::from));
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(value_of("StateSaveLocation", text).as_deref(), expected);
+        };
         check("ClusterName=x\nstatesavelocation = /var/spool/x # comment\n", Some("/var/spool/x"));
         check("StateSaveLocation=/a\nStateSaveLocation=/b\n", Some("/b"));
         check("#StateSaveLocation=/a\n", None);

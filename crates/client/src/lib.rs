@@ -4,6 +4,6 @@ mod connection;
 mod error;
 mod streams;
 
-pub use connection::{Blobs, Client, socket_from_environment};
+pub use connection::{Blobs, Client, message_timeout_from_environment, socket_from_environment};
 pub use error::ClientError;
 pub use streams::{NewsStream, OutputStream};

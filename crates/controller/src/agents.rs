@@ -1,136 +1,41 @@
 //! Connections of agents: who is connected, and what comes from them.
 
-use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use muster_core::event::{HookEnd, UnitEnd, UnitFailure};
-use muster_core::{AgentReport, Event, NodeCommand, ReadView, UnitKey};
+use muster_core::{AgentReport, Event, UnitKey};
 use muster_model::ids::{BlobId, Identity, JobId, NodeIndex, RestartCount, StepId};
-use muster_model::node::{Hardware, NodeReport};
+use muster_model::measure::{Measured, TaskMeasure};
+use muster_model::node::{Hardware, NodeConfig, NodePower, NodeReport};
 use muster_model::resources::Megabytes;
 use muster_model::state::{ExitStatus, Usage};
-use muster_model::statistics::{self, CallKind};
+use muster_model::statistics::CallKind;
 use muster_model::time::Timestamp;
 use muster_proto::agent_link_server::AgentLink;
-use muster_proto::{self as wire, FromAgent, ToAgent, from_agent, to_agent};
+use muster_proto::{self as wire, FromAgent, FromRelay, ToAgent, ToRelay, from_agent, to_agent};
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::blobs::Blobs;
 use crate::inbox::Inbox;
 use crate::node_commands::Writer;
-use crate::outbox::{Outbox, Outgoings};
+use crate::node_names::NodeNames;
+use crate::outbox::Outgoing;
 use crate::published::Published;
+use crate::relayed::RelayedMembers;
+use crate::sessions::{Sessions, Way};
+use crate::sink::Sink;
 use crate::statistics::Meters;
+use crate::tree;
 
 /// How often an agent says that it is alive.
 const HEARTBEAT_MS: u32 = 10_000;
 /// Messages to one agent that may wait for the network.
 const SEND_QUEUE_SIZE: usize = 1024;
-
-/// What the link service tells a session's writer to send.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// A decision of the core.
-    Command(NodeCommand),
-    /// A message that is ready as it is.
-    Ready(to_agent::Message),
-    /// The agent lacks a script or an execution context.
-    Blob(BlobId),
-}
-
-/// Bytes of a job's output on their way to a reader.
-pub(crate) type OutputSender = mpsc::UnboundedSender<wire::OutputPart>;
-
-/// Agents that are connected, and output that is being read from them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sessions {
-    connected: Arc<Mutex<HashMap<NodeIndex, Session>>>,
-    outputs: Arc<Mutex<HashMap<u64, OutputSender>>>,
-    next_number: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-struct Session {
-    number: u64,
-    outbox: Outbox,
-}
-
-impl Sessions {
-    /// Sends to a node, if its agent is connected. What matters is sent again when it connects.
-    pub(crate) fn send(&self, node: NodeIndex, command: NodeCommand) {
-        self.send_outgoing(node, Outgoing::Command(command));
-    }
-
-    /// Sends a ready message; `false` when the agent is not connected.
-    pub(crate) fn send_outgoing(&self, node: NodeIndex, outgoing: Outgoing) -> bool {
-        lock(&self.connected).get(&node).is_some_and(|session| session.outbox.send(outgoing))
-    }
-
-    /// Notes a reader of output and gives the number under which parts will come.
-    pub(crate) fn open_output(&self, sender: OutputSender) -> u64 {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.outputs).insert(number, sender);
-        number
-    }
-
-    /// The reader has gone.
-    pub(crate) fn close_output(&self, number: u64) {
-        lock(&self.outputs).remove(&number);
-    }
-
-    /// A new connection of the agent of `node`; an older one is dropped.
-    fn open(&self, node: NodeIndex) -> (u64, Outgoings) {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let (outbox, outgoings) = Outbox::open();
-        lock(&self.connected).insert(node, Session { number, outbox });
-        (number, outgoings)
-    }
-
-    /// What waits to be sent, by node of `view` and kind.
-    pub(crate) fn outgoing(&self, view: &ReadView) -> Vec<statistics::Outgoing> {
-        let mut all = Vec::new();
-        for (node, session) in lock(&self.connected).iter() {
-            let Some(row) = view.nodes.get(node.0 as usize) else { continue };
-            let message = |(kind, count)| statistics::Outgoing { node: row.name().clone(), kind, count };
-            all.extend(session.outbox.waiting().map(message));
-        }
-        all.sort_by(|one, other| (&one.node, one.kind).cmp(&(&other.node, other.kind)));
-        all
-    }
-
-    fn is_current(&self, node: NodeIndex, number: u64) -> bool {
-        lock(&self.connected).get(&node).is_some_and(|session| session.number == number)
-    }
-
-    /// Ends a connection; `false` when a newer one has taken its place.
-    fn close(&self, node: NodeIndex, number: u64) -> bool {
-        let mut connected = lock(&self.connected);
-        let current = connected.get(&node).is_some_and(|session| session.number == number);
-        if current {
-            connected.remove(&node);
-        }
-        current
-    }
-
-    fn output_part(&self, part: wire::OutputPart) {
-        let mut outputs = lock(&self.outputs);
-        let (number, end) = (part.request_id, part.end);
-        let gone = outputs.get(&number).is_none_or(|sender| sender.send(part).is_err());
-        if gone || end {
-            outputs.remove(&number);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// The service that agents call.
 #[derive(Clone)]
@@ -145,49 +50,82 @@ pub(crate) struct LinkService {
     pub meters: Meters,
     /// As whom agents are counted.
     pub agents_user: Identity,
+    pub names: Arc<NodeNames>,
 }
+
+type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AgentLink for LinkService {
-    type LinkStream = Pin<Box<dyn Stream<Item = Result<ToAgent, Status>> + Send>>;
+    type LinkStream = Down<ToAgent>;
+    type RelayStream = Down<ToRelay>;
 
     async fn link(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::LinkStream>, Status> {
         let mut incoming = request.into_inner();
         let hello = match incoming.message().await?.and_then(|first| first.message) {
             Some(from_agent::Message::Hello(hello)) => hello,
-            _ => {
-                return Err(Status::invalid_argument("the first message of an agent is its hello"));
-            }
+            _ => return Err(no_hello()),
         };
         let node = self.admit(&hello)?;
-        let (number, outgoing) = self.sessions.open(node);
         let (sender, receiver) = mpsc::channel(SEND_QUEUE_SIZE);
-        let writer = Writer {
-            node,
-            published: self.published.clone(),
-            blobs: self.blobs.clone(),
-            host: self.host.clone(),
-            port: self.port,
-            sender,
-            sent_blobs: std::collections::HashSet::new(),
-        };
-        let welcome = wire::Welcome {
-            node_index: node.0,
-            cluster_name: self.published.view().config.cluster_name.to_string(),
-            heartbeat_ms: HEARTBEAT_MS,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        tokio::spawn(writer.run(welcome, outgoing));
+        if let Some(address) = self.better_way(node, &hello) {
+            let redirect = to_agent::Message::Redirect(wire::Redirect { address });
+            // The queue is empty.
+            let _ = sender.send(Ok(ToAgent { message: Some(redirect) })).await;
+            return Ok(Response::new(Box::pin(ReceiverStream::new(receiver))));
+        }
+        let (parcels, outgoing) = mpsc::unbounded_channel();
+        let way = Way { connection: self.sessions.number(), member: 0, sender: parcels };
+        let number = self.sessions.open(node, &hello, way, self.welcome(node));
+        tokio::spawn(self.writer(Sink::Agent(sender)).run(outgoing));
         info!(node = hello.node_name, pid = hello.pid, units = hello.units.len(), "agent connected");
         let service = self.clone();
         tokio::spawn(async move { service.read(node, number, hello, incoming).await });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn relay(&self, request: Request<Streaming<FromRelay>>) -> Result<Response<Self::RelayStream>, Status> {
+        let (sender, receiver) = mpsc::channel(SEND_QUEUE_SIZE);
+        let (parcels, outgoing) = mpsc::unbounded_channel();
+        tokio::spawn(self.writer(Sink::Relay(sender)).run(outgoing));
+        let members = RelayedMembers::new(self.clone(), parcels);
+        tokio::spawn(members.read(request.into_inner()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
+/// What is said to whoever begins with something else.
+pub(crate) fn no_hello() -> Status {
+    Status::invalid_argument("the first message of an agent is its hello")
+}
+
 impl LinkService {
+    fn writer(&self, sink: Sink) -> Writer {
+        let (published, blobs, host) = (self.published.clone(), self.blobs.clone(), self.host.clone());
+        Writer { published, blobs, host, port: self.port, sink }
+    }
+
+    /// The first message to the agent of a node.
+    pub(crate) fn welcome(&self, node: NodeIndex) -> wire::Welcome {
+        let config = &self.published.view().config;
+        let is_head = tree::is_head(node, config.nodes.len(), config.tree_width as usize);
+        let offer = |row: &NodeConfig| wire::OfferRelay { port: row.port.into(), address: row.address.to_string() };
+        wire::Welcome {
+            node_index: node.0,
+            cluster_name: config.cluster_name.to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            offer_relay: config.nodes.get(node.0 as usize).filter(|_| is_head).map(offer),
+        }
+    }
+
+    /// The relay by which the agent is to come instead.
+    pub(crate) fn better_way(&self, node: NodeIndex, hello: &wire::Hello) -> Option<String> {
+        self.sessions.better_way(&self.published.view().config, node, hello)
+    }
+
     /// Checks the token and finds the node.
-    fn admit(&self, hello: &wire::Hello) -> Result<NodeIndex, Status> {
+    pub(crate) fn admit(&self, hello: &wire::Hello) -> Result<NodeIndex, Status> {
         // Hashes are compared, so that the time taken tells nothing about the token.
         if blake3::hash(hello.token.as_bytes()) != blake3::hash(self.token.as_bytes()) {
             warn!(node = hello.node_name, "an agent with a wrong token was turned away");
@@ -196,8 +134,7 @@ impl LinkService {
             ));
         }
         let view = self.published.view();
-        let position = view.nodes.iter().position(|node| **node.name() == *hello.node_name);
-        let index = position.and_then(|at| u32::try_from(at).ok()).map(NodeIndex);
+        let index = self.names.find(&view.config, &hello.node_name);
         index.ok_or_else(|| {
             Status::not_found(format!("no node {} in the configuration of this cluster", hello.node_name))
         })
@@ -208,7 +145,7 @@ impl LinkService {
         let mut open = self.tell(node, connected(number, hello)).await;
         while open && self.sessions.is_current(node, number) {
             match incoming.message().await {
-                Ok(Some(message)) => open = self.take(node, message).await,
+                Ok(Some(message)) => open = self.take(node, number, message).await,
                 Ok(None) => break,
                 Err(status) => {
                     info!(node = name, "connection of the agent broke: {}", status.message());
@@ -216,13 +153,19 @@ impl LinkService {
                 }
             }
         }
+        self.close(node, number, &name).await;
+    }
+
+    /// The session is over. Of one in whose place there is another, nobody needs to hear.
+    pub(crate) async fn close(&self, node: NodeIndex, number: u64, name: &str) {
         if self.sessions.close(node, number) {
             info!(node = name, "agent disconnected");
             self.tell(node, AgentReport::Disconnected { session: number }).await;
         }
     }
 
-    async fn take(&self, node: NodeIndex, message: FromAgent) -> bool {
+    /// `false` when the controller ends.
+    pub(crate) async fn take(&self, node: NodeIndex, number: u64, message: FromAgent) -> bool {
         let report = match message.message {
             Some(from_agent::Message::Heartbeat(report)) => AgentReport::Heartbeat(machine(&report)),
             Some(from_agent::Message::UnitEnded(end)) => match unit_end(&end) {
@@ -243,13 +186,33 @@ impl LinkService {
                 self.sessions.send_outgoing(node, Outgoing::Blob(BlobId(wanted.id.into())));
                 return true;
             }
+            Some(from_agent::Message::RelayPort(port)) => {
+                self.set_relay(node, number, port);
+                return true;
+            }
             // Starts need no answer; a second hello and messages of a newer agent are passed over.
             Some(from_agent::Message::UnitStarted(_) | from_agent::Message::Hello(_)) | None => return true,
         };
         self.tell(node, report).await
     }
 
-    async fn tell(&self, node: NodeIndex, report: AgentReport) -> bool {
+    /// The agent carries the links of others at this port of its node, or no longer does.
+    fn set_relay(&self, node: NodeIndex, number: u64, port: u32) {
+        let config = &self.published.view().config;
+        let Some(row) = config.nodes.get(node.0 as usize) else { return };
+        let host = match row.address.contains(':') {
+            true => format!("[{}]", row.address),
+            false => row.address.to_string(),
+        };
+        let address = (port != 0).then(|| format!("{host}:{port}"));
+        match &address {
+            Some(address) => info!(node = &*row.name, address, "this agent carries the links of others"),
+            None => info!(node = &*row.name, "this agent no longer carries the links of others"),
+        }
+        self.sessions.set_relay(config, node, number, address);
+    }
+
+    pub(crate) async fn tell(&self, node: NodeIndex, report: AgentReport) -> bool {
         let kind = match &report {
             AgentReport::UnitEnded(end) if end.key.step == StepId::Batch => CallKind::BatchEnded,
             AgentReport::UnitEnded(_) => CallKind::StepEnded,
@@ -261,7 +224,7 @@ impl LinkService {
     }
 }
 
-fn connected(session: u64, hello: wire::Hello) -> AgentReport {
+pub(crate) fn connected(session: u64, hello: wire::Hello) -> AgentReport {
     AgentReport::Connected {
         session,
         hardware: serde_json::from_slice::<Hardware>(&hello.hardware_json).ok(),
@@ -283,6 +246,11 @@ fn machine(report: &wire::MachineReport) -> NodeReport {
         agent_start_time: Timestamp(report.agent_start_time_ms),
         load_hundredths: report.load_hundredths,
         memory_free: Megabytes(report.memory_free_mb),
+        fault: report.fault.as_str().into(),
+        power: report.current_watts.map(|current_watts| NodePower {
+            current_watts,
+            average_watts: report.average_watts.unwrap_or(current_watts),
+        }),
     }
 }
 
@@ -294,6 +262,7 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
     let byte = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
     let mut exit = ExitStatus::SUCCESS;
     let mut usage = Usage::default();
+    let mut measured = Measured::default();
     for task in &end.tasks {
         exit = exit.worse(ExitStatus { code: byte(task.code), signal: byte(task.signal) });
         usage.add(Usage {
@@ -301,6 +270,7 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
             system_cpu_us: task.system_cpu_us,
             rss_kb_max: task.rss_kb_max,
         });
+        task.measure.iter().for_each(|measure| measured.add_task(task.rank, &task_measure(measure)));
     }
     let failure = (!end.failure.is_empty()).then(|| UnitFailure {
         text: end.failure.clone(),
@@ -311,8 +281,24 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
         key: unit_key(end.key.as_ref()?)?,
         exit,
         usage,
+        measured: (!measured.is_empty()).then(|| Box::new(measured)),
         failure,
         job_is_clean: end.job_is_clean,
         out_of_memory: end.out_of_memory,
     })
+}
+
+fn task_measure(measure: &wire::TaskMeasure) -> TaskMeasure {
+    let both = |peak: Option<u64>, last: Option<u64>| peak.map(|peak| (peak, last.unwrap_or(peak)));
+    TaskMeasure {
+        cpu_us: measure.cpu_us,
+        rss_kb: both(measure.rss_kb_max, measure.rss_kb_last),
+        vm_kb: both(measure.vm_kb_max, measure.vm_kb_last),
+        pages: measure.pages,
+        read_bytes: measure.read_bytes,
+        write_bytes: measure.write_bytes,
+        energy_mj: measure.energy_mj,
+        gpu_percent: both(measure.gpu_percent_max, measure.gpu_percent_last),
+        gpu_memory_kb: both(measure.gpu_memory_kb_max, measure.gpu_memory_kb_last),
+    }
 }

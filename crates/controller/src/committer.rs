@@ -1,5 +1,6 @@
 //! The thread that makes batches durable and only then lets their effects out.
 
+use std::error::Error;
 use std::time::Duration;
 
 use muster_model::fact::Fact;
@@ -17,6 +18,8 @@ use crate::statistics::Meters;
 pub(crate) const QUEUE_SIZE: usize = 4;
 /// Pause before a failed commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Failures in a row, ten seconds of them, after which new requests are refused: whoever asks wants to know, and would not wait longer.
+const FAILURES_MAX: u32 = 50;
 
 /// Runs until the sequencer is gone and everything it handed over is durable.
 pub(crate) async fn run(
@@ -35,7 +38,7 @@ pub(crate) async fn run(
         }
         if !facts.is_empty() {
             sequence.0 += 1;
-            commit(store.as_mut(), sequence, &facts).await;
+            commit(store.as_mut(), sequence, &facts, &published).await;
             meters.count_jobs(&facts, &published.view());
         }
         let mut effects = Vec::new();
@@ -48,16 +51,25 @@ pub(crate) async fn run(
 }
 
 /// Tries until it succeeds. While the disk refuses, nothing is promised to anybody, and what runs goes on running.
-async fn commit(store: &mut dyn Store, sequence: CommitSequence, facts: &[Fact]) {
+async fn commit(store: &mut dyn Store, sequence: CommitSequence, facts: &[Fact], published: &Published) {
     let mut failures = 0_u32;
     while let Err(problem) = store.commit(sequence, facts) {
-        if failures.is_multiple_of(50) {
-            error!(sequence = sequence.0, facts = facts.len(), "cannot make changes durable, trying again: {problem}");
+        if failures.is_multiple_of(FAILURES_MAX) {
+            let why = with_causes(&problem);
+            error!(sequence = sequence.0, facts = facts.len(), "cannot make changes durable, trying again: {why}");
+            published.set_standstill(Some(why).filter(|_| failures > 0));
         }
         failures = failures.saturating_add(1);
         tokio::time::sleep(RETRY_PAUSE).await;
     }
     if failures > 0 {
+        published.set_standstill(None);
         info!(sequence = sequence.0, failures, "changes are durable again");
     }
+}
+
+/// `cannot commit in FILE: database or disk is full`
+fn with_causes(problem: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(problem), |&problem| problem.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,6 +1,5 @@
 //! From decisions of the core to messages for an agent, with the scripts and environments they need.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -11,66 +10,79 @@ use muster_model::job::Job;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 use muster_proto::document::encode;
-use muster_proto::{self as wire, ToAgent, signal_unit, to_agent};
+use muster_proto::{self as wire, signal_unit, to_agent};
 use tokio::sync::mpsc;
 use tracing::error;
 
-use crate::agents::Outgoing;
 use crate::blobs::Blobs;
 use crate::clock;
-use crate::outbox::Outgoings;
+use crate::outbox::{Order, Outgoing, Parcel, Target};
 use crate::published::Published;
+use crate::sink::Sink;
 
 /// Turns decisions into messages for one connection.
 pub(crate) struct Writer {
-    /// Whose connection it is.
-    pub node: NodeIndex,
     pub published: Published,
     pub blobs: Arc<Blobs>,
     pub host: Arc<str>,
     pub port: u16,
-    pub sender: mpsc::Sender<ToAgent>,
-    /// Contents this connection has been given; the agent asks when it has dropped one.
-    pub sent_blobs: HashSet<BlobId>,
+    pub sink: Sink,
 }
 
 impl Writer {
     /// Runs until the connection or the controller ends.
-    pub(crate) async fn run(mut self, welcome: wire::Welcome, mut outgoing: Outgoings) {
-        if self.write(to_agent::Message::Welcome(welcome)).await.is_err() {
-            return;
-        }
-        while let Some(next) = outgoing.next().await {
-            let written = match next {
-                Outgoing::Ready(message) => self.write(message).await,
-                Outgoing::Blob(id) => self.write_blob(id).await,
-                Outgoing::Command(NodeCommand::Launch { sequence, job, step, components }) => {
-                    self.launch(sequence, &job, step, &components).await
-                }
-                Outgoing::Command(command) => match self.message(command) {
-                    Some(message) => self.write(message).await,
-                    None => Ok(()),
-                },
-            };
-            if written.is_err() {
+    pub(crate) async fn run(self, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
+        while let Some(parcel) = parcels.recv().await {
+            if self.deliver(&parcel).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn write(&self, message: to_agent::Message) -> Result<(), ()> {
-        self.sender.send(ToAgent { message: Some(message) }).await.map_err(drop)
+    async fn deliver(&self, parcel: &Parcel) -> Result<(), ()> {
+        let targets = parcel.targets();
+        match parcel.outgoing() {
+            Outgoing::Ready(message) => self.sink.write(targets, message.clone()).await,
+            Outgoing::Part(status) => self.sink.part(targets, status).await,
+            Outgoing::Blob(id) => {
+                for target in targets {
+                    target.recipient.note_blob(id);
+                }
+                self.write_blob(id, targets).await
+            }
+            Outgoing::Command(order) => match &order.command {
+                NodeCommand::Launch { .. } => self.launch(order, targets).await,
+                // What a job had on its nodes differs, and its epilogs are told.
+                NodeCommand::Clean { step: None, .. } if self.has_epilog() => {
+                    for target in targets {
+                        self.write_command(std::slice::from_ref(target), &order.command, target.node).await?;
+                    }
+                    Ok(())
+                }
+                command => match targets.first() {
+                    Some(first) => self.write_command(targets, command, first.node).await,
+                    None => Ok(()),
+                },
+            },
+        }
     }
 
-    async fn write_blob(&mut self, id: BlobId) -> Result<(), ()> {
+    /// Sends a command other than a launch, in the words for `node`.
+    async fn write_command(&self, targets: &[Target], command: &NodeCommand, node: NodeIndex) -> Result<(), ()> {
+        match self.message(command, node) {
+            Some(message) => self.sink.write(targets, message).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_blob(&self, id: &BlobId, targets: &[Target]) -> Result<(), ()> {
         let blobs = self.blobs.clone();
         let wanted = id.clone();
         let found = tokio::task::spawn_blocking(move || blobs.get(&wanted)).await;
         match found {
             Ok(Ok(Some(content))) => {
-                self.sent_blobs.insert(id.clone());
                 let blob = wire::Blob { id: id.0.to_string(), content: content.to_vec().into() };
-                self.write(to_agent::Message::Blob(blob)).await
+                self.sink.write(targets, to_agent::Message::Blob(blob)).await
             }
             Ok(Ok(None)) => {
                 error!(id = &*id.0, "a job refers to a script or environment that is not in the store");
@@ -84,26 +96,26 @@ impl Writer {
         }
     }
 
-    async fn launch(
-        &mut self,
-        sequence: u64,
-        job: &Job,
-        step: Option<Arc<Step>>,
-        components: &[Arc<Job>],
-    ) -> Result<(), ()> {
+    async fn launch(&self, order: &Order, targets: &[Target]) -> Result<(), ()> {
+        let NodeCommand::Launch { job, step, components, .. } = &order.command else { return Ok(()) };
         if step.is_none() {
             for id in [&job.spec.script, &job.spec.context].into_iter().flatten() {
-                if !self.sent_blobs.contains(id) {
-                    self.write_blob(id.clone()).await?;
+                let lacking = |target: &&Target| target.recipient.note_blob(id);
+                let lacking: Vec<Target> = targets.iter().filter(lacking).cloned().collect();
+                if !lacking.is_empty() {
+                    self.write_blob(id, &lacking).await?;
                 }
             }
         }
-        let mut launch = self.launch_message(sequence, job, step.as_deref());
-        launch.components_json = components.iter().map(|job| encode(&**job).into()).collect();
-        self.write(to_agent::Message::Launch(launch)).await
+        let launch = order.launch.get_or_init(|| wire::Launch {
+            components_json: components.iter().map(|job| encode(&**job).into()).collect(),
+            ..self.launch_message(job, step.as_deref())
+        });
+        self.sink.write(targets, to_agent::Message::Launch(launch.clone())).await
     }
 
-    fn launch_message(&self, sequence: u64, job: &Job, step: Option<&Step>) -> wire::Launch {
+    /// The launch for any node; its number there is filled in when it is sent.
+    fn launch_message(&self, job: &Job, step: Option<&Step>) -> wire::Launch {
         let view = self.published.view();
         let held = job.allocation.iter().flat_map(|allocation| &allocation.shares);
         let nodes = held.filter_map(|share| {
@@ -114,7 +126,7 @@ impl Writer {
             Some(wire::NodeAddress { index: share.node.0, name, address, topology_address, topology_pattern })
         });
         wire::Launch {
-            launch_sequence: sequence,
+            launch_sequence: 0,
             job_json: encode(job).into(),
             step_json: step.map(encode).unwrap_or_default().into(),
             components_json: Vec::new(),
@@ -131,8 +143,8 @@ impl Writer {
         }
     }
 
-    fn message(&self, command: NodeCommand) -> Option<to_agent::Message> {
-        Some(match command {
+    fn message(&self, command: &NodeCommand, node: NodeIndex) -> Option<to_agent::Message> {
+        Some(match *command {
             // Needs contents to be sent first; see `launch`.
             NodeCommand::Launch { .. } => return None,
             NodeCommand::Signal { job_id, restart, step, signal, scope } => {
@@ -156,13 +168,13 @@ impl Writer {
                     step: step_text(step),
                     kill_wait_ms,
                     message: cause.map(|cause| self.farewell(job_id, restart, step, cause)).unwrap_or_default(),
-                    epilog: if step.is_none() { self.epilog(job_id, restart).map(Box::new) } else { None },
+                    epilog: if step.is_none() { self.epilog(job_id, restart, node).map(Box::new) } else { None },
                 })
             }
             NodeCommand::Pause { job_id, restart, resume } => {
                 to_agent::Message::Pause(wire::Pause { job_id: job_id.0, restart: restart.0, resume })
             }
-            NodeCommand::Acknowledge(key) => to_agent::Message::Acknowledge(wire::UnitKey {
+            NodeCommand::Acknowledge(ref key) => to_agent::Message::Acknowledge(wire::UnitKey {
                 job_id: key.job_id.0,
                 restart: key.restart.0,
                 step: key.step.to_string(),
@@ -171,12 +183,16 @@ impl Writer {
     }
 
     /// The job as its epilog is to see it, where the site has one. Of a job that nobody remembers nothing can be told.
-    fn epilog(&self, job_id: JobId, restart: RestartCount) -> Option<wire::Launch> {
+    fn epilog(&self, job_id: JobId, restart: RestartCount, node: NodeIndex) -> Option<wire::Launch> {
         let view = self.published.view();
         view.config.hooks.node.epilog.as_ref()?;
         // One that goes back to the queue holds what it had until it is clean.
-        let job = Job { restart, ..view.jobs.get(&job_id)?.ending_on(self.node) };
-        Some(self.launch_message(0, &job, None))
+        let job = Job { restart, ..view.jobs.get(&job_id)?.ending_on(node) };
+        Some(self.launch_message(&job, None))
+    }
+
+    fn has_epilog(&self) -> bool {
+        self.published.view().config.hooks.node.epilog.is_some()
     }
 
     /// The line that a job finds in its standard error, in Slurm's words.

@@ -1,13 +1,14 @@
-//! The way to one agent, with a count of what waits on it: when an agent or the network is slow, `sdiag` shows it.
+//! What waits to be sent to agents, with a count for each: when an agent or the network is slow, `sdiag` shows it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use muster_core::NodeCommand;
+use muster_model::ids::{BlobId, NodeIndex};
 use muster_model::statistics::CallKind;
-use tokio::sync::mpsc;
-
-use crate::agents::Outgoing;
+use muster_proto::{self as wire, to_agent};
+use tonic::Status;
 
 /// The kinds that are told apart.
 const KINDS: [CallKind; 6] = [
@@ -19,88 +20,139 @@ const KINDS: [CallKind; 6] = [
     CallKind::OtherToNode,
 ];
 
-type Waiting = Arc<[AtomicU32; KINDS.len()]>;
-
-/// The end at which messages are put in.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbox {
-    sender: mpsc::UnboundedSender<Outgoing>,
-    waiting: Waiting,
-}
-
-/// The end at which they are taken out to be sent.
+/// What a session's writer is told to send.
 #[derive(Debug)]
-pub(crate) struct Outgoings {
-    receiver: mpsc::UnboundedReceiver<Outgoing>,
-    waiting: Waiting,
-    /// What was taken out last, and is on its way until the next is asked for.
-    taken: Option<usize>,
+pub(crate) enum Outgoing {
+    /// A decision of the core.
+    Command(Arc<Order>),
+    /// A message that is ready as it is.
+    Ready(to_agent::Message),
+    /// The agent lacks a script or an execution context.
+    Blob(BlobId),
+    /// The session is over, and why.
+    Part(Status),
 }
 
-impl Outbox {
-    pub(crate) fn open() -> (Outbox, Outgoings) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let waiting = Waiting::default();
-        (Outbox { sender, waiting: waiting.clone() }, Outgoings { receiver, waiting, taken: None })
-    }
+/// A decision of the core that may be for many nodes: a launch is put into words once for all of them.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub command: NodeCommand,
+    /// The launch without a sequence number.
+    pub launch: OnceLock<wire::Launch>,
+}
 
-    /// Puts a message in; `false` when nobody takes them out any more.
-    pub(crate) fn send(&self, outgoing: Outgoing) -> bool {
-        let at = kind(&outgoing);
-        self.waiting[at].fetch_add(1, Ordering::Relaxed);
-        self.sender.send(outgoing).is_ok()
-    }
+/// One session as its writer sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Recipient {
+    waiting: [AtomicU32; KINDS.len()],
+    /// Contents it has been given; the agent asks when it has dropped one.
+    sent_blobs: Mutex<HashSet<BlobId>>,
+}
 
-    /// How many wait of each kind of which any does.
+impl Recipient {
+    /// How many messages wait of each kind of which any does.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (CallKind, u32)> + '_ {
         let counts = self.waiting.iter().map(|count| count.load(Ordering::Relaxed));
         KINDS.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
+
+    /// Notes that the content is sent now; `false` when it had been.
+    pub(crate) fn note_blob(&self, id: &BlobId) -> bool {
+        self.sent_blobs.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    }
 }
 
-impl Outgoings {
-    /// The next message; the one before has been handed to the network by now.
-    pub(crate) async fn next(&mut self) -> Option<Outgoing> {
-        if let Some(at) = self.taken.take() {
-            self.waiting[at].fetch_sub(1, Ordering::Relaxed);
+/// For whom a message is.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub node: NodeIndex,
+    /// Its number on the connection of a relay; 0 where the connection is its own.
+    pub member: u64,
+    /// Of a launch: its number on the node.
+    pub sequence: u64,
+    pub recipient: Arc<Recipient>,
+}
+
+/// A message on its way to sessions of one connection. It waits until it is dropped, when the network has it.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    targets: Vec<Target>,
+    outgoing: Outgoing,
+}
+
+impl Parcel {
+    pub(crate) fn new(targets: Vec<Target>, outgoing: Outgoing) -> Parcel {
+        let parcel = Parcel { targets, outgoing };
+        for count in parcel.counters() {
+            count.fetch_add(1, Ordering::Relaxed);
         }
-        let next = self.receiver.recv().await?;
-        self.taken = Some(kind(&next));
-        Some(next)
+        parcel
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &AtomicU32> {
+        let at = kind(&self.outgoing);
+        self.targets.iter().map(move |target| &target.recipient.waiting[at])
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        for count in self.counters() {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// The position of its kind in [`KINDS`].
 fn kind(outgoing: &Outgoing) -> usize {
-    match outgoing {
-        Outgoing::Command(NodeCommand::Launch { step: None, .. }) => 0,
-        Outgoing::Command(NodeCommand::Launch { step: Some(_), .. }) => 1,
-        Outgoing::Command(NodeCommand::Signal { .. }) => 2,
-        Outgoing::Command(NodeCommand::Clean { .. }) => 3,
-        Outgoing::Command(NodeCommand::Pause { .. }) => 4,
-        Outgoing::Command(NodeCommand::Acknowledge(_)) | Outgoing::Blob(_) | Outgoing::Ready(_) => 5,
+    let Outgoing::Command(order) = outgoing else { return 5 };
+    match order.command {
+        NodeCommand::Launch { step: None, .. } => 0,
+        NodeCommand::Launch { step: Some(_), .. } => 1,
+        NodeCommand::Signal { .. } => 2,
+        NodeCommand::Clean { .. } => 3,
+        NodeCommand::Pause { .. } => 4,
+        NodeCommand::Acknowledge(_) => 5,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_model::ids::{BlobId, JobId, RestartCount};
+    use muster_model::ids::{JobId, RestartCount};
 
     #[test]
-    fn a_message_waits_until_the_next_is_asked_for() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (outbox, mut outgoings) = Outbox::open();
-        let pause = NodeCommand::Pause { job_id: JobId(1), restart: RestartCount(0), resume: false };
-        assert!(outbox.send(Outgoing::Command(pause)));
-        assert!(outbox.send(Outgoing::Blob(BlobId("b".into()))));
-        let waiting = |outbox: &Outbox| outbox.waiting().collect::<Vec<_>>();
-        assert_eq!(waiting(&outbox), [(CallKind::PauseJob, 1), (CallKind::OtherToNode, 1)]);
-        assert!(matches!(runtime.block_on(outgoings.next()), Some(Outgoing::Command(_))));
-        assert_eq!(waiting(&outbox), [(CallKind::PauseJob, 1), (CallKind::OtherToNode, 1)], "it is being written");
-        assert!(matches!(runtime.block_on(outgoings.next()), Some(Outgoing::Blob(_))));
-        assert_eq!(waiting(&outbox), [(CallKind::OtherToNode, 1)]);
-        drop(outgoings);
-        assert!(!outbox.send(Outgoing::Blob(BlobId("c".into()))));
+    fn a_message_waits_for_each_of_its_recipients_until_the_network_has_it() {
+        let recipients = [Arc::new(Recipient::default()), Arc::new(Recipient::default())];
+        let target =
+            |at: usize| Target { node: NodeIndex(0), member: 0, sequence: 0, recipient: recipients[at].clone() };
+        let waiting = |at: usize| recipients[at].waiting().collect::<Vec<_>>();
+        let command = NodeCommand::Pause { job_id: JobId(1), restart: RestartCount(0), resume: false };
+        let order = Outgoing::Command(Arc::new(Order { command, launch: OnceLock::new() }));
+        let pause = Parcel::new(vec![target(0), target(1)], order);
+        let blob = Parcel::new(vec![target(1)], Outgoing::Blob(BlobId("b".into())));
+        assert_eq!(waiting(0), [(CallKind::PauseJob, 1)]);
+        assert_eq!(waiting(1), [(CallKind::PauseJob, 1), (CallKind::OtherToNode, 1)]);
+        drop(pause);
+        assert_eq!(waiting(0), []);
+        assert_eq!(waiting(1), [(CallKind::OtherToNode, 1)]);
+        drop(blob);
+        assert_eq!(waiting(1), []);
+    }
+
+    #[test]
+    fn a_content_is_sent_once() {
+        let recipient = Recipient::default();
+        let id = BlobId("b".into());
+        assert!(recipient.note_blob(&id));
+        assert!(!recipient.note_blob(&id));
     }
 }

@@ -13,6 +13,7 @@ use muster_model::planning::{Outlook, Plan, PlanView};
 use muster_sched::{Budget, Planner, Planners};
 use tokio::sync::mpsc;
 
+use crate::giving_way::GivingWay;
 use crate::inbox::Inbox;
 use crate::niceness;
 use crate::pace::{Pace, Planning};
@@ -59,11 +60,13 @@ pub(crate) struct Ends {
 
 /// Makes long passes until nobody wants any more.
 pub(crate) async fn run_long_passes(mut wanted: mpsc::Receiver<LongPass>, finished: mpsc::Sender<Finished>) {
-    niceness::stand_back(niceness::LONG_PASSES);
+    niceness::of_long_passes();
     while let Some(LongPass { mut planner, view, budget }) = wanted.recv().await {
         let began = Instant::now();
+        let giving_way = GivingWay::begin();
         let plan = planner.plan(&view, &budget);
         drop(view);
+        drop(giving_way);
         if finished.send(Finished { planner, plan, began, took: began.elapsed() }).await.is_err() {
             return;
         }
@@ -72,7 +75,7 @@ pub(crate) async fn run_long_passes(mut wanted: mpsc::Receiver<LongPass>, finish
 
 /// Plans until the sequencer is gone.
 pub(crate) async fn run(ends: Ends) {
-    niceness::stand_back(niceness::QUICK_PASSES);
+    niceness::of_quick_passes();
     let desk = Desk {
         ends,
         planners: Planners::new(),
@@ -111,8 +114,10 @@ impl Desk {
                 Next::View(view) => {
                     self.ends.pace.work().await;
                     let began = Instant::now();
+                    let giving_way = GivingWay::begin();
                     let plan = self.plan(&view);
                     drop(view);
+                    drop(giving_way);
                     let took = began.elapsed();
                     self.ends.meters.count_pass(took, plan.figures, plan.is_partial);
                     if self.ends.inbox.send(Event::Plan(plan).into()).await.is_err() {

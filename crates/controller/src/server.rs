@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tracing::info;
 
@@ -28,6 +29,7 @@ use crate::clock;
 use crate::committer;
 use crate::dispatch::Dispatch;
 use crate::hooks;
+use crate::http;
 use crate::identity::Identities;
 use crate::inbox::{INBOX_SIZE, Inbox};
 use crate::pace::Pace;
@@ -104,8 +106,19 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (inbox_of_agents, sessions) = (inbox.clone(), dispatch.sessions.clone());
     // Agents run as root, and have no other name on the network.
     let agents_user = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
-    let link =
-        LinkService { inbox: inbox_of_agents, sessions, published, blobs, token, host, port, meters, agents_user };
+    let names = Arc::default();
+    let link = LinkService {
+        inbox: inbox_of_agents,
+        sessions,
+        published,
+        blobs,
+        token,
+        host,
+        port,
+        meters,
+        agents_user,
+        names,
+    };
     drop(inbox);
     let served = serve(&options, api, link).await;
     // First the sequencer ends, then the committer, when it has made durable what it was handed.
@@ -163,14 +176,17 @@ async fn serve(options: &ControllerOptions, api: ApiService, link: LinkService) 
     info!(socket = %options.socket.display(), agents = %remote.local_addr()?, pid = std::process::id(), "controller is up");
     let stop = stop_signal()?;
     let stopped = |mut stop: watch::Receiver<bool>| async move { drop(stop.wait_for(|stop| *stop).await) };
+    let pages = http::router(api.clone());
     let api = ControllerServer::new(api)
         .max_decoding_message_size(MESSAGE_SIZE_MAX)
         .max_encoding_message_size(MESSAGE_SIZE_MAX);
+    let local_routes = Routes::from(pages.merge(Routes::new(api).into_axum_router().reset_fallback()));
     let link = AgentLinkServer::new(link).max_decoding_message_size(MESSAGE_SIZE_MAX);
     let local = Server::builder()
         .initial_connection_window_size(8 << 20)
         .initial_stream_window_size(4 << 20)
-        .add_service(api)
+        .accept_http1(true)
+        .add_routes(local_routes)
         .serve_with_incoming_shutdown(UnixListenerStream::new(local), stopped(stop.clone()));
     let remote = Server::builder()
         .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))

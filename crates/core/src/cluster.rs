@@ -116,6 +116,8 @@ pub struct Cluster {
     pub(crate) next_reservation: u64,
     /// What the last plan said of the jobs that wait. Not stored: it can be planned again.
     pub(crate) outlook: Outlook,
+    /// When the last pass was asked for because of batch jobs alone; only kept where such passes are put off.
+    pub(crate) batch_pass: Timestamp,
     pub(crate) timers: Timers,
     pub(crate) next_job_id: u32,
     pub(crate) next_spec_id: u64,
@@ -200,6 +202,7 @@ impl Cluster {
             reservations_touched: false,
             next_reservation: 1,
             outlook: Outlook::default(),
+            batch_pass: Timestamp(i64::MIN),
             timers: Timers::default(),
             next_job_id: config.first_job_id.max(1),
             next_spec_id: 1,

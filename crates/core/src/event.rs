@@ -1,6 +1,7 @@
 //! Everything that can happen to the cluster.
 
 use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, StepId};
+use muster_model::measure::Measured;
 use muster_model::node::{Hardware, NodeReport};
 use muster_model::planning::Plan;
 use muster_model::request::Command;
@@ -103,6 +104,8 @@ pub struct UnitEnd {
     pub exit: ExitStatus,
     /// What its tasks used.
     pub usage: Usage,
+    /// What was measured of its tasks on that node.
+    pub measured: Option<Box<Measured>>,
     /// Why it could not be started or was lost sight of; `None` for an ordinary end.
     pub failure: Option<UnitFailure>,
     /// The job has no process left on the node.

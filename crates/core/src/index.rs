@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_model::dependency::DependencyKind;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, StepId};
-use muster_model::job::{ArrayRole, Job};
+use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::node::Node;
 use muster_model::reservation::claim::names_of;
 use muster_model::state::JobState;
@@ -15,6 +15,7 @@ use muster_model::time::{Span, Timestamp};
 
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
+use crate::handlers::dependency;
 use crate::timers::Timer;
 
 /// The end of a job without limit, in the order of ends.
@@ -36,8 +37,35 @@ impl Cluster {
         self.index_job(old.as_deref(), &job, now);
         out.facts.push(Fact::Job(job.clone()));
         // A begin time that has come changes nothing in the row that the scheduler looks at, but the queue.
-        out.plan_needed |= scheduler_cares(old.as_deref(), &job) || (!was_queued && is_queued(&job, now));
+        if scheduler_cares(old.as_deref(), &job) || (!was_queued && is_queued(&job, now)) {
+            self.ask_for_pass(now, old.is_none() && job.spec.kind == JobKind::Batch, out);
+        }
+        // Wherever that was found out; it ends before the event is over.
+        if dependency::is_to_end(self, &job) {
+            self.to_evaluate.insert(job.id);
+        }
         self.jobs.insert(job.id, job);
+    }
+
+    /// Asks for a pass, or has one asked for later where only a batch job has come (`batch_sched_delay`): those that come
+    /// until then are looked at together.
+    fn ask_for_pass(&mut self, now: Timestamp, is_new_batch: bool, out: &mut Outcome) {
+        let delay = self.config.scheduling.batch_delay;
+        // A clock that was put back must not make anybody wait for the old time.
+        let due = self.batch_pass.min(now) + delay;
+        if !is_new_batch || delay == Span::ZERO {
+            out.plan_needed = true;
+        } else if due <= now {
+            self.plan_for_batch(now, out);
+        } else {
+            self.timers.set(due, Timer::BatchPass);
+        }
+    }
+
+    /// Asks for the pass that batch jobs have been waiting for.
+    pub(crate) fn plan_for_batch(&mut self, now: Timestamp, out: &mut Outcome) {
+        self.batch_pass = now;
+        out.plan_needed = true;
     }
 
     /// As [`Cluster::put_job_quietly`] for changes that need not be durable: what can be calculated again.
@@ -57,6 +85,7 @@ impl Cluster {
             self.queue_together(new, now);
         } else if is_queued(new, now) {
             self.enqueue(new);
+            self.set_patience_timer(new, now);
         }
         if new.holds_resources() {
             self.running.insert(running_key(new), new.clone());
@@ -221,6 +250,9 @@ impl Cluster {
                 }
             }
             JobState::Running => {
+                if let Some(from) = job.preemptable_from.filter(|from| *from > now) {
+                    self.timers.set(from, Timer::Pass(id));
+                }
                 if let Some(end) = job.end_time {
                     self.timers.set(end + self.over_time(job), Timer::TimeLimit(id));
                     if let Some(early) = job.spec.early_signal {
@@ -235,9 +267,23 @@ impl Cluster {
         }
     }
 
+    /// `--switches=COUNT@TIME`: when a queued job takes what there is.
+    fn set_patience_timer(&mut self, job: &Job, now: Timestamp) {
+        let Some(limit) = job.spec.request.preference.switches else { return };
+        let most = self.config.placement.switch_wait_max;
+        let over = job.eligible_time.unwrap_or(job.submit_time) + limit.wait.map_or(most, |wait| wait.min(most));
+        if over > now {
+            self.timers.set(over, Timer::Pass(job.id));
+        }
+    }
+
     /// How long after its end a running job may go on; one that makes room for another may not.
     pub(crate) fn over_time(&self, job: &Job) -> Span {
-        if job.eviction.is_some() { Span::ZERO } else { self.config.over_time_limit }
+        if job.eviction.is_some() {
+            return Span::ZERO;
+        }
+        let of_partition = self.partition(&job.partition).and_then(|partition| partition.over_time_limit);
+        of_partition.unwrap_or(self.config.over_time_limit)
     }
 
     /// Puts in the new row of a step; an ended step leaves the memory and stays in the store.
@@ -291,8 +337,14 @@ pub(crate) fn is_queued(job: &Job, now: Timestamp) -> bool {
         && !matches!(&job.array, Some(ArrayRole::Waiting { tasks }) if tasks.is_empty())
 }
 
+/// When a job gives back what it holds, as far as can be told. One that goes back to the queue has no end any more, but is being
+/// cleaned up since it came back: who took it for one without limit would have others make room instead of waiting for it.
 fn running_key(job: &Job) -> (Timestamp, JobId) {
-    (job.end_time.filter(|_| job.holds_resources()).unwrap_or(FAR_FUTURE), job.id)
+    let end = match job.state {
+        JobState::Pending if job.completing => Some(job.submit_time),
+        _ => job.end_time.filter(|_| job.holds_resources()),
+    };
+    (end.unwrap_or(FAR_FUTURE), job.id)
 }
 
 /// A job's place among those of its user and name.

@@ -61,6 +61,7 @@ struct Held {
     suspended: u32,
     memory: u64,
     gres: BTreeMap<String, IndexSet>,
+    gres_by_type: BTreeMap<(Name, Option<Name>), IndexSet>,
     running: u32,
     completing: u32,
     jobs: BTreeSet<JobId>,
@@ -128,6 +129,8 @@ fn shares_are_disjoint(cluster: &Cluster, wrong: &mut Vec<String>) {
                     ));
                 }
                 all.add_all(&units.units);
+                let by_type = held.gres_by_type.entry((units.name.clone(), units.kind.clone())).or_default();
+                by_type.add_all(&units.units);
             }
         }
     }
@@ -179,10 +182,10 @@ fn node_adds_up(
             held.running, held.suspended, held.completing
         ));
     }
-    let gres: BTreeMap<String, IndexSet> =
-        used.gres.iter().map(|gres| (gres.name.to_string(), gres.units.clone())).collect();
-    if gres != held.gres {
-        wrong.push(format!("node {name} counts {gres:?} in use, jobs hold {:?}", held.gres));
+    let gres: BTreeMap<(Name, Option<Name>), IndexSet> =
+        used.gres.iter().map(|gres| ((gres.name.clone(), gres.kind.clone()), gres.units.clone())).collect();
+    if gres != held.gres_by_type {
+        wrong.push(format!("node {name} counts {gres:?} in use, jobs hold {:?}", held.gres_by_type));
     }
     if cluster.config.memory_is_consumed && held.memory > node.config.hardware.memory.0 {
         wrong.push(format!("node {name} has given away {} MB, more than it has", held.memory));
@@ -290,6 +293,9 @@ fn nobody_is_forgotten(cluster: &Cluster, wrong: &mut Vec<String>) {
     for job in cluster.jobs.values() {
         let id = job.id;
         match job.state {
+            JobState::Pending if dependency::is_to_end(cluster, job) => {
+                wrong.push(format!("job {id} waits for what will never come"));
+            }
             JobState::Pending if job.completing || job.hold.is_some() || !job.dependencies.is_empty() => {}
             JobState::Pending => match job.eligible_time {
                 None => wrong.push(format!("job {id} waits for nothing and is not eligible")),

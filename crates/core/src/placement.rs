@@ -29,9 +29,9 @@ impl<'a> Claim<'a> {
     /// Where sharing goes in `turns`, jobs do not have to ask for it.
     pub(crate) fn of(job: &'a Job, partition: Option<&'a Partition>, turns: bool) -> Claim<'a> {
         let request = &job.spec.request;
-        let is_whole = request.sharing == Sharing::Exclusive;
-        let asks_to_share = turns || request.sharing == Sharing::Oversubscribe;
-        let rows = partition.map_or(1, |partition| partition.over_subscribe.rows(asks_to_share));
+        // Cores that the system gave up are nobody else's.
+        let shares = partition.filter(|_| request.layout.cores_reserved.is_none());
+        let rows = shares.map_or(1, |partition| partition.over_subscribe.rows(request.sharing, turns));
         Claim {
             uid: job.spec.identity.uid,
             label: request.mcs_label.as_ref(),
@@ -39,7 +39,7 @@ impl<'a> Claim<'a> {
                 || partition.is_some_and(|own| own.exclusive_user),
             exclusive_label: request.sharing == Sharing::ExclusiveMcs,
             partition: partition.map_or(&job.partition, |own| &own.name),
-            rows: if is_whole { 1 } else { rows },
+            rows,
             may_use_reserved: request.layout.cores_reserved.is_some(),
         }
     }

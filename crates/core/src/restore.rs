@@ -85,10 +85,13 @@ impl Cluster {
         let Some(index) = self.node_index.get(name) else {
             return;
         };
-        let Some(node) = self.nodes.get_mut(index.0 as usize) else {
+        let place = index.0 as usize;
+        let (Some(node), Some(configured)) = (self.nodes.get_mut(place), self.config.nodes.get(place)) else {
             return;
         };
         let node = Arc::make_mut(node);
+        // Agents will mostly say the same again, and then nothing changes for the planner.
+        node.find_places(&configured.hardware, record.places_found);
         node.health = match record.health {
             // Not heard of since the restart; its agent will call.
             NodeHealth::Up | NodeHealth::Unknown => NodeHealth::Unknown,

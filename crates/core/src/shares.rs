@@ -31,9 +31,10 @@ impl Cluster {
         let used = &mut Arc::make_mut(node).used;
         used.memory.0 = used.memory.0.saturating_add(share.memory.0);
         for held in &share.gres {
-            match used.gres.iter_mut().find(|gres| gres.name == held.name) {
+            // By type too: the scheduler counts each type by itself.
+            match used.gres.iter_mut().find(|gres| is_like(gres, held)) {
                 Some(gres) => gres.units.add_all(&held.units),
-                None => used.gres.push(GresShare { name: held.name.clone(), kind: None, units: held.units.clone() }),
+                None => used.gres.push(held.clone()),
             }
         }
         if job.completing {
@@ -49,6 +50,14 @@ impl Cluster {
             used.exclusive_label = Some(claim.label.cloned().unwrap_or_else(|| "".into()));
         }
         add_cpus(used, &claim, share, job.cpu_hold());
+    }
+
+    /// A running job was counted for a second share on a node where it had one.
+    pub(crate) fn count_once(&mut self, node: NodeIndex) {
+        if let Some(node) = self.nodes.get_mut(node.0 as usize) {
+            let used = &mut Arc::make_mut(node).used;
+            used.jobs_running = used.jobs_running.saturating_sub(1);
+        }
     }
 
     /// Counts what `job` gave up on a node that is not clean of it, after a restart.
@@ -81,7 +90,7 @@ impl Cluster {
         let used = &mut node.used;
         used.memory.0 = used.memory.0.saturating_sub(share.memory.0);
         for held in &share.gres {
-            if let Some(gres) = used.gres.iter_mut().find(|gres| gres.name == held.name) {
+            if let Some(gres) = used.gres.iter_mut().find(|gres| is_like(gres, held)) {
                 gres.units.remove_all(&held.units);
             }
         }
@@ -177,4 +186,9 @@ fn add_cpus(used: &mut NodeUse, claim: &Claim<'_>, share: &NodeShare, hold: CpuH
     if hold == CpuHold::Claimed {
         used.cpus_claimed.add_all(&share.cpus);
     }
+}
+
+/// Whether both are of one generic resource and type.
+fn is_like(one: &GresShare, other: &GresShare) -> bool {
+    one.name == other.name && one.kind == other.kind
 }

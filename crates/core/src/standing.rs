@@ -6,11 +6,11 @@ use std::sync::Arc;
 use muster_model::accounting::{Association, AssociationId, TresAmounts, TresLimit};
 use muster_model::job::Job;
 use muster_model::priority::{
-    PriorityFlag, PriorityLedger, PriorityReport, PriorityRow, ShareReport, ShareRow, allocated, association_of,
-    billed, ledgers,
+    PriorityFlag, PriorityLedger, PriorityReport, PriorityRow, PrioritySnapshot, ShareReport, ShareRow, allocated,
+    association_of, ledgers,
 };
 use muster_model::state::JobState;
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, Timestamp};
 
 use crate::view::ReadView;
 
@@ -38,7 +38,7 @@ impl ReadView {
     /// Shares and usage of all associations as of the last calculation; what runs may still use, at `now`.
     pub fn share_report(&self, now: Timestamp) -> ShareReport {
         let config = &self.config.priority;
-        let snapshot = &self.priorities.current;
+        let snapshot = self.snapshot_shown(now);
         let running = self.seconds_running(now);
         let row = |row: &Arc<Association>| ShareRow {
             id: row.id,
@@ -55,6 +55,19 @@ impl ReadView {
             tracked: config.tracked.clone(),
             rows: self.tree().iter().map(row).collect(),
         }
+    }
+
+    /// The last calculation. While nobody waits or runs none is made; then what it would have found by now, as if it had gone on.
+    fn snapshot_shown(&self, now: Timestamp) -> Arc<PrioritySnapshot> {
+        let last = &self.priorities.current;
+        let period = self.config.priority.calculation_period.max(Span::from_seconds(1));
+        let periods = now.since(last.at).0 / period.0;
+        if periods < 2 {
+            return last.clone();
+        }
+        let at = last.at + Span(period.0.saturating_mul(periods));
+        let config = &self.config.priority;
+        Arc::new(PrioritySnapshot::take(at, config, &self.nodes, &self.partitions, &self.accounting, &self.usage))
     }
 
     /// Associations from the root, users before accounts, each by name.
@@ -88,7 +101,7 @@ impl ReadView {
             let Some(association) = association_of(job, &self.accounting) else { continue };
             let seconds = u64::try_from((limit.0 - job.run_time(now).0).max(0) / 1000).unwrap_or(0);
             let mut amounts = allocated(allocation);
-            amounts.add(&"billing".into(), billed(&amounts, &job.partition, &self.config.priority));
+            amounts.set_billing(allocation.billing());
             for row in self.accounting.lineage(association.id) {
                 let sum = all.entry(row.id).or_default();
                 amounts.0.iter().for_each(|(name, amount)| sum.add(name, amount.saturating_mul(seconds)));

@@ -19,6 +19,9 @@ pub(crate) enum Timer {
     TimeLimit(JobId),
     /// The time limit of a step.
     StepTimeLimit(JobId, StepId),
+    /// What keeps others from starting is over by itself: a running job may be told to make room, or a waiting one does not
+    /// insist on few switches any more.
+    Pass(JobId),
     /// A pending job can no longer end by its deadline.
     Deadline(JobId),
     /// The client of an allocation has been away for too long.
@@ -31,6 +34,8 @@ pub(crate) enum Timer {
     Priorities,
     /// Jobs that take turns change places.
     Turns,
+    /// A pass is made that submits of batch jobs have asked for.
+    BatchPass,
     /// Reservations that begin, end, or have been idle for long enough.
     Reservations,
 }

@@ -104,8 +104,15 @@ impl Stage {
         let restart = self.cluster.read_view().jobs[&JobId(id)].restart;
         let key = UnitKey { job_id: JobId(id), restart, step: StepId::Batch };
         let exit = ExitStatus { code, signal: 0 };
-        let end =
-            UnitEnd { key, exit, usage: Usage::default(), failure: None, job_is_clean: true, out_of_memory: false };
+        let end = UnitEnd {
+            key,
+            exit,
+            usage: Usage::default(),
+            measured: None,
+            failure: None,
+            job_is_clean: true,
+            out_of_memory: false,
+        };
         let out = self.step(Event::Agent(NodeIndex(0), AgentReport::UnitEnded(end)));
         let row = |fact: &Fact| match fact {
             Fact::Job(job) => Some(format!("{}.{} {} {}", job.id, job.restart.0, job.state, job.exit.code)),

@@ -232,7 +232,7 @@ impl Stage {
         let node = job.allocation.as_ref().unwrap().shares[0].node;
         let key = UnitKey { job_id: job.id, restart: job.restart, step: StepId::Batch };
         let usage = Usage::default();
-        let end = UnitEnd { key, exit, usage, failure: None, job_is_clean: true, out_of_memory: false };
+        let end = UnitEnd { key, exit, usage, measured: None, failure: None, job_is_clean: true, out_of_memory: false };
         self.step(Event::Agent(node, AgentReport::UnitEnded(end)));
         self.show(id)
     }
@@ -274,6 +274,7 @@ fn request() -> StepRequest {
         memory: None,
         gres: Vec::new(),
         nodes_required: None,
+        task_nodes: None,
         nodes_excluded: None,
         first_node: 0,
         exact: false,
@@ -287,10 +288,14 @@ fn request() -> StepRequest {
 
 fn launch() -> StepLaunch {
     StepLaunch {
+        measure_seconds: None,
+        keeps_counts: false,
         broadcast: None,
         task_prolog: None,
         task_epilog: None,
         binding: Default::default(),
+        container: None,
+        bundle: None,
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use muster_core::UnitKey;
 use muster_core::event::{UnitEnd, UnitFailure};
-use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId};
+use muster_core::{AgentReport, Cluster, Effect, Event, NodeCommand, Outcome, RequestId};
 use muster_model::config::ClusterConfig;
 use muster_model::fact::StoredState;
-use muster_model::ids::{JobId, NodeIndex, StepId};
+use muster_model::ids::{JobId, Name, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::node::NodeReport;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedShare, PlannedStart};
 use muster_model::request::{Cancel, Command, JobChanges, JobTarget, NodeChanges, NodeTransition, PartitionChanges};
-use muster_model::resources::{Megabytes, ResourceRequest};
+use muster_model::resources::{IndexSet, Megabytes, ResourceRequest};
 use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::{TimeLimit, Timestamp};
 use muster_testkit::builders;
@@ -28,7 +28,13 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
+        let mut requeue_exits = IndexSet::default();
+        requeue_exits.insert(75);
+        let mut requeue_exits_held = IndexSet::default();
+        requeue_exits_held.insert(76);
         let config = ClusterConfig {
+            requeue_exits,
+            requeue_exits_held,
             nodes: vec![builders::node_config("n1", 4), builders::node_config("n2", 4)],
             partitions: vec![Partition { default: true, ..builders::partition("main", 0..2) }],
             shown: vec![("Licenses".to_owned(), "matlab:4".to_owned())],
@@ -134,6 +140,13 @@ impl Stage {
                 let cancel = Cancel { target, signal: None, batch_only: false, full: false, states: Vec::new() };
                 self.ask(uid, Command::Cancel(cancel))
             }
+            // `scancel` with a scope, and perhaps a signal: what the node is told.
+            "kill" => {
+                let words: Vec<&str> = rest.split(' ').skip(1).collect();
+                let signal = words.iter().find_map(|word| word.parse().ok());
+                let (batch_only, full) = (words.contains(&"batch"), words.contains(&"full"));
+                self.told(uid, Cancel { target, signal, batch_only, full, states: Vec::new() })
+            }
             "clean" => {
                 let restart = self.job(id).cleaning.as_ref().map(|cleaning| cleaning.restart).unwrap_or_default();
                 let cleaned = AgentReport::JobCleaned { job_id: JobId(id), restart, epilog: None };
@@ -147,19 +160,20 @@ impl Stage {
                 "ok".to_owned()
             }
             "fail" => {
-                let restart = self.job(id).restart;
-                let key = UnitKey { job_id: JobId(id), restart, step: StepId::Batch };
                 let failure = Some(UnitFailure { text: "no spool".into(), node_at_fault: true, prolog: false });
-                let ended = UnitEnd {
-                    key,
-                    exit: ExitStatus::SUCCESS,
-                    usage: Usage::default(),
-                    failure,
-                    job_is_clean: true,
-                    out_of_memory: false,
-                };
-                self.step(Event::Agent(NodeIndex(0), AgentReport::UnitEnded(ended)));
+                self.script_ended(id, ExitStatus::SUCCESS, failure);
                 self.node(0, "n1 resume");
+                self.show(id)
+            }
+            // Nothing that the node is to blame for.
+            "unwritable" => {
+                let failure = Some(UnitFailure { text: "no directory".into(), node_at_fault: false, prolog: false });
+                self.script_ended(id, ExitStatus::SUCCESS, failure);
+                format!("{} exit {}", self.show(id), self.job(id).exit)
+            }
+            "exit" => {
+                let code = rest.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+                self.script_ended(id, ExitStatus::exited(code), None);
                 self.show(id)
             }
             "update" => self.ask(uid, Command::UpdateJob { target, changes: Box::new(changes(rest)) }),
@@ -168,6 +182,35 @@ impl Stage {
             "show" => self.show(id),
             other => panic!("unknown line {other}"),
         }
+    }
+
+    /// What a node is told when a user cancels.
+    fn told(&mut self, uid: u32, cancel: Cancel) -> String {
+        let (identity, command) = (builders::identity(uid), Box::new(Command::Cancel(cancel)));
+        let out = self.step(Event::Command { request: RequestId(1), identity, command });
+        let told = out.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send { command: NodeCommand::Signal { signal, scope, .. }, .. } => {
+                Some(format!("{signal} {scope:?}"))
+            }
+            Effect::Send { command: NodeCommand::Clean { .. }, .. } => Some("end".to_owned()),
+            _ => None,
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The node tells the end of a job's script.
+    fn script_ended(&mut self, id: u32, exit: ExitStatus, failure: Option<UnitFailure>) {
+        let key = UnitKey { job_id: JobId(id), restart: self.job(id).restart, step: StepId::Batch };
+        let ended = UnitEnd {
+            key,
+            exit,
+            usage: Usage::default(),
+            measured: None,
+            failure,
+            job_is_clean: true,
+            out_of_memory: false,
+        };
+        self.step(Event::Agent(NodeIndex(0), AgentReport::UnitEnded(ended)));
     }
 
     fn show(&self, id: u32) -> String {
@@ -233,6 +276,10 @@ fn changes(words: &str) -> JobChanges {
         ("cpus", value) => JobChanges { cpus: value.parse().ok(), ..none() },
         ("priority", value) => JobChanges { priority: value.parse().ok(), ..none() },
         ("limit", value) => JobChanges { time_limit: TimeLimit::parse(value), ..none() },
+        ("qos", value) => JobChanges { qos: Some(value.into()), ..none() },
+        ("nice", value) => JobChanges { nice: value.parse().ok(), ..none() },
+        ("contiguous", value) => JobChanges { contiguous: Some(value == "yes"), ..none() },
+        ("deadline", value) => JobChanges { deadline: value.parse().ok().map(Timestamp::from_seconds), ..none() },
         ("end", value) => JobChanges { end_time: value.parse().ok().map(Timestamp::from_seconds), ..none() },
         (other, _) => panic!("unknown setting {other}"),
     }
@@ -243,8 +290,8 @@ fn changes(words: &str) -> JobChanges {
 fn check(script: &str) {
     let mut stage = Stage::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, expected) = line.split_once(" => ").unwrap_or((line, "ok"));
-        assert_eq!(stage.line(command), expected, "{command}");
+        let (command, expected) = line.split_once(" =>").unwrap_or((line, "ok"));
+        assert_eq!(stage.line(command), expected.trim(), "{command}");
     }
 }
 
@@ -261,6 +308,19 @@ fn a_running_job_can_be_held_for_when_it_comes_back() {
          requeue 1
          clean 1 => PENDING JobHeldAdmin - held
          release 1",
+    );
+}
+
+/// The owner may choose another QOS only while the job waits, an operator at any time: so Slurm 22.05 has it.
+#[test]
+fn the_qos_of_a_running_job_is_changed_by_operators_only() {
+    check(
+        "user submit
+         user update 1 qos=normal
+         start 1 => RUNNING None -
+         user update 1 qos=normal => Job is no longer pending execution
+         update 1 qos=normal
+         show 1 => RUNNING None -",
     );
 }
 
@@ -291,6 +351,49 @@ fn a_job_that_cannot_be_launched_is_held_after_five_failures() {
     // Released, it has as many attempts again.
     script += "hold 1\nshow 1 => PENDING JobHoldMaxRequeue - held\nrelease 1\nwait 200\nstart 1 => RUNNING None -\nfail 1 => PENDING BeginTime -";
     check(&script);
+}
+
+#[test]
+fn exit_codes_after_which_a_job_comes_again() {
+    check(
+        "submit
+         start 1 => RUNNING None -
+         exit 1 75 => PENDING BeginTime -
+         wait 200
+         start 1 => RUNNING None -
+         exit 1 76 => PENDING JobHeldAdmin job requeued in held state held special
+         release 1
+         wait 200
+         start 1 => RUNNING None -
+         exit 1 74 => FAILED NonZeroExitCode -",
+    );
+}
+
+#[test]
+fn what_scancel_reaches() {
+    check(
+        "submit
+         start 1 => RUNNING None -
+         kill 1 10 => 10 Steps
+         kill 1 10 batch => 10 Batch
+         kill 1 10 batch full => 10 All
+         kill 1 9 batch => 9 Batch
+         kill 1 batch => 9 Batch
+         show 1 => RUNNING None -
+         kill 1 full => end
+         submit
+         kill 2 batch =>
+         show 2 => CANCELLED None -",
+    );
+}
+
+#[test]
+fn a_script_that_cannot_be_started_ends_as_in_slurm() {
+    check(
+        "submit
+         start 1 => RUNNING None -
+         unwritable 1 => FAILED JobLaunchFailure no directory exit 0:53",
+    );
 }
 
 #[test]
@@ -407,4 +510,52 @@ fn partitions_come_and_go() {
          partition delete small => ok, main=2
          partition delete small => Invalid partition name specified, main=2",
     );
+}
+
+#[test]
+fn what_an_owner_may_change() {
+    let mut stage = Stage::new();
+    let view = stage.cluster.read_view();
+    let partition = Partition { time_max: TimeLimit::from_minutes(60), ..(*view.partitions[0]).clone() };
+    let config = ClusterConfig {
+        nodes: view.nodes.iter().map(|node| (*node.config).clone()).collect(),
+        partitions: vec![partition, Partition { reservation_required: true, ..builders::partition("kept", 0..2) }],
+        ..ClusterConfig::default()
+    };
+    drop(view);
+    let mut out = Outcome::default();
+    stage.cluster = Cluster::restore(config, StoredState::default(), Timestamp::from_seconds(1), &mut out);
+    let denied = "Access/permission denied";
+    for (command, expected) in [
+        ("user submit", "ok"),
+        ("user update 1 limit=5", "ok"),
+        // Up to what the partition has, while it waits.
+        ("user update 1 limit=60", "ok"),
+        ("user update 1 limit=70", denied),
+        ("update 1 limit=70", "ok"),
+        ("user update 1 deadline=100000", denied),
+        ("user update 1 contiguous=yes", denied),
+        ("update 1 contiguous=yes", "ok"),
+        ("user update 1 nice=50", "ok"),
+    ] {
+        assert_eq!(stage.line(command), expected, "{command}");
+    }
+    assert_eq!(stage.job(1).spec.nice, 50);
+    // A priority that is set goes without what was taken off the one before.
+    assert_eq!(stage.line("update 1 priority=77"), "ok");
+    assert_eq!((stage.job(1).priority, stage.job(1).spec.nice), (77, 0));
+    // From then on it has no nice value, which nobody is told, as in Slurm.
+    assert_eq!(stage.line("update 1 nice=5"), "ok");
+    assert_eq!((stage.job(1).priority, stage.job(1).spec.nice), (77, 0));
+    // A partition with ReqResv takes nobody without a reservation.
+    let mut spec = builders::spec(ResourceRequest::default());
+    (spec.kind, spec.partitions) = (JobKind::Batch, vec!["kept".into()]);
+    assert_eq!(stage.ask(0, Command::Submit(Box::new(spec.clone()))), denied);
+    // Beside others it is none for such a job, and no change leads there.
+    spec.partitions = vec!["main".into(), "kept".into()];
+    assert_eq!(stage.ask(0, Command::Submit(Box::new(spec))), "ok");
+    assert_eq!(stage.job(2).spec.partitions, [Name::from("main")]);
+    let changes = JobChanges { partition: Some("kept".into()), ..JobChanges::default() };
+    let update = Command::UpdateJob { target: JobTarget::job(JobId(2)), changes: Box::new(changes) };
+    assert_eq!(stage.ask(0, update), denied);
 }

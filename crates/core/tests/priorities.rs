@@ -13,7 +13,7 @@ use muster_model::job::Job;
 use muster_model::node::NodeReport;
 use muster_model::partition::Partition;
 use muster_model::planning::{Plan, PlannedShare, PlannedStart};
-use muster_model::priority::{PriorityConfig, PriorityType, UsageOf};
+use muster_model::priority::{PriorityConfig, PriorityType, Usage, UsageOf, UsageRecord};
 use muster_model::request::{Command, JobTarget};
 use muster_model::resources::{Megabytes, ResourceRequest};
 use muster_model::time::{Span, Timestamp};
@@ -279,4 +279,27 @@ fn an_ended_job_stays_until_its_use_is_counted() {
     stage.ask(0, Command::Requeue { target: JobTarget::job(job), hold: true, special_exit: false });
     stage.wait(120);
     assert_eq!(stage.used(2), 10.0);
+}
+
+/// `sshare` of Slurm goes on forgetting while nobody waits or runs.
+#[test]
+fn usage_is_shown_decayed_while_nothing_is_calculated() {
+    let mut config = config();
+    config.priority.decay_half_life = Span::from_seconds(600);
+    let at = |seconds: i64| Timestamp::from_seconds(seconds);
+    let usage = Arc::new(Usage { raw: 1000.0, as_of: at(1000), ..Usage::default() });
+    let until = UsageRecord::Cluster { accounted_until: at(1000), reset_at: None, interrupted: Vec::new() };
+    let of = UsageRecord::Of { of: UsageOf::Association(AssociationId(3)), usage };
+    let usage = [until, of].map(|record| Document::Usage(Arc::new(record)));
+    let documents = documents().into_iter().chain(usage).collect();
+    let stored = StoredState { documents, ..StoredState::default() };
+    let cluster = Cluster::restore(config, stored, at(1000), &mut Outcome::default());
+    let shown = |seconds: i64| {
+        let report = cluster.read_view().share_report(at(seconds));
+        report.rows.iter().find(|row| row.id == AssociationId(3)).map(|row| row.found.usage_raw.round())
+    };
+    assert_eq!(shown(1001), Some(1000.0));
+    assert_eq!(shown(1600), Some(500.0));
+    assert_eq!(shown(1659), Some(500.0), "as of the last period");
+    assert_eq!(shown(2200), Some(250.0));
 }

@@ -1,7 +1,9 @@
-//! Running jobs that give up nodes, as a script: text in, text out.
+//! Running jobs that give up nodes, to others or to one of their user's, as a script: text in, text out.
 //!
 //! Nodes `n1` to `n4` have 4 CPUs each. `start JOB NODE,NODE` plays the scheduler, with one CPU of each node. `show JOB` says what
-//! the job has, what it is leaving, and how many tasks' worth of nodes it asks for; `used` says which nodes are in use.
+//! the job has, what it is leaving, and how many tasks' worth of nodes it asks for; `cpus JOB` which CPUs it has; `waits JOB` what it
+//! waits for and how long it may run; `used` says which nodes are in use. `expand N JOB` submits an allocation of N nodes that is to
+//! be given to another job, `expand-batch` a script.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use muster_core::effect::NodeCommand;
 use muster_core::{AgentReport, Cluster, Effect, Event, Outcome, RequestId};
 use muster_model::config::{ClusterConfig, ResizeRules};
+use muster_model::dependency::{Dependency, DependencyKind, DependencyState};
 use muster_model::fact::{Fact, StoredState};
 use muster_model::hooks::HookConfig;
 use muster_model::ids::{JobId, NodeIndex};
@@ -19,7 +22,7 @@ use muster_model::planning::{Plan, PlannedShare, PlannedStart};
 use muster_model::request::{Cancel, Command, JobChanges, JobTarget};
 use muster_model::resources::{Megabytes, ResourceRequest};
 use muster_model::step::Step;
-use muster_model::time::Timestamp;
+use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_testkit::builders;
 
 struct Stage {
@@ -121,6 +124,29 @@ impl Stage {
         self.step(Event::Plan(Plan { starts: vec![start], ..Plan::default() }));
     }
 
+    fn submit(&mut self, verb: &str, nodes: &str, target: &str) -> String {
+        let request = ResourceRequest { nodes_min: nodes.parse().unwrap(), tasks: 1, ..ResourceRequest::default() };
+        let mut spec = builders::spec(request);
+        spec.identity = builders::identity(0);
+        spec.time_limit = Some(TimeLimit::Limited(Span::from_minutes(10)));
+        spec.kind = match verb {
+            "every" => JobKind::EveryNode,
+            "allocate" | "expand" => JobKind::Allocation,
+            _ => JobKind::Batch,
+        };
+        if !target.is_empty() {
+            spec.dependencies.all.push(Dependency {
+                kind: DependencyKind::Expand,
+                job: Some(JobId(target.parse().unwrap())),
+                task_index: None,
+                delay_minutes: 0,
+                of_array: false,
+                state: DependencyState::Unfulfilled,
+            });
+        }
+        self.ask(Command::Submit(Box::new(spec)))
+    }
+
     fn restart(&mut self) {
         let open = self.steps.values().filter(|step| !step.state.is_final());
         let stored = StoredState {
@@ -158,15 +184,28 @@ impl Stage {
         let target = JobTarget::job(id);
         let mut changes = JobChanges::default();
         match verb {
-            "submit" | "every" => {
-                let request =
-                    ResourceRequest { nodes_min: number.parse().unwrap(), tasks: 1, ..ResourceRequest::default() };
-                let mut spec = builders::spec(request);
-                spec.identity = builders::identity(0);
-                spec.kind = if verb == "every" { JobKind::EveryNode } else { JobKind::Batch };
-                return self.ask(Command::Submit(Box::new(spec)));
+            "submit" | "every" | "allocate" | "expand" | "expand-batch" => return self.submit(verb, number, what),
+            "start" => {
+                if self.jobs[&id].spec.kind == JobKind::Allocation {
+                    self.step(Event::HolderPresent(id));
+                }
+                self.start(id, what);
             }
-            "start" => self.start(id, what),
+            "hold" => return self.ask(Command::Hold { target, as_user: true }),
+            "release" => return self.ask(Command::Release(target)),
+            "resume" => return self.ask(Command::Resume(target)),
+            "cpus" => {
+                let view = self.cluster.read_view();
+                let shares = view.jobs[&id].allocation.iter().flat_map(|allocation| &allocation.shares);
+                let texts: Vec<String> =
+                    shares.map(|share| format!("n{}:{} {}t", share.node.0 + 1, share.cpus, share.tasks)).collect();
+                return texts.join(" ");
+            }
+            "waits" => {
+                let view = self.cluster.read_view();
+                let job = &view.jobs[&id];
+                return format!("{} {} [{}] {}", job.state, job.reason, job.dependencies, job.time_limit);
+            }
             "nodes" => {
                 let (least, most) = what.split_once('-').unwrap_or((what, what));
                 changes.nodes = Some((least.parse().unwrap(), most.parse().unwrap()));
@@ -326,5 +365,117 @@ fn a_restart_and_the_end_of_the_job_lose_nothing() {
          clean 1 n3 => CANCELLED n[1-2] leaves [] had [n[1-3]] wants 2
          clean 1 n1 => CANCELLED n[1-2] leaves [] had [n[1-3]] wants 2
          used => none",
+    );
+}
+
+const EXPANSION: ResizeRules = ResizeRules { fixed: false, expansion: true };
+
+#[test]
+fn a_job_gives_all_that_it_has_to_the_one_it_was_submitted_for() {
+    check_with(
+        EXPANSION,
+        true,
+        "submit 1
+         start 1 n2 => RUNNING n2 leaves [] had [] wants 1
+         expand 2 1
+         waits 2 => PENDING None [] 00:09:00
+         start 2 n1,n2 => RUNNING n[1-2] leaves [] had [] wants 2
+         nodes 2 1 => cleans n2
+         clean 2 n2 => RUNNING n1 leaves [] had [n[1-2]] wants 1
+         nodes 2 0 => cleans n1
+         show 2 => COMPLETED n1 leaves [] had [n[1-2]] wants 1
+         show 1 => RUNNING n[2,1] leaves [] had [n2] wants 1
+         cpus 1 => n2:0 1t n1:0 1t
+         clean 2 n1 => COMPLETED n1 leaves [] had [n[1-2]] wants 1
+         used => n1,n2
+         restart => ok
+         used => n1,n2
+         connect n1
+         connect n2
+         expand 1 1
+         start 3 n2 => RUNNING n2 leaves [] had [] wants 1
+         nodes 3 0 => cleans n2
+         cpus 1 => n2:0-1 2t n1:0 1t
+         nodes 1 1 => cleans n1
+         clean 1 n1 => RUNNING n2 leaves [] had [n2 n[2,1] n[2,1]] wants 1
+         cancel 1 => cleans n2
+         clean 1 n2 => CANCELLED n2 leaves [] had [n2 n[2,1] n[2,1]] wants 1
+         used => none",
+    );
+}
+
+#[test]
+fn nothing_is_cleaned_where_nothing_was() {
+    check_with(
+        EXPANSION,
+        false,
+        "allocate 1
+         start 1 n1 => RUNNING n1 leaves [] had [] wants 1
+         expand 2 1
+         start 2 n1,n3 => RUNNING n[1,3] leaves [] had [] wants 2
+         nodes 2 0
+         cpus 1 => n1:0-1 2t n3:0 1t
+         nodes 2 0 => Job has already finished
+         nodes 1 0 => Node count specification invalid",
+    );
+}
+
+#[test]
+fn who_may_not_be_expanded_is_said_at_submit() {
+    check(
+        "submit 1
+         start 1 n1 => RUNNING n1 leaves [] had [] wants 1
+         expand 1 1 => Requested operation not supported on this system",
+    );
+    check_with(
+        EXPANSION,
+        true,
+        "submit 1
+         expand 1 1 => Job dependency problem
+         expand 1 9 => Job dependency problem
+         start 1 n1 => RUNNING n1 leaves [] had [] wants 1
+         suspend 1
+         expand 1 1 => Job dependency problem
+         cancel 1 => cleans n1
+         expand 1 1 => Job dependency problem
+         every 1
+         start 2 n2 => RUNNING n2 leaves [] had [] wants 1
+         expand 1 2 => Requested operation not supported on this system",
+    );
+}
+
+#[test]
+fn a_held_job_finds_out_when_it_is_released() {
+    check_with(
+        EXPANSION,
+        false,
+        "allocate 1
+         start 1 n1 => RUNNING n1 leaves [] had [] wants 1
+         expand-batch 1 1
+         hold 2
+         waits 2 => PENDING JobHeldUser [] 00:09:00
+         release 2
+         start 2 n2 => RUNNING n2 leaves [] had [] wants 1
+         nodes 2 0 => Job step already exists
+         suspend 1
+         nodes 2 0 => Job is current suspended, requested operation disabled
+         resume 1
+         cancel 1
+         nodes 2 0 => Job has already finished",
+    );
+}
+
+#[test]
+fn a_node_that_was_given_up_does_not_come_back() {
+    check_with(
+        EXPANSION,
+        false,
+        "allocate 2
+         start 1 n1,n2 => RUNNING n[1-2] leaves [] had [] wants 2
+         nodes 1 1
+         expand 1 1
+         start 2 n2 => RUNNING n2 leaves [] had [] wants 1
+         nodes 2 0 => Requested operation not supported on this system
+         show 2 => RUNNING n2 leaves [] had [] wants 1",
     );
 }

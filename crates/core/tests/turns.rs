@@ -449,6 +449,27 @@ fn those_who_fit_together_have_their_turn_together() {
 }
 
 #[test]
+fn nobody_comes_to_a_cpu_of_which_as_many_as_may_be_have_their_turn() {
+    // Counted anew by number, 1 and 2 are in one row and the others in two more; CPU 1 is full, though not in the first row.
+    check(
+        "submit
+         submit
+         submit
+         submit
+         submit
+         start 1 turns n1:0-0 => 1R; n1 launch 1
+         start 3 turns n1:0-1 => 1R 3S; n1 launch 3, n1 pause 3
+         start 4 turns n1:1-2 => 1R 3S 4R; n1 launch 4
+         start 2 turns n1:2-2 => 1R 2S 3S 4R; n1 launch 2, n1 pause 2
+         wait 30 => 1S 2R 3R 4S; n1 pause 1, n1 pause 4, n1 continue 2, n1 continue 3
+         start 5 turns n1:1-1 => 1S 2R 3R 4S
+         cancel 3 => 1S 2R 3C 4S; n1 clean 3
+         clean 3 => 1R 2R 4S; n1 continue 1
+         start 5 turns n1:1-1 => 1R 2R 4S 5R; n1 launch 5",
+    );
+}
+
+#[test]
 fn turns_wait_while_a_preemptor_runs() {
     check(
         "submit

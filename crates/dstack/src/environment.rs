@@ -29,14 +29,16 @@ pub fn task_environment(job: &Job, place: NodePlace<'_>) -> Vec<(String, String)
     };
     let nodes = u32::try_from(place.addresses.len()).unwrap_or(u32::MAX).max(1);
     let gpus = u64::from(nodes) * u64::from(place.gpus_per_node);
+    let container = job.spec.rare.as_ref().and_then(|rare| rare.container.as_ref());
+    let work_dir = container.and_then(|container| container.work_dir.as_deref()).unwrap_or(&job.spec.work_dir);
     let pairs = [
         ("DSTACK_RUN_ID", run_id(job.id, run)),
         ("DSTACK_JOB_ID", job_submission_id(job.id, job.restart, place.rank, run)),
         ("DSTACK_RUN_NAME", run.run_name.to_string()),
         ("DSTACK_PROJECT", run.project.to_string()),
         ("DSTACK_REPO_ID", "none".to_owned()),
-        ("DSTACK_REPO_DIR", job.spec.work_dir.to_string()),
-        ("DSTACK_WORKING_DIR", job.spec.work_dir.to_string()),
+        ("DSTACK_REPO_DIR", work_dir.to_owned()),
+        ("DSTACK_WORKING_DIR", work_dir.to_owned()),
         ("DSTACK_NODES_IPS", place.addresses.join("\n")),
         ("DSTACK_MASTER_NODE_IP", place.addresses.first().cloned().unwrap_or_default()),
         ("DSTACK_NODE_RANK", place.rank.to_string()),

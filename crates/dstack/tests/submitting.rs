@@ -138,6 +138,15 @@ fn what_others_can_see_has_no_values_of_variables() {
     let run = submission.spec.run.as_ref().unwrap();
     let shown = serde_json::to_string(&submission.spec).unwrap();
     assert!(!shown.contains("secret") && !shown.contains("hidden") && !shown.contains("abc"), "{shown}");
+    let auth = r#"MUSTER_REGISTRY_AUTH={"password":"hidden","username":"u"}"#;
+    assert!(submission.context.environment.iter().any(|line| line == auth));
+    let auth = |words: &str| {
+        let lines =
+            format!("commands: [a]\nenv: [A=secret]\nimage: x\nregistry_auth: {{username: u, password: '{words}'}}");
+        submit(&lines).context.environment.into_iter().find(|line| line.starts_with("MUSTER_REGISTRY_AUTH"))
+    };
+    let found = auth("${{ env.A }}-x");
+    assert_eq!(found.as_deref(), Some(r#"MUSTER_REGISTRY_AUTH={"password":"secret-x","username":"u"}"#));
     assert_eq!((&*run.run_name, &*run.project), ("calm-otter-1", "main"));
     let read = Configuration::from_json(&run.configuration).unwrap().into_task().unwrap();
     assert_eq!(read.base.name.as_deref(), Some("calm-otter-1"));
@@ -228,11 +237,22 @@ fn scripts_follow_the_shell() {
     );
     assert!(script("commands: [a]\nnodes: 2").contains("DSTACK_MPI_HOSTFILE=$(mktemp)"));
     assert!(!script("commands: [a]").contains("mktemp"));
-    refused(
-        "image: x",
-        "f: commands: an image's own command cannot be run: there is no container engine on these nodes; give commands",
-    );
+    refused("image: x", "f: commands: an image's own command cannot be run yet by this version; give commands");
     refused("entrypoint: \"'open\"\ncommands: [a]", "f: entrypoint: \"'open\" is no command line");
+}
+
+#[test]
+fn an_image_makes_a_container() {
+    let submission = submit(
+        "image: org/x:1\ncommands: [a]\nenv: [A=1, HOME=/h]\nworking_dir: /w\nresources: {shm_size: 64MB}\nvolumes: ['/data:/mnt']",
+    );
+    let container = submission.spec.rare.as_ref().and_then(|rare| rare.container.as_ref()).unwrap();
+    assert_eq!(
+        serde_json::to_string(container).unwrap(),
+        r#"{"image":"org/x:1","mounts":[{"source":{"path":"/data"},"target":"/mnt"}],"work_dir":"/w","environment":["A","HOME"],"runner":{"shm_megabytes":64,"account_variables":["HOME=/h"]}}"#
+    );
+    assert!(submission.script.starts_with("#!/bin/sh\n"), "{}", submission.script);
+    assert_eq!((&*submission.spec.work_dir, submission.context.environment.join(" ").as_str()), ("/", "A=1 HOME=/h"));
 }
 
 #[test]
@@ -275,7 +295,7 @@ fn what_cannot_be_done_is_refused() {
     );
     refused(
         "groups: [{commands: [a]}]",
-        "f: groups: groups of nodes that differ are not run yet by this version\nf: commands: an image's own command cannot be run: there is no container engine on these nodes; give commands",
+        "f: groups: groups of nodes that differ are not run yet by this version\nf: commands: an image's own command cannot be run yet by this version; give commands",
     );
 }
 
@@ -284,14 +304,13 @@ fn what_is_not_done_is_said() {
     let check = |lines: &str, expected: &[&str]| {
         assert_eq!(submit(&format!("{COMMANDS}{lines}")).notices, expected, "{lines}");
     };
-    check("image: org/x:1", &["runs as a process: no container engine on these nodes; image: org/x:1 is not used"]);
+    check("image: org/x:1\nuser: root", &["user: runs as alice, not as root"]);
+    check("image: org/x:1\nrepos: [.]", &["repos: . is not copied into the container"]);
     check(
         "python: 3.12",
-        &[
-            "runs as a process: no container engine on these nodes; python: 3.12 is not provided; the node's own is used",
-        ],
+        &["runs as a process, since there is no image; python: 3.12 is not provided; the node's own is used"],
     );
-    check("docker: true", &["runs as a process: no container engine on these nodes; docker: none is provided"]);
+    check("docker: true", &["runs as a process, since there is no image; docker: none is provided"]);
     check("user: root", &["user: runs as alice, not as root"]);
     check("user: '1000'", &[]);
     check(
@@ -334,7 +353,7 @@ fn what_is_not_done_is_said() {
     );
     check(
         "spot_policy: auto\nmax_duration: 5m\nsingle_branch: true\nhome_dir: /root",
-        &["single_branch, home_dir: no effect on a task without a container"],
+        &["single_branch, home_dir: no effect on tasks"],
     );
 }
 

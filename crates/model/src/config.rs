@@ -9,6 +9,7 @@ use crate::node::NodeConfig;
 use crate::partition::Partition;
 use crate::preemption::PreemptionConfig;
 use crate::priority::PriorityConfig;
+use crate::resources::IndexSet;
 use crate::time::Span;
 use crate::topology::Topology;
 
@@ -40,10 +41,19 @@ pub struct ClusterConfig {
     pub over_time_limit: Span,
     /// `SlurmdTimeout`: silence after which a node is down; zero for never.
     pub node_timeout: Span,
+    /// `TreeWidth`: to how many agents the controller and each relay hold connections; 0 for all of them.
+    #[serde(default)]
+    pub tree_width: u32,
     /// `ReturnToService`: 0, 1 or 2.
     pub return_to_service: u8,
     /// `JobRequeue`: whether batch jobs may be requeued unless they say otherwise.
     pub requeue_default: bool,
+    /// `RequeueExit`: codes after which a batch job goes back to the queue.
+    #[serde(default)]
+    pub requeue_exits: IndexSet,
+    /// `RequeueExitHold`: codes after which it does so held, as `SPECIAL_EXIT`.
+    #[serde(default)]
+    pub requeue_exits_held: IndexSet,
     /// `requeue_delay` of `SchedulerParameters`, or the life of a credential.
     pub requeue_delay: Span,
     /// `MaxBatchRequeue`: launch failures after which a job is held.
@@ -144,6 +154,9 @@ pub struct SchedulingConfig {
     pub planned_priority_min: u32,
     /// `bf_max_job_start`, `sched_max_job_start`: jobs started by one pass.
     pub starts_max: u32,
+    /// `batch_sched_delay`: passes that only submits of batch jobs ask for are at least so far apart. Three seconds in Slurm
+    /// where it is not given; here nothing, so that a job that fits starts at once.
+    pub batch_delay: Span,
 }
 
 impl Default for SchedulingConfig {
@@ -158,6 +171,7 @@ impl Default for SchedulingConfig {
             planned_age_min: Span::from_minutes(24 * 60),
             planned_priority_min: 0,
             starts_max: 0,
+            batch_delay: Span::ZERO,
         }
     }
 }
@@ -177,8 +191,11 @@ impl Default for ClusterConfig {
             time_slice: time_slice_default(),
             over_time_limit: Span::ZERO,
             node_timeout: Span::from_seconds(300),
+            tree_width: 50,
             return_to_service: 0,
             requeue_default: true,
+            requeue_exits: IndexSet::default(),
+            requeue_exits_held: IndexSet::default(),
             requeue_delay: Span::from_seconds(121),
             launch_failures_max: 5,
             kill_invalid_dependency: false,

@@ -24,6 +24,8 @@ pub enum DependencyKind {
     AfterBurstBuffer,
     /// Until no other job of the same user and name is ahead.
     Singleton,
+    /// Until it runs, to give it then what this one has got.
+    Expand,
 }
 
 impl DependencyKind {
@@ -37,6 +39,7 @@ impl DependencyKind {
             DependencyKind::AfterCorr => "aftercorr",
             DependencyKind::AfterBurstBuffer => "afterburstbuffer",
             DependencyKind::Singleton => "singleton",
+            DependencyKind::Expand => "expand",
         }
     }
 }
@@ -66,6 +69,9 @@ pub struct Dependency {
     /// `after:job+minutes`.
     #[serde(default)]
     pub delay_minutes: u32,
+    /// Whether the other job was seen to be an array, of which all tasks count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_array: bool,
     /// What is known of it.
     #[serde(default)]
     pub state: DependencyState,
@@ -82,6 +88,11 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
+    /// The job that is to get what this one gets.
+    pub fn expanded(&self) -> Option<&Dependency> {
+        self.all.iter().find(|dependency| dependency.kind == DependencyKind::Expand)
+    }
+
     /// Whether nothing is waited for.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -100,8 +111,10 @@ impl fmt::Display for Dependencies {
             if let Some(job) = dependency.job {
                 write!(f, ":{job}")?;
             }
-            if let Some(index) = dependency.task_index {
-                write!(f, "_{index}")?;
+            match dependency.task_index {
+                Some(index) => write!(f, "_{index}")?,
+                None if dependency.of_array => f.write_str("_*")?,
+                None => {}
             }
             if dependency.delay_minutes > 0 {
                 write!(f, "+{}", dependency.delay_minutes)?;

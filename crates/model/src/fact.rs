@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::{Document, DocumentKind};
 use crate::ids::{BlobId, JobId, Name, SpecId};
 use crate::job::{Job, JobSpec};
-use crate::node::{Node, NodeHealth, NodeReason};
+use crate::node::{GresPlace, Node, NodeHealth, NodeReason};
 use crate::step::Step;
 use crate::time::Timestamp;
 
@@ -76,6 +76,9 @@ pub struct NodeRecord {
     /// When the last job on it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_busy: Option<Timestamp>,
+    /// Where units of generic resources were found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places_found: Option<Arc<Vec<GresPlace>>>,
 }
 
 impl NodeRecord {
@@ -89,6 +92,7 @@ impl NodeRecord {
             comment: node.comment.clone(),
             extra: node.extra.clone(),
             last_busy: node.last_busy,
+            places_found: node.places_found.clone(),
         }
     }
 }

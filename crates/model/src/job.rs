@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::{Ageing, AssociationId};
 use crate::array::{ArraySpec, TaskSet};
+use crate::container::ContainerRequest;
 use crate::cron::CronEntry;
 use crate::dependency::Dependencies;
 use crate::heterogeneous::HetRole;
@@ -87,6 +88,9 @@ pub struct JobSpec {
     pub qos: Option<Name>,
     /// Resources.
     pub request: ResourceRequest,
+    /// How many nodes it takes where nothing else runs, as found at submit; what is shown of it while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_when_empty: Option<u32>,
     /// `--time`; `None` takes the partition's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<TimeLimit>,
@@ -191,6 +195,7 @@ impl JobSpec {
             account: None,
             qos: None,
             request: ResourceRequest::default(),
+            nodes_when_empty: None,
             time_limit: None,
             time_limit_min: None,
             begin: None,
@@ -251,6 +256,9 @@ pub struct RareOptions {
     /// `--mail-user`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail_user: Option<Name>,
+    /// The container in which the batch script runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<ContainerRequest>>,
     /// Further options by their long name and value, kept to be shown (`network`, `extra`, `mcs-label`, …).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Name, Name)>,

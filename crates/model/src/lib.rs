@@ -6,6 +6,7 @@
 pub mod accounting;
 pub mod array;
 pub mod config;
+pub mod container;
 pub mod cron;
 pub mod dependency;
 pub mod document;
@@ -17,6 +18,7 @@ pub mod hostlist;
 pub mod ids;
 pub mod job;
 pub mod licenses;
+pub mod measure;
 pub mod node;
 pub mod node_call;
 pub mod partition;

@@ -187,10 +187,28 @@ impl CpuRow {
         }
     }
 
-    /// The first row of `partition`, of at most `most`, in which `cpus` meet no other job.
+    /// The first row of `partition`, of at most `most`, in which `cpus` meet no other job; none where one of `cpus` is
+    /// that of `most` jobs already.
     pub fn room(rows: &[CpuRow], partition: &Name, most: u32, cpus: &IndexSet) -> Option<usize> {
+        if !CpuRow::full(rows, partition, most).is_disjoint(cpus) {
+            return None;
+        }
         let own: Vec<&CpuRow> = rows.iter().filter(|own| own.partition == *partition).collect();
         (0..most as usize).find(|row| own.get(*row).is_none_or(|own| own.cpus.is_disjoint(cpus)))
+    }
+
+    /// CPUs that are those of `most` jobs of `partition` or more. Jobs that came in another order than the one in which
+    /// they are put into rows can need more rows than any CPU has jobs; so room in one of the first rows is not enough.
+    pub fn full(rows: &[CpuRow], partition: &Name, most: u32) -> IndexSet {
+        let own: Vec<&CpuRow> = rows.iter().filter(|own| own.partition == *partition).collect();
+        let mut full = IndexSet::default();
+        if own.len() < most as usize {
+            return full;
+        }
+        let jobs_on = |cpu| own.iter().filter(|own| own.cpus.contains(cpu)).count();
+        let members = own.iter().flat_map(|own| own.cpus.iter());
+        members.filter(|cpu| jobs_on(*cpu) >= most as usize).for_each(|cpu| full.insert(cpu));
+        full
     }
 }
 
@@ -211,6 +229,21 @@ pub struct NodeReport {
     pub load_hundredths: u32,
     /// Free memory.
     pub memory_free: Megabytes,
+    /// What is wrong with it, as its agent found; empty for nothing.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub fault: Name,
+    /// Power that it draws; `None` where no sensor is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<NodePower>,
+}
+
+/// Power that a node draws, as far as its sensors see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodePower {
+    /// Watts between its last two reports.
+    pub current_watts: u32,
+    /// Watts since its agent started.
+    pub average_watts: u32,
 }
 
 /// The current row about one node.
@@ -250,6 +283,9 @@ pub struct Node {
     /// A further remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Name>,
+    /// Where its agent found units of generic resources; these stand in the configuration in place of what was said of them there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places_found: Option<Arc<Vec<GresPlace>>>,
     /// A reservation that is in force has it (Slurm: RESERVED). Not stored: it follows from the reservations.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reserved: bool,
@@ -310,6 +346,7 @@ impl Node {
             launch_sequence: 0,
             comment: None,
             extra: None,
+            places_found: None,
             reserved: false,
             maintenance: false,
             planned: false,
@@ -319,6 +356,26 @@ impl Node {
     /// Name by which it is known.
     pub fn name(&self) -> &Name {
         &self.config.name
+    }
+
+    /// Takes over where units were found, of those resources that the configuration has; of all others its own word, which is
+    /// `configured`, stays. The row's configuration is a new one only where that changes something: planners build anew on it.
+    pub fn find_places(&mut self, configured: &Hardware, found: Option<Arc<Vec<GresPlace>>>) {
+        if self.places_found != found {
+            self.places_found = found;
+        }
+        let found = self.places_found.iter().flat_map(|places| places.iter());
+        let mut places: Vec<GresPlace> =
+            found.filter(|place| configured.gres.iter().any(|gres| gres.name == place.name)).cloned().collect();
+        let are_found = places.len();
+        for place in &configured.places {
+            if places.iter().take(are_found).all(|found| found.name != place.name) {
+                places.push(place.clone());
+            }
+        }
+        if self.config.hardware.places != places {
+            Arc::make_mut(&mut self.config).hardware.places = places;
+        }
     }
 
     /// Whether new jobs may be placed here.

@@ -28,6 +28,12 @@ pub struct NodeCall {
 pub enum CallPurpose {
     /// They take a file from it (`sbcast`).
     Receive(FileReceipt),
+    /// They tell what the units of the job or step use (`sstat`).
+    Measure,
+    /// They send it what the tasks of the step write, and take input for them (`sattach`).
+    Attach,
+    /// They connect it with the SSH server of the runner in the container of the job.
+    Visit,
 }
 
 /// A file that a node takes from a client and writes as the user of the job.

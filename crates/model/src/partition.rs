@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, NodeIndex};
 use crate::preemption::PreemptMode;
-use crate::resources::Megabytes;
+use crate::resources::{Megabytes, Sharing};
 use crate::time::{Span, TimeLimit};
 
 /// `State=` of a partition.
@@ -33,13 +33,20 @@ pub enum MemoryDefault {
 }
 
 impl OverSubscribe {
-    /// How many jobs may be on one core, where one of them did or did not ask to share.
-    pub fn rows(self, asks_to_share: bool) -> u32 {
-        match self {
-            OverSubscribe::Yes(rows) if asks_to_share => rows.max(1),
-            OverSubscribe::Force(rows) => rows.max(1),
+    /// How many jobs may be on one core, where one of them asks for this kind of sharing. Where jobs share in `turns` they
+    /// do not have to ask. As in Slurm 22.05, whoever wants whole nodes shares them where the partition forces it.
+    pub fn rows(self, sharing: Sharing, turns: bool) -> u32 {
+        match (self, sharing) {
+            (OverSubscribe::Force(rows), _) => rows.max(1),
+            (OverSubscribe::Yes(rows), Sharing::Oversubscribe) => rows.max(1),
+            (OverSubscribe::Yes(rows), _) if turns && sharing != Sharing::Exclusive => rows.max(1),
             _ => 1,
         }
+    }
+
+    /// Whether any job can share a core with others.
+    pub fn may_share(self) -> bool {
+        matches!(self, OverSubscribe::Yes(rows) | OverSubscribe::Force(rows) if rows > 1)
     }
 }
 
@@ -116,6 +123,12 @@ pub struct Partition {
     pub hidden: bool,
     /// Only root may submit.
     pub root_only: bool,
+    /// `ReqResv`: only jobs in a reservation.
+    #[serde(default)]
+    pub reservation_required: bool,
+    /// `OverTimeLimit`: for how long a job may go on after its limit; `None` for what the cluster says.
+    #[serde(default)]
+    pub over_time_limit: Option<Span>,
     /// Unix groups that may use it; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups_allowed: Vec<Name>,
@@ -167,6 +180,8 @@ impl Partition {
             grace_time: Span::ZERO,
             hidden: false,
             root_only: false,
+            reservation_required: false,
+            over_time_limit: None,
             groups_allowed: Vec::new(),
             accounts_allowed: Vec::new(),
             accounts_denied: Vec::new(),

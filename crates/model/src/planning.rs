@@ -217,6 +217,9 @@ pub struct Outlook {
     changed: OrdMap<JobId, Option<Arc<PlannedWait>>>,
 }
 
+/// So far around the place where a job is looked for first: two lines of a cache in each direction.
+const NEAR: usize = 32;
+
 impl Outlook {
     /// What a pass over the whole queue said.
     pub fn new(time: Timestamp, mut waits: Vec<PlannedWait>) -> Outlook {
@@ -243,6 +246,13 @@ impl Outlook {
         let (first, last) = (self.jobs.first()?.0, self.jobs.last()?.0);
         let (from_first, to_last) = (job_id.0.checked_sub(first)? as usize, last.checked_sub(job_id.0)? as usize);
         let (low, high) = (self.jobs.len().saturating_sub(to_last + 1), self.jobs.len().min(from_first + 1));
+        // Where it is if the gaps are spread evenly. Looking around there first touches little memory.
+        let guess = (self.jobs.len() - 1) as u64 * from_first as u64 / (from_first + to_last).max(1) as u64;
+        let near = (guess as usize).saturating_sub(NEAR).max(low)..(guess as usize + NEAR).min(high);
+        let around = self.jobs.get(near.clone()).unwrap_or_default();
+        if around.first().is_some_and(|first| *first <= job_id) && around.last().is_some_and(|last| job_id <= *last) {
+            return around.binary_search(&job_id).ok().map(|at| near.start + at);
+        }
         self.jobs.get(low..high)?.binary_search(&job_id).ok().map(|at| low + at)
     }
 
@@ -300,4 +310,52 @@ pub struct Expectation {
     /// Names of the nodes as a host list.
     #[serde(default)]
     pub node_list: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outlook(jobs: impl Iterator<Item = u32>) -> Outlook {
+        let wait = |job| PlannedWait {
+            job_id: JobId(job),
+            restart: RestartCount(0),
+            reason: Reason::Resources,
+            detail: None,
+            expected_start: None,
+            expected_nodes: None,
+            is_forecast: false,
+        };
+        Outlook::new(Timestamp(0), jobs.map(wait).collect())
+    }
+
+    /// Every number from before the first to behind the last is found if it is there, and only then.
+    #[track_caller]
+    fn check(jobs: &[u32]) {
+        let outlook = outlook(jobs.iter().copied());
+        let numbers = jobs.first().map_or(0, |first| first - 1)..=jobs.last().map_or(1, |last| last + 2);
+        for number in numbers {
+            let found = outlook.get(JobId(number)).map(|wait| wait.job_id.0);
+            assert_eq!(found, jobs.contains(&number).then_some(number), "{number} of {jobs:?}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_found_wherever_the_gaps_are() {
+        check(&[]);
+        check(&[7]);
+        check(&[1, 2]);
+        check(&(1..300).collect::<Vec<_>>());
+        check(&(1..300).filter(|number| number % 3 != 0).collect::<Vec<_>>());
+        // All gaps at one end, so that a job is far from where it is looked for first.
+        check(&(1..200).chain(900..905).collect::<Vec<_>>());
+        check(&(5..8).chain(700..950).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_said_later_counts() {
+        let mut outlook = outlook(1..10);
+        outlook.set(JobId(3), None);
+        assert!(outlook.get(JobId(3)).is_none() && outlook.get(JobId(4)).is_some());
+    }
 }

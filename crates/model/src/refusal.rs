@@ -129,6 +129,8 @@ refusals! {
     InvalidTaskCount = 2025 "Task count specification invalid",
     /// Beyond a limit of the account or QOS.
     AccountingPolicy = 2050 "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+    /// A job gives what it has to another while something of its own runs.
+    StepExists = 4026 "Job step already exists",
     /// Job is suspended.
     JobSuspended = 2077 "Job is current suspended, requested operation disabled",
     /// Job neither runs nor is suspended.
@@ -165,6 +167,8 @@ refusals! {
     NotHetJobLeader = 2107 "Job not heterogeneous job leader",
     /// Not possible for one component alone.
     NotWholeHetJob = 2108 "Operation not permitted on individual component of heterogeneous job",
+    /// The controller cannot write its state.
+    WritingToFile = 2019 "I/O error writing script/environment to file",
     /// Internal error; see the log of the controller.
     Internal = 1 "Unspecified error",
 }

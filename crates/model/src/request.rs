@@ -252,6 +252,10 @@ pub struct JobChanges {
     pub contiguous: Option<bool>,
     pub cpus_per_node_min: Option<u32>,
     pub tmp_disk_min: Option<crate::resources::Megabytes>,
+    pub time_limit_min: Option<TimeLimit>,
+    pub switches: Option<crate::resources::SwitchLimit>,
+    /// Features that its nodes have rather than others; empty takes them away.
+    pub preferred: Option<Name>,
     /// Options that are kept to be shown, as in [`RareOptions::others`](crate::job::RareOptions::others).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Name, Name)>,
@@ -365,6 +369,16 @@ pub enum Query {
     History(HistoryFilter),
 }
 
+impl Query {
+    /// The question why a job waits, by its number or as a task of an array: `36` or `36_4`. `None` for any other text.
+    pub fn explanation_of(text: &str) -> Option<Query> {
+        match text.split_once('_') {
+            None => Some(Query::Explain(JobId(text.parse().ok()?))),
+            Some((array, index)) => Some(Query::ExplainTask(JobId(array.parse().ok()?), index.parse().ok()?)),
+        }
+    }
+}
+
 /// Which jobs `sacct` wants. All conditions must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -475,4 +489,18 @@ pub struct JobNews {
     pub exit: ExitStatus,
     /// Present reason, for convenience.
     pub reason: Reason,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_by_its_number_or_as_a_task() {
+        assert_eq!(Query::explanation_of("36"), Some(Query::Explain(JobId(36))));
+        assert_eq!(Query::explanation_of("36_4"), Some(Query::ExplainTask(JobId(36), 4)));
+        for text in ["", "_", "36_", "_4", "36_4_5", "99999999999", "36.batch", "-1"] {
+            assert_eq!(Query::explanation_of(text), None, "{text}");
+        }
+    }
 }

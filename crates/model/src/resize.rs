@@ -1,5 +1,7 @@
 //! A job that changed its size while it ran: what it had before, and what it gave up and is not yet gone from.
 //!
+//! It gives up nodes, or gets what another job has that was submitted for that.
+//!
 //! The allocation of a job is what it has from now on. What it gives up is held for it until the node says that nothing of the
 //! job is left there, so that nobody else gets a CPU on which its processes still run; real Slurm gives it away at once.
 
@@ -30,6 +32,9 @@ pub struct Resize {
     /// What it gave up on nodes that are not clean of it yet, with their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Released>,
+    /// Names of all nodes that it gave up. They cannot come back to it: an agent starts nothing of what it was told to end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Name>,
 }
 
 /// A share that a job gave up while it ran. Its processes there are being ended, and count as running.
@@ -82,9 +87,9 @@ impl Job {
         let mut job = self.clone();
         if self.is_leaving(node) {
             let names: Vec<&str> = self.released().iter().map(|released| &*released.name).collect();
-            let shares = self.released().iter().map(|released| released.share.clone()).collect();
+            let shares: Vec<_> = self.released().iter().map(|released| released.share.clone()).collect();
             job.node_list = Some(hostlist::compress(names).into());
-            job.allocation = Some(Arc::new(Allocation { shares }));
+            job.allocation = Some(Arc::new(Allocation::from(shares)));
         }
         job
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, NodeIndex};
+use crate::priority::Weight;
 use crate::time::Span;
 
 /// An amount of memory in mebibytes, Slurm's unit for memory everywhere.
@@ -399,6 +400,14 @@ impl IndexSet {
 }
 
 /// Prints ascending ranges: `0-3,8`.
+impl FromIterator<u32> for IndexSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(indices: I) -> IndexSet {
+        let mut set = IndexSet::default();
+        indices.into_iter().for_each(|index| set.insert(index));
+        set
+    }
+}
+
 impl fmt::Display for IndexSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut members = self.iter().peekable();
@@ -433,6 +442,22 @@ pub struct NodeShare {
     pub tasks: u32,
 }
 
+impl NodeShare {
+    /// Adds what `other` has of the same node.
+    fn widen(&mut self, other: &NodeShare) {
+        self.cpus.add_all(&other.cpus);
+        self.memory.0 = self.memory.0.saturating_add(other.memory.0);
+        self.tasks = self.tasks.saturating_add(other.tasks);
+        for gres in &other.gres {
+            let same = |own: &&mut GresShare| own.name == gres.name && own.kind == gres.kind;
+            match self.gres.iter_mut().find(same) {
+                Some(own) => own.units.add_all(&gres.units),
+                None => self.gres.push(gres.clone()),
+            }
+        }
+    }
+}
+
 /// Units of one generic resource held on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GresShare {
@@ -445,14 +470,32 @@ pub struct GresShare {
     pub units: IndexSet,
 }
 
-/// Everything a started job holds. Nodes are ascending by index; the first runs the batch script.
+/// Everything a started job holds. Nodes are ascending by index; the first runs the batch script, and stays the first where the
+/// job got others later.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Allocation {
     /// One entry for each node.
     pub shares: Vec<NodeShare>,
+    /// What it is billed for each second, as the weights of its partition were when it was given; `None` in rows of versions
+    /// that did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing: Option<Weight>,
+}
+
+impl From<Vec<NodeShare>> for Allocation {
+    /// These shares, billed for their CPUs.
+    fn from(shares: Vec<NodeShare>) -> Allocation {
+        Allocation { shares, billing: None }
+    }
 }
 
 impl Allocation {
+    /// What it is billed for each second, as it is shown and limited: without its fraction. Its CPUs where nothing else is written
+    /// down.
+    pub fn billing(&self) -> u64 {
+        self.billing.map_or_else(|| u64::from(self.cpus()), |billing| billing.0 as u64)
+    }
+
     /// CPUs over all nodes.
     pub fn cpus(&self) -> u32 {
         self.shares.iter().map(|share| share.cpus.len()).sum()
@@ -461,6 +504,21 @@ impl Allocation {
     /// Memory over all nodes.
     pub fn memory(&self) -> Megabytes {
         Megabytes(self.shares.iter().map(|share| share.memory.0).sum())
+    }
+
+    /// These shares and `others`, as one.
+    pub fn joined(&self, others: &[NodeShare]) -> Allocation {
+        let mut shares = self.shares.clone();
+        for other in others {
+            match shares.iter_mut().find(|share| share.node == other.node) {
+                Some(share) => share.widen(other),
+                None => shares.push(other.clone()),
+            }
+        }
+        if let Some(rest) = shares.get_mut(1..) {
+            rest.sort_by_key(|share| share.node);
+        }
+        Allocation::from(shares)
     }
 
     /// The share on `node`, if the job has one.

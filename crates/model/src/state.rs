@@ -477,6 +477,9 @@ impl ExitStatus {
     /// Ended by itself with code 0.
     pub const SUCCESS: ExitStatus = ExitStatus { code: 0, signal: 0 };
 
+    /// The kernel killed a process of it for lack of memory, as Slurm tells it (`0:125`).
+    pub const OUT_OF_MEMORY: ExitStatus = ExitStatus { code: 0, signal: 125 };
+
     /// Ended by itself with `code`.
     pub const fn exited(code: u8) -> ExitStatus {
         ExitStatus { code, signal: 0 }

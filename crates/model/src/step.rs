@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::ContainerRequest;
 use crate::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
+use crate::measure::Measured;
 use crate::node_call::FileReceipt;
 use crate::resources::{GresRequest, GresShare, IndexSet, Megabytes, MemoryRequest};
 use crate::state::{ExitStatus, JobState, Usage};
@@ -47,6 +49,9 @@ pub struct StepRequest {
     /// Nodes that must be used, as a host list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_required: Option<Name>,
+    /// The node of each task, in their order, as a host list; `None` leaves it to the distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_nodes: Option<Name>,
     /// Nodes that must not be used, as a host list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_excluded: Option<Name>,
@@ -147,15 +152,31 @@ pub struct StepLaunch {
     /// How its tasks are bound on their nodes.
     #[serde(default, skip_serializing_if = "StepBinding::is_default")]
     pub binding: StepBinding,
+    /// The container in which its tasks run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<ContainerRequest>>,
+    /// `--container`: the OCI bundle in which its tasks run, where nodes have an `oci.conf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// `--acctg-freq`: seconds from one measurement of its tasks to the next, 0 for one at the end only; `None` leaves it to
+    /// the job and the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure_seconds: Option<u32>,
+    /// `--preserve-env`: the tasks see the counts of nodes and tasks that `srun` saw itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_counts: bool,
 }
 
-/// How the tasks of a step are bound to the CPUs of their nodes, in the words of the options.
+/// How the tasks of a step are bound to the CPUs and the memory of their nodes, in the words of the options.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StepBinding {
     /// `--cpu-bind`; `None` leaves it to the site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<String>,
+    /// `--mem-bind`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
     /// `--distribution`, with its levels below the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
@@ -199,6 +220,9 @@ pub struct HetStep {
     pub cpus_per_node: Vec<u32>,
     /// For each node of the layout of this part, its position among those of all parts: by parts, then by nodes.
     pub node_ids: Vec<u32>,
+    /// The nodes of all parts with the ranks of their tasks, by parts, then by nodes. Empty where nobody needs to know them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<(Name, Vec<u32>)>,
 }
 
 /// Where the tasks of a step run.
@@ -254,6 +278,9 @@ pub struct Step {
     /// What it used.
     #[serde(default)]
     pub usage: Usage,
+    /// What was measured of the tasks that have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Box<Measured>>,
     /// A task of it was ended for lack of memory.
     #[serde(default)]
     pub out_of_memory: bool,

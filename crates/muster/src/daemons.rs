@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::Parser;
 use muster_agent::AgentOptions;
 use muster_controller::{ControllerOptions, Pace};
-use muster_slurm::binding::Shape;
-use muster_slurm::conf;
+use muster_runtime::gpu::World;
+use muster_slurm::conf::{self, NodeGres};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -50,6 +50,12 @@ struct AgentArguments {
     /// File with the secret that the controller expects; by default agent.token in its state directory.
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// Print the generic resources that the node has, and end.
+    #[arg(short = 'G')]
+    print_gres: bool,
+    /// A directory that stands for the machine where devices are looked for: with sys, proc and dev in it.
+    #[arg(long, env = "MUSTER_MACHINE_ROOT", hide = true)]
+    machine_root: Option<PathBuf>,
     /// More messages; may be given several times.
     #[arg(short = 'v', action = clap::ArgAction::Count)]
     verbose: u8,
@@ -117,23 +123,33 @@ fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
     let settings = &conf.daemon;
     let token_file = arguments.token_file.clone().unwrap_or_else(|| settings.state_save_location.join(TOKEN_FILE));
     let spool = settings.spool_directory(&node.name, &node.host_name);
-    std::fs::create_dir_all(&spool).with_context(|| format!("cannot make SlurmdSpoolDir {}", spool.display()))?;
-    info!(node = &*node.name, controller = settings.controller_address(), spool = %spool.display(), "agent starts");
     let mut options = AgentOptions::new(&*node.name, settings.controller_address(), token_file, spool)
         .context("cannot tell where this program is")?;
-    // Declared CPUs may not exist on this machine. A site that names a plugin gets what it names.
-    options.cpu_binding = !conf.cluster.hardware_overrides || conf.task.given;
-    options.shape = Some(Shape {
-        sockets: node.hardware.sockets,
-        cores_per_socket: node.hardware.cores_per_socket,
-        threads_per_core: node.hardware.threads_per_core,
-    });
-    options.cores_by_block = conf.cluster.placement.cores_by_block;
-    options.task = conf.task.clone();
-    options.report_hardware = !conf.cluster.hardware_overrides;
+    let world = arguments.machine_root.as_deref().map_or_else(World::default, World::below);
+    options.configure(&conf, node, &arguments.conf, world);
+    for message in &options.gres.messages {
+        warn!("{message}");
+    }
+    if arguments.print_gres {
+        print_gres(&options.gres);
+        return Ok(());
+    }
+    std::fs::create_dir_all(&options.spool_dir)
+        .with_context(|| format!("cannot make SlurmdSpoolDir {}", options.spool_dir.display()))?;
+    info!(node = &*node.name, controller = options.controller, spool = %options.spool_dir.display(), "agent starts");
     options.supervisor = supervisor_command()?;
-    options.slurm_conf = arguments.conf.canonicalize().ok();
     reactor(2)?.block_on(muster_agent::run(options))
+}
+
+/// What `slurmd -G` prints: a line for each unit, and one for what is only counted.
+fn print_gres(gres: &NodeGres) {
+    for unit in &gres.units {
+        println!("{unit}");
+    }
+    for counted in gres.counts.iter().filter(|counted| gres.units.iter().all(|unit| unit.name != counted.name)) {
+        let kind = counted.kind.as_deref().unwrap_or("(null)");
+        println!("Gres Name={} Type={kind} Count={}", counted.name, counted.count);
+    }
 }
 
 /// How the agent starts its supervisor: this program by its own name, whatever name the agent was called by.

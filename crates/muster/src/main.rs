@@ -43,6 +43,7 @@ fn subcommand(program: &str, mut args: Vec<OsString>, offered: fn(Family) -> boo
         "controller" if program == "muster" => daemons::controller(args),
         "agent" if program == "muster" => daemons::agent(args),
         "supervisor" if program == "muster" => daemons::supervisor(&args),
+        muster_runtime::pmix::SERVER_ARGUMENT if program == "muster" => muster_runtime::pmix::server::run().into(),
         name => match command::find(name).filter(|command| offered(command.family)) {
             Some(command) => (command.run)(args),
             None => {

@@ -23,6 +23,32 @@ fn seen(cluster: &Cluster, line: &str) -> String {
     ran.stdout.trim_end().to_owned()
 }
 
+/// The machine of the test has a first domain of memory, as each has.
+#[test]
+fn memory_is_bound_as_asked() {
+    let cluster = start("TaskPlugin=task/affinity");
+    let check = |line: &str, expected: &str| assert_eq!(seen(&cluster, line), expected, "{line}");
+    let told = "sh -c 'echo $SLURM_MEM_BIND; head -1 /proc/self/numa_maps | cut -d\" \" -f2'";
+    check(
+        &format!("srun --mem-bind=verbose,map_mem:0 {told}"),
+        "bind:0\nmem-bind=MAP - n1, task  0  0 [P]: mask 0x1 set\nverbose,map_mem:0",
+    );
+    check(&format!("srun --mem-bind=prefer,mask_mem:0x1 {told}"), "prefer:0\nquiet,prefer,mask_mem:1");
+    check(&format!("srun --mem-bind=none {told}"), "default\nquiet,none");
+    check(&format!("SLURM_MEM_BIND=local srun --cpu-bind=none {told}"), &local(&cluster));
+    let ran = cluster.run("srun --mem-bind=map_mem:999 true");
+    let words = "slurmstepd: error: NUMA node 999 does not exist; cannot bind local task 0 to it (--mem-bind=map_mem)\n\
+        slurmstepd: error: Failed to invoke task plugins: task_p_pre_launch error\n\
+        srun: error: n1: task 0: Exited with exit code 1\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, words));
+}
+
+/// What `local` is where the task may use all domains.
+fn local(cluster: &Cluster) -> String {
+    let domains = cluster.out("cat /sys/devices/system/node/online 2>/dev/null || echo 0");
+    format!("bind:{domains}\nquiet,local")
+}
+
 #[test]
 fn tasks_are_bound_as_asked() {
     let cluster = start("TaskPlugin=task/affinity");
@@ -70,7 +96,7 @@ fn what_cannot_be_is_refused() {
         "{refused:?}"
     );
     // Nobody is at fault but the user.
-    assert_eq!(cluster.out("sinfo -h -o %t"), "idle");
+    cluster.wait("the node to be idle", || cluster.out("sinfo -h -o %t") == "idle");
     let refused = cluster.run("srun --cpu-bind=mask_cpu:zz true");
     let expected = "srun: error: Failed to validate number: zz, the offending character is z\n\
                     srun: fatal: Failed to parse --cpu-bind= values.\n";

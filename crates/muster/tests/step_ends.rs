@@ -2,12 +2,16 @@
 
 mod support;
 
-use support::Cluster;
+use support::{Cluster, Ran};
 
 /// Checks standard error line by line; `@` in `expected` stands for any text, and `\n` ends each line.
 #[track_caller]
 fn says(cluster: &Cluster, line: &str, code: i32, expected: &str) {
-    let ran = cluster.run(line);
+    check(&cluster.run(line), line, code, expected);
+}
+
+#[track_caller]
+fn check(ran: &Ran, line: &str, code: i32, expected: &str) {
     let matches = |line: &str, pattern: &str| match pattern.split_once('@') {
         Some((start, end)) => line.len() >= start.len() + end.len() && line.starts_with(start) && line.ends_with(end),
         None => line == pattern,
@@ -105,6 +109,14 @@ fn steps_within_an_allocation() {
         "srun: error: Unable to create step for job @: More processors requested than permitted\n",
     );
     refused(
+        "salloc -N1 srun -n1 -c5 true",
+        "srun: error: Unable to create step for job @: More processors requested than permitted\n",
+    );
+    let eliminated = "srun: error: Required nodelist includes more nodes than permitted by max-node count (2 > 1). Eliminating \
+                      nodes from the nodelist.\n";
+    says(&cluster, "srun -w g1,g2 -N1 true", 0, eliminated);
+    says(&cluster, "srun -N0 true", 1, "srun: error: Unable to allocate resources: Node count specification invalid\n");
+    refused(
         "salloc -N1 srun -w nosuch true",
         "srun: error: Unable to create step for job @: Requested node configuration is not available\n",
     );
@@ -139,5 +151,6 @@ fn allocations_that_end_early_or_stay() {
     cluster.wait_state(2, "CANCELLED");
     let revoked = "srun: job 3 queued and waiting for resources\nsrun: Job allocation 3 has been revoked\nsrun: Force Terminated JobId=3\n";
     let expected = format!("srun: Requested partition configuration not available now\n{revoked}");
-    says(&cluster, "timeout -s TERM 2 srun -N9 true", 124, &expected);
+    let line = "srun -N9 true";
+    check(&cluster.run_until_it_waits(line), line, 124, &expected);
 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::process::Stdio;
+
 use support::Cluster;
 
 #[test]
@@ -29,8 +31,15 @@ fn input_reaches_all_tasks_however_much_they_write() {
     let ran = cluster.out("head -c 4000000 /dev/zero | srun -N2 -n2 sh -c 'test $SLURM_PROCID = 0 || wc -c'");
     assert_eq!(ran, "4000000");
     // Whoever ends srun is heard though nobody takes the input.
-    let ran = cluster.run("yes | timeout -s TERM 2 srun -n2 sleep 60");
-    assert!(ran.stderr.contains("srun: error: n1: tasks 0-1: Killed\n"), "{}", ran.stderr);
+    cluster.file("task.sh", "echo up >> up\nexec sleep 60\n");
+    let mut srun = cluster.command("yes | sh -c 'echo $$ > pid; exec srun -w n1 -n2 sh task.sh'");
+    let srun = srun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("bash runs");
+    cluster.wait("both tasks to run", || cluster.read("up") == "up\nup\n");
+    cluster.out("kill -TERM $(cat pid)");
+    let errors = String::from_utf8(srun.wait_with_output().expect("srun ends").stderr).expect("text");
+    // In one line where their ends come together.
+    let killed = |task: &str| errors.contains(&format!("srun: error: n1: {task}: Killed\n"));
+    assert!(killed("tasks 0-1") || (killed("task 0") && killed("task 1")), "{errors}");
 }
 
 #[test]
@@ -114,4 +123,50 @@ fn a_killed_srun_leaves_nothing_behind() {
     let pid = cluster.read("pid");
     cluster.wait("its task to be gone", || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
     cluster.wait("its job to be gone", || cluster.out("squeue -h").is_empty());
+}
+
+#[test]
+fn a_list_of_nodes_says_where_each_task_goes() {
+    let cluster = Cluster::start(&["--nodes", "3", "--cpus", "4"]);
+    let told = "sh -c 'echo $SLURM_PROCID $SLURMD_NODENAME $SLURM_NODEID $SLURM_LOCALID $SLURM_TASKS_PER_NODE'";
+    // As real srun 22.05 deals them.
+    let dealt = "0 n2 1 0 2,1(x2)\n1 n1 0 0 2,1(x2)\n2 n1 0 1 2,1(x2)\n3 n3 2 0 2,1(x2)";
+    assert_eq!(cluster.out(&format!("srun -m arbitrary -w n2,n1,n1,n3 {told} | sort")), dealt);
+    cluster.file("hosts", "n2\nn1*2\nn3\n");
+    let hostfile = "export SLURM_HOSTFILE=$PWD/hosts";
+    assert_eq!(cluster.out(&format!("{hostfile}; srun {told} | sort")), dealt);
+    // Within an allocation.
+    let within = cluster.out(&format!("salloc -Q -N3 -n6 srun -m arbitrary -w n3,n1,n1 {told} | sort"));
+    assert_eq!(within, "0 n3 1 0 2,1\n1 n1 0 0 2,1\n2 n1 0 1 2,1");
+    let ran = cluster.run("salloc -Q -N2 -n2 srun -m arbitrary -w n1,n1,n1,n1,n1 true");
+    assert!(ran.code != 0 && ran.stderr.contains("srun: error: Unable to create step for job "), "{}", ran.stderr);
+}
+
+#[test]
+fn with_v_srun_tells_where_its_tasks_go_and_how_they_end() {
+    let cluster = Cluster::start(&["--nodes", "2"]);
+    let told = |line: &str| {
+        let ran = cluster.run(line);
+        let mut lines: Vec<&str> =
+            ran.stderr.lines().skip_while(|line| !line.ends_with("end of defined options")).skip(1).collect();
+        // Nodes start and end in any order.
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    let both = "srun: jobid 1: nodes(2):`n[1-2]', cpu counts: 2(x1),1(x1)\n\
+                srun: launch/slurm: _task_finish: Received task exit notification for 1 task of StepId=1.0 (status=0x0000).\n\
+                srun: launch/slurm: _task_finish: Received task exit notification for 2 tasks of StepId=1.0 (status=0x0000).\n\
+                srun: launch/slurm: _task_finish: n1: tasks 0-1: Completed\n\
+                srun: launch/slurm: _task_finish: n2: task 2: Completed\n\
+                srun: launch/slurm: _task_start: Node n1, 2 tasks started\n\
+                srun: launch/slurm: _task_start: Node n2, 1 tasks started\n\
+                srun: launching StepId=1.0 on host n1, 2 tasks: [0-1]\n\
+                srun: launching StepId=1.0 on host n2, 1 tasks: 2";
+    assert_eq!(told("srun -v -N2 -n3 true"), both);
+    let bad = "srun: error: n1: task 0: Exited with exit code 3\n\
+               srun: jobid 2: nodes(1):`n1', cpu counts: 1(x1)\n\
+               srun: launch/slurm: _task_finish: Received task exit notification for 1 task of StepId=2.0 (status=0x0300).\n\
+               srun: launch/slurm: _task_start: Node n1, 1 tasks started\n\
+               srun: launching StepId=2.0 on host n1, 1 tasks: 0";
+    assert_eq!(told("srun -v -n1 sh -c 'exit 3'"), bad);
 }

@@ -23,10 +23,11 @@ fn no_acknowledged_submit_is_lost_and_no_job_runs_twice() {
         let before = cluster.read("ran").lines().count();
         cluster.wait("some of the storm to run", || cluster.read("ran").lines().count() > before);
         cluster.kill("controller");
+        // What is submitted meanwhile waits for the controller.
+        cluster.up(&[]);
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         acknowledged.extend(text.lines().map(|line| line.parse::<u32>().unwrap()));
-        cluster.up(&[]);
     }
     let ran = || -> Vec<u32> { cluster.read("ran").lines().filter_map(|line| line.parse().ok()).collect() };
     cluster.wait("all acknowledged jobs to run", || acknowledged.is_subset(&ran().into_iter().collect()));

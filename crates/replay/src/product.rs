@@ -13,6 +13,7 @@ use muster_model::ids::{Identity, JobId, Name};
 use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::partition::Partition;
 use muster_model::planning::{Outlook, Plan, PlanView, PlannedShare, PlannedStart, QueueKey};
+use muster_model::priority::billing_of;
 use muster_model::resources::{Allocation, IndexSet, Megabytes, MemoryRequest, NodeShare, ResourceRequest, Sharing};
 use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -266,7 +267,7 @@ impl<'a> Replay<'a> {
         let now = self.view.now;
         let index = (start.job_id.0 - FIRST_ID) as usize;
         let exclusive_user = (job.spec.request.sharing == Sharing::ExclusiveUser).then_some(job.spec.identity.uid);
-        let shares = start.shares.into_iter().map(|share| self.take(share, exclusive_user)).collect();
+        let shares: Vec<NodeShare> = start.shares.into_iter().map(|share| self.take(share, exclusive_user)).collect();
         let limit = self.partition(&start.partition).map(|partition| {
             if job.partition == start.partition {
                 job.time_limit
@@ -283,7 +284,9 @@ impl<'a> Replay<'a> {
         row.planned_nodes = None;
         row.start_time = Some(now);
         row.end_time = row.time_limit.span().map(|limit| now + limit);
-        row.allocation = Some(Arc::new(Allocation { shares }));
+        let licenses = row.spec.request.licenses.as_deref();
+        let billing = Some(billing_of(&shares, licenses, &row.partition, &self.view.config.priority));
+        row.allocation = Some(Arc::new(Allocation { shares, billing }));
         let key = (row.end_time.unwrap_or(FAR_FUTURE), row.id);
         self.starts[index] = Some(now);
         self.ends.push(Reverse((now + self.workload.jobs[index].run, index)));

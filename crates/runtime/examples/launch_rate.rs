@@ -3,14 +3,16 @@
 //!
 //! Units of `/bin/true`, or of a small batch script, with a window of units under way, as an agent would have.
 
+mod common;
+
 use std::io;
 use std::time::Instant;
 
-use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
+use muster_model::ids::{BlobId, JobId};
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
 use muster_runtime::protocol::{Notice, Request, environment_blob};
 use muster_runtime::supervisor::{CgroupUse, Options};
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch};
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +23,8 @@ fn main() -> io::Result<()> {
 
     let dir = tempfile::tempdir()?;
     let program = [argument(0, "muster-supervisor").into()];
-    let (requests, mut notices, hello) = client::connect_or_start(dir.path(), &program, &Options { cgroup })?;
+    let (requests, mut notices, hello) =
+        client::connect_or_start(dir.path(), &program, &Options { cgroup, ..Options::default() })?;
     let environment = std::env::vars().map(|(name, value)| format!("{name}={value}"));
     requests.put(&BlobId("environment".into()), &environment_blob(environment))?;
     requests.put(&BlobId("script".into()), b"#!/bin/sh\nexit 0\n")?;
@@ -74,29 +77,10 @@ fn drive(
 
 fn unit(output: &str) -> LaunchUnit {
     LaunchUnit {
-        key: UnitKey { job_id: JobId(0), restart: RestartCount(0), step: StepId::Batch },
-        // SAFETY: neither call can fail.
-        user: unsafe { UnitUser { uid: libc::geteuid(), gid: libc::getegid(), groups: Vec::new() } },
-        work_dir: "/tmp".into(),
-        umask: 0o022,
-        limits: Vec::new(),
         environment: Some(BlobId("environment".into())),
-        variables: Vec::new(),
-        script: None,
-        command: vec!["/bin/true".into()],
-        broadcast: None,
         streams: Streams { output: Output::File(output.into()), ..Streams::default() },
         tasks: vec![TaskLaunch::default()],
-        affinity: Vec::new(),
-        memory_limit: None,
-        client: None,
-        pty: None,
-        pmi: None,
-        message_name: String::new(),
-        after: None,
-        task_hooks: TaskHooks::default(),
-        time_limit_ms: None,
-        refusal: None,
+        ..common::unit(&["/bin/true"])
     }
 }
 

@@ -1,17 +1,33 @@
-//! Control groups: they hold the processes of a unit together, stop them, and limit memory and CPUs.
+//! Control groups: they hold the processes of a unit together, stop them, and hold them to memory, CPUs and devices.
 //!
 //! Both versions are used through one face. Groups are made below the supervisor's own group, in a directory named
 //! after the supervisor, so that several supervisors and other owners of the hierarchy do not meet:
-//! `OWN/muster-ID/12.0.batch`. The unified hierarchy is preferred for tracking; controllers are taken from wherever
-//! they are mounted, and only where a unit needs them.
+//! `OWN/muster-ID/12.0.batch`, and `OWN/muster-ID/job_12.0/12.0.batch` where all units of a job are limited together. The
+//! unified hierarchy is preferred for tracking; controllers are taken from wherever they are mounted, and only where a unit
+//! needs them.
+//!
+//! What a site insists on ([`Confinement`]) is enforced, or the unit is not made. Without a word of the site limits are set
+//! where that can be done.
+
+mod device_filter;
+mod devices;
+mod memory;
+mod place;
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::confinement::{Confinement, MemoryBounds};
+use crate::supervisor::CgroupPlace;
 use crate::system;
+use crate::unit::UnitKey;
+
+/// How often a group is tried to be made whose job's group was just removed with the last unit before it.
+const CREATE_TRIES: u32 = 20;
 
 /// Where groups can be made on this machine.
 #[derive(Debug)]
@@ -19,6 +35,7 @@ pub(crate) struct Cgroups {
     tracking: Hierarchy,
     memory: Option<Hierarchy>,
     cpuset: Option<Hierarchy>,
+    devices: Option<Hierarchy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,19 +49,35 @@ struct Hierarchy {
 #[derive(Debug)]
 pub(crate) struct UnitGroup {
     tracking: Hierarchy,
-    /// Version 1 groups besides the tracking one, and whether they limit memory.
+    /// Version 1 groups besides the tracking one.
     others: Vec<PathBuf>,
-    memory: Option<PathBuf>,
-    memory_is_v2: bool,
+    /// Groups of the job above it, to be removed with the last unit.
+    of_job: Vec<PathBuf>,
+    /// Where its memory is limited.
+    memory: Option<Hierarchy>,
+}
+
+/// What a unit is to be held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Where possible: memory in bytes.
+    pub(crate) memory_limit: Option<u64>,
+    /// CPUs as a list; empty for any. Where possible, unless the site insists.
+    pub(crate) cpus: &'a str,
+    /// What the site insists on.
+    pub(crate) confinement: Option<&'a Confinement>,
+}
+
+impl Wanted<'_> {
+    fn job_memory(&self) -> Option<MemoryBounds> {
+        self.confinement.and_then(|confinement| confinement.job_memory)
+    }
 }
 
 impl Cgroups {
     /// Finds the hierarchies and makes the supervisor's directory; `Err` says why groups cannot be used.
-    pub(crate) fn detect(id: &str) -> Result<Cgroups, String> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-        let found = Cgroups::locate(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, id)?;
-        found.prepare()?;
-        Ok(found)
+    pub(crate) fn detect(id: &str, place: &CgroupPlace) -> Result<Cgroups, String> {
+        place::detect(id, place)
     }
 
     /// `cgroup/v2` or `cgroup/v1`.
@@ -52,81 +85,103 @@ impl Cgroups {
         if self.tracking.is_v2 { "cgroup/v2" } else { "cgroup/v1" }
     }
 
-    /// Reads the two files of `/proc/self`. Makes nothing yet.
-    fn locate(mountinfo: &str, own: &str, id: &str) -> Result<Cgroups, String> {
-        let find = |controller: &str| {
-            let own_path = own_path(own, controller)?;
-            let (root, mount) = mount_of(mountinfo, controller)?;
-            // A container may see only a part of the hierarchy.
-            let below = own_path.strip_prefix(root.trim_end_matches('/')).unwrap_or(own_path);
-            let base = Path::new(&mount).join(below.trim_start_matches('/')).join(format!("muster-{id}"));
-            Some(Hierarchy { is_v2: controller.is_empty(), base })
-        };
-        let unified = find("");
-        let tracking = unified.clone().or_else(|| find("freezer")).ok_or("no control group hierarchy is mounted")?;
-        let controller = |name: &str| find(name).or_else(|| unified.clone());
-        Ok(Cgroups { tracking, memory: controller("memory"), cpuset: controller("cpuset") })
-    }
-
-    fn prepare(&self) -> Result<(), String> {
-        let base = &self.tracking.base;
-        make_dir(base).map_err(|error| format!("cannot make {}: {error}", base.display()))?;
-        if self.tracking.is_v2 {
-            // Controllers must be handed down level by level. Where that is refused (other processes live in the
-            // upper group), tracking works all the same and limits are reported as not enforced.
-            for level in [base.parent(), Some(base.as_path())].into_iter().flatten() {
-                for controller in ["+memory", "+cpuset"] {
-                    let _ = fs::write(level.join("cgroup.subtree_control"), controller);
-                }
+    /// Makes the group of the unit `key`.
+    pub(crate) fn create(&self, key: UnitKey, wanted: &Wanted<'_>) -> io::Result<UnitGroup> {
+        let mut tries = 0;
+        loop {
+            let mut group = self.group_of(key, wanted);
+            let made = group.make().and_then(|()| self.limit(&mut group, key, wanted));
+            let Err(error) = made else { return Ok(group) };
+            // What is left of it would look like a unit.
+            let _ = group.remove();
+            tries += 1;
+            if error.kind() != io::ErrorKind::NotFound || tries >= CREATE_TRIES {
+                return Err(error);
             }
         }
-        let procs = base.join("cgroup.procs");
-        fs::OpenOptions::new().write(true).open(&procs).map_err(|error| format!("{}: {error}", procs.display()))?;
+    }
+
+    /// Where the group is to be; nothing is made yet.
+    fn group_of(&self, key: UnitKey, wanted: &Wanted<'_>) -> UnitGroup {
+        let is_below_job = wanted.job_memory().is_some() && self.memory.as_ref() == Some(&self.tracking);
+        let mut of_job = Vec::new();
+        let mut base = self.tracking.base.clone();
+        if is_below_job {
+            base.push(job_name(key));
+            of_job.push(base.clone());
+        }
+        base.push(key.to_string());
+        let tracking = Hierarchy { is_v2: self.tracking.is_v2, base };
+        UnitGroup { tracking, others: Vec::new(), of_job, memory: None }
+    }
+
+    fn limit(&self, group: &mut UnitGroup, key: UnitKey, wanted: &Wanted<'_>) -> io::Result<()> {
+        let Some(confinement) = wanted.confinement.filter(|confinement| !confinement.limits_as_possible) else {
+            if let Some(hard) = wanted.memory_limit {
+                let bounds = MemoryBounds { hard, soft: hard, ..MemoryBounds::default() };
+                self.limit_memory(group, key, Some(&bounds), None).unwrap_or_else(|error| {
+                    tracing::warn!(unit = %key, %error, "memory limit is not enforced");
+                });
+            }
+            if !wanted.cpus.is_empty() {
+                self.limit_cpus(group, key, wanted.cpus).unwrap_or_else(|error| {
+                    tracing::warn!(unit = %key, %error, "CPUs are bound by affinity only");
+                });
+            }
+            return Ok(());
+        };
+        if confinement.memory.is_some() || confinement.job_memory.is_some() {
+            self.limit_memory(group, key, confinement.memory.as_ref(), confinement.job_memory.as_ref())?;
+        }
+        if confinement.cpus && !wanted.cpus.is_empty() {
+            self.limit_cpus(group, key, wanted.cpus)?;
+        }
+        if !confinement.devices_denied.is_empty() {
+            let hierarchy = existing(self.devices.as_ref(), "devices")?;
+            let dir = group.dir_in(hierarchy, key, false)?;
+            devices::deny(&dir, hierarchy.is_v2, &confinement.devices_denied, &confinement.devices_allowed)?;
+        }
         Ok(())
     }
 
-    /// Makes the group of the unit `name`. Limits that cannot be set are logged and not enforced.
-    pub(crate) fn create(&self, name: &str, memory_limit: Option<u64>, cpus: &str) -> io::Result<UnitGroup> {
-        let tracking = Hierarchy { is_v2: self.tracking.is_v2, base: self.tracking.base.join(name) };
-        fs::create_dir(&tracking.base)?;
-        let mut group = UnitGroup { tracking, others: Vec::new(), memory: None, memory_is_v2: false };
-        if let Some(limit) = memory_limit {
-            self.limit_memory(&mut group, name, limit).unwrap_or_else(|error| {
-                tracing::warn!(unit = name, %error, "memory limit is not enforced");
-            });
+    fn limit_memory(
+        &self,
+        group: &mut UnitGroup,
+        key: UnitKey,
+        bounds: Option<&MemoryBounds>,
+        of_job: Option<&MemoryBounds>,
+    ) -> io::Result<()> {
+        let hierarchy = existing(self.memory.as_ref(), "memory")?;
+        if let Some(of_job) = of_job {
+            let dir = hierarchy.base.join(job_name(key));
+            if !group.of_job.contains(&dir) {
+                group.of_job.push(dir.clone());
+            }
+            make_dir(&hierarchy.base).and_then(|()| make_dir(&dir)).map_err(at("make", &dir))?;
+            memory::set(&dir, hierarchy.is_v2, of_job)?;
         }
-        if !cpus.is_empty() {
-            self.limit_cpus(&mut group, name, cpus).unwrap_or_else(|error| {
-                tracing::warn!(unit = name, %error, "CPUs are bound by affinity only");
-            });
+        let dir = group.dir_in(hierarchy, key, of_job.is_some())?;
+        if let Some(bounds) = bounds {
+            memory::set(&dir, hierarchy.is_v2, bounds)?;
         }
-        Ok(group)
-    }
-
-    fn limit_memory(&self, group: &mut UnitGroup, name: &str, limit: u64) -> io::Result<()> {
-        let hierarchy = self.memory.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let dir = group.dir_in(hierarchy, name)?;
-        let file = if hierarchy.is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
-        fs::OpenOptions::new().write(true).open(dir.join(file)).and_then(|file| write_number(&file, limit))?;
-        group.memory = Some(dir);
-        group.memory_is_v2 = hierarchy.is_v2;
+        group.memory = Some(Hierarchy { is_v2: hierarchy.is_v2, base: dir });
         Ok(())
     }
 
-    fn limit_cpus(&self, group: &mut UnitGroup, name: &str, cpus: &str) -> io::Result<()> {
-        let hierarchy = self.cpuset.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    fn limit_cpus(&self, group: &mut UnitGroup, key: UnitKey, cpus: &str) -> io::Result<()> {
+        let hierarchy = existing(self.cpuset.as_ref(), "cpuset")?;
         if !hierarchy.is_v2 {
             // In version 1 a group without memory nodes accepts no process.
-            make_dir(&hierarchy.base)?;
+            make_dir(&hierarchy.base).map_err(at("make", &hierarchy.base))?;
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 inherit(&hierarchy.base, file)?;
             }
         }
-        let dir = group.dir_in(hierarchy, name)?;
+        let dir = group.dir_in(hierarchy, key, false)?;
         if !hierarchy.is_v2 {
             inherit(&dir, "cpuset.mems")?;
         }
-        fs::write(dir.join("cpuset.cpus"), cpus)
+        write_text(&dir, "cpuset.cpus", cpus)
     }
 
     /// Groups that an earlier supervisor of this directory left behind.
@@ -136,8 +191,8 @@ impl Cgroups {
         let leftover = |path: PathBuf| UnitGroup {
             tracking: Hierarchy { is_v2: path.join("cgroup.kill").exists(), base: path },
             others: Vec::new(),
+            of_job: Vec::new(),
             memory: None,
-            memory_is_v2: false,
         };
         names.into_iter().map(leftover).collect()
     }
@@ -150,11 +205,12 @@ impl Cgroups {
     }
 
     fn bases(&self) -> Vec<&Path> {
-        let mut bases: Vec<&Path> = [Some(&self.tracking), self.memory.as_ref(), self.cpuset.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|hierarchy| hierarchy.base.as_path())
-            .collect();
+        let mut bases: Vec<&Path> =
+            [Some(&self.tracking), self.memory.as_ref(), self.cpuset.as_ref(), self.devices.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|hierarchy| hierarchy.base.as_path())
+                .collect();
         bases.sort();
         bases.dedup();
         bases
@@ -162,6 +218,18 @@ impl Cgroups {
 }
 
 impl UnitGroup {
+    /// Makes the group by which processes are tracked.
+    fn make(&self) -> io::Result<()> {
+        for dir in &self.of_job {
+            make_dir(dir).map_err(at("make", dir))?;
+            if self.tracking.is_v2 {
+                place::hand_down(dir, &["memory", "cpuset"]);
+            }
+        }
+        // Without words of its own: the number of the error says whether the node is at fault.
+        new_dir(&self.tracking.base)
+    }
+
     /// Files into which a process writes `0` to become a member.
     pub(crate) fn join_files(&self) -> Vec<CString> {
         self.dirs().filter_map(|dir| CString::new(dir.join("cgroup.procs").as_os_str().as_bytes()).ok()).collect()
@@ -174,6 +242,11 @@ impl UnitGroup {
         pids.sort_unstable();
         pids.dedup();
         pids
+    }
+
+    /// Where [`pids_below`] finds the members, for whoever outlives the group.
+    pub(crate) fn members_dir(&self) -> &Path {
+        &self.tracking.base
     }
 
     /// Kills all members. Some may appear while this works: look at [`UnitGroup::pids`] and repeat.
@@ -196,24 +269,22 @@ impl UnitGroup {
             (false, true) => ("freezer.state", "FROZEN"),
             (false, false) => ("freezer.state", "THAWED"),
         };
-        fs::OpenOptions::new()
-            .write(true)
-            .open(self.tracking.base.join(file))
-            .and_then(|file| io::Write::write_all(&mut &file, word.as_bytes()))
+        write_text(&self.tracking.base, file, word)
     }
 
-    /// Whether the kernel killed a member for the memory limit.
-    pub(crate) fn out_of_memory(&self) -> bool {
-        let Some(dir) = &self.memory else { return false };
-        let file = if self.memory_is_v2 { "memory.events" } else { "memory.oom_control" };
-        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-        text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+    /// How many members the kernel has killed for a limit of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory::oom_kills(&memory.base, memory.is_v2))
     }
 
     /// Removes the group; fails while a member is left. To be repeated then.
     pub(crate) fn remove(&self) -> io::Result<()> {
         for dir in self.dirs() {
             remove_tree(dir)?;
+        }
+        for dir in &self.of_job {
+            // Another unit of the job may be there.
+            let _ = fs::remove_dir(dir);
         }
         Ok(())
     }
@@ -223,59 +294,76 @@ impl UnitGroup {
     }
 
     /// The unit's directory in `hierarchy`; made if it is not the tracking one.
-    fn dir_in(&mut self, hierarchy: &Hierarchy, name: &str) -> io::Result<PathBuf> {
-        let dir = hierarchy.base.join(name);
-        if dir != self.tracking.base && !self.others.contains(&dir) {
-            make_dir(&hierarchy.base)?;
-            make_dir(&dir)?;
+    fn dir_in(&mut self, hierarchy: &Hierarchy, key: UnitKey, is_below_job: bool) -> io::Result<PathBuf> {
+        if self.tracking.base.starts_with(&hierarchy.base) {
+            return Ok(self.tracking.base.clone());
+        }
+        make_dir(&hierarchy.base).map_err(at("make", &hierarchy.base))?;
+        let mut dir = hierarchy.base.clone();
+        if is_below_job {
+            dir.push(job_name(key));
+        }
+        dir.push(key.to_string());
+        if !self.others.contains(&dir) {
+            make_dir(&dir).map_err(at("make", &dir))?;
             self.others.push(dir.clone());
         }
         Ok(dir)
     }
 }
 
-/// Path of this process in the hierarchy of `controller` (empty for version 2) in `/proc/self/cgroup`.
-fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
-    own.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|name| name == controller).then_some(path)
-    })
+/// Directory of all units of a start of a job.
+fn job_name(key: UnitKey) -> String {
+    format!("job_{}.{}", key.job_id, key.restart.0)
 }
 
-/// Root and mount point of the hierarchy of `controller` in `/proc/self/mountinfo`.
-fn mount_of(mountinfo: &str, controller: &str) -> Option<(String, String)> {
-    mountinfo.lines().find_map(|line| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut front = front.split(' ').skip(3);
-        let (root, mount) = (front.next()?, front.next()?);
-        let mut back = back.split(' ');
-        let kind = back.next()?;
-        let options = back.nth(1)?;
-        let is_it = match controller {
-            "" => kind == "cgroup2",
-            name => kind == "cgroup" && options.split(',').any(|option| option == name),
-        };
-        is_it.then(|| (root.to_owned(), mount.to_owned()))
-    })
+/// Processes in the group at `dir` and in those below it; none where it is gone.
+pub(crate) fn pids_below(dir: &Path) -> Vec<i32> {
+    let mut pids = Vec::new();
+    collect_pids(dir, &mut pids);
+    pids
+}
+
+fn existing<'a>(hierarchy: Option<&'a Hierarchy>, controller: &str) -> io::Result<&'a Hierarchy> {
+    let missing = || io::Error::new(io::ErrorKind::Unsupported, format!("the {controller} controller is not mounted"));
+    hierarchy.ok_or_else(missing)
+}
+
+/// Says at what something failed; the kind of the error stays.
+fn at<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> io::Error + 'a {
+    move |error| io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", path.display()))
+}
+
+/// Nobody else may make groups in it, whatever the mask of this process is.
+fn new_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(path)
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
+    match new_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
-fn write_number(file: &fs::File, number: u64) -> io::Result<()> {
-    io::Write::write_all(&mut &*file, number.to_string().as_bytes())
+/// Writes to a control file, which has to be there.
+fn write_text(dir: &Path, file: &str, text: &str) -> io::Result<()> {
+    let path = dir.join(file);
+    let opened = fs::OpenOptions::new().write(true).open(&path);
+    opened.and_then(|file| io::Write::write_all(&mut &file, text.as_bytes())).map_err(at("write", &path))
+}
+
+fn write(dir: &Path, file: &str, number: u64) -> io::Result<()> {
+    write_text(dir, file, &number.to_string())
 }
 
 /// Copies a setting from the group above where it is empty.
 fn inherit(dir: &Path, file: &str) -> io::Result<()> {
-    if fs::read_to_string(dir.join(file))?.trim().is_empty() {
+    let path = dir.join(file);
+    if fs::read_to_string(&path).map_err(at("read", &path))?.trim().is_empty() {
         let above = dir.parent().ok_or(io::ErrorKind::NotFound)?;
-        fs::write(dir.join(file), fs::read_to_string(above.join(file))?)?;
+        let setting = fs::read_to_string(above.join(file)).map_err(at("read", above))?;
+        write_text(dir, file, setting.trim())?;
     }
     Ok(())
 }
@@ -319,54 +407,25 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_model::ids::{JobId, RestartCount, StepId};
 
-    const HYBRID_MOUNTS: &str = "\
-26 20 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-27 26 0:24 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
-28 26 0:25 /ctr /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
-    const UNIFIED_MOUNT: &str = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const KEY: UnitKey = UnitKey { job_id: JobId(1), restart: RestartCount(0), step: StepId::Batch };
 
-    fn locate(mounts: &str, own: &str) -> String {
-        match Cgroups::locate(mounts, own, "ab") {
-            Ok(groups) => {
-                let show =
-                    |hierarchy: &Hierarchy| format!("v{} {}", 1 + u8::from(hierarchy.is_v2), hierarchy.base.display());
-                let memory = groups.memory.as_ref().map_or_else(|| "-".to_owned(), show);
-                format!("{}; memory {memory}", show(&groups.tracking))
-            }
-            Err(error) => error,
-        }
+    fn groups(base: &Path) -> Cgroups {
+        fs::create_dir(base).unwrap();
+        let v2 = Hierarchy { is_v2: true, base: base.to_owned() };
+        Cgroups { tracking: v2.clone(), memory: Some(v2.clone()), cpuset: Some(v2.clone()), devices: Some(v2) }
     }
 
     #[test]
-    fn hierarchies_are_found_where_they_are() {
-        let check = |mounts: &str, own: &str, expected: &str| assert_eq!(locate(mounts, own), expected);
-        check(
-            UNIFIED_MOUNT,
-            "0::/system.slice/muster.service\n",
-            "v2 /sys/fs/cgroup/system.slice/muster.service/muster-ab; \
-             memory v2 /sys/fs/cgroup/system.slice/muster.service/muster-ab",
-        );
-        check(
-            HYBRID_MOUNTS,
-            "6:freezer:/\n4:memory:/ctr/x\n",
-            "v1 /sys/fs/cgroup/freezer/muster-ab; memory v1 /sys/fs/cgroup/memory/x/muster-ab",
-        );
-        check(HYBRID_MOUNTS, "3:cpu,cpuacct:/\n", "no control group hierarchy is mounted");
-        check("", "0::/\n", "no control group hierarchy is mounted");
-    }
-
-    #[test]
-    fn limits_are_written_where_the_version_wants_them() {
+    fn without_a_word_of_the_site_limits_are_set_where_they_can_be() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("muster-ab");
-        fs::create_dir(&base).unwrap();
-        let v2 = Hierarchy { is_v2: true, base: base.clone() };
-        let groups = Cgroups { tracking: v2.clone(), memory: Some(v2.clone()), cpuset: Some(v2) };
+        let groups = groups(&base);
         // An ordinary directory has no control files: the limit is not enforced, the group exists all the same.
-        let group = groups.create("1.0.batch", Some(1 << 20), "0-1").unwrap();
+        let wanted = Wanted { memory_limit: Some(1 << 20), cpus: "0-1", confinement: None };
+        let group = groups.create(KEY, &wanted).unwrap();
         assert!(base.join("1.0.batch").is_dir() && group.memory.is_none());
-        fs::remove_file(base.join("1.0.batch/cpuset.cpus")).unwrap();
         fs::write(base.join("1.0.batch/cgroup.procs"), "12\n7\n").unwrap();
         fs::create_dir(base.join("1.0.batch/below")).unwrap();
         fs::write(base.join("1.0.batch/below/cgroup.procs"), "3\n").unwrap();
@@ -374,5 +433,26 @@ mod tests {
         let joined: Vec<_> = group.join_files().iter().map(|path| path.to_string_lossy().into_owned()).collect();
         assert_eq!(joined, [format!("{}/1.0.batch/cgroup.procs", base.display())]);
         assert_eq!(groups.leftovers().len(), 1);
+    }
+
+    #[test]
+    fn what_a_site_insists_on_is_there_or_nothing_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("muster-ab");
+        let groups = groups(&base);
+        let bounds = MemoryBounds { hard: 1 << 20, soft: 1 << 20, ..MemoryBounds::default() };
+        let confinement =
+            Confinement { memory: Some(bounds), job_memory: Some(bounds), cpus: true, ..Confinement::default() };
+        let wanted = Wanted { memory_limit: None, cpus: "0", confinement: Some(&confinement) };
+        let error = groups.create(KEY, &wanted).unwrap_err().to_string();
+        let expected = format!("cannot write {}/job_1.0/memory.max: No such file or directory", base.display());
+        assert!(error.starts_with(&expected), "{error}");
+        let left: Vec<_> = subdirectories(&base);
+        assert!(left.is_empty(), "{left:?}");
+        let missing = Cgroups { devices: None, ..groups };
+        let confinement = Confinement { devices_denied: vec!["/dev/null".to_owned()], ..Confinement::default() };
+        let wanted = Wanted { memory_limit: None, cpus: "", confinement: Some(&confinement) };
+        let error = missing.create(KEY, &wanted).unwrap_err().to_string();
+        assert_eq!(error, "the devices controller is not mounted");
     }
 }

@@ -82,7 +82,12 @@ pub fn usable_cpus() -> Vec<u32> {
 
 /// Numbers of the CPUs of this machine socket by socket, core by core, thread by thread: as allocations count them.
 pub fn cpu_order() -> Vec<u32> {
-    order(Path::new("/sys/devices/system/cpu"))
+    cpu_order_below(Path::new("/"))
+}
+
+/// The same for a machine whose `sys` is below `root`.
+pub fn cpu_order_below(root: &Path) -> Vec<u32> {
+    order(&root.join("sys/devices/system/cpu"))
 }
 
 fn order(root: &Path) -> Vec<u32> {
@@ -155,7 +160,7 @@ fn topology(root: &Path) -> Topology {
 }
 
 /// Reads `0-3,8`; malformed parts are left out.
-fn parse_cpu_list(text: &str) -> Vec<u32> {
+pub(crate) fn parse_cpu_list(text: &str) -> Vec<u32> {
     /// No machine has more; protects against a range that would fill the memory.
     const CPUS_MAX: u32 = 1 << 16;
     let mut cpus = Vec::new();

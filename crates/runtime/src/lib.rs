@@ -10,17 +10,29 @@
 //! - [`protocol`] and [`client`]: how an agent talks with the supervisor;
 //! - [`supervisor`]: the process itself; `muster supervisor --dir SPOOL` calls [`supervisor::run`];
 //! - [`pmi`]: how the processes of an MPI program find each other;
+//! - [`pmix`]: the same with libpmix, in a process of its own;
 //! - [`wire`]: how the streams of a live step travel between a node and the waiting `srun`;
 //! - [`receipt`]: how a file comes from a client and is put in its place;
-//! - [`detect`]: what hardware and system this node has.
+//! - [`confinement`]: what control groups hold a unit to;
+//! - [`measure`] and [`energy`]: how it is measured what a unit uses;
+//! - [`space`]: what a job has to itself on a node;
+//! - [`visit`]: the way to the SSH server in a container;
+//! - [`detect`]: what hardware and system this node has, and [`gpu`]: which GPUs.
 
 pub mod client;
+pub mod confinement;
 pub mod detect;
+pub mod energy;
+pub mod gpu;
+pub mod measure;
 pub mod pmi;
+pub mod pmix;
 pub mod protocol;
 pub mod receipt;
+pub mod space;
 pub mod supervisor;
 pub mod unit;
+pub mod visit;
 pub mod wire;
 
 mod cgroup;

@@ -12,15 +12,21 @@
 //! - Nothing of an ended unit runs any more: processes that outlive the tasks are killed before the end is told.
 //! - Requests are carried out in order. One about a unit that is not running has no effect.
 
-use muster_model::ids::BlobId;
-use muster_model::state::Usage;
+use muster_model::ids::{BlobId, JobId, RestartCount};
+use muster_model::measure::Measured;
 use muster_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::unit::{LaunchUnit, RunningUnit, UnitEnd, UnitKey};
+use crate::space::{JobSpace, SpaceKey};
+use crate::unit::{ClientLink, LaunchUnit, RunningUnit, UnitEnd, UnitKey, UnitUser};
 
-/// Version of this protocol. An agent that meets another version asks the supervisor to retire and waits.
+/// Version of this protocol. Fields and kinds of messages may be added without a new one: who does not know a field passes it
+/// over, and what only a later supervisor does is asked of none that does not say in its hello that it knows it.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The oldest version that an agent works with: that of the release before. A supervisor of another version is asked to retire
+/// and serves its units to their end. What each version said is recorded in `tests/protocol`, and can be read for as long as it is here.
+pub const PROTOCOL_OLDEST: u32 = 1;
 
 /// Largest frame: a script of the greatest permitted size and its environment fit many times.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -59,7 +65,7 @@ pub enum Request {
         /// `slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2026-11-21T08:13:11 DUE TO TIME LIMIT ***`.
         message: Option<String>,
     },
-    /// Stop all processes of a unit (freezer, else STOP).
+    /// Stop all processes of a unit: TSTP, and after two seconds the freezer, else STOP.
     Suspend {
         /// Which.
         key: UnitKey,
@@ -69,15 +75,45 @@ pub enum Request {
         /// Which.
         key: UnitKey,
     },
-    /// What do these units use now? Answered by [`Notice::Sampled`].
+    /// What do these units use now? Answered by [`Notice::Sampled`], later than what is asked behind it.
     Sample {
+        /// Given back with the answer.
+        #[serde(default)]
+        number: u64,
         /// Which; empty for all that run.
         keys: Vec<UnitKey>,
+    },
+    /// Let a further client see what the tasks of a unit write, and give them input (see [`crate::wire`]). Where none of them runs
+    /// it is told so. Not answered.
+    Attach {
+        /// Which.
+        key: UnitKey,
+        /// Where the client waits.
+        client: ClientLink,
     },
     /// These ends have reached the controller and may be forgotten.
     Acknowledge {
         /// Which.
         keys: Vec<UnitKey>,
+    },
+    /// Make what a job has to itself here, though no unit of it is to be started yet. Only for a supervisor whose hello knows
+    /// spaces.
+    OpenSpace {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// To whom it belongs.
+        user: UnitUser,
+        /// What.
+        space: Box<JobSpace>,
+    },
+    /// A job is over here: remove what it had to itself. Only for a supervisor whose hello knows spaces.
+    CloseSpace {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
     },
     /// Accept no further launch and exit as soon as no unit runs and no end waits to be acknowledged. With
     /// `kill`, kill what runs first and do not wait for acknowledgements.
@@ -127,6 +163,9 @@ pub enum Notice {
     Ended(Box<UnitEnd>),
     /// Answer to [`Request::Sample`].
     Sampled {
+        /// Which request is answered.
+        #[serde(default)]
+        number: u64,
         /// What each unit uses.
         units: Vec<UnitSample>,
     },
@@ -163,6 +202,9 @@ pub struct Hello {
     pub running: Vec<RunningUnit>,
     /// Ends not yet acknowledged.
     pub ends: Vec<UnitEnd>,
+    /// Jobs that have something to themselves here; `None` from a supervisor that knows of no such thing.
+    #[serde(default)]
+    pub spaces: Option<Vec<SpaceKey>>,
 }
 
 /// What a unit uses now.
@@ -170,9 +212,8 @@ pub struct Hello {
 pub struct UnitSample {
     /// Which.
     pub key: UnitKey,
-    /// CPU times of processes that are there or have been waited for, and the present sum of resident sets as
-    /// peak.
-    pub usage: Usage,
+    /// What its tasks used so far, those that have ended included.
+    pub measured: Measured,
     /// Its processes.
     pub pids: Vec<u32>,
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use muster_model::node_call::FileReceipt;
 use muster_model::state::ExitStatus;
 
-use crate::supervisor::{Client, UserRights, call};
+use crate::supervisor::{Client, UserRights, call, enter};
 use crate::system;
 use crate::unit::UnitUser;
 use crate::wire::{self, ALL_RANKS, Frame, NodeHello};
@@ -33,22 +33,36 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// One read from the client.
 const READ_BYTES: usize = 4 * wire::PAYLOAD_BYTES_MAX;
 
-/// Calls a client and takes a file from it. Blocks, for as long as the client sends.
+/// Calls a client and takes a file from it. Blocks, for as long as the client sends. With `view`, a file of a mount namespace, the
+/// calling thread goes over into that and stays there: then it has to be one of its own. Why there is no view is told to the client.
 ///
 /// # Errors
 /// When the client cannot be reached or the file cannot be put in its place; the client knows of the latter.
-pub fn fetch(address: &str, hello: NodeHello, user: &UnitUser, receipt: &FileReceipt) -> io::Result<()> {
+pub fn fetch(
+    address: &str,
+    hello: NodeHello,
+    user: &UnitUser,
+    receipt: &FileReceipt,
+    view: io::Result<Option<PathBuf>>,
+) -> io::Result<()> {
+    let entered = view.and_then(|view| view.map_or(Ok(()), |view| enter(&File::open(view)?.into())));
     let mut client = call(address, hello)?;
-    let taken = take(&mut client, user, receipt);
+    let taken = take(&mut client, user, receipt, entered);
     client.send(&Frame::Finished)?;
     taken
 }
 
 /// Takes a file from a client that has said welcome, and tells it how that went.
-pub(crate) fn take(client: &mut Client, user: &UnitUser, receipt: &FileReceipt) -> io::Result<()> {
+/// `entered` is whether the place can be seen at all.
+pub(crate) fn take(
+    client: &mut Client,
+    user: &UnitUser,
+    receipt: &FileReceipt,
+    entered: io::Result<()>,
+) -> io::Result<()> {
     client.stream.set_read_timeout(Some(PATIENCE))?;
     // What is written, and removed when it is not finished, needs the rights of the user; so these are given back last.
-    let (_rights, mut place) = match UserRights::of(user) {
+    let (_rights, mut place) = match entered.and_then(|()| UserRights::of(user)) {
         Ok(rights) => (Some(rights), Place::open(receipt)),
         Err(error) => (None, Err(error)),
     };
@@ -80,8 +94,23 @@ pub(crate) fn wait_for_others(client: &mut Client) -> io::Result<()> {
     Ok(())
 }
 
+/// Calls a client and tells it `document`, in one piece.
+///
+/// # Errors
+/// When the client cannot be reached or does not listen.
+pub fn tell(address: &str, hello: NodeHello, document: &[u8]) -> io::Result<()> {
+    let mut client = call(address, hello)?;
+    client.send(&Frame::Report { bytes: document.to_vec() })?;
+    client.send(&Frame::Finished)
+}
+
 impl Client {
-    fn send(&mut self, frame: &Frame) -> io::Result<()> {
+    /// The connection alone, for bytes that are no frames.
+    pub(crate) fn into_stream(self) -> std::net::TcpStream {
+        self.stream
+    }
+
+    pub(crate) fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let mut bytes = Vec::new();
         wire::encode(frame, &mut bytes);
         self.stream.write_all(&bytes)
@@ -200,7 +229,7 @@ mod tests {
             let taking = scope.spawn(|| {
                 let stream = listener.accept().unwrap().0;
                 let mut client = Client { stream, decoder: wire::Decoder::default() };
-                take(&mut client, &user, receipt)
+                take(&mut client, &user, receipt, Ok(()))
             });
             let stream = TcpStream::connect(address).unwrap();
             let mut node = Client { stream, decoder: wire::Decoder::default() };

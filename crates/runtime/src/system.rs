@@ -1,5 +1,6 @@
 //! Thin wrappers around system calls that the standard library does not offer, with errors as [`io::Error`].
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +29,17 @@ pub(crate) fn keep_from_children() {
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
+}
+
+/// Mounts a file system.
+pub(crate) fn mount(source: &str, target: &Path, kind: &str, flags: libc::c_ulong, options: &str) -> io::Result<()> {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
+    let (source, kind, options) = (text(source.as_bytes())?, text(kind.as_bytes())?, text(options.as_bytes())?);
+    let target = text(target.as_os_str().as_bytes())?;
+    // SAFETY: all strings end with NUL and live until the call returns.
+    let result =
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
+    check(result).map(drop)
 }
 
 /// Wall clock time.
@@ -105,6 +117,25 @@ pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Reads once, at most `most` bytes, and appends them. `Ok(0)` is the end.
+pub(crate) fn append(fd: RawFd, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    bytes.reserve(most);
+    let room = bytes.spare_capacity_mut();
+    let length = room.len().min(most);
+    // SAFETY: the room is ours and at least as long as told; what the kernel has written there is not read before.
+    let count = unsafe { libc::read(fd, room.as_mut_ptr().cast(), length) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written so many bytes behind those that were there.
+    unsafe { bytes.set_len(bytes.len() + count) };
+    Ok(count)
+}
+
+/// Gives a pipe room for so many bytes, if it may have as many: a writer then waits less often for its reader.
+pub(crate) fn widen_pipe(fd: RawFd, bytes: i32) {
+    // SAFETY: a plain system call on a descriptor number.
+    unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, bytes) };
+}
+
 /// Writes once.
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the bytes are ours and as many as told.
@@ -130,6 +161,13 @@ pub(crate) fn pollfd(fd: RawFd, events: libc::c_short) -> libc::pollfd {
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: a plain system call without pointers.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// Whether a process catches or ignores a signal.
+pub(crate) fn minds(pid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| line.strip_prefix("SigIgn:").or_else(|| line.strip_prefix("SigCgt:")));
+    masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Whether an error only says "not now".

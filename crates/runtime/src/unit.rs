@@ -6,11 +6,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use muster_model::container::{ContainerRequest, OciSettings};
 use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
+use muster_model::measure::TaskMeasure;
 use muster_model::node_call::FileReceipt;
 use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::confinement::Confinement;
+use crate::measure::MeasureHow;
+use crate::space::JobSpace;
 
 /// Names a unit. A supervisor starts each key at most once, whatever fails and however often it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +121,25 @@ pub struct TaskLaunch {
     /// What it writes into its error stream before its program is executed: before and behind its process number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement: Option<(String, String)>,
+    /// Where it gets memory; `None` for anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<TaskMemory>,
+    /// Why it ends with 1 at once, line by line, where it cannot be bound as asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusal: Vec<String>,
+}
+
+/// Where a task gets memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskMemory {
+    /// Numbers of the domains (NUMA nodes) of this machine; empty binds to nothing.
+    pub domains: Vec<u32>,
+    /// Other domains are used when these are full.
+    #[serde(default)]
+    pub prefer: bool,
+    /// As [`TaskLaunch::announcement`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<(String, String)>,
 }
 
 /// The user a unit runs as. Only a supervisor of root can take over another user than its own; else the launch is
@@ -185,10 +210,16 @@ pub struct LaunchUnit {
     /// CPUs of this machine to bind to; empty binds nothing. Numbers that this machine has not are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub affinity: Vec<u32>,
-    /// Memory limit in bytes, enforced where a memory control group can be made; `None` for none. To be given only
-    /// where the site wants it enforced.
+    /// Memory limit in bytes, enforced where a memory control group can be made; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<u64>,
+    /// What the site insists on; `None` where it says nothing, then [`LaunchUnit::memory_limit`] and CPUs are enforced as far
+    /// as they can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Box<Confinement>>,
+    /// What its job has to itself here, made with its first unit and kept until [`crate::protocol::Request::CloseSpace`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<Box<JobSpace>>,
     /// The client, where a stream is [`Output::Client`] or [`Input::Client`], or where ends are to be told live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientLink>,
@@ -198,6 +229,9 @@ pub struct LaunchUnit {
     /// Each task gets a socket for its MPI library ([`crate::pmi`]); needs a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pmi: Option<crate::pmi::StepFacts>,
+    /// Its tasks find each other by libpmix ([`crate::pmix`]); needs a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pmix: Option<Box<crate::pmix::StepFacts>>,
     /// Name that begins messages of the launcher in the unit's error stream (`slurmstepd: error: …`). Empty
     /// for `slurmstepd`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -212,17 +246,59 @@ pub struct LaunchUnit {
     /// Milliseconds after which it is killed; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
+    /// The container in which its tasks run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<ContainerRequest>>,
+    /// The OCI bundle in which its tasks run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Box<BundleLaunch>>,
     /// Why it must not be started, where the node found that the user asks for what cannot be. Its client is told, and it ends with
     /// [`BINDING_REFUSED`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// How often is looked at what its tasks use, in milliseconds; 0 for once, at their ends. `None` for never: then only what
+    /// the kernel tells with the end of each is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure_ms: Option<u64>,
+    /// How that is measured, where it is not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure_how: Option<Box<MeasureHow>>,
+}
+
+/// An OCI bundle, and how it is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleLaunch {
+    /// Directory of the bundle on the node.
+    pub path: String,
+    /// How the site runs bundles.
+    pub settings: OciSettings,
+    /// Name of the node, for patterns.
+    pub node_name: String,
+    /// Name of the user, for patterns.
+    pub user_name: String,
 }
 
 /// Error number of [`Outcome::NotStarted`] where tasks cannot be bound as asked. Our own: Slurm's is not known to any client.
 pub const BINDING_REFUSED: i32 = 4901;
 
+/// Error number of [`Outcome::NotStarted`] where what the site wants enforced cannot be: a fault of the node. Our own.
+pub const CONFINEMENT_FAILED: i32 = 4902;
+
+/// Error number of [`Outcome::NotStarted`] where the directories that a job has to itself cannot be made: a fault of the node. Our own.
+pub const SPACE_FAILED: i32 = 4903;
+
+/// Error number of [`Outcome::NotStarted`] where the PMIx server of a step could not be started. Our own.
+pub const MPI_FAILED: i32 = 4904;
+
+/// The end of a task of a unit in which the kernel killed a process for a limit of memory, as Slurm has it (`0:125`).
+pub const OUT_OF_MEMORY: ExitStatus = ExitStatus::OUT_OF_MEMORY;
+
 /// Error number of [`Outcome::NotStarted`] where the prolog has failed: Slurm's `ESLURMD_PROLOG_FAILED`, which `srun` ends with.
 pub const PROLOG_FAILED: i32 = 4022;
+
+/// Error number of [`Outcome::NotStarted`] where the spool directory of the node cannot be written: Slurm's
+/// `ESLURMD_FORK_FAILED`, the error of its node in that case.
+pub const SPOOL_UNUSABLE: i32 = 4001;
 
 /// Programs that are run as the user, in the task's environment, before and after it. Paths, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -252,6 +328,9 @@ pub struct TaskEnd {
     pub exit: ExitStatus,
     /// What the process and its waited-for children used.
     pub usage: Usage,
+    /// What it and all its processes used, as far as that was looked at.
+    #[serde(default, skip_serializing_if = "TaskMeasure::is_empty")]
+    pub measure: TaskMeasure,
 }
 
 /// In what way a unit came to its end.

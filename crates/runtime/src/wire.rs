@@ -20,6 +20,8 @@
 //! - [`Frame::Taken`] when the slowest task has taken input,
 //! - [`Frame::Values`] and [`Frame::Fence`] when the tasks of the node wait for those of the others ([`crate::pmi`]),
 //!   [`Frame::Abort`] when one of them ends the step,
+//! - [`Frame::Peers`] with the words of its PMIx server ([`crate::pmix`]),
+//! - [`Frame::Report`] to a client that only asks what the node knows (`sstat`),
 //! - [`Frame::Finished`] as the last one: nothing of the step is left on this node. Then the node closes.
 //!
 //! and `srun` sends
@@ -27,12 +29,17 @@
 //! - [`Frame::Stdin`] to one rank or to [`ALL_RANKS`]; an empty payload is the end of input,
 //! - [`Frame::Signal`] to be sent to the processes of one task or of all,
 //! - [`Frame::Values`] of all nodes and [`Frame::Fence`], when all nodes have asked for it,
+//! - [`Frame::Peers`] for the PMIx server of the node,
 //! - [`Frame::WindowSize`] when its terminal changes (only with `--pty`).
 //!
 //! Input that the node has not told to be taken is at most [`INPUT_WINDOW_BYTES`]; so signals are never stuck behind input, and
 //! tasks that write before they read hold nobody up. A node of version 1 tells nothing and is sent input as it reads it.
 //!
-//! When the connection breaks before [`Frame::Finished`], the node ends the step there (TERM, then KILL). A program that
+//! The nodes of a running step call further clients (`sattach`) in the same way: they are sent what was written last and what is
+//! written from then on, and what they send goes to the tasks as well. When such a connection breaks, nothing happens to the step. A
+//! node on which no task runs any more says only that it is finished.
+//!
+//! When the connection of `srun` breaks before [`Frame::Finished`], the node ends the step there (TERM, then KILL). A program that
 //! cannot be executed is started and ended as far as this protocol goes: its exit code is the error number, and the
 //! reason comes as `Stderr` (`slurmstepd: error: execve(): …`).
 //!
@@ -41,6 +48,7 @@
 //! `kind: u8, rank: u32, length: u32, payload[length]`, numbers little endian. Unknown kinds are skipped, so that later
 //! versions may add some. A payload is at most [`PAYLOAD_BYTES_MAX`].
 
+use bytes::{Buf, Bytes, BytesMut};
 use muster_model::state::ExitStatus;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +60,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 9;
+
+/// What is read at once, where much comes.
+const READ_BYTES: usize = 4 * PAYLOAD_BYTES_MAX;
 
 /// Version of this protocol. 2 tells of input that is taken.
 pub const WIRE_VERSION: u32 = 2;
@@ -95,14 +106,14 @@ pub enum Frame {
         /// Of which task.
         rank: u32,
         /// What it wrote.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// Node: bytes of standard error.
     Stderr {
         /// Of which task; [`ALL_RANKS`] for messages of the launcher.
         rank: u32,
         /// What it wrote.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// Node: the task ended.
     Ended {
@@ -134,6 +145,16 @@ pub enum Frame {
     },
     /// Node: its tasks wait for the others. Client: all have come.
     Fence,
+    /// Node: from its PMIx server. Client: for it. A part of a stream, of any length.
+    Peers {
+        /// The part.
+        bytes: Vec<u8>,
+    },
+    /// Node: a part of a document, which is complete when it is finished.
+    Report {
+        /// The part.
+        bytes: Vec<u8>,
+    },
     /// Node: a task ends the step by its MPI library.
     Abort {
         /// Which task.
@@ -186,8 +207,10 @@ mod kind {
     pub const ENDING: u8 = 8;
     pub const TAKEN: u8 = 9;
     pub const ABORT: u8 = 10;
+    pub const REPORT: u8 = 11;
     pub const VALUES: u8 = 16;
     pub const FENCE: u8 = 17;
+    pub const PEERS: u8 = 18;
     pub const WELCOME: u8 = 32;
     pub const STDIN: u8 = 33;
     pub const SIGNAL: u8 = 34;
@@ -218,6 +241,8 @@ pub fn encode(frame: &Frame, out: &mut impl Sink) {
         Frame::Finished => put(out, kind::FINISHED, ALL_RANKS, &[]),
         Frame::Taken { bytes } => put(out, kind::TAKEN, ALL_RANKS, &bytes.to_le_bytes()),
         Frame::Values { bytes } => encode_stream(out, kind::VALUES, ALL_RANKS, bytes),
+        Frame::Peers { bytes } => encode_stream(out, kind::PEERS, ALL_RANKS, bytes),
+        Frame::Report { bytes } => encode_stream(out, kind::REPORT, ALL_RANKS, bytes),
         Frame::Fence => put(out, kind::FENCE, ALL_RANKS, &[]),
         Frame::Abort { rank, message } => put(out, kind::ABORT, *rank, cut(message)),
         Frame::Stdin { rank, bytes } if bytes.is_empty() => put(out, kind::STDIN, *rank, &[]),
@@ -234,6 +259,13 @@ pub fn encode(frame: &Frame, out: &mut impl Sink) {
 /// Appends standard output (`stderr` false) or error of a task without making a [`Frame`] first.
 pub fn encode_output(out: &mut impl Sink, stderr: bool, rank: u32, bytes: &[u8]) {
     encode_stream(out, if stderr { kind::STDERR } else { kind::STDOUT }, rank, bytes);
+}
+
+/// What stands before `length` bytes, at most [`PAYLOAD_BYTES_MAX`], of standard output (`stderr` false) or error of a task.
+pub fn output_header(stderr: bool, rank: u32, length: usize) -> [u8; HEADER_BYTES] {
+    let [r0, r1, r2, r3] = rank.to_le_bytes();
+    let [l0, l1, l2, l3] = (length as u32).to_le_bytes();
+    [if stderr { kind::STDERR } else { kind::STDOUT }, r0, r1, r2, r3, l0, l1, l2, l3]
 }
 
 fn encode_stream(out: &mut impl Sink, kind: u8, rank: u32, bytes: &[u8]) {
@@ -254,29 +286,29 @@ fn put(out: &mut impl Sink, kind: u8, rank: u32, payload: &[u8]) {
     out.extend(payload);
 }
 
-/// Collects bytes and gives frames.
+/// Collects bytes and gives frames. What tasks write is given out where it lies, so that it is copied once less.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    read: usize,
+    buffer: BytesMut,
 }
 
 impl Decoder {
     /// Adds bytes as they came.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.read > 0 && self.read == self.buffer.len() {
-            self.buffer.clear();
-            self.read = 0;
-        } else if self.read > PAYLOAD_BYTES_MAX {
-            self.buffer.drain(..self.read);
-            self.read = 0;
-        }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Where bytes are to be appended as they come, with room for a frame at least, and mostly for several: saves a copy of each.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() - self.buffer.len() < PAYLOAD_BYTES_MAX {
+            self.buffer.reserve(READ_BYTES);
+        }
+        &mut self.buffer
     }
 
     /// Bytes that are not yet part of a complete frame given out.
     pub fn pending_bytes(&self) -> usize {
-        self.buffer.len() - self.read
+        self.buffer.len()
     }
 
     /// The next complete frame; `None` when more bytes are needed.
@@ -284,8 +316,7 @@ impl Decoder {
     /// After an error the connection is of no more use.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
-            let rest = self.buffer.get(self.read..).unwrap_or_default();
-            let Some((header, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else {
+            let Some((header, rest)) = self.buffer.split_first_chunk::<HEADER_BYTES>() else {
                 return Ok(None);
             };
             let [kind, r0, r1, r2, r3, l0, l1, l2, l3] = *header;
@@ -300,8 +331,15 @@ impl Decoder {
             let Some(payload) = rest.get(..length as usize) else {
                 return Ok(None);
             };
+            if kind == kind::STDOUT || kind == kind::STDERR {
+                self.buffer.advance(HEADER_BYTES);
+                let bytes = self.buffer.split_to(length as usize).freeze();
+                let is_error = kind == kind::STDERR;
+                let frame = if is_error { Frame::Stderr { rank, bytes } } else { Frame::Stdout { rank, bytes } };
+                return Ok(Some(frame));
+            }
             let frame = parse(kind, rank, payload)?;
-            self.read += HEADER_BYTES + length as usize;
+            self.buffer.advance(HEADER_BYTES + length as usize);
             if let Some(frame) = frame {
                 return Ok(Some(frame));
             }
@@ -312,15 +350,13 @@ impl Decoder {
 /// A hello lists all ranks of a node in decimal; this is room for some hundred thousand.
 const HELLO_BYTES_MAX: usize = 4 << 20;
 
-/// `None` for a kind that this version does not know.
+/// Of all kinds but output; `None` for one that this version does not know.
 fn parse(kind: u8, rank: u32, payload: &[u8]) -> Result<Option<Frame>, WireError> {
     let malformed = WireError::Malformed(kind);
     let frame = match (kind, payload) {
         (kind::HELLO, json) => Frame::Hello(serde_json::from_slice(json).map_err(|_| malformed)?),
         (kind::WELCOME, _) => Frame::Welcome,
         (kind::STARTED, &[a, b, c, d]) => Frame::Started { rank, pid: u32::from_le_bytes([a, b, c, d]) },
-        (kind::STDOUT, bytes) => Frame::Stdout { rank, bytes: bytes.to_vec() },
-        (kind::STDERR, bytes) => Frame::Stderr { rank, bytes: bytes.to_vec() },
         (kind::ENDED, &[code, signal]) => Frame::Ended { rank, exit: ExitStatus { code, signal } },
         (kind::FAILED, text) => Frame::Failed { errno: rank, message: String::from_utf8_lossy(text).into_owned() },
         (kind::ENDING, _) => Frame::Ending,
@@ -328,6 +364,8 @@ fn parse(kind: u8, rank: u32, payload: &[u8]) -> Result<Option<Frame>, WireError
         (kind::TAKEN, &[a, b, c, d]) => Frame::Taken { bytes: u32::from_le_bytes([a, b, c, d]) },
         (kind::VALUES, bytes) => Frame::Values { bytes: bytes.to_vec() },
         (kind::FENCE, _) => Frame::Fence,
+        (kind::PEERS, bytes) => Frame::Peers { bytes: bytes.to_vec() },
+        (kind::REPORT, bytes) => Frame::Report { bytes: bytes.to_vec() },
         (kind::ABORT, text) => Frame::Abort { rank, message: String::from_utf8_lossy(text).into_owned() },
         (kind::STDIN, bytes) => Frame::Stdin { rank, bytes: bytes.to_vec() },
         (kind::SIGNAL, &[signal]) => Frame::Signal { rank, signal },
@@ -356,8 +394,8 @@ mod tests {
             }),
             Frame::Welcome,
             Frame::Started { rank: 3, pid: 99 },
-            Frame::Stdout { rank: 0, bytes: b"out\n".to_vec() },
-            Frame::Stderr { rank: ALL_RANKS, bytes: b"err\n".to_vec() },
+            Frame::Stdout { rank: 0, bytes: b"out\n".to_vec().into() },
+            Frame::Stderr { rank: ALL_RANKS, bytes: b"err\n".to_vec().into() },
             Frame::Ended { rank: 3, exit: ExitStatus::signaled(9) },
             Frame::Stdin { rank: ALL_RANKS, bytes: Vec::new() },
             Frame::Signal { rank: 1, signal: 15 },
@@ -366,6 +404,8 @@ mod tests {
             Frame::Taken { bytes: 99_999 },
             Frame::Values { bytes: b"a\x001\0".to_vec() },
             Frame::Fence,
+            Frame::Report { bytes: b"[]".to_vec() },
+            Frame::Peers { bytes: vec![0, 255] },
             Frame::Abort { rank: 2, message: "no luck".into() },
             Frame::Ending,
             Frame::Finished,
@@ -386,6 +426,15 @@ mod tests {
                 }
             }
             assert_eq!(seen, frames(), "in pieces of {size}");
+            let mut decoder = Decoder::default();
+            let mut again = Vec::new();
+            for part in bytes.chunks(size) {
+                decoder.tail().extend_from_slice(part);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    again.push(frame);
+                }
+            }
+            assert_eq!(again, seen);
             assert_eq!(decoder.pending_bytes(), 0);
         }
     }
@@ -393,7 +442,7 @@ mod tests {
     #[test]
     fn long_output_is_cut_and_unknown_kinds_are_skipped() {
         let mut bytes = vec![200, 0, 0, 0, 0, 2, 0, 0, 0, 1, 2];
-        encode(&Frame::Stdout { rank: 1, bytes: vec![7; PAYLOAD_BYTES_MAX + 1] }, &mut bytes);
+        encode(&Frame::Stdout { rank: 1, bytes: vec![7; PAYLOAD_BYTES_MAX + 1].into() }, &mut bytes);
         let mut decoder = Decoder::default();
         decoder.feed(&bytes);
         let mut sizes = Vec::new();

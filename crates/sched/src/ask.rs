@@ -107,6 +107,8 @@ pub(crate) struct Ask {
     pub(crate) segment: Option<u32>,
     /// Label whose jobs alone may be on the nodes.
     pub(crate) exclusive_label: Option<Option<Name>>,
+    /// How many nodes it takes where nothing runs; 0 until that has been tried.
+    pub(crate) nodes_when_empty: u32,
 }
 
 /// In which order nodes are taken, where it is not the usual one.
@@ -145,8 +147,12 @@ pub(crate) struct LayoutRule {
 }
 
 impl LayoutRule {
-    /// `None` where no rule is made.
+    /// `None` where no rule is made. Where whole nodes are given tasks take all their CPUs, whatever is said of threads and
+    /// cores (as select/linear of 22.05 does).
     fn of(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> Option<LayoutRule> {
+        if config.whole_nodes {
+            return None;
+        }
         let layout = &request.layout;
         let one_per_core = layout.tasks_per_core.is_none() && config.placement.one_task_per_core;
         let rule = LayoutRule {
@@ -252,6 +258,7 @@ pub(crate) fn read(fleet: &Fleet, place: (u32, Freedom), request: &ResourceReque
         }),
         segment: request.preference.segment,
         exclusive_label: (request.sharing == Sharing::ExclusiveMcs).then(|| request.mcs_label.clone()),
+        nodes_when_empty: 0,
     };
     fill_node_sets(fleet, &mut ask, request, &named.constraint, &named.excluded);
     keep_fitting_hardware(fleet, &mut ask, request)?;
@@ -268,15 +275,12 @@ pub(crate) fn read(fleet: &Fleet, place: (u32, Freedom), request: &ResourceReque
     })
 }
 
-/// How many jobs may share a core with this one. A job that wants whole nodes shares nothing, unless the partition
-/// forces it.
+/// How many jobs may share a core with this one.
 fn rows(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> u32 {
-    // Where jobs take turns they do not have to ask for it.
-    let asks_to_share = config.preemption.gang || request.sharing == Sharing::Oversubscribe;
-    if request.sharing == Sharing::Exclusive || request.layout.cores_reserved.is_some() {
+    if request.layout.cores_reserved.is_some() {
         return 1;
     }
-    part.over_subscribe.rows(asks_to_share)
+    part.over_subscribe.rows(request.sharing, config.preemption.gang)
 }
 
 fn node_order(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> NodeOrder {
@@ -374,6 +378,19 @@ impl GpuCpus {
 }
 
 impl Ask {
+    /// CPUs that it takes at the least, whatever nodes it gets; 0 where that depends on more than its numbers.
+    pub(crate) fn cpus_min(&self) -> u64 {
+        if self.rows > 1 || self.overcommit || self.layout.is_some() {
+            return 0;
+        }
+        let nodes = u64::from(self.nodes_min);
+        let tasks = match self.spread {
+            Spread::Total(tasks) => u64::from(tasks),
+            Spread::PerNode(tasks) => u64::from(tasks) * nodes,
+        };
+        (tasks * u64::from(self.cpus_per_task)).max(nodes * u64::from(self.cpus_per_node_min))
+    }
+
     /// Whether it asks for GPUs or parts of them.
     pub(crate) fn wants_gpu(&self) -> bool {
         self.gres.iter().any(|need| need.is_gpu || need.is_shared)
@@ -520,7 +537,7 @@ impl NodeCounts {
 fn is_whole_node(config: &ClusterConfig, part: &Partition, request: &ResourceRequest) -> bool {
     config.whole_nodes
         || part.over_subscribe == OverSubscribe::Exclusive
-        || (request.sharing == Sharing::Exclusive && !matches!(part.over_subscribe, OverSubscribe::Force(_)))
+        || request.sharing == Sharing::Exclusive
         || request.layout.cores_reserved.is_some()
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Blocks {
     words: usize,
     /// How often each block has changed.
     versions: Vec<u32>,
-    /// By ask and block.
-    remembered: Vec<Vec<Cell<Block>>>,
+    /// By ask.
+    remembered: Vec<Memory>,
     remembered_count: usize,
 }
 
@@ -36,17 +36,27 @@ pub(crate) struct Blocks {
 pub(crate) struct Remembered<'a> {
     words: usize,
     versions: &'a [u32],
-    blocks: &'a [Cell<Block>],
+    memory: &'a Memory,
 }
 
-/// Runs of one block: its first, its last, and the best in between.
+/// By block. How much fits lies close together, apart from where: most requests of a busy cluster look no further, and a
+/// thousand of them do not fit into the caches of a processor otherwise.
+#[derive(Debug, Default)]
+struct Memory {
+    heads: Vec<Cell<Head>>,
+    runs: Vec<Cell<Runs>>,
+}
+
+/// What fits on a block.
 #[derive(Debug, Clone, Copy, Default)]
-struct Block {
+struct Head {
     /// The version of the block of which this is true; 0 for none.
     version: u32,
     tasks: u32,
-    runs: [Part; 3],
 }
+
+/// Runs of one block: its first, its last, and the best in between.
+type Runs = [Part; 3];
 
 /// A run, packed; its nodes count from the first of the block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,7 +95,7 @@ impl Blocks {
     /// Makes room for what `ask` will remember.
     pub(crate) fn prepare(&mut self, ask: AskId) {
         let (ask, count) = (ask as usize, self.versions.len());
-        if self.remembered.get(ask).is_some_and(|blocks| !blocks.is_empty()) {
+        if self.remembered.get(ask).is_some_and(|memory| !memory.heads.is_empty()) {
             return;
         }
         if self.remembered_count > REMEMBERED_MAX {
@@ -93,16 +103,18 @@ impl Blocks {
             self.remembered_count = 0;
         }
         if self.remembered.len() <= ask {
-            self.remembered.resize_with(ask + 1, Vec::new);
+            self.remembered.resize_with(ask + 1, Memory::default);
         }
-        self.remembered[ask].resize_with(count, Cell::default);
+        let memory = &mut self.remembered[ask];
+        memory.heads.resize_with(count, Cell::default);
+        memory.runs.resize_with(count, Cell::default);
         self.remembered_count += count;
     }
 
     /// What `ask`, which has been prepared, remembers.
     pub(crate) fn of_ask(&self, ask: AskId) -> Option<Remembered<'_>> {
-        let blocks = self.remembered.get(ask as usize).filter(|blocks| !blocks.is_empty())?;
-        Some(Remembered { words: self.words, versions: &self.versions, blocks })
+        let memory = self.remembered.get(ask as usize).filter(|memory| !memory.heads.is_empty())?;
+        Some(Remembered { words: self.words, versions: &self.versions, memory })
     }
 }
 
@@ -118,7 +130,7 @@ impl Remembered<'_> {
         look: impl Fn(NodeBlock<'_>, &mut Survey),
     ) -> Survey {
         let mut survey = Survey::new(wanted);
-        for ((nodes, cell), version) in nodes.blocks(self.words).zip(self.blocks).zip(self.versions) {
+        for (at, nodes) in nodes.blocks(self.words).enumerate() {
             let count = nodes.len();
             if count == 0 {
                 continue;
@@ -127,45 +139,106 @@ impl Remembered<'_> {
                 look(nodes, &mut survey);
                 continue;
             }
-            let block = cell.get();
-            if block.version == *version {
-                #[cfg(debug_assertions)]
-                block.verify(nodes, wanted, &look);
-                let runs = block.runs.iter().filter(|part| part.tasks > 0);
-                survey.add_all(u64::from(block.tasks), runs.map(|part| part.unpack(weights, nodes.base)));
-                continue;
+            match self.tasks_known(at, nodes, wanted, &look) {
+                Some(0) => {}
+                Some(tasks) => {
+                    let runs = self.memory.runs[at].get();
+                    let runs = runs.iter().filter(|part| part.tasks > 0);
+                    survey.add_all(u64::from(tasks), runs.map(|part| part.unpack(weights, nodes.base)));
+                }
+                None => {
+                    let found = self.look_at(at, nodes, wanted, &look);
+                    survey.add_all(found.tasks, [found.first, found.best, found.last].into_iter().flatten());
+                }
             }
-            let mut found = Survey::new(wanted);
-            look(nodes, &mut found);
-            if let Some(block) = Block::pack(&found, nodes.base, *version) {
-                cell.set(block);
-            }
-            survey.add_all(found.tasks, [found.first, found.best, found.last].into_iter().flatten());
         }
         survey
     }
-}
 
-impl Block {
-    /// `None` where the numbers are too great to be packed.
-    fn pack(found: &Survey, first_node: u32, version: u32) -> Option<Block> {
-        let mut runs = [Part::default(); 3];
-        for (part, run) in runs.iter_mut().zip([found.first, found.best, found.last]) {
-            if let Some(run) = run {
-                *part = Part::pack(&run, first_node)?;
+    /// Whether fewer than `wanted` tasks fit on `nodes` in all. Planned starts do not count.
+    pub(crate) fn holds_fewer(&self, nodes: &NodeSet, wanted: u32, look: impl Fn(NodeBlock<'_>, &mut Survey)) -> bool {
+        let mut sum = 0_u64;
+        for (at, nodes) in nodes.blocks(self.words).enumerate() {
+            let count = nodes.len();
+            if count == 0 {
+                continue;
+            }
+            sum += match self.tasks_known(at, nodes, wanted, &look).filter(|_| count > FEW) {
+                Some(tasks) => u64::from(tasks),
+                None if count > FEW => self.look_at(at, nodes, wanted, &look).tasks,
+                None => {
+                    let mut found = Survey::new(wanted);
+                    look(nodes, &mut found);
+                    found.tasks
+                }
+            };
+            if sum >= u64::from(wanted) {
+                return false;
             }
         }
-        Some(Block { version, tasks: u32::try_from(found.tasks).ok()?, runs })
+        true
+    }
+
+    /// How many tasks fit on the block at this position, where that is remembered.
+    #[inline]
+    fn tasks_known(
+        &self,
+        at: usize,
+        _nodes: NodeBlock<'_>,
+        _wanted: u32,
+        _look: &impl Fn(NodeBlock<'_>, &mut Survey),
+    ) -> Option<u32> {
+        let head = self.memory.heads[at].get();
+        if head.version != self.versions[at] {
+            return None;
+        }
+        #[cfg(debug_assertions)]
+        self.verify(at, _nodes, _wanted, _look);
+        Some(head.tasks)
+    }
+
+    /// Looks at a block, and remembers what is found unless the numbers are too great.
+    fn look_at(
+        &self,
+        at: usize,
+        nodes: NodeBlock<'_>,
+        wanted: u32,
+        look: &impl Fn(NodeBlock<'_>, &mut Survey),
+    ) -> Survey {
+        let mut found = Survey::new(wanted);
+        look(nodes, &mut found);
+        if let (Ok(tasks), Some(runs)) = (u32::try_from(found.tasks), pack(&found, nodes.base)) {
+            self.memory.heads[at].set(Head { version: self.versions[at], tasks });
+            self.memory.runs[at].set(runs);
+        }
+        found
     }
 
     /// Stops where a change has gone unnoticed.
     #[cfg(debug_assertions)]
-    fn verify(&self, nodes: NodeBlock<'_>, wanted: u32, look: impl Fn(NodeBlock<'_>, &mut Survey)) {
+    fn verify(&self, at: usize, nodes: NodeBlock<'_>, wanted: u32, look: &impl Fn(NodeBlock<'_>, &mut Survey)) {
+        // Few are always looked at, so what was remembered when they were more may be of others.
+        if nodes.len() <= FEW {
+            return;
+        }
         let mut found = Survey::new(wanted);
         look(nodes, &mut found);
-        let now = Block::pack(&found, nodes.base, self.version);
-        assert!(now.is_some_and(|now| now.runs == self.runs), "nodes from {} are not as remembered", nodes.base);
+        let now = pack(&found, nodes.base);
+        let (head, runs) = (self.memory.heads[at].get(), self.memory.runs[at].get());
+        let is_as_remembered = u64::from(head.tasks) == found.tasks && now == Some(runs);
+        assert!(is_as_remembered, "nodes from {} are not as remembered", nodes.base);
     }
+}
+
+/// `None` where the numbers are too great to be packed.
+fn pack(found: &Survey, first_node: u32) -> Option<Runs> {
+    let mut runs = Runs::default();
+    for (part, run) in runs.iter_mut().zip([found.first, found.best, found.last]) {
+        if let Some(run) = run {
+            *part = Part::pack(&run, first_node)?;
+        }
+    }
+    Some(runs)
 }
 
 impl Part {

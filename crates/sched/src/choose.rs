@@ -1,9 +1,10 @@
 //! Which nodes a job gets, given how much of it fits on each.
 //!
 //! The order of preference is Slurm's (select/cons_tres without topology), as observed with 22.05. Nodes that can
-//! take part form runs: neighbours of equal weight. Runs with required nodes come first, then lower weights, then the
-//! tightest run that suffices, else the greatest. Within a run a job that fits on one node takes the one with least
-//! to spare; otherwise nodes are filled from the lowest index up. Each node leaves one task for each node still wanted.
+//! take part form runs: neighbours of equal weight. Once required nodes are taken, lower weights come first, then runs with
+//! required nodes, then the tightest run that suffices, else the greatest. Within a run a job that fits on one node takes the one with least
+//! to spare; otherwise nodes are filled from the lowest index up, but the last that there may be is one that holds all that is left. Each
+//! node leaves one task for each node still wanted.
 
 use crate::ask::{Ask, NodeOrder, Spread};
 use crate::complete;
@@ -73,8 +74,8 @@ pub(crate) fn tasks_of_one(ask: &Ask) -> u32 {
 }
 
 /// Order of preference between runs, smallest first.
-pub(crate) fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (bool, u32, bool, u64) {
-    (!has_required, weight, !suffices, if suffices { tasks } else { u64::MAX - tasks })
+pub(crate) fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) -> (u32, bool, bool, u64) {
+    (weight, !has_required, !suffices, if suffices { tasks } else { u64::MAX - tasks })
 }
 
 /// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
@@ -313,9 +314,7 @@ impl<'a> Filling<'a> {
         while !self.is_done() && self.has_room() {
             let best = (0..self.runs.len()).min_by_key(|index| {
                 let run = &self.runs[*index];
-                let (required, weight, suffices, size) =
-                    rank(run.required_at.is_some(), run.weight, self.suffices(run), run.tasks);
-                (required, weight, suffices, size, run.start)
+                (rank(run.required_at.is_some(), run.weight, self.suffices(run), run.tasks), run.start)
             });
             let Some(best) = best else { return };
             let run = self.runs.swap_remove(best);
@@ -336,7 +335,13 @@ impl<'a> Filling<'a> {
             self.take(position);
             return;
         }
-        (run.start..run.end).for_each(|position| self.take_unless_done(position));
+        for position in run.start..run.end {
+            // The last node that there may be is one that holds all that is left, of this run or of another.
+            let is_last = self.choices.len() as u32 + 1 == self.ask.nodes_max;
+            if !is_last || self.holds_the_rest(position) {
+                self.take_unless_done(position);
+            }
+        }
     }
 
     pub(crate) fn take_unless_done(&mut self, position: usize) {
@@ -348,11 +353,14 @@ impl<'a> Filling<'a> {
     /// The node of `run` with least to spare among those that hold all that is left.
     fn tightest_node(&self, run: &Run) -> Option<usize> {
         (run.start..run.end)
-            .filter(|position| {
-                let candidate = &self.candidates[*position];
-                u64::from(candidate.tasks) >= self.tasks_left && self.is_enough(candidate.job_units)
-            })
+            .filter(|position| self.holds_the_rest(*position))
             .min_by_key(|position| (self.candidates[*position].tasks, *position))
+    }
+
+    /// Whether one node holds all that is left.
+    fn holds_the_rest(&self, position: usize) -> bool {
+        let candidate = &self.candidates[position];
+        u64::from(candidate.tasks) >= self.tasks_left && self.is_enough(candidate.job_units)
     }
 
     /// Whether one node has all units that are left.

@@ -2,7 +2,7 @@
 //!
 //! The grammar is the part of Slurm's that its controller accepts, as observed with 22.05: names joined by `&` (or `,`)
 //! and `|`, read from left to right without precedence; one level of parentheses; `name*N` and `[a*2&b*1]` for "at
-//! least N nodes with"; `[a|b]` for "all nodes with the same of". A joint at the very end is ignored. What is not
+//! least N nodes with"; `[a|b]` for "all nodes with the same of"; one pair of brackets in all. A joint at the very end is ignored. What is not
 //! understood is refused.
 
 use std::collections::BTreeSet;
@@ -92,6 +92,9 @@ fn read(text: &str) -> Option<Constraint> {
     let mut constraint = Constraint::default();
     let items = items(text)?;
     let is_alone = items.len() == 1;
+    if items.iter().filter(|item| matches!(item.body, Body::Brackets(_))).count() > 1 {
+        return None;
+    }
     for item in items {
         match item.body {
             // "At least N of these, or something else" has no meaning.
@@ -120,9 +123,12 @@ fn read_brackets(inner: &str, joint: Joint, constraint: &mut Constraint) -> Opti
     let has_or = items.iter().skip(1).any(|item| item.joint == Joint::Or);
     if has_or {
         let all_or = items.iter().skip(1).all(|item| item.joint == Joint::Or);
-        if !all_or || !constraint.alternatives.is_empty() {
+        if !all_or {
             return None;
         }
+    } else if items.len() > 1 && items.iter().any(|item| item.count.is_none()) {
+        // What is joined by & in brackets is counted.
+        return None;
     }
     for (position, item) in items.into_iter().enumerate() {
         let Body::Term(term) = item.body else { return None };
@@ -266,6 +272,11 @@ mod tests {
             "a b",
             "a|b*2",
             "a|[b|c]",
+            "[a&b]",
+            "[a,b]",
+            "[a*1&b]",
+            "[a*1]&[b*1]",
+            "[a|b]&[a|c]",
         ] {
             assert!(Constraint::parse(bad).is_err(), "{bad}");
         }

@@ -101,7 +101,7 @@ impl<'a> Exact<'a> {
     /// CPUs of `node` for a job that may share cores, in the row with most of them; 0 where it may not share any.
     pub(crate) fn cpus_with_shared(self, ask: &Ask, fleet: &Fleet, node: u32) -> u32 {
         let in_use = self.in_use(node);
-        let cores = (0..ask.rows as usize).map(|row| free_cores(ask, fleet, node, &in_use, row).count()).max();
+        let cores = (0..ask.rows as usize).map(|row| free_cores(ask, fleet, node, &in_use, Some(row)).count()).max();
         cores.unwrap_or(0).saturating_mul(fleet.threads[node as usize])
     }
 
@@ -184,6 +184,7 @@ fn pick_with(
     with_cores: bool,
 ) -> Option<(Pieces, usize)> {
     let is_beyond = ask.rows > 1 || ask.layout.is_some_and(|rule| rule.cores_reserved.is_some());
+    let with_cores = with_cores || is_beyond;
     let cpus = if is_beyond { needed(ask, fleet, choice)? } else { amounts.cpus };
     let threads = fleet.threads[choice.node as usize].max(1);
     let mut wish = CoreWish {
@@ -195,8 +196,11 @@ fn pick_with(
         only_near: ask.binding == GresBinding::Enforced,
     };
     let hardware = &fleet.node(choice.node).hardware;
-    (0..ask.rows.max(1) as usize).find_map(|row| {
+    // Cores that nobody is on, in whatever row, come before those of others.
+    let rows = (0..ask.rows as usize).filter(|_| ask.rows > 1).map(Some);
+    std::iter::once(None).chain(rows).find_map(|row| {
         let free = if with_cores { free_cores(ask, fleet, choice.node, in_use, row) } else { FreeCores::default() };
+        let row = row.unwrap_or(0);
         let gres = choose_units(ask, fleet, choice, in_use, (amounts, room), &free, &wish)?;
         if !with_cores {
             return Some((Pieces { gres, cpus: None }, row));
@@ -225,14 +229,14 @@ fn cores_per_socket_max(ask: &Ask, threads: u32) -> u32 {
     }
 }
 
-/// Cores free for `ask` when it goes into this row.
-fn free_cores(ask: &Ask, fleet: &Fleet, node: u32, in_use: &InUse<'_>, row: usize) -> FreeCores {
+/// Cores free for `ask` when it goes into this row, or those that nobody is on.
+fn free_cores(ask: &Ask, fleet: &Fleet, node: u32, in_use: &InUse<'_>, row: Option<usize>) -> FreeCores {
     let hardware = &fleet.node(node).hardware;
     let mut busy = in_use.view.map(|used| used.cpus.clone()).unwrap_or_default();
     if let Some(here) = in_use.here {
         busy.add_all(&here.cpus);
     }
-    if ask.rows > 1 {
+    if let Some(row) = row {
         let none = Vec::new();
         let rows = in_use.here.map(|here| &here.rows).or(in_use.view.map(|used| &used.rows)).unwrap_or(&none);
         let mine: Vec<&CpuRow> =
@@ -240,6 +244,9 @@ fn free_cores(ask: &Ask, fleet: &Fleet, node: u32, in_use: &InUse<'_>, row: usiz
         mine.iter().for_each(|own| busy.remove_all(&own.cpus));
         if let Some(own) = mine.get(row) {
             busy.add_all(&own.cpus);
+        }
+        if mine.len() > ask.rows as usize {
+            busy.add_all(&CpuRow::full(rows, &fleet.partition(ask.partition).name, ask.rows));
         }
     }
     let unit = fleet.config().placement.unit;

@@ -4,6 +4,7 @@ use muster_model::ids::NodeIndex;
 use muster_model::job::JobSpec;
 use muster_model::node::Node;
 use muster_model::planning::{Expectation, PlanView};
+use muster_model::reservation::Applicant;
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
 use muster_model::time::Span;
 
@@ -34,7 +35,8 @@ pub(crate) fn earliest(
     duration: Span,
 ) -> Option<Expectation> {
     let reservations = Reservations::of(fleet, view);
-    let ways = reservations.ways(spec, &fleet.partition(ask.partition).name);
+    let partition = &fleet.partition(ask.partition).name;
+    let ways = reservations.ways_of(spec, &Applicant::of(spec, partition));
     let found = ways.into_iter().filter_map(|inside| {
         let moments = reservations.moments(inside, view.now, duration);
         (0..moments.len()).find_map(|at| {
@@ -76,7 +78,7 @@ fn earliest_while(
     let shares = shares(fleet, view, ask, &found.choices, &found.free, start <= view.now)?;
     Some(Expectation {
         start,
-        allocation: Allocation { shares },
+        allocation: Allocation::from(shares),
         partition: fleet.partition(ask.partition).name.clone(),
         job_id_next: 0,
         node_list: String::new(),

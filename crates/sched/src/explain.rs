@@ -221,6 +221,7 @@ fn free_share(view: &mut PlanView, job: &Job, share: &NodeShare) {
 
 #[cfg(test)]
 mod tests {
+    use muster_testkit::cases;
     use muster_testkit::load::{self, Load};
     use proptest::prelude::*;
 
@@ -271,18 +272,14 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(24)) })]
 
+        /// Random queues, nine explanations each.
         #[test]
         fn short_cuts_lead_to_the_same_explanation(seed: u64) {
             if let Err(story) = short_cuts(seed) {
                 prop_assert!(false, "{}", story);
             }
         }
-    }
-
-    /// Random queues, nine explanations each; more with `MUSTER_TEST_CASES=10000`.
-    fn cases() -> u32 {
-        std::env::var("MUSTER_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
     }
 }

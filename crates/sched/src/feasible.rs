@@ -49,15 +49,20 @@ pub(crate) fn judge(
     if let Some(refusal) = no_node(fleet, partition, request, &reading) {
         return Verdict::Never(refusal);
     }
-    let ask = reading.ask;
-    if ask.nodes_max < ask.nodes_min || !fits_empty(fleet, &ask, &ask.eligible, scratch) {
-        return Verdict::Never(RefusalCode::NodeConfigUnavailable.into());
-    }
+    let mut ask = reading.ask;
+    let nodes = if ask.nodes_max < ask.nodes_min { None } else { nodes_on_empty(fleet, &ask, &ask.eligible, scratch) };
+    let Some(nodes) = nodes else { return Verdict::Never(RefusalCode::NodeConfigUnavailable.into()) };
+    ask.nodes_when_empty = nodes;
     Verdict::Possible(Box::new(ask))
 }
 
 /// Whether `ask` fits on `nodes` when nothing runs there.
 pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> bool {
+    nodes_on_empty(fleet, ask, nodes, scratch).is_some()
+}
+
+/// How many of `nodes` it takes when nothing runs there; `None` where they do not suffice.
+fn nodes_on_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> Option<u32> {
     let free = Free::everything(fleet);
     let supply = Supply {
         fleet,
@@ -70,7 +75,7 @@ pub(crate) fn fits_empty(fleet: &Fleet, ask: &Ask, nodes: &NodeSet, scratch: &mu
         waited: FOR_EVER,
         remembered: None,
     };
-    supply.place(ask, scratch).is_some()
+    supply.place(ask, scratch).map(|choices| choices.len() as u32)
 }
 
 /// The limit of the partition that keeps the job waiting.

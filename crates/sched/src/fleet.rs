@@ -166,7 +166,11 @@ impl Fleet {
     }
 
     fn read_cpus(&mut self) {
-        for node in &self.node_configs {
+        // Which cores jobs share is planned, not left to chance.
+        let sharing =
+            self.partitions.iter().zip(&self.partition_nodes).filter(|(part, _)| part.over_subscribe.may_share());
+        let shared: BTreeSet<u32> = sharing.flat_map(|(_, nodes)| nodes.iter()).collect();
+        for (index, node) in (0..).zip(&self.node_configs) {
             let hardware = &node.hardware;
             // Where CPUs counts cores although cores have threads, a CPU is a core.
             let threads = hardware.cpus_per_core();
@@ -179,6 +183,7 @@ impl Fleet {
             self.cpus_per_core.push(per_piece);
             self.cpus.push(cpus - cpus % per_piece);
             let is_exact = hardware.sockets > 1
+                || shared.contains(&index)
                 || !hardware.cpus_reserved.is_empty()
                 || hardware.places.iter().any(|place| place.cores.is_some());
             self.has_exact_cores.push(is_exact);

@@ -550,9 +550,14 @@ impl Future {
         at
     }
 
+    /// When a running job gives something back next, when `passed` releases have passed.
+    pub(crate) fn next_release(&self, passed: usize) -> Option<Timestamp> {
+        self.order.moments().get(passed).map(|(at, _, _)| *at)
+    }
+
     /// The next moment after `time` at which something comes free, when `passed` releases have passed.
     pub(crate) fn next_moment(&self, time: Timestamp, passed: usize) -> Option<Timestamp> {
-        let release = self.order.moments().get(passed).map(|(at, _, _)| *at);
+        let release = self.next_release(passed);
         let after = (std::ops::Bound::Excluded(time), std::ops::Bound::Unbounded);
         let end = self.planned_ends.range(after).next().map(|(at, _)| *at);
         release.into_iter().chain(end).min()

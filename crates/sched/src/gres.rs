@@ -74,11 +74,10 @@ pub(crate) fn compile(fleet: &Fleet, requests: &[GresRequest]) -> Result<Vec<Gre
         if slots.is_empty() {
             return Err(RefusalCode::NodeConfigUnavailable.into());
         }
-        // Of two lines about the same resource of the job the last counts, as observed with Slurm 22.05.
-        let is_job = request.scope == GresScope::Job;
-        if let Some(known) = needs.iter_mut().find(|need| is_job && need.scope == request.scope && need.slots == slots)
-        {
-            (known.amount, known.amount_with_specific) = (amount, amount);
+        // Of two lines about the same resource, counted alike, the last counts, as observed with Slurm 22.05.
+        if let Some(known) = needs.iter_mut().find(|need| need.scope == request.scope && need.slots == slots) {
+            let specific = known.amount_with_specific.saturating_sub(known.amount);
+            (known.amount, known.amount_with_specific) = (amount, amount.saturating_add(specific));
             continue;
         }
         let specific: u32 = needs

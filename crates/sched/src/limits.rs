@@ -16,6 +16,7 @@ use muster_model::job::Job;
 use muster_model::licenses;
 use muster_model::partition::Partition;
 use muster_model::planning::{PlanView, PlannedShare};
+use muster_model::priority::with_billing;
 use muster_model::request::RefusalCode;
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{JobState, Reason};
@@ -29,7 +30,8 @@ pub(crate) struct Limits<'a> {
     /// With what this pass has started.
     tallies: Tallies,
     layers: BTreeMap<LayersKey, Arc<Layers>>,
-    asked: BTreeMap<SpecId, Arc<TresAmounts>>,
+    /// Of each specification, and in each partition that bills in its own way.
+    asked: BTreeMap<(SpecId, Option<Name>), Arc<TresAmounts>>,
     /// Partitions in which nobody starts any more.
     stopped: BTreeSet<Name>,
     /// The last limit that was in a job's way, for whoever asks why.
@@ -79,7 +81,7 @@ impl<'a> Limits<'a> {
         if layers.are_empty() {
             return Ok(());
         }
-        let tres = self.asked.entry(job.spec_id).or_insert_with(|| Arc::new(asked(&job.spec.request))).clone();
+        let tres = self.asked(job, partition);
         self.check(job, partition, &layers, &tres, limit)
     }
 
@@ -96,7 +98,8 @@ impl<'a> Limits<'a> {
             return None;
         }
         let layers = self.layers(job, partition);
-        self.find(job, &layers, &asked(request), limit)
+        let tres = with_billing(asked(request), &partition.name, &self.view.config.priority);
+        self.find(job, &layers, &tres, limit)
     }
 
     /// The limit that kept the last job from starting on the nodes that were found for it.
@@ -150,9 +153,18 @@ impl<'a> Limits<'a> {
             gres: &share.gres,
         });
         let tres = in_all(parts, job.spec.request.licenses.as_deref());
+        let tres = with_billing(tres, &partition.name, &self.view.config.priority);
         self.check(job, partition, &layers, &tres, limit)?;
         self.count(job, partition, limit, tres);
         Ok(())
+    }
+
+    /// The least that `job` takes in `partition`.
+    fn asked(&mut self, job: &Job, partition: &Partition) -> Arc<TresAmounts> {
+        let config = &self.view.config.priority;
+        let place = config.billing.contains_key(&partition.name).then(|| partition.name.clone());
+        let make = || Arc::new(with_billing(asked(&job.spec.request), &partition.name, config));
+        self.asked.entry((job.spec_id, place)).or_insert_with(make).clone()
     }
 
     /// A job must have what enforcement asks for.
@@ -242,7 +254,7 @@ fn whole_of(view: &PlanView, partition: &Partition, whole: Whole) -> TresAmounts
         Whole::Cluster => amounts_of(view.nodes.iter().map(Arc::as_ref), &licenses),
         Whole::Partition => {
             let nodes = partition.nodes.iter().filter_map(|node| view.nodes.get(node.0 as usize));
-            amounts_of(nodes.map(Arc::as_ref), &licenses)
+            with_billing(amounts_of(nodes.map(Arc::as_ref), &licenses), &partition.name, &view.config.priority)
         }
     }
 }

@@ -164,6 +164,20 @@ impl Planner {
         }
     }
 
+    /// How many nodes a job with `spec` takes where nothing else runs, in the first of its partitions that can hold it;
+    /// `None` where none can.
+    pub fn nodes_when_empty(&mut self, view: &PlanView, spec: &JobSpec) -> Option<u32> {
+        let tables = self.tables_for(view);
+        let partitions = partitions_of(&tables.fleet, spec).ok()?;
+        partitions.into_iter().find_map(|partition| {
+            let ask = tables.ask(&spec.request, partition, freedom_of(view, &tables.fleet, spec, partition));
+            match &**tables.verdict(ask) {
+                Verdict::Possible(ask) => Some(ask.nodes_when_empty),
+                Verdict::Waits(_) | Verdict::Never(_) => None,
+            }
+        })
+    }
+
     fn judge(&mut self, view: &PlanView, spec: &JobSpec) -> Result<(), Refusal> {
         let tables = self.tables_for(view);
         let partitions = partitions_of(&tables.fleet, spec)?;

@@ -14,6 +14,7 @@ use muster_model::ids::{JobId, Name};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::node::Node;
 use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, PlannedWait, QueueKey};
+use muster_model::priority::billing_of;
 use muster_model::resources::{Allocation, IndexSet, NodeShare, Sharing};
 use muster_model::state::JobState;
 use muster_model::time::{TimeLimit, Timestamp};
@@ -38,7 +39,8 @@ const TASKS_FROM: u32 = u32::MAX - 1;
 
 /// When `job` would start if it asked for something else: those of its other forms that start earlier than it does, of which
 /// `told` is what it was told. Where there is too much to play through, or something that cannot be foreseen, what has been
-/// `estimated` stands.
+/// `estimated` stands. Of a heterogeneous job a shorter limit is one of all components: it starts when the last of them can. The
+/// rest is asked of the component that is explained.
 pub(crate) fn alternatives(
     view: &PlanView,
     budget: &Budget,
@@ -47,10 +49,10 @@ pub(crate) fn alternatives(
     estimated: Vec<Alternative>,
 ) -> Vec<Alternative> {
     // Who will share whose cores, and how long somebody is suspended, is for the core to decide.
-    let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.rows(true) > 1);
+    let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.may_share());
     let is_unclear = shares_cores || view.running.values().any(|other| other.state == JobState::Suspended);
     let starts_max = view.queue.len().min(budget.reservations_max as usize);
-    if is_unclear || job.het.is_some() || work_of_pass(view, starts_max) > WORK_OF_PASS_MAX {
+    if is_unclear || work_of_pass(view, starts_max) > WORK_OF_PASS_MAX {
         return estimated;
     }
     let mut play = Play { budget, work_left: WORK_MAX / 2 };
@@ -65,7 +67,7 @@ pub(crate) fn alternatives(
     };
     play.work_left += WORK_MAX / 2;
     let mut found = Vec::new();
-    for variant in variants::of(view, job) {
+    for variant in variants::of(view, job).into_iter().filter(|variant| can_stand(view, job, variant)) {
         match play.start_of(fork(view, job, &variant), job.id, base) {
             Some(Outcome::Starts(start)) => {
                 found.push(Alternative { change: variant.change, start, is_forecast: false });
@@ -79,6 +81,14 @@ pub(crate) fn alternatives(
         }
     }
     variants::arrange(found)
+}
+
+/// Whether a job that asks for this has a known place in the queue: components stand side by side, so one of another tier would
+/// move the others too.
+fn can_stand(view: &PlanView, job: &Job, variant: &Variant) -> bool {
+    let tier = |name: &Name| view.partitions.iter().find(|part| part.name == *name).map(|part| part.priority_tier);
+    let tiers = |names: &[Name]| names.iter().map(tier).max();
+    job.het.is_none() || tiers(&variant.partitions) == tiers(job.partitions_wanted())
 }
 
 /// `view` in which `job` asks for something else.
@@ -97,6 +107,7 @@ fn fork(view: &PlanView, job: &Job, variant: &Variant) -> PlanView {
         let limit = TimeLimit::Limited(duration);
         spec.time_limit = Some(limit);
         changed.time_limit = limit;
+        job.components().filter(|id| *id != job.id).for_each(|id| shorten(&mut view, id, limit));
     }
     changed.spec = Arc::new(spec);
     let changed = Arc::new(changed);
@@ -108,6 +119,18 @@ fn fork(view: &PlanView, job: &Job, variant: &Variant) -> PlanView {
         view.queue.insert(key, changed.clone());
     }
     view
+}
+
+/// Gives a job of the queue a shorter limit, if its own is longer.
+fn shorten(view: &mut PlanView, job_id: JobId, limit: TimeLimit) {
+    for key in keys_of(view, job_id) {
+        if let Some(row) = view.queue.get_mut(&key).filter(|row| row.time_limit > limit) {
+            let job = Arc::make_mut(row);
+            let mut spec = (*job.spec).clone();
+            spec.time_limit = Some(limit);
+            (job.time_limit, job.spec) = (limit, Arc::new(spec));
+        }
+    }
 }
 
 fn keys_of(view: &PlanView, job_id: JobId) -> Vec<QueueKey> {
@@ -240,7 +263,8 @@ fn run(view: &mut PlanView, mut job: Job, start: &PlannedStart) {
     job.state = JobState::Running;
     job.start_time = Some(view.now);
     job.end_time = job.time_limit.span().map(|limit| view.now + limit);
-    job.allocation = Some(Arc::new(Allocation { shares }));
+    let billing = billing_of(&shares, job.spec.request.licenses.as_deref(), &job.partition, &view.config.priority);
+    job.allocation = Some(Arc::new(Allocation { shares, billing: Some(billing) }));
     charge(view, &job);
     view.running.insert((job.end_time.unwrap_or(Timestamp(i64::MAX)), job.id), Arc::new(job));
 }

@@ -46,6 +46,7 @@ struct GroupKey {
 /// Jobs that ask for the same thing, in the order of the queue.
 #[derive(Debug)]
 pub(crate) struct Group {
+    key: Arc<GroupKey>,
     /// The compiled request in the partition of this entry of the queue; nothing where that does not exist.
     pub(crate) asks: Arc<[AskId]>,
     pub(crate) members: BTreeMap<QueueKey, Arc<Job>>,
@@ -81,8 +82,11 @@ impl Group {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: Vec<Group>,
-    known: HashMap<GroupKey, GroupId, FixedState>,  // tidy: only looked up
-    of_job: HashMap<QueueKey, GroupId, FixedState>, // tidy: only looked up
+    /// Groups without members. Their numbers are given again, so that passes walk over those that there are, and not over
+    /// all that there have been.
+    empty: Vec<GroupId>,
+    known: HashMap<Arc<GroupKey>, GroupId, FixedState>, // tidy: only looked up
+    of_job: HashMap<QueueKey, GroupId, FixedState>,     // tidy: only looked up
     /// Where jobs of several partitions stand, in order.
     places: HashMap<JobId, Vec<QueueKey>, FixedState>, // tidy: only looked up
     /// The queue as it was last seen.
@@ -105,7 +109,7 @@ impl Groups {
         self.places.get(&job_id).map_or(&[], |places| &places[..])
     }
 
-    /// Number of groups, empty ones included.
+    /// Number of groups; of those without members only as many are counted as there were others at once.
     pub(crate) fn len(&self) -> usize {
         self.groups.len()
     }
@@ -164,12 +168,7 @@ impl Groups {
             leaves_early: job.spec.early_signal.filter(|early| early.reservation).map(|early| early.before_end),
             het: job.het.map(|_| job.id),
         };
-        let groups = &mut self.groups;
-        let asks = group_key.asks.clone();
-        let id = *self.known.entry(group_key).or_insert_with(|| {
-            groups.push(Group { asks, members: BTreeMap::new(), head: None });
-            groups.len() as GroupId - 1
-        });
+        let id = self.known.get(&group_key).copied().unwrap_or_else(|| self.open(group_key));
         self.groups[id as usize].add(key, job);
         self.of_job.insert(key, id);
         if job.partitions_wanted().len() > 1 && job.het.is_none() {
@@ -180,9 +179,32 @@ impl Groups {
         changes.come.push((id, key));
     }
 
+    /// A new group without members.
+    fn open(&mut self, key: GroupKey) -> GroupId {
+        let key = Arc::new(key);
+        let group = Group { key: key.clone(), asks: key.asks.clone(), members: BTreeMap::new(), head: None };
+        let id = match self.empty.pop() {
+            Some(id) => {
+                self.groups[id as usize] = group;
+                id
+            }
+            None => {
+                self.groups.push(group);
+                self.groups.len() as GroupId - 1
+            }
+        };
+        self.known.insert(key, id);
+        id
+    }
+
     fn remove(&mut self, key: &QueueKey, changes: &mut Changes) {
         if let Some(id) = self.of_job.remove(key) {
-            self.groups[id as usize].remove(key);
+            let group = &mut self.groups[id as usize];
+            group.remove(key);
+            if group.members.is_empty() {
+                self.known.remove(&group.key);
+                self.empty.push(id);
+            }
             changes.vacant.push(*key);
             if let Some(places) = self.places.get_mut(&key.job_id) {
                 places.retain(|place| place != key);
@@ -195,8 +217,7 @@ impl Groups {
 
     /// Whether most groups have no member any more, so that it is time to begin anew.
     pub(crate) fn is_stale(&self) -> bool {
-        self.groups.len() > 10_000
-            && self.groups.iter().filter(|group| !group.members.is_empty()).count() * 4 < self.groups.len()
+        self.groups.len() > 10_000 && (self.groups.len() - self.empty.len()) * 4 < self.groups.len()
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_model::ids::{Name, NodeIndex};
-use muster_model::job::JobSpec;
+use muster_model::job::{Job, JobSpec};
 use muster_model::licenses::{Licenses, add};
 use muster_model::node::Node;
 use muster_model::planning::PlanView;
@@ -189,8 +189,13 @@ impl<'v> Reservations<'v> {
 
     /// The ways for `job` to be placed in `partition`, in the order in which to try them; none where it may not use what it
     /// names.
-    pub(crate) fn ways(&self, spec: &JobSpec, partition: &str) -> Vec<Inside> {
-        let admits = |row: &Reservation| row.admits(&Applicant::of(spec, partition));
+    pub(crate) fn ways(&self, job: &Job, partition: &str) -> Vec<Inside> {
+        self.ways_of(&job.spec, &Applicant::of_job(job, partition))
+    }
+
+    /// The same for a job that is not there yet.
+    pub(crate) fn ways_of(&self, spec: &JobSpec, applicant: &Applicant<'_>) -> Vec<Inside> {
+        let admits = |row: &Reservation| row.admits(applicant);
         let mut names = names_of(spec).peekable();
         if names.peek().is_some() {
             let found = names.filter_map(|name| self.list.iter().position(|row| *row.name == *name));
@@ -455,9 +460,12 @@ impl Reservations<'_> {
 /// # Errors
 /// `InvalidReservation`, `ReservationAccessDenied`.
 pub(crate) fn check(view: &PlanView, spec: &JobSpec, partition: &str) -> Result<(), Refusal> {
+    // What a job is charged to that does not say so is known to the core, which judges it then.
+    let is_charged = spec.account.is_some() && spec.qos.is_some();
     for name in names_of(spec) {
         let found = view.reservations.get(name).ok_or(RefusalCode::InvalidReservation)?;
-        if !found.admits(&Applicant::of(spec, partition)) {
+        let by_charge = !(is_charged || found.accounts.is_empty() && found.qos.is_empty());
+        if !by_charge && !found.admits(&Applicant::of(spec, partition)) {
             return Err(RefusalCode::ReservationAccessDenied.into());
         }
     }

@@ -89,6 +89,7 @@ pub(crate) fn earliest(
         nodes,
     };
     search.passed = future.pass_until(search.time, 0, |node, back| search.free.give(node, back));
+    search.skip();
     search.count_all();
     search.run(scratch)
 }
@@ -223,6 +224,22 @@ impl Search<'_> {
             self.time = self.future.next_moment(self.time, self.passed)?;
             // Where licences are lacking, room found earlier has not been used.
             may_fit = self.arrive() || self.wanted.is_licensed.is_some();
+        }
+    }
+
+    /// Lets time pass while too few CPUs are free for the job, on whatever nodes they are and whatever is planned there:
+    /// nothing is to be counted until then.
+    fn skip(&mut self) {
+        let wanted = self.wanted.ask.cpus_min();
+        let mut cpus: u64 = self.nodes.iter().map(|node| u64::from(self.free.cpus[node as usize])).sum();
+        while cpus < wanted {
+            let Some(time) = self.future.next_release(self.passed) else { return };
+            let (free, nodes) = (&mut self.free, &self.nodes);
+            self.passed = self.future.pass_until(time, self.passed, |node, back| {
+                free.give(node, back);
+                cpus += if nodes.contains(node) { u64::from(back.cpus) } else { 0 };
+            });
+            self.time = time;
         }
     }
 

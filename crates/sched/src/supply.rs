@@ -61,8 +61,17 @@ pub(crate) enum Company<'a> {
 }
 
 impl Supply<'_> {
-    /// Nodes for `ask`, and how many tasks go on each; `None` when it does not fit.
+    /// Nodes for `ask`, and how many tasks go on each; `None` when it does not fit. As in Slurm, cores are only shared where
+    /// those that nobody is on do not suffice.
     pub(crate) fn place(&self, ask: &Ask, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
+        if ask.rows > 1 {
+            let alone = Ask { rows: 1, ..ask.clone() };
+            return self.place_as_asked(&alone, scratch).or_else(|| self.place_as_asked(ask, scratch));
+        }
+        self.place_as_asked(ask, scratch)
+    }
+
+    fn place_as_asked(&self, ask: &Ask, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
         let mut nodes = ask.eligible.clone();
         nodes.intersect(self.usable);
         if ask.required.iter().any(|node| !nodes.contains(*node)) {
@@ -112,10 +121,7 @@ impl Supply<'_> {
     /// What a job finds on `nodes` that one of them may hold.
     fn survey(&self, ask: &Ask, nodes: &NodeSet) -> Survey {
         let wanted = choose::tasks_of_one(ask);
-        let look = |nodes: NodeBlock<'_>, survey: &mut Survey| {
-            let candidates = nodes.iter().map(|node| self.candidate(ask, node));
-            candidates.filter(|candidate| candidate.tasks > 0).for_each(|candidate| survey.add(&candidate));
-        };
+        let look = |nodes: NodeBlock<'_>, survey: &mut Survey| self.look(ask, nodes, survey);
         if let Some(remembered) = self.remembered.filter(|_| is_simple(ask)) {
             let planned = self.planned.map(|planned| planned.future.planned());
             let is_special = |nodes: NodeBlock<'_>| planned.is_some_and(|planned| nodes.meets(planned));
@@ -129,11 +135,18 @@ impl Supply<'_> {
     /// Whether it is out of the question that a job fits on `nodes` that one of them may hold, by what is remembered. Asked
     /// before planned starts are looked at, which take room away only and are not remembered.
     fn is_hopeless(&self, ask: &Ask, nodes: &NodeSet) -> bool {
-        if self.remembered.is_none() || self.planned.is_none() || !is_simple(ask) {
+        let Some(remembered) = self.remembered.filter(|_| self.planned.is_some() && is_simple(ask)) else {
             return false;
-        }
-        let survey = Supply { planned: None, ..*self }.survey(ask, nodes);
-        survey.tasks < u64::from(choose::tasks_of_one(ask))
+        };
+        let unplanned = Supply { planned: None, ..*self };
+        remembered.holds_fewer(nodes, choose::tasks_of_one(ask), |nodes, survey| unplanned.look(ask, nodes, survey))
+    }
+
+    /// Takes in what those of `nodes` offer that can take part.
+    #[inline]
+    fn look(&self, ask: &Ask, nodes: NodeBlock<'_>, survey: &mut Survey) {
+        let candidates = nodes.iter().map(|node| self.candidate(ask, node));
+        candidates.filter(|candidate| candidate.tasks > 0).for_each(|candidate| survey.add(&candidate));
     }
 
     /// What `node` can take of a job.

@@ -2,7 +2,7 @@
 
 use muster_model::accounting::AccountingEnforce;
 use muster_model::array::{ArraySpec, TaskSet};
-use muster_model::config::ClusterConfig;
+use muster_model::config::{ClusterConfig, ResizeRules};
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind, DependencyState};
 use muster_model::ids::{Identity, JobId, Name, NodeIndex};
 use muster_model::job::{EarlySignal, JobKind, JobSpec};
@@ -46,6 +46,7 @@ pub(crate) fn cluster(random: &mut Random) -> ClusterConfig {
         memory_is_consumed: random.chance(700),
         preemption: preemption(random),
         gres_types: vec!["gpu".into()],
+        resize: ResizeRules { expansion: true, ..ResizeRules::default() },
         accounting: random.chance(500),
         // Users have no associations here: limits of the QOS `normal` hold for all.
         accounting_enforce: AccountingEnforce { limits: random.chance(700), ..AccountingEnforce::default() },
@@ -84,13 +85,23 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
             threads_per_core: threads,
             memory: Megabytes(NODE_MEMORY),
             tmp_disk: Megabytes(0),
-            gres: vec![Gres { name: "gpu".into(), kind: None, count: NODE_GPUS }],
+            gres: gpus(number),
             ..Hardware::of_cpus(cores * threads)
         },
         features: Vec::new(),
         weight: 1,
         initial_state: if random.chance(50) { InitialState::Drain } else { InitialState::Unknown },
         reason: None,
+    }
+}
+
+/// The GPUs of a node: without a type, of one type, or of two.
+fn gpus(number: u32) -> Vec<Gres> {
+    let gpu = |kind: Option<&str>, count| Gres { name: "gpu".into(), kind: kind.map(Name::from), count };
+    match number % 3 {
+        0 => vec![gpu(None, NODE_GPUS)],
+        1 => vec![gpu(Some("a100"), NODE_GPUS)],
+        _ => vec![gpu(Some("a100"), NODE_GPUS - 1), gpu(Some("h100"), 1)],
     }
 }
 
@@ -138,6 +149,7 @@ pub(crate) fn job(random: &mut Random, config: &ClusterConfig, now: Timestamp, u
         account: None,
         qos: None,
         request: request(random, nodes_there),
+        nodes_when_empty: None,
         time_limit: by_chance(random, 700).map(|()| TimeLimit::from_minutes(random.small(1, 8).into())),
         time_limit_min: None,
         begin: by_chance(random, 100).map(|()| now + random.span(0, 600_000)),
@@ -236,6 +248,7 @@ fn dependency(random: &mut Random, known: &[JobId]) -> Dependency {
         job,
         task_index: (job.is_some() && random.chance(150)).then(|| random.small(0, 4)),
         delay_minutes: if kind == DependencyKind::After { random.small(0, 3) } else { 0 },
+        of_array: false,
         state: DependencyState::Unfulfilled,
     }
 }

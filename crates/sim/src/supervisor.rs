@@ -40,6 +40,7 @@ impl UnitReport {
             key: core_key(key),
             exit: self.exit,
             usage: self.usage,
+            measured: None,
             failure: self.failure.map(|text| UnitFailure { text, node_at_fault, prolog: false }),
             job_is_clean,
             out_of_memory: self.out_of_memory,

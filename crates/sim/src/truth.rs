@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_model::fact::Fact;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::{Job, JobKind};
-use muster_model::resources::{IndexSet, Sharing};
+use muster_model::resources::IndexSet;
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::Step;
 use muster_runtime::unit::UnitKey;
@@ -140,9 +140,9 @@ impl World {
     fn jobs_on_a_cpu_max(&self, job: &Job) -> usize {
         let sharing = job.spec.request.sharing;
         let partition = self.config.partitions.iter().find(|partition| partition.name == job.partition);
-        let rows = partition.map_or(1, |own| own.over_subscribe.rows(sharing == Sharing::Oversubscribe));
+        let rows = partition.map_or(1, |own| own.over_subscribe.rows(sharing, false));
         // Those who take turns are there one at a time.
-        if sharing == Sharing::Exclusive || self.config.preemption.gang { 1 } else { rows as usize }
+        if self.config.preemption.gang { 1 } else { rows as usize }
     }
 
     /// What is written down about ended jobs and steps is what happened.
@@ -183,7 +183,9 @@ impl World {
         let ends: Vec<Option<&Ended>> = match job.spec.kind {
             JobKind::Allocation => {
                 let said = self.truth.holders_said.get(&job.id).is_some_and(|said| said.contains(&job.exit));
-                return (!said).then(|| format!("{says}, but its client did not say so"));
+                // One that gave all that it had to another ended by that; the other may have started anew since, or be forgotten.
+                let may_be_given = job.spec.dependencies.expanded().is_some() && job.exit.is_success();
+                return (!said && !may_be_given).then(|| format!("{says}, but its client did not say so"));
             }
             JobKind::Batch => nodes.iter().take(1).map(|node| self.end_of(*node, job)).collect(),
             JobKind::EveryNode => nodes.iter().map(|node| self.end_of(*node, job)).collect(),

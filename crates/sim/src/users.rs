@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_core::{Cluster, RequestId};
 use muster_model::accounting::{AccountingChange, CountLimit, LimitChanges, QosChanges, TresLimit};
 use muster_model::array::TaskSet;
+use muster_model::dependency::{Dependencies, Dependency, DependencyKind, DependencyState};
 use muster_model::ids::{JobId, NodeIndex};
 use muster_model::job::{Job, JobKind, JobSpec};
 use muster_model::request::{
@@ -111,6 +112,9 @@ impl World {
             self.users.submits += 1;
             if self.random.chance(150) && self.config.nodes.len() > 1 {
                 self.user_submits_het(uid);
+            } else if let Some(spec) = self.expander(uid) {
+                self.note(format!("u{uid} submits an allocation for another: {}", spec.dependencies));
+                self.ask(uid, Command::Submit(Box::new(spec)), Asked::Submit(JobKind::Allocation, uid));
             } else {
                 let spec = scenario::job(&mut self.random, &self.config, self.now, uid, &self.users.known);
                 let (kind, array) = (spec.kind, spec.array.as_ref().map(|array| array.tasks.to_string()));
@@ -159,6 +163,7 @@ impl World {
             8 => return Some((0, Command::Suspend(self.running_target().unwrap_or(target)))),
             9..11 => return Some((0, Command::Resume(self.running_target().unwrap_or(target)))),
             11 => return self.fewer_nodes().map(|command| (0, command)),
+            12 => return self.give_away().map(|command| (0, command)),
             _ => Command::UpdateJob { target, changes: Box::new(self.job_changes()) },
         };
         Some((uid, command))
@@ -210,6 +215,45 @@ impl World {
         let count = self.random.small(1, u32::try_from(nodes(job) - 1).unwrap_or(1));
         let changes = JobChanges { nodes: Some((count, count)), ..JobChanges::default() };
         Some(Command::UpdateJob { target: JobTarget::job(job.id), changes: Box::new(changes) })
+    }
+
+    /// Now and then an allocation for another job of the user that runs.
+    fn expander(&mut self, uid: u32) -> Option<JobSpec> {
+        if !self.random.chance(150) {
+            return None;
+        }
+        let view = self.controller.cluster().map(Cluster::read_view)?;
+        let runs = |job: &&Arc<Job>| {
+            job.state == JobState::Running && job.spec.identity.uid == uid && job.spec.kind != JobKind::EveryNode
+        };
+        let running: Vec<Arc<Job>> = view.jobs.values().filter(runs).cloned().collect();
+        let other = self.random.pick(&running)?.clone();
+        let request = ResourceRequest {
+            memory: Some(MemoryRequest::PerNode(Megabytes(1))),
+            sharing: other.spec.request.sharing,
+            ..ResourceRequest::default()
+        };
+        let (kind, job, state) = (DependencyKind::Expand, Some(other.id), DependencyState::Unfulfilled);
+        let dependency = Dependency { kind, job, task_index: None, delay_minutes: 0, of_array: false, state };
+        Some(JobSpec {
+            kind: JobKind::Allocation,
+            array: None,
+            begin: None,
+            partitions: vec![other.partition.clone()],
+            request,
+            dependencies: Dependencies { all: vec![dependency], any_is_enough: false },
+            ..scenario::job(&mut self.random, &self.config, self.now, uid, &[])
+        })
+    }
+
+    /// One of the jobs that were submitted for another gives it all that it has.
+    fn give_away(&mut self) -> Option<Command> {
+        let view = self.controller.cluster().map(Cluster::read_view)?;
+        let may = |job: &&Arc<Job>| job.state == JobState::Running && job.spec.dependencies.expanded().is_some();
+        let giving: Vec<JobId> = view.jobs.values().filter(may).map(|job| job.id).collect();
+        let changes = JobChanges { nodes: Some((0, 0)), ..JobChanges::default() };
+        let target = JobTarget::job(*self.random.pick(&giving)?);
+        Some(Command::UpdateJob { target, changes: Box::new(changes) })
     }
 
     fn cancel(&mut self, mut target: JobTarget) -> Cancel {

@@ -4,12 +4,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_sim::{Counts, Options, run};
+use muster_testkit::cases;
 
 /// Seeds run by every CI.
-const SEEDS: u64 = 200;
+const SEEDS: u32 = 200;
 
 #[test]
 fn nothing_goes_wrong() {
+    let wanted = u64::from(cases(SEEDS));
     let next = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
     let all = Mutex::new(Counts::default());
@@ -19,7 +21,7 @@ fn nothing_goes_wrong() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= SEEDS {
+                    if seed >= wanted {
                         return;
                     }
                     let report = run(seed, &Options::default());
@@ -42,16 +44,19 @@ fn nothing_goes_wrong() {
     assert!(seeds.is_empty(), "seeds {seeds:?} fail; {counts:?}");
     // A simulation in which nothing happens finds nothing.
     let happened = [counts.submits, counts.units_ended, counts.steps_created, counts.controller_crashes];
-    assert!(happened.iter().all(|count| *count > SEEDS), "too little happens: {counts:?}");
-    assert!(counts.long_passes > SEEDS, "too few passes over everything are made beside others: {counts:?}");
-    assert!(counts.starts_together > SEEDS / 2, "too few heterogeneous jobs start: {counts:?}");
-    assert!(counts.agent_crashes > SEEDS && counts.machine_failures > SEEDS && counts.requeues > SEEDS, "{counts:?}");
+    assert!(happened.iter().all(|count| *count > wanted), "too little happens: {counts:?}");
+    assert!(counts.long_passes > wanted, "too few passes over everything are made beside others: {counts:?}");
+    assert!(counts.starts_together > wanted / 2, "too few heterogeneous jobs start: {counts:?}");
+    assert!(
+        counts.agent_crashes > wanted && counts.machine_failures > wanted && counts.requeues > wanted,
+        "{counts:?}"
+    );
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let options = Options { trace: true, ..Options::default() };
-    for seed in [3, 77] {
+    for seed in (0..u64::from(cases(2))).map(|number| 3 + 74 * number) {
         let (once, again) = (run(seed, &options), run(seed, &options));
         assert_eq!(once.trace, again.trace, "seed {seed}");
         assert_eq!(once, again);

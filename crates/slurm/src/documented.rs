@@ -72,7 +72,24 @@ fn the_page_names_the_options_that_do_nothing_yet() {
 }
 
 #[test]
+fn the_page_names_the_options_that_are_refused() {
+    check("options refused", &options_that(Effect::Refused));
+}
+
+#[test]
 fn the_page_names_the_parameters_that_act() {
     let items: Vec<String> = conf::acted_on().into_iter().map(|name| format!("`{name}`")).collect();
     check("parameters acted on", &items);
+}
+
+#[test]
+fn the_page_names_what_becomes_of_the_words_of_scheduler_parameters() {
+    for (list, standing) in [
+        ("scheduler words acted on", conf::Standing::Acts),
+        ("scheduler words without meaning here", conf::Standing::Needless),
+        ("scheduler words not acted on", conf::Standing::NotActed),
+    ] {
+        let words = conf::SCHEDULER_WORDS.iter().filter(|(_, own)| *own == standing);
+        check(list, &words.map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>());
+    }
 }

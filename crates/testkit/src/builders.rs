@@ -124,7 +124,7 @@ pub fn start(view: &mut PlanView, mut job: Job, shares: Vec<NodeShare>, end: Tim
     job.state = if job.yields_to.is_some() { JobState::Suspended } else { JobState::Running };
     job.start_time = Some(view.now);
     job.end_time = Some(end);
-    job.allocation = Some(Arc::new(Allocation { shares }));
+    job.allocation = Some(Arc::new(Allocation::from(shares)));
     view.running.insert((end, job.id), Arc::new(job));
 }
 

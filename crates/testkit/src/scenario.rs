@@ -398,13 +398,13 @@ impl Reader {
         job.yields_to = yields_to;
         job.het = het;
         job.qos.clone_from(&job.spec.qos);
-        let asked = self.config.preemption.gang || job.spec.request.sharing == Sharing::Oversubscribe;
+        let (sharing, turns) = (job.spec.request.sharing, self.config.preemption.gang);
         let named = self.partitions.iter().find(|part| part.name == job.partition);
-        if let Some(part) = named.filter(|part| part.over_subscribe.rows(asked) > 1) {
+        if let Some(part) = named.filter(|part| part.over_subscribe.rows(sharing, turns) > 1) {
             for share in &shares {
                 if let Some(node) = view.nodes.get_mut(share.node.0 as usize) {
                     let used = &mut std::sync::Arc::make_mut(node).used;
-                    let rows = part.over_subscribe.rows(asked);
+                    let rows = part.over_subscribe.rows(sharing, turns);
                     let row = CpuRow::room(&used.rows, &part.name, rows, &share.cpus).unwrap_or(usize::MAX);
                     CpuRow::put(&mut used.rows, &part.name, row, &share.cpus);
                 }

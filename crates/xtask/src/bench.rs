@@ -7,7 +7,9 @@
 mod api;
 mod commands;
 mod completions;
+mod fan_out;
 mod latency;
+mod launch;
 pub(crate) mod replay;
 mod sched;
 mod steps;
@@ -33,9 +35,19 @@ const BENCHES: &[Bench] = &[
     },
     Bench { name: "completions", summary: "ends of tasks per second, each durable", run: completions::run },
     Bench {
+        name: "fan-out",
+        summary: "a job on thousands of nodes: time, bytes and work of the controller, with the tree of relays and without",
+        run: fan_out::run,
+    },
+    Bench {
         name: "latency",
         summary: "submits, completions, reads and starts while the planner works, and while it rests",
         run: latency::run,
+    },
+    Bench {
+        name: "launch",
+        summary: "starts of jobs and steps, output and memory; with --slurm-up FILE beside a real Slurm, with ratios",
+        run: launch::run,
     },
     Bench {
         name: "replay",

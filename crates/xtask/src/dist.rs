@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the release archive, in `dist/`.
 //!
 //! `muster-VERSION-TARGET.tar.gz` unpacks over a prefix such as `/usr/local`: the program, shell
-//! completions and manual pages where shells and `man` look for them, and the licence. The same
+//! completions and manual pages where shells and `man` look for them, what is placed into containers, and the licence. The same
 //! commit gives the same bytes: names are sorted, owners are root, times are the commit's.
 
 use std::fs;
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     };
     call(cargo().args(["build", "--release", "--locked", "--package", "muster"]))?;
     let build = Build::describe()?;
+    build_runner(&build.host)?;
 
     let name = format!("muster-{}-{}", build.version, build.host);
     let tree = Path::new(OUTPUT).join(&name);
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     // The directory ignores itself, so that an archive is never committed by accident.
     write(&Path::new(OUTPUT).join(".gitignore"), b"*\n")?;
     copy(&build.program, &tree.join("bin/muster"))?;
+    copy(&build.runner, &tree.join("libexec/muster/muster-runner"))?;
     for document in DOCUMENTS {
         copy(Path::new(document), &tree.join("share/doc/muster").join(document))?;
     }
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 /// What was built.
 struct Build {
     program: PathBuf,
+    runner: PathBuf,
     version: String,
     /// The target triple of this machine; dist does not cross-compile.
     host: String,
@@ -78,13 +81,29 @@ impl Build {
         let version = muster.and_then(|package| package["version"].as_str());
 
         let rustc = capture(Command::new("rustc").arg("--version").arg("--verbose"))?;
-        let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+        let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
         Ok(Build {
             program: Path::new(target).join("release/muster"),
+            runner: Path::new(target).join(host).join("release/muster-runner"),
             version: version.context("cargo metadata: no package muster")?.to_owned(),
-            host: host.context("`rustc -vV` names no host")?.to_owned(),
+            host: host.to_owned(),
         })
     }
+}
+
+/// Builds what runs inside containers: it must not need anything of their images, so it is linked statically. Naming
+/// the target keeps its flags, and its files, apart from those of everything else.
+fn build_runner(host: &str) -> Result<()> {
+    let flags = "-C target-feature=+crt-static";
+    call(cargo().env("RUSTFLAGS", flags).args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "muster-runner",
+        "--target",
+        host,
+    ]))
 }
 
 /// Lets the program write its completions and manual pages; tells which of them it could not.

@@ -8,6 +8,8 @@ mod bench;
 mod ci;
 mod compare;
 mod dist;
+mod drill;
+mod laws;
 mod tidy;
 mod workspace;
 
@@ -43,6 +45,18 @@ const COMMANDS: &[Command] = &[
         usage: "slurm [--slurm-up FILE]",
         summary: "the same queue before real Slurm and before Muster, decision by decision",
         run: compare::run,
+    },
+    Command {
+        name: "drill",
+        usage: "[--count N] [--seed S] [WHO...]",
+        summary: "kill agents, supervisors, controllers and clients under jobs of every kind",
+        run: drill::run,
+    },
+    Command {
+        name: "laws",
+        usage: "[--cases N] [LAW...]",
+        summary: "try the laws of scheduling on many random cases; or only those named",
+        run: laws::run,
     },
     Command {
         name: "dist",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use muster_model::ids::{BlobId, StepId};
 use muster_proto::{self as wire, from_agent};
 use muster_runtime::protocol::{Request, SignalScope};
+use muster_runtime::space::SpaceKey;
 use muster_runtime::unit::UnitKey;
 
 use super::launches::Readiness;
@@ -14,13 +15,16 @@ use crate::launch::Launch;
 use crate::report;
 
 impl Engine {
-    /// `launches_are_durable`: the watermark is on disk, so that launches may go out.
-    pub(super) fn carry_out(&mut self, action: AgentAction, launches_are_durable: bool) {
+    /// `durable`: whether the watermark is on disk, so that launches may go out.
+    pub(super) fn carry_out(&mut self, action: AgentAction, durable: &std::io::Result<()>) {
         match action {
-            Action::Start(key, launch) if launches_are_durable => self.start(key, launch),
-            Action::Start(key, _) => {
-                self.ended(key, report::not_started(key, "the spool directory of the node cannot be written", true));
-            }
+            Action::Start(key, launch) => match durable {
+                Ok(()) => self.start(key, launch),
+                Err(error) => {
+                    let why = format!("write the launch number into SlurmdSpoolDir: {error}");
+                    self.ended(key, report::not_started(key, why, true));
+                }
+            },
             Action::Signal { key, signal, reach } => {
                 let scope = match reach {
                     Reach::Tasks => SignalScope::Tasks,
@@ -36,6 +40,7 @@ impl Engine {
             Action::Reconnect => self.reconnect(),
             Action::ReportEnd { key, end, job_is_clean } => self.report_end(key, end, job_is_clean),
             Action::ReportClean { job_id, restart, epilog } => {
+                self.close_space((job_id, restart));
                 let cleaned = report::job_cleaned(job_id, restart, epilog.as_ref());
                 self.tell(from_agent::Message::JobCleaned(cleaned));
             }
@@ -52,6 +57,9 @@ impl Engine {
                 }
                 for (id, content) in prepared.contents {
                     self.put(&id, &content);
+                }
+                if let Some(spaces) = self.spaces.as_mut().filter(|_| prepared.unit.space.is_some()) {
+                    spaces.insert((key.job_id, key.restart));
                 }
                 self.requests.push(Request::Launch(prepared.unit));
             }
@@ -105,7 +113,18 @@ impl Engine {
         if key.step == StepId::Batch {
             self.outputs.set_live(key.job_id, key.restart, false);
         }
+        if job_is_clean {
+            self.close_space((key.job_id, key.restart));
+        }
         self.tell(from_agent::Message::UnitEnded(wire::UnitEnded { job_is_clean, ..end }));
+    }
+
+    /// What a job had to itself is removed before anybody hears that the job is clean: once that is told, nobody asks again.
+    fn close_space(&mut self, key: SpaceKey) {
+        if self.spaces.as_mut().is_some_and(|spaces| spaces.remove(&key)) {
+            self.requests.push(Request::CloseSpace { job_id: key.0, restart: key.1 });
+            self.send_requests();
+        }
     }
 
     /// A script or context has come.

@@ -13,19 +13,28 @@ use super::{Engine, Input};
 use crate::calling::Calling;
 use crate::core::{Event, Scope};
 use crate::launch::Launch;
+use crate::link::LinkWay;
 use crate::{hooks, output, report};
 
 impl Engine {
     pub(super) fn take(&mut self, input: Input) {
         match input {
-            Input::LinkUp { number, outbound } => self.link_up(number, outbound),
+            Input::LinkUp { number, outbound, way } => self.link_up(number, outbound, &way),
             Input::FromController { number, message } if self.is_current(number) => self.controller_says(message),
+            // What is a matter of the moment is not said again over the connection that has taken its place.
+            Input::FromController {
+                number,
+                message: message @ (to_agent::Message::Signal(_) | to_agent::Message::CallClient(_)),
+            } if self.link_before == Some(number) => self.controller_says(message),
             Input::LinkDown { number } if self.is_current(number) => self.link = None,
             // Of a connection before this one.
             Input::FromController { .. } | Input::LinkDown { .. } => {}
             Input::SupervisorUp { requests, hello } => self.supervisor_up(requests, &hello),
             Input::Notice(notice) => self.notice(notice),
-            Input::SupervisorGone => self.supervisor = None,
+            Input::SupervisorGone => {
+                self.supervisor = None;
+                self.cannot_measure();
+            }
             Input::Stop => {}
         }
     }
@@ -34,12 +43,12 @@ impl Engine {
         self.link.as_ref().is_some_and(|(current, _)| *current == number)
     }
 
-    fn link_up(&mut self, number: u64, outbound: mpsc::Sender<FromAgent>) {
+    fn link_up(&mut self, number: u64, outbound: mpsc::Sender<FromAgent>, way: &LinkWay) {
         // What the batch brought so far belongs into the hello.
         self.flush();
         self.readers.drain().for_each(|(_, reader)| reader.abort());
-        self.link = Some((number, outbound));
-        let hello = self.hello();
+        self.link_before = self.link.replace((number, outbound)).map(|(before, _)| before);
+        let hello = self.hello(way);
         self.tell(from_agent::Message::Hello(hello));
         for wanted in self.launches.wanted() {
             self.tell(from_agent::Message::BlobNeeded(wanted));
@@ -47,7 +56,7 @@ impl Engine {
         self.events.push_back(Event::Connected);
     }
 
-    fn hello(&self) -> wire::Hello {
+    fn hello(&self, way: &LinkWay) -> wire::Hello {
         let token = std::fs::read_to_string(&self.options.token_file).unwrap_or_else(|error| {
             tracing::error!(%error, file = %self.options.token_file.display(), "cannot read the token");
             String::new()
@@ -56,12 +65,21 @@ impl Engine {
             node_name: self.options.node_name.clone(),
             token: token.trim().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            report: Some(report::machine(self.start_time)),
-            hardware_json: report::hardware(self.options.report_hardware, &self.options.tmp_dir).into(),
+            report: Some(report::machine(self.start_time, &self.health)),
+            hardware_json: report::hardware(&self.options).into(),
             launch_sequence_seen: self.machine.launch_sequence(),
-            units: self.machine.known().map(report::wire_key).collect(),
+            units: self.machine.known().chain(self.space_keys()).map(report::wire_key).collect(),
             pid: std::process::id(),
+            takes_redirect: true,
+            relay: way.relay.clone().unwrap_or_default(),
+            unreachable_relay: way.unreachable.clone().unwrap_or_default(),
         }
+    }
+
+    /// What jobs have to themselves is told like a step, so that the controller has it removed where it knows of no such job.
+    fn space_keys(&self) -> impl Iterator<Item = UnitKey> + '_ {
+        let keys = self.spaces.iter().flatten();
+        keys.map(|(job_id, restart)| UnitKey { job_id: *job_id, restart: *restart, step: StepId::Extern })
     }
 
     fn controller_says(&mut self, message: to_agent::Message) {
@@ -85,8 +103,8 @@ impl Engine {
                     reader.abort();
                 }
             }
-            // Both are for the connection itself.
-            to_agent::Message::Welcome(_) | to_agent::Message::Shutdown(_) => {}
+            // These are for the connection itself.
+            to_agent::Message::Welcome(_) | to_agent::Message::Shutdown(_) | to_agent::Message::Redirect(_) => {}
         }
     }
 
@@ -153,10 +171,7 @@ impl Engine {
     /// Calls a client that waits for this node; nothing of it is kept, and the client hears of what goes wrong.
     fn call_client(&mut self, call: wire::CallClient) {
         match Calling::read(call, &self.options.node_name) {
-            Ok(calling) => {
-                let user = self.launches.unit_user(&calling.identity);
-                calling.start(user);
-            }
+            Ok((target, calling)) => self.make_call(target, calling),
             Err(problem) => tracing::error!(problem, "an order to call a client makes no sense"),
         }
     }
@@ -164,6 +179,7 @@ impl Engine {
     fn supervisor_up(&mut self, requests: RequestWriter, hello: &Hello) {
         self.supervisor = Some(requests);
         self.launches.supervisor_is_new();
+        self.spaces = hello.spaces.as_ref().map(|spaces| spaces.iter().copied().collect());
         let mut lost = Vec::new();
         let mut ends = Vec::new();
         for end in &hello.ends {
@@ -214,8 +230,9 @@ impl Engine {
                 self.ended(end.key, report);
             }
             Notice::Refused { key, why } => self.refused(key, why),
-            // Samples are asked for by nobody yet; a second hello says nothing new.
-            Notice::Sampled { .. } | Notice::Hello(_) => {}
+            Notice::Sampled { number, units } => self.sampled(number, &units),
+            // A second one says nothing new.
+            Notice::Hello(_) => {}
         }
     }
 
@@ -229,7 +246,9 @@ impl Engine {
             Refused::Retiring => return,
             Refused::AlreadyEnded => report::not_started(key, "it has run before", false),
             Refused::Invalid(text) => report::not_started(key, text, false),
-            Refused::Journal(text) => report::not_started(key, text, true),
+            Refused::Journal(text) => {
+                report::not_started(key, format!("write the journal in SlurmdSpoolDir: {text}"), true)
+            }
         };
         tracing::warn!(unit = %key, failure = end.failure, "a unit was not started");
         self.launches.confirmed(&key);

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use muster_model::ids::{BlobId, Identity};
 use muster_proto as wire;
+use muster_runtime::space::JobSpace;
 use muster_runtime::unit::{LaunchUnit, UnitKey, UnitUser};
 
 use crate::blobs::Blobs;
-use crate::launch::{self, Binding, Caller, Context, Contexts, Launch, LaunchError, Site};
+use crate::launch::{self, Binding, Caller, Context, Contexts, Launch, LaunchError, Rules, Site};
 use crate::options::AgentOptions;
 use crate::outputs::Record;
 use crate::report;
@@ -68,8 +69,15 @@ impl Launches {
         let site = Site {
             node_name: options.node_name.clone(),
             binding: Binding::new(options),
+            rules: Rules::new(options),
+            space: launch::space_of_site(options),
             logs: spool.logs(),
             hook_outputs: spool.hook_outputs(),
+            measure: options.measure,
+            oci: options.oci.clone(),
+            pyxis: options.pyxis,
+            pmix: options.pmix.clone(),
+            gpus: options.gpu_facts(),
             slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),
         };
         Launches {
@@ -135,6 +143,11 @@ impl Launches {
             contents.push((id, context.environment(&removals)));
         }
         Ok(Ready { unit: Box::new(prepared.unit), contents, record: prepared.record })
+    }
+
+    /// What each job has to itself here.
+    pub(super) fn space(&self) -> &JobSpace {
+        &self.site.space
     }
 
     /// The user as whom the node does something for `identity`.

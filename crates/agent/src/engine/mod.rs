@@ -5,10 +5,11 @@
 //! runs on this thread, and the reactor never waits for a disk or a local socket.
 
 mod actions;
+pub(crate) mod calls;
 mod inputs;
 mod launches;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -16,17 +17,24 @@ use std::time::Duration;
 use muster_proto::{self as wire, FromAgent, from_agent, to_agent};
 use muster_runtime::client::RequestWriter;
 use muster_runtime::protocol::{Hello, Notice, Request};
+use muster_runtime::space::SpaceKey;
 use muster_runtime::unit::UnitKey;
 use tokio::sync::{mpsc, watch};
 
 use self::launches::Launches;
+use crate::calling::Calling;
 use crate::core::{Action, Event, Machine};
+use crate::health::Health;
 use crate::launch::Launch;
+use crate::link::LinkWay;
 use crate::options::AgentOptions;
 use crate::outputs::Outputs;
 use crate::spool::Spool;
 use crate::supervisor::{self, Place, Stopper};
 use crate::watermark::Watermark;
+
+/// How long a supervisor may take for the last orders of an agent that stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Inputs taken in before the disk is written and the supervisor is told.
 const BATCH_MAX: usize = 512;
@@ -38,7 +46,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A connection to the controller is being made; the first message into `outbound` is the hello.
-    LinkUp { number: u64, outbound: mpsc::Sender<FromAgent> },
+    LinkUp { number: u64, outbound: mpsc::Sender<FromAgent>, way: LinkWay },
     /// The controller says something.
     FromController { number: u64, message: to_agent::Message },
     /// The connection to the controller broke.
@@ -76,6 +84,7 @@ impl EngineHandle {
     pub(crate) fn start(
         options: &AgentOptions,
         spool: Spool,
+        health: Arc<Health>,
         reactor: tokio::runtime::Handle,
     ) -> anyhow::Result<EngineHandle> {
         let (inputs, receiver) = std::sync::mpsc::channel();
@@ -95,13 +104,18 @@ impl EngineHandle {
             readers: HashMap::new(),
             reactor,
             link: None,
+            link_before: None,
             supervisor: None,
             requests: Vec::new(),
+            spaces: None,
+            measuring: BTreeMap::new(),
+            samples_asked: 0,
             unsent: Vec::new(),
             events: VecDeque::new(),
             wish: wish_sender,
             options: options.clone(),
             start_time: crate::clock::now(),
+            health,
             spool,
         };
         let (stopping, sender) = (stopper.clone(), inputs.clone());
@@ -114,10 +128,14 @@ impl EngineHandle {
 
     /// Ends the engine and waits for it.
     pub(crate) async fn stop(mut self) {
-        self.tell_stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the engine was printed when it happened.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // What it still has to say to the supervisor is said first; dropping `self` closes the connection.
+        let _ = self.inputs.send(Input::Stop);
+        let Some(thread) = self.thread.take() else { return };
+        // A panic of the engine was printed when it happened.
+        let mut ending = tokio::task::spawn_blocking(move || thread.join());
+        if tokio::time::timeout(STOP_PATIENCE, &mut ending).await.is_err() {
+            self.stopper.stop();
+            let _ = ending.await;
         }
     }
 
@@ -146,9 +164,16 @@ struct Engine {
     readers: HashMap<u64, tokio::task::AbortHandle>,
     reactor: tokio::runtime::Handle,
     link: Option<(u64, mpsc::Sender<FromAgent>)>,
+    /// Number of the connection whose place the present one took while it still stood.
+    link_before: Option<u64>,
     supervisor: Option<RequestWriter>,
     /// For the supervisor, to be sent at the end of the batch.
     requests: Vec<Request>,
+    /// Jobs that have something to themselves here; `None` while the supervisor is one that knows of no such thing.
+    spaces: Option<BTreeSet<SpaceKey>>,
+    /// Clients that are called as soon as the supervisor has said what units use, by the number of the question.
+    measuring: BTreeMap<u64, Calling>,
+    samples_asked: u64,
     /// Could not be sent while there was no supervisor. Never launches: the machine gives those again.
     unsent: Vec<Request>,
     /// What carrying out actions led to.
@@ -156,6 +181,8 @@ struct Engine {
     wish: watch::Sender<LinkWish>,
     options: AgentOptions,
     start_time: muster_model::time::Timestamp,
+    /// What is wrong with this node.
+    health: Arc<Health>,
     /// Holds the lock of the directory until this thread has ended.
     spool: Spool,
 }
@@ -193,7 +220,7 @@ impl Engine {
                 tracing::error!(%error, "cannot write the number of the last launch");
             }
             for action in std::mem::take(&mut actions) {
-                self.carry_out(action, durable.is_ok());
+                self.carry_out(action, &durable);
             }
         }
         self.outputs.flush();

@@ -46,14 +46,21 @@ pub(super) fn prepare(
         tasks: vec![TaskLaunch::default()],
         affinity: Vec::new(),
         memory_limit: None,
+        confinement: None,
+        space: None,
         client: None,
         pty: None,
         pmi: None,
+        pmix: None,
         message_name: String::new(),
         after: None,
         task_hooks: TaskHooks::default(),
         time_limit_ms: launch.hooks.timeout.and_then(|timeout| u64::try_from(timeout.0).ok()),
+        container: None,
+        bundle: None,
         refusal: None,
+        measure_ms: None,
+        measure_how: None,
     };
     Ok(Prepared { unit, environment: None, record: None })
 }

@@ -9,7 +9,7 @@ use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch, UnitUser};
 use muster_slurm::environment::{LaunchFacts, output_paths};
 
 use super::streams::streams;
-use super::{Caller, Context, Launch, LaunchError, Prepared, Site, environment, memory_limit};
+use super::{Caller, Context, Launch, LaunchError, Prepared, Site, environment};
 use crate::outputs::Record;
 
 pub(super) fn prepare(
@@ -29,7 +29,10 @@ pub(super) fn prepare(
     }
     let record = record(launch, &caller.user, &streams);
     let environment_id = context.environment_id(&environment.removals);
-    let unit = LaunchUnit {
+    let others = spec.rare.iter().flat_map(|rare| &rare.others);
+    let bundle =
+        others.filter(|(name, path)| &**name == "container" && !path.is_empty()).map(|(_, path)| &**path).next();
+    let mut unit = LaunchUnit {
         key: launch.key(),
         user: caller.user,
         work_dir: spec.work_dir.to_string(),
@@ -43,16 +46,24 @@ pub(super) fn prepare(
         streams,
         tasks: vec![TaskLaunch::default()],
         affinity: site.binding.whole(&share.cpus),
-        memory_limit: memory_limit(share.memory),
+        memory_limit: None,
+        confinement: None,
+        space: Some(Box::new(site.space.clone())),
         client: None,
         pty: None,
         pmi: None,
+        pmix: None,
         message_name: String::new(),
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
+        bundle: bundle.and_then(|path| site.bundle(path, launch)),
+        container: site.container(spec.rare.as_ref().and_then(|rare| rare.container.as_deref())),
         refusal: None,
+        measure_ms: launch.measure_ms(site),
+        measure_how: None,
     };
+    site.rules.apply(&mut unit, share, share.memory, &share.gres);
     Ok(Prepared { unit, environment: environment_id.map(|id| (id, environment.removals)), record: Some(record) })
 }
 

@@ -1,10 +1,13 @@
 //! From an order of the controller to a unit for the supervisor.
 
 mod binding;
+mod confine;
 mod context;
 mod environment;
 mod hook;
 mod main_unit;
+mod mpi;
+mod space;
 mod step;
 mod streams;
 #[cfg(test)]
@@ -12,6 +15,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+use muster_model::container::{ContainerRequest, OciSettings};
 use muster_model::hooks::NodeHooks;
 use muster_model::ids::{BlobId, Name, NodeIndex, StepId};
 use muster_model::job::{Job, JobKind};
@@ -20,11 +24,16 @@ use muster_model::state::JobState;
 use muster_model::step::{Step, StepLaunch, StepNode};
 use muster_proto::document::{self, DocumentError};
 use muster_proto::{self as wire, NodeAddress};
-use muster_runtime::unit::{LaunchUnit, TaskHooks, UnitKey, UnitUser};
-use muster_slurm::environment::{LaunchFacts, NodeFacts};
+use muster_runtime::pmix::Settings as PmixSettings;
+use muster_runtime::space::JobSpace;
+use muster_runtime::unit::{BundleLaunch, LaunchUnit, TaskHooks, UnitKey, UnitUser};
+use muster_slurm::conf::{MeasureSettings, PyxisSettings, task_seconds};
+use muster_slurm::environment::{GpuFacts, LaunchFacts, NodeFacts};
 
 pub(crate) use self::binding::Binding;
+pub(crate) use self::confine::{Rules, energy_source};
 pub(crate) use self::context::{Context, Contexts};
+pub(crate) use self::space::of_site as space_of_site;
 use crate::outputs::Record;
 use crate::users::Login;
 
@@ -56,12 +65,47 @@ pub(crate) struct Site {
     pub(crate) node_name: String,
     /// How tasks are bound to CPUs.
     pub(crate) binding: Binding,
+    /// What control groups hold tasks to.
+    pub(crate) rules: Rules,
+    /// What each job has to itself.
+    pub(crate) space: JobSpace,
     /// Where output of tasks of runs goes.
     pub(crate) logs: PathBuf,
     /// Where prologs and epilogs leave what they print.
     pub(crate) hook_outputs: PathBuf,
     /// Path of `slurm.conf`, told to jobs.
     pub(crate) slurm_conf: Option<String>,
+    /// How bundles of OCI containers are run; `None` where `--container` is only remembered, as without an `oci.conf`.
+    pub(crate) oci: Option<OciSettings>,
+    /// What it says of containers of images.
+    pub(crate) pyxis: PyxisSettings,
+    /// What it says of PMIx.
+    pub(crate) pmix: PmixSettings,
+    /// Whether and how often it is measured what tasks use.
+    pub(crate) measure: MeasureSettings,
+    /// What processes are told of the GPUs of this node.
+    pub(crate) gpus: GpuFacts,
+}
+
+impl Site {
+    /// How the bundle at `path` is run for a unit of `launch`.
+    fn bundle(&self, path: &str, launch: &Launch) -> Option<Box<BundleLaunch>> {
+        Some(Box::new(BundleLaunch {
+            path: path.to_owned(),
+            settings: self.oci.clone()?,
+            node_name: self.node_name.clone(),
+            user_name: launch.job.spec.identity.user.to_string(),
+        }))
+    }
+
+    /// The container of an image that `asked` wants, as it is on this node.
+    fn container(&self, asked: Option<&ContainerRequest>) -> Option<Box<ContainerRequest>> {
+        let mut request = asked?.clone();
+        request.name.iter_mut().for_each(|name| name.scope = self.pyxis.scope);
+        // The runner has a way of its own to start what it is told.
+        request.entrypoint |= self.pyxis.entrypoint && !request.no_entrypoint && request.runner.is_none();
+        Some(Box::new(request))
+    }
 }
 
 /// What the node knows of the user of a job.
@@ -156,6 +200,15 @@ impl Launch {
         TaskHooks { prologs: prologs.into_iter().flatten().collect(), epilogs: epilogs.into_iter().flatten().collect() }
     }
 
+    /// How often it is measured what its tasks use: as the step, else the job, else the site wants it.
+    fn measure_ms(&self, site: &Site) -> Option<u64> {
+        let of_step = self.step.as_ref().and_then(|step| step.launch.as_deref()).and_then(|how| how.measure_seconds);
+        let rare = self.job.spec.rare.iter().flat_map(|rare| &rare.others);
+        let of_job = || rare.clone().find(|(name, _)| **name == *"acctg-freq").and_then(|(_, text)| task_seconds(text));
+        let seconds = of_step.or_else(of_job).unwrap_or(site.measure.seconds);
+        site.measure.is_on.then_some(u64::from(seconds) * 1000)
+    }
+
     /// Whether its job is suspended: it is to stand from the first moment.
     pub(crate) fn stands(&self) -> bool {
         self.job.state == JobState::Suspended
@@ -189,6 +242,11 @@ impl Launch {
     fn share(&self, node_name: &str) -> Option<&NodeShare> {
         let index = self.nodes.get(self.node_position(node_name)?)?.index;
         self.job.allocation.as_ref()?.shares.iter().find(|share| share.node.0 == index)
+    }
+
+    /// The name of a node of the job.
+    fn name_of(&self, index: NodeIndex) -> Option<&str> {
+        self.nodes.iter().find(|node| node.index == index.0).map(|node| node.name.as_str())
     }
 
     /// What the step has here, and at which position among its nodes.
@@ -228,15 +286,11 @@ pub(crate) fn prepare(
         nodes: &nodes,
         here: nodes.get(position).map_or(NodeIndex(0), |node| node.index),
         slurm_conf: site.slurm_conf.as_deref(),
+        gpus: &site.gpus,
     };
     match &launch.step {
         _ if key.step.is_hook() => hook::prepare(key, launch, &facts, site),
         None => main_unit::prepare(launch, &facts, site, caller, context),
         Some(step) => step::prepare(launch, &facts, step, site, caller),
     }
-}
-
-/// Memory limit in bytes; `None` for what holds none.
-fn memory_limit(memory: muster_model::resources::Megabytes) -> Option<u64> {
-    (memory.0 > 0).then(|| memory.0.saturating_mul(1 << 20))
 }

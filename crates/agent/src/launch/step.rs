@@ -2,12 +2,11 @@
 
 use muster_model::node_call::FileReceipt;
 use muster_model::step::{Step, StepLaunch};
-use muster_runtime::pmi::{self, StepFacts};
 use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
 use muster_slurm::environment::{LaunchFacts, task_paths};
 
 use super::streams::streams;
-use super::{Caller, Launch, LaunchError, Prepared, Site, environment, memory_limit};
+use super::{Caller, Launch, LaunchError, Prepared, Site, environment, mpi};
 
 pub(super) fn prepare(
     launch: &Launch,
@@ -25,9 +24,10 @@ pub(super) fn prepare(
     let share = launch.share(&site.node_name).ok_or(LaunchError::Senseless("its job holds nothing on this node"))?;
     let mut tasks: Vec<TaskLaunch> = here.ranks.iter().map(|rank| task(facts, step, how, *rank)).collect();
     let refusal = site.binding.bind(&mut tasks, step, how, &here.cpus, &site.node_name).err();
+    site.binding.bind_memory(&mut tasks, how, &site.node_name);
     let common = take_common_streams(&mut tasks);
     let (command, broadcast) = program(launch, step, how, site);
-    let unit = LaunchUnit {
+    let mut unit = LaunchUnit {
         key: launch.key(),
         user: caller.user,
         work_dir: how.work_dir.clone(),
@@ -41,16 +41,25 @@ pub(super) fn prepare(
         streams: common,
         tasks,
         affinity: site.binding.whole(&here.cpus),
-        memory_limit: memory_limit(if here.memory.0 > 0 { here.memory } else { share.memory }),
+        memory_limit: None,
+        confinement: None,
+        space: Some(Box::new(site.space.clone())),
         client: client(how, site),
         pty: how.pty.filter(|_| here.ranks.contains(&0)),
-        pmi: pmi(launch, step, how),
+        pmi: mpi::pmi(launch, step, how),
+        pmix: mpi::pmix(launch, step, how, site)?.map(Box::new),
         message_name: String::new(),
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
+        container: site.container(how.container.as_deref()),
+        bundle: how.bundle.as_deref().and_then(|path| site.bundle(path, launch)),
         refusal,
+        measure_ms: launch.measure_ms(site),
+        measure_how: None,
     };
+    let memory = if here.memory.0 > 0 { here.memory } else { share.memory };
+    site.rules.apply(&mut unit, share, memory, &here.gres);
     Ok(Prepared { unit, environment: None, record: None })
 }
 
@@ -81,8 +90,7 @@ fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> Ta
         variables: environment::of_task(facts, step, rank),
         command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
         streams: task_paths(facts, step, rank).map(|paths| Streams { unbuffered: how.unbuffered, ..streams(paths) }),
-        affinity: None,
-        announcement: None,
+        ..TaskLaunch::default()
     }
 }
 
@@ -93,29 +101,6 @@ fn take_common_streams(tasks: &mut [TaskLaunch]) -> Streams {
         tasks.iter_mut().for_each(|task| task.streams = None);
     }
     first.unwrap_or_default()
-}
-
-/// What the MPI library of each task is told, where the step speaks with them.
-fn pmi(launch: &Launch, step: &Step, how: &StepLaunch) -> Option<StepFacts> {
-    if how.mpi != "pmi2" {
-        return None;
-    }
-    let common = step.het.as_deref();
-    let mut nodes_of_ranks = vec![0; step.tasks as usize];
-    for (position, node) in (0..).zip(&step.layout) {
-        for rank in &node.ranks {
-            if let Some(place) = nodes_of_ranks.get_mut(*rank as usize) {
-                *place = position;
-            }
-        }
-    }
-    Some(StepFacts {
-        step_name: format!("{}.{}", common.map_or(launch.job.id, |common| common.leader), step.step_id),
-        tasks: common.map_or(step.tasks, |common| common.tasks),
-        // Of a step in several components one part does not know how the ranks of the others are dealt; libraries then ask
-        // each other for the names of their hosts.
-        process_mapping: if common.is_some() { String::new() } else { pmi::process_mapping(&nodes_of_ranks) },
-    })
 }
 
 fn client(how: &StepLaunch, site: &Site) -> Option<ClientLink> {

@@ -11,8 +11,9 @@ use muster_model::step::Step;
 use muster_proto::NodeAddress;
 use muster_proto::document::encode;
 use muster_runtime::unit::{Input, Output, UnitUser};
+use muster_slurm::conf::MeasureSettings;
 
-use super::{Binding, Caller, Contexts, Launch, LaunchError, Prepared, Site};
+use super::{Binding, Caller, Contexts, Launch, LaunchError, Prepared, Rules, Site};
 use crate::users::Login;
 
 fn launch(nodes: u32) -> Launch {
@@ -34,7 +35,7 @@ fn launch(nodes: u32) -> Launch {
         gres: Vec::new(),
         tasks: 2,
     };
-    let shares = (0..nodes).map(share).collect();
+    let shares: Vec<_> = (0..nodes).map(share).collect();
     let address = |index: u32| NodeAddress {
         index,
         name: format!("n{}", index + 1),
@@ -44,7 +45,7 @@ fn launch(nodes: u32) -> Launch {
     Launch {
         hooks: NodeHooks::default(),
         sequence: 1,
-        job: Job { allocation: Some(Arc::new(Allocation { shares })), ..job },
+        job: Job { allocation: Some(Arc::new(Allocation::from(shares))), ..job },
         step: None,
         nodes: (0..nodes).map(address).collect(),
         components: Vec::new(),
@@ -81,8 +82,15 @@ fn prepare_on(node_name: &str, launch: &Launch, environment: &[&str]) -> Result<
         hook_outputs: "/spool/hooks".into(),
         node_name: node_name.to_owned(),
         binding: Binding::flat(),
+        rules: Rules::default(),
+        space: Default::default(),
         logs: dir.path().to_owned(),
         slurm_conf: Some("/etc/slurm/slurm.conf".into()),
+        oci: None,
+        pyxis: Default::default(),
+        pmix: Default::default(),
+        measure: MeasureSettings { is_on: true, seconds: 30, ..MeasureSettings::default() },
+        gpus: Default::default(),
     };
     let environment = environment.iter().map(|line| (*line).to_owned()).collect();
     let document = encode(&ExecutionContext { environment, umask: 0o77, limits: vec![(7, 512)] });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
 use muster_proto::agent_link_server::{AgentLink, AgentLinkServer};
-use muster_proto::{self as wire, FromAgent, Hello, ToAgent, from_agent, to_agent};
+use muster_proto::{self as wire, FromAgent, FromRelay, Hello, ToAgent, ToRelay, from_agent, to_agent};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -42,6 +42,12 @@ struct Service {
 impl AgentLink for Service {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<ToAgent, Status>> + Send>>;
 
+    type RelayStream = Pin<Box<dyn Stream<Item = Result<ToRelay, Status>> + Send>>;
+
+    async fn relay(&self, _: Request<Streaming<FromRelay>>) -> Result<Response<Self::RelayStream>, Status> {
+        Err(Status::unimplemented("no agent is asked to be a relay"))
+    }
+
     async fn link(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::LinkStream>, Status> {
         let mut inbound = request.into_inner();
         let Some(from_agent::Message::Hello(hello)) = inbound.message().await?.and_then(|first| first.message) else {
@@ -68,9 +74,14 @@ impl Controller {
         Controller { address, sessions }
     }
 
+    /// The next connection, which has been told nothing yet.
+    pub async fn unwelcome_session(&mut self) -> Session {
+        timeout(PATIENCE, self.sessions.recv()).await.expect("no agent came").unwrap()
+    }
+
     /// The next connection, welcomed.
     pub async fn session(&mut self) -> Session {
-        let session = timeout(PATIENCE, self.sessions.recv()).await.expect("no agent came").unwrap();
+        let session = self.unwelcome_session().await;
         let welcome = wire::Welcome { heartbeat_ms: 100, cluster_name: "test".into(), ..Default::default() };
         session.send(to_agent::Message::Welcome(welcome)).await;
         session

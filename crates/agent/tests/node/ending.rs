@@ -3,14 +3,8 @@
 use muster_model::ids::{RestartCount, StepId};
 use muster_proto::{self as wire, signal_unit, to_agent};
 
-use crate::controller::Session;
 use crate::jobs::*;
 use crate::node::Node;
-
-async fn give(session: &Session, body: &[u8]) {
-    session.blob(&id_of(body), body).await;
-    session.blob(&id_of(&context()), &context()).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_ended_with_a_word_and_called_clean() {

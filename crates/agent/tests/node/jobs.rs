@@ -9,6 +9,7 @@ use muster_model::step::{Step, StepLaunch};
 use muster_proto::document::encode;
 use muster_proto::{Launch, NodeAddress};
 
+use crate::controller::Session;
 use crate::node::{NAME, Node};
 
 /// The content address of `content`.
@@ -28,6 +29,12 @@ pub fn context() -> Vec<u8> {
     encode(&ExecutionContext { environment, umask: 0o027, limits: Vec::new() })
 }
 
+/// Gives the agent what a batch job with this script needs.
+pub async fn give(session: &Session, script: &[u8]) {
+    session.blob(&id_of(script), script).await;
+    session.blob(&id_of(&context()), &context()).await;
+}
+
 /// A running batch job in the node's directory.
 pub fn batch(node: &Node, id: u32, script: &[u8]) -> Job {
     let own = (nix::unistd::Uid::effective().as_raw(), nix::unistd::Gid::effective().as_raw());
@@ -45,7 +52,7 @@ pub fn batch(node: &Node, id: u32, script: &[u8]) -> Job {
     });
     let share =
         NodeShare { node: NodeIndex(0), cpus: IndexSet::first_n(1), memory: Megabytes(0), gres: Vec::new(), tasks: 1 };
-    let allocation = Some(Arc::new(Allocation { shares: vec![share] }));
+    let allocation = Some(Arc::new(Allocation::from(vec![share])));
     Job { spec, allocation, ..serde_json::from_value(job).unwrap() }
 }
 

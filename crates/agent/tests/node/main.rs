@@ -6,6 +6,7 @@ mod node;
 
 mod batch;
 mod ending;
+mod moves;
 mod output;
 mod restart;
 mod steps;

@@ -72,6 +72,7 @@ impl Node {
             .args(["--node-name", NAME, "--cgroup=off", "--no-cpu-binding", "--controller"])
             .arg(self.controller.address.to_string())
             .args(["--token-file".into(), path("token"), "--spool-dir".into(), path("spool")])
+            .args(["--tmp-dir".into(), path("")])
             .spawn()
             .unwrap()
     }
@@ -125,7 +126,8 @@ impl Drop for Node {
 fn options(dir: &Path, controller: &str) -> AgentOptions {
     let mut options = AgentOptions::new(NAME, controller, dir.join("token"), dir.join("spool")).unwrap();
     options.supervisor = vec![PROGRAM.into(), "supervisor".into()];
-    options.supervisor_options = Options { cgroup: CgroupUse::Off };
+    options.supervisor_options = Options { cgroup: CgroupUse::Off, ..Options::default() };
     options.cpu_binding = false;
+    options.tmp_dir = dir.to_owned();
     options
 }

@@ -26,6 +26,7 @@ const LOCAL_KEYS: &[&str] = &[
     "SlurmSchedLogFile",
     "StateSaveLocation",
     "SlurmdSpoolDir",
+    "TmpFS",
     "SlurmUser",
     "SlurmdUser",
     "ReturnToService",
@@ -71,6 +72,8 @@ fn local_part(layout: &Layout) -> anyhow::Result<String> {
          SlurmdUser={user}\n\
          StateSaveLocation={root}/state\n\
          SlurmdSpoolDir={root}/spool/%n\n\
+         # Other clusters of this machine count their jobs from one too.\n\
+         TmpFS={root}/tmp\n\
          SlurmctldPidFile={root}/run/controller.pid\n\
          SlurmdPidFile={root}/run/%n.pid\n\
          SlurmctldLogFile={root}/log/controller.log\n\
@@ -87,10 +90,15 @@ fn for_size(up: &Up) -> String {
         "ClusterName=muster\n\
          AuthType=auth/none\n\
          SchedulerType=sched/backfill\n\
+         PriorityType=priority/multifactor\n\
+         PriorityWeightAge=1000\n\
+         PriorityWeightFairshare=10000\n\
+         PriorityWeightQOS=1000\n\
          SelectType=select/cons_tres\n\
          SelectTypeParameters=CR_Core\n\
          ProctrackType=proctrack/linuxproc\n\
          TaskPlugin=task/none\n\
+         JobAcctGatherType=jobacct_gather/linux\n\
          KillWait=5\n\
          SlurmdTimeout=30\n\
          MaxJobCount=1000000\n\

@@ -79,7 +79,7 @@ impl Layout {
 
     /// Makes all directories.
     pub(crate) fn make_directories(&self) -> anyhow::Result<()> {
-        for directory in ["bin", "state", "spool", "log", "run"] {
+        for directory in ["bin", "state", "spool", "log", "run", "tmp"] {
             let path = self.root.join(directory);
             std::fs::create_dir_all(&path).with_context(|| format!("cannot make the directory {}", path.display()))?;
         }

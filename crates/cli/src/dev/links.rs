@@ -12,6 +12,9 @@ use crate::command::{ALL, Family};
 /// Names of the daemons and of the two doors as a whole.
 const OTHER_NAMES: &[&str] = &["muster", "dstack", "slurmctld", "slurmd"];
 
+/// The program for the inside of containers, where it was installed.
+const RUNNER: &str = "muster-runner";
+
 /// Make hard links (or copies) of this program named sbatch, squeue, …, so that they are found on PATH.
 #[derive(Debug, Parser)]
 #[command(name = "muster links", version)]
@@ -48,6 +51,12 @@ pub(crate) fn make(directory: &Path) -> anyhow::Result<usize> {
         link(&program, &directory.join(name))
             .with_context(|| format!("cannot make {}", directory.join(name).display()))?;
         count += 1;
+    }
+    // The supervisor looks for it beside its own program.
+    let runner = program.with_file_name(RUNNER);
+    if runner.exists() {
+        link(&runner, &directory.join(RUNNER))
+            .with_context(|| format!("cannot make {}", directory.join(RUNNER).display()))?;
     }
     Ok(count)
 }

@@ -25,7 +25,7 @@ use super::arguments::{main, parse};
 use super::follow::{Wish, follow};
 use super::stop::{Force, stop_run, wait_until_over};
 use super::terminal::{self, Reply, Spinner, program, say};
-use super::{profiles, runs};
+use super::{keys, profiles, runs};
 
 /// Largest configuration file that is read.
 const FILE_SIZE_MAX: u64 = 4 << 20;
@@ -60,10 +60,11 @@ async fn apply(options: Options) -> anyhow::Result<ExitCode> {
     };
     let name = free_name(&present);
     let applicant = surroundings.applicant(&project);
-    let submission = match submission(task, &name, &applicant, &overrides, &cluster.view()) {
+    let mut submission = match submission(task, &name, &applicant, &overrides, &cluster.view()) {
         Ok(submission) => submission,
         Err(problems) => return Ok(refused(&problems.render(&options.shown_file()))),
     };
+    give_key(&mut submission);
     show_plan(&options, &project, &surroundings, &submission, &cluster);
     let active = active_run(&present, &submission);
     if !confirm(&options, active.as_deref(), &submission).await? {
@@ -127,6 +128,16 @@ impl Cluster {
 
     fn view(&self) -> ClusterView<'_> {
         ClusterView { nodes: &self.nodes, partitions: &self.partitions }
+    }
+}
+
+/// Lets the user come into the container of the run, if it has one.
+fn give_key(submission: &mut Submission) {
+    let container = submission.spec.rare.as_mut().and_then(|rare| rare.container.as_mut());
+    let Some(runner) = container.and_then(|container| container.runner.as_mut()) else { return };
+    match keys::public_key() {
+        Ok(key) => runner.authorized_keys.push(key),
+        Err(error) => submission.notices.push(format!("nobody can go into the container by ssh: {error:#}")),
     }
 }
 

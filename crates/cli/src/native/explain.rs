@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use jiff::tz::TimeZone;
 use muster_client::Client;
-use muster_model::ids::JobId;
 use muster_model::request::{Query, Reply};
 use muster_slurm::output::explanation;
 
@@ -33,7 +32,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 }
 
 async fn explain(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Some(query) = question(&arguments.job) else {
+    let Some(query) = Query::explanation_of(&arguments.job) else {
         anyhow::bail!("{:?} is not the number of a job, or of a task as in 36_4", arguments.job);
     };
     let client = Client::connect().await?;
@@ -47,26 +46,4 @@ async fn explain(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// `36` or `36_4`.
-fn question(text: &str) -> Option<Query> {
-    match text.split_once('_') {
-        None => Some(Query::Explain(JobId(text.parse().ok()?))),
-        Some((array, index)) => Some(Query::ExplainTask(JobId(array.parse().ok()?), index.parse().ok()?)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_is_named_by_its_number_or_as_a_task() {
-        assert_eq!(question("36"), Some(Query::Explain(JobId(36))));
-        assert_eq!(question("36_4"), Some(Query::ExplainTask(JobId(36), 4)));
-        for text in ["", "_", "36_", "_4", "36_4_5", "99999999999", "36.batch", "-1"] {
-            assert_eq!(question(text), None, "{text}");
-        }
-    }
 }

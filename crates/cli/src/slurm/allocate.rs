@@ -17,6 +17,8 @@ use super::{ask, end};
 
 /// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long the reason of the wait may take on top of it, where the scheduler has not come to the job yet.
+const PATIENCE_FOR_REASON: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 pub(super) struct Wanted<'a> {
@@ -102,12 +104,17 @@ impl Wanted<'_> {
         // Who cannot wait needs no telling.
         let mut told = self.immediate == Some(Span::ZERO);
         let mut latest: Option<Arc<Job>> = None;
+        let mut patience = PATIENCE;
         loop {
             let next = if told {
                 news.next().await
             } else {
-                match tokio::time::timeout(PATIENCE, news.next()).await {
+                match tokio::time::timeout(patience, news.next()).await {
                     Ok(next) => next,
+                    Err(_) if patience == PATIENCE && latest.as_deref().is_none_or(is_unseen) => {
+                        patience = PATIENCE_FOR_REASON;
+                        continue;
+                    }
                     Err(_) => {
                         told = true;
                         if let Some(text) = latest.as_deref().and_then(obstacle) {
@@ -129,7 +136,10 @@ impl Wanted<'_> {
                     }
                     return Ok(job);
                 }
-                Some(job) if !job.state.is_final() => latest = Some(job),
+                Some(job) if !job.state.is_final() => {
+                    patience = if is_unseen(&job) { patience } else { PATIENCE };
+                    latest = Some(job);
+                }
                 _ => {
                     self.say("Job has been cancelled");
                     if self.command == options::Command::Salloc {
@@ -176,6 +186,11 @@ impl Wanted<'_> {
     }
 }
 
+/// Whether the scheduler has not come to a job yet.
+fn is_unseen(job: &Job) -> bool {
+    job.reason == Reason::None && job.hold.is_none()
+}
+
 /// What keeps a job from being considered at all, told before anything else.
 fn obstacle(job: &Job) -> Option<&'static str> {
     match job.reason {
@@ -203,10 +218,16 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
     Ok(all)
 }
 
-/// Gives an allocation back.
+/// Gives an allocation back. A controller that is being started again is waited for, so that the exit code is not lost;
+/// one that stays away ends the job when it comes and nobody holds it.
 pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
+    let command = Command::EndAllocation { job_id, exit };
     // It may have ended by itself; then there is nothing to give back.
-    drop(client.command(&Command::EndAllocation { job_id, exit }).await);
+    if let Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) = client.command(&command).await
+        && let Ok(client) = Client::connect().await
+    {
+        drop(client.command(&command).await);
+    }
 }
 
 fn cancel(job_id: JobId) -> Cancel {
@@ -216,12 +237,32 @@ fn cancel(job_id: JobId) -> Cancel {
 /// Returns when the user or the system asks this process to end.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let hang_up = async {
+        // Whoever is started by `nohup` has it ignored, and stays so.
+        match is_ignored(SignalKind::hangup()) {
+            true => std::future::pending().await,
+            false => match signal(SignalKind::hangup()) {
+                Ok(mut hang_up) => hang_up.recv().await,
+                Err(_) => std::future::pending().await,
+            },
+        }
+    };
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut quit)] = kinds.map(signal) else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = quit.recv() => {}
+        _ = hang_up => {}
     }
+}
+
+/// Whether whoever started this process wants the signal to do nothing, as `nohup` does.
+pub(super) fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(63);
+    mask.unwrap_or(0).checked_shr(bit).unwrap_or(0) & 1 == 1
 }

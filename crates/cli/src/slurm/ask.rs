@@ -70,7 +70,12 @@ fn group_number(text: &str) -> Option<u32> {
 /// # Errors
 /// The first that cannot be answered.
 pub(super) async fn ask(queries: Vec<Query>) -> Result<Answers, ClientError> {
-    ask_with(&Client::connect().await?, queries).await
+    // Who asks whether the controller is there does not wait for it.
+    let client = match queries.as_slice() {
+        [Query::Ping] => Client::connect_at_once().await?,
+        _ => Client::connect().await?,
+    };
+    ask_with(&client, queries).await
 }
 
 /// As [`ask`], over a connection that is there.

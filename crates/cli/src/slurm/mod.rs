@@ -7,6 +7,7 @@ mod expectation;
 pub(crate) mod sacct;
 pub(crate) mod sacctmgr;
 pub(crate) mod salloc;
+pub(crate) mod sattach;
 pub(crate) mod sbatch;
 pub(crate) mod sbcast;
 pub(crate) mod scancel;
@@ -18,6 +19,14 @@ pub(crate) mod sprio;
 pub(crate) mod squeue;
 pub(crate) mod srun;
 pub(crate) mod sshare;
+pub(crate) mod sstat;
 mod streams;
 mod surroundings;
 mod waiting;
+
+pub(crate) use streams::Streams;
+
+/// The address at which nodes reach this command.
+pub(crate) fn client_host() -> String {
+    surroundings::Gathered::new("muster", Vec::new()).client_host()
+}

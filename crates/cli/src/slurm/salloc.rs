@@ -9,14 +9,14 @@ use muster_client::{Client, ClientError};
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::request::{Query, Reply};
-use muster_model::state::ExitStatus;
+use muster_model::state::{ExitStatus, JobState};
 use muster_slurm::environment::{self, NodeFacts};
 use muster_slurm::options;
 use muster_slurm::submit::CliExit;
 use muster_slurm::submit::salloc::{self, SallocPlan};
 use tokio::process::Command;
 
-use super::allocate::{self, Held, Wanted, give_back};
+use super::allocate::{self, Held, Wanted, give_back, is_ignored};
 use super::surroundings::Gathered;
 use super::waiting::Patient;
 use super::{ask, end};
@@ -30,6 +30,11 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Err(exit) => return end::print(&exit),
     };
     eprint!("{}", plan.stderr);
+    // Before anything is asked for: a command that has no directory would only give the allocation back.
+    if let Err(error) = std::env::set_current_dir(&plan.work_dir) {
+        let words = end::words(error.raw_os_error().unwrap_or(0));
+        return end::print(&end::error("salloc", &format!("chdir({}): {words}", plan.work_dir)));
+    }
     match block_on(allocate(&plan, &gathered)) {
         Ok(code) => ExitCode::from(code),
         Err(exit) => end::print(&exit),
@@ -65,14 +70,12 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
     let nodes = nodes(&client).await.map_err(failed)?;
     let components = allocate::components(&client, &job).await.map_err(failed)?;
     let result = run_command(plan, gathered, &components, &nodes, news).await;
-    let revoked = matches!(&result, Ok(Ended { revoked: true, .. }));
-    if !revoked {
+    if !matches!(&result, Ok(Ended::Revoked(_))) {
         say(format!("Relinquishing job allocation {}", job.id));
     }
-    let result = result.map(|ended| ended.exit);
     let (code, exit) = match &result {
-        // A command that a signal ended is none of salloc's failures, as with real Slurm.
-        Ok(exit) => (if exit.signal > 0 { 0 } else { exit.code }, *exit),
+        Ok(Ended::Command(exit) | Ended::Revoked(exit)) => (code_of(*exit), *exit),
+        Ok(Ended::HungUp) => (1, ExitStatus::default()),
         Err(_) => (1, ExitStatus::exited(1)),
     };
     give_back(&client, job.id, exit).await;
@@ -86,11 +89,14 @@ async fn nodes(client: &Client) -> Result<Vec<Arc<Node>>, ClientError> {
     }
 }
 
-/// How the user's command ended.
-struct Ended {
-    exit: ExitStatus,
-    /// The allocation was taken away before.
-    revoked: bool,
+/// How it ended that the user's command ran within the allocation.
+enum Ended {
+    /// The command ended.
+    Command(ExitStatus),
+    /// The allocation was taken away before the command ended like this.
+    Revoked(ExitStatus),
+    /// The user has gone. The command was told, and is not waited for.
+    HungUp,
 }
 
 /// Runs the user's command here, with the allocation in its environment, until it or the allocation ends.
@@ -129,22 +135,53 @@ async fn run_command(
     command.args(arguments).current_dir(&plan.work_dir).env_clear().kill_on_drop(false);
     command.envs(plan.environment.iter().filter_map(|line| line.split_once('=')));
     command.envs(added);
-    let mut child = command
-        .spawn()
-        .map_err(|_| end::error("salloc", &format!("_fork_command: Unable to find command \"{program}\"")))?;
+    // On a terminal the keys and the end of the line reach both; elsewhere the command and what it started get signals as one group.
+    let is_interactive = std::io::stdin().is_terminal();
+    if !is_interactive {
+        command.process_group(0);
+    }
+    let hung_up = hung_up();
     ignore_terminal_signals();
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("salloc: error: _fork_command: Unable to find command \"{program}\"");
+        return Ok(Ended::Command(ExitStatus::exited(1)));
+    };
+    let pid = child.id();
+    let tell = |signal: Option<u8>| {
+        if let (Some(pid), Some(signal)) = (pid.and_then(|pid| i32::try_from(pid).ok()), signal) {
+            let pid = nix::unistd::Pid::from_raw(if is_interactive { pid } else { -pid });
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok());
+        }
+    };
     let revoked = allocation_ended(news);
     tokio::select! {
-        status = child.wait() => Ok(Ended { exit: exit_of(status), revoked: false }),
+        status = child.wait() => Ok(Ended::Command(exit_of(status))),
         () = revoked => {
             eprintln!("salloc: Job allocation {} has been revoked.", job.id);
             // A command is left alone unless the user said otherwise; an interactive shell has nothing left to do.
-            let hang_up = std::io::stdin().is_terminal().then_some(1);
-            if let (Some(pid), Some(signal)) = (child.id(), plan.kill_command.or(hang_up)) {
-                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(0));
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok());
-            }
-            Ok(Ended { exit: exit_of(child.wait().await), revoked: true })
+            tell(plan.kill_command.or(is_interactive.then_some(HANG_UP)));
+            Ok(Ended::Revoked(exit_of(child.wait().await)))
+        }
+        () = hung_up => {
+            tell(Some(HANG_UP));
+            tell(plan.kill_command);
+            Ok(Ended::HungUp)
+        }
+    }
+}
+
+/// The number of SIGHUP.
+const HANG_UP: u8 = 1;
+
+/// Waits from now on for the user to go: to log out, or to say so with HUP. Never under `nohup`.
+fn hung_up() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kind = SignalKind::hangup();
+    let stream = if is_ignored(kind) { None } else { signal(kind).ok() };
+    async move {
+        match stream {
+            Some(mut stream) => drop(stream.recv().await),
+            None => std::future::pending().await,
         }
     }
 }
@@ -152,7 +189,13 @@ async fn run_command(
 /// Ctrl-C is for the command; salloc itself goes on until the command ends.
 fn ignore_terminal_signals() {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::terminate(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ] {
         if let Ok(mut stream) = signal(kind) {
             tokio::spawn(async move { while stream.recv().await.is_some() {} });
         }
@@ -162,10 +205,27 @@ fn ignore_terminal_signals() {
 async fn allocation_ended(mut news: Patient) {
     loop {
         match news.next().await {
+            // It gave all that it had to another job, as was asked for here: the command goes on without.
+            Ok(Some(piece)) if piece.job.state == JobState::Completed && gives_away(&piece.job) => {
+                return std::future::pending().await;
+            }
             Ok(Some(piece)) if piece.job.state.is_final() => return,
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return std::future::pending().await,
         }
+    }
+}
+
+fn gives_away(job: &Job) -> bool {
+    job.spec.dependencies.expanded().is_some()
+}
+
+/// With what salloc ends. A command that its user ended by HUP, INT, QUIT or KILL has not failed, as with real Slurm.
+fn code_of(exit: ExitStatus) -> u8 {
+    match exit.signal {
+        0 => exit.code,
+        1 | 2 | 3 | 9 => 0,
+        _ => 1,
     }
 }
 

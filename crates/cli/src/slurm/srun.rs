@@ -4,7 +4,8 @@ mod bcast;
 mod het;
 mod hooks;
 mod signals;
-mod terminal;
+pub(in crate::slurm) mod terminal;
+mod verbose;
 
 pub(super) use self::bcast::times_ns;
 
@@ -28,8 +29,9 @@ use muster_slurm::submit::CliExit;
 use muster_slurm::submit::srun::{self, Allocation, SrunPlan, Stream};
 use tokio::sync::mpsc;
 
+use self::signals::Interrupt;
 use super::allocate::{Held, Wanted, give_back};
-use super::streams::{InputTo, Presentation, RanksShown, Sink, StepEnd, StepFacts, Streams};
+use super::streams::{InputTo, Over, Presentation, Progress, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
 use super::waiting::Patient;
 use super::{ask, end};
@@ -60,7 +62,13 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
     match plan.allocation.clone() {
         Allocation::Within(job_id) => {
             let job = confirm(&client, job_id).await?;
+            let is_verbose = plan.verbose > 0;
             let parts = het::parts_within(&client, plan, &job).await?;
+            parts
+                .iter()
+                .filter_map(|part| part.job.as_deref())
+                .filter(|_| is_verbose)
+                .for_each(verbose::tell_allocation);
             let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
             let around = Around { job_id, gathered, address };
             run_step(&client, parts, &around, news).await.map(|step| step.exit_code())
@@ -155,19 +163,24 @@ async fn run_step(
         nodes: steps.iter().map(|step| step.layout.len()).sum(),
     };
     let plan = &first.plan;
-    let presentation = Presentation { program, ..present(plan, step, around.gathered).map_err(problem)? };
+    let progress = (plan.verbose > 0).then(|| Progress::new(verbose::steps_of_nodes(&steps)));
+    if progress.is_some() {
+        verbose::tell_launch(&steps);
+    }
+    let presentation = Presentation { program, progress, ..present(plan, step, around.gathered).map_err(problem)? };
     if plan.pty {
         terminal::make_raw();
     }
     let (wish_sender, wishes) = mpsc::channel(16);
-    let attending = tokio::spawn(signals::pass_on(
-        wish_sender,
-        facts.step_name.clone(),
-        facts.tasks,
-        plan.quit_on_interrupt || plan.disable_status,
-        plan.pty,
-    ));
-    let attended = streams.attend(&facts, presentation, wishes, job_ended(news)).await.map_err(problem);
+    let interrupt = match (plan.disable_status, plan.quit_on_interrupt) {
+        (true, _) => Interrupt::Reaches,
+        (false, true) => Interrupt::Ends,
+        (false, false) => Interrupt::Tells,
+    };
+    let step = (facts.step_name.clone(), facts.tasks);
+    let attending = tokio::spawn(signals::pass_on(wish_sender, step, interrupt, plan.pty, plan.quiet));
+    let over = Over { job: job_ended(news), step: steps_ended(client, &steps) };
+    let attended = streams.attend(&facts, presentation, wishes, over).await.map_err(problem);
     attending.abort();
     hooks::run(&plan.epilog, epilog, &plan.launch.command, job_id, "epilog_srun").await;
     attended
@@ -212,7 +225,7 @@ async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<St
         },
         several => Command::CreateHetStep(several.iter().map(part).collect()),
     };
-    let creating = client.command(&command);
+    let creating = ask_again(client, &command);
     tokio::pin!(creating);
     let mut told = false;
     let answer = loop {
@@ -247,6 +260,44 @@ async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<St
     Ok(steps)
 }
 
+/// Asks for a step, and once more when the controller went away meanwhile: it knows by the secret of the step whether it has
+/// made it before.
+async fn ask_again(client: &Client, command: &Command) -> Result<Answer, ClientError> {
+    match client.command(command).await {
+        Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
+            Client::connect().await?.command(command).await
+        }
+        answer => answer,
+    }
+}
+
+/// How often to ask whether a step still runs of which a node has not called.
+const STEP_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Returns when none of the steps is there any more: of a node that never calls nobody else hears.
+async fn steps_ended(client: &Client, steps: &[Step]) {
+    loop {
+        tokio::time::sleep(STEP_LOOK_INTERVAL).await;
+        let mut known = Vec::new();
+        for job_id in steps.iter().map(|step| step.job_id) {
+            // While the controller is away nothing is known.
+            let Ok(replies) = client.query(&Query::Steps { job_id: Some(job_id) }).await else { return };
+            known.extend(replies);
+        }
+        let is_there = |wanted: &Step| {
+            known.iter().any(|reply| match reply {
+                Reply::Steps(steps) => {
+                    steps.iter().any(|step| (step.job_id, step.step_id) == (wanted.job_id, wanted.step_id))
+                }
+                _ => false,
+            })
+        };
+        if !steps.iter().any(is_there) {
+            return;
+        }
+    }
+}
+
 /// Returns when the job has ended, whether its tasks said so or not.
 async fn job_ended(mut news: Patient) {
     loop {
@@ -277,6 +328,7 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
     };
     Ok(Presentation {
         label: plan.label,
+        unbuffered: plan.unbuffered || plan.pty,
         stdout,
         stderr,
         ranks_shown: RanksShown {
@@ -294,6 +346,7 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         kill_wait: gathered.kill_wait(),
         quiet: plan.quiet,
         program: None,
+        progress: None,
     })
 }
 

@@ -47,6 +47,10 @@ impl Host for System {
     fn read_descriptor(&self, descriptor: i32) -> Result<Vec<u8>, ReadError> {
         std::fs::read(format!("/proc/self/fd/{descriptor}")).map_err(read_error)
     }
+
+    fn pmix_version(&self) -> Option<u32> {
+        muster_runtime::pmix::library_version().ok()
+    }
 }
 
 fn read_error(error: std::io::Error) -> ReadError {
@@ -189,6 +193,7 @@ impl Gathered {
             limits: &self.limits,
             array_size_max: self.settings.array_size_max,
             script_size_max: self.settings.script_size_max,
+            limits_propagated: self.settings.limits_propagated.as_deref(),
         }
     }
 }

@@ -19,12 +19,18 @@ pub(super) struct Patient {
 }
 
 impl Patient {
-    /// Listens from now on. With `holds`, the allocation lives as long as this.
+    /// Listens from now on, also where the controller is just being started again. With `holds`, the allocation lives as long as this.
     ///
     /// # Errors
     /// When the controller cannot be reached.
     pub(super) async fn listen(client: &Client, job_id: JobId, holds: bool) -> Result<Patient, ClientError> {
-        Ok(Patient { job_id, holds, news: client.watch_job(job_id, holds).await? })
+        let news = match client.watch_job(job_id, holds).await {
+            Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
+                Client::connect().await?.watch_job(job_id, holds).await?
+            }
+            news => news?,
+        };
+        Ok(Patient { job_id, holds, news })
     }
 
     /// The next news; `None` after the last. A controller that restarts is waited for.

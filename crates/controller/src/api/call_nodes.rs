@@ -8,8 +8,8 @@ use muster_proto::document::encode;
 use muster_proto::{self as wire, to_agent};
 
 use super::ApiService;
-use crate::agents::Outgoing;
 use crate::inbox::Verdict;
+use crate::outbox::Outgoing;
 
 impl ApiService {
     /// Only the owner of the job may ask, and root, because the nodes act as the owner.

@@ -126,6 +126,10 @@ impl ApiService {
         let mut command: Command = decode(&message.command_json, "command")
             .map_err(|problem| Refusal::new(RefusalCode::Internal, format!("{problem}: {}", problem.source)))?;
         let open = self.meters.begin(CallKind::of_command(&command), caller);
+        let changes_nothing = tried(&command).is_some() || matches!(command, Command::CallNodes(_));
+        if let Some(why) = self.published.standstill().filter(|_| !changes_nothing) {
+            return Err(Refusal::new(RefusalCode::WritingToFile, why));
+        }
         let mut attachments = Vec::new();
         let specs: &mut [JobSpec] = match &mut command {
             Command::Submit(spec) | Command::TestSubmit(spec) => std::slice::from_mut(spec),
@@ -158,7 +162,7 @@ impl ApiService {
                 if self.published.view().config.append_output && spec.open_mode.is_none() {
                     spec.open_mode = Some(OpenMode::Append);
                 }
-                self.check_feasible(spec)?;
+                spec.nodes_when_empty = self.check_feasible(spec)?;
             }
         }
         if let Command::UpdateCrontab { jobs, .. } = &mut command {
@@ -185,14 +189,16 @@ impl ApiService {
             attachments.push(fact);
             *place = Some(id);
         }
-        self.check_feasible(&job.spec).map_err(about)
+        job.spec.nodes_when_empty = self.check_feasible(&job.spec).map_err(about)?;
+        Ok(())
     }
 
-    /// Whether the configured nodes could ever run it.
-    fn check_feasible(&self, spec: &JobSpec) -> Result<(), Refusal> {
+    /// Whether the configured nodes could ever run it, and how many of them it would take if nothing else ran.
+    fn check_feasible(&self, spec: &JobSpec) -> Result<Option<u32>, Refusal> {
         let view = self.plan_view();
         let mut adviser = self.adviser.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        adviser.check_feasible(&view, spec)
+        adviser.check_feasible(&view, spec)?;
+        Ok(adviser.nodes_when_empty(&view, spec))
     }
 
     /// When and where it would start, found by the planner on a copy of the published state. Components of a heterogeneous

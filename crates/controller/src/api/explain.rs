@@ -13,12 +13,13 @@ use super::ApiService;
 use crate::clock;
 
 impl ApiService {
-    pub(super) fn explained(&self, view: &ReadView, job_id: JobId) -> Reply {
+    pub(crate) fn explained(&self, view: &ReadView, job_id: JobId) -> Reply {
         let Some(job) = view.job(job_id) else {
             return unknown(&job_id.to_string());
         };
         if job.state != JobState::Pending {
-            let detail = format!("job {job_id} does not wait: it is {}", job.state);
+            let why = job.reason_detail.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            let detail = format!("job {job_id} does not wait: it is {}{why}", job.state);
             return Reply::Refused(Refusal::new(RefusalCode::JobRunning, detail));
         }
         let plan_view = view.plan_view(clock::now());
@@ -32,7 +33,7 @@ impl ApiService {
     }
 
     /// A task of an array: by its own record, or by that of the tasks that wait together.
-    pub(super) fn task_explained(&self, view: &ReadView, array_id: JobId, index: u32) -> Reply {
+    pub(crate) fn task_explained(&self, view: &ReadView, array_id: JobId, index: u32) -> Reply {
         if let Some(own) = view.array_tasks.get(&array_id).and_then(|tasks| tasks.get(&index)) {
             return self.explained(view, *own);
         }

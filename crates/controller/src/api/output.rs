@@ -10,7 +10,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, ApiService};
-use crate::agents::{Outgoing, Sessions};
+use crate::outbox::Outgoing;
+use crate::sessions::Sessions;
 
 /// Tells the node to stop reading when the reader has gone.
 struct Reader {
@@ -44,7 +45,7 @@ impl ApiService {
             Status::failed_precondition(format!("job {job_id} has not run on a node of rank {}", wanted.node_rank))
         })?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let number = self.dispatch.sessions.open_output(sender);
+        let number = self.dispatch.sessions.open_output(node, sender);
         let reader = Reader { sessions: self.dispatch.sessions.clone(), node, number };
         let question = wire::OutputWanted {
             request_id: number,
@@ -58,8 +59,12 @@ impl ApiService {
         if !self.dispatch.sessions.send_outgoing(node, Outgoing::Ready(to_agent::Message::OutputWanted(question))) {
             return Err(Status::unavailable(format!("the agent of the node that ran job {job_id} is not connected")));
         }
-        let chunks = UnboundedReceiverStream::new(receiver).map_while(move |part: wire::OutputPart| {
+        let chunks = UnboundedReceiverStream::new(receiver).map_while(move |part| {
             let _keep_reading = &reader;
+            let part: wire::OutputPart = match part {
+                Ok(part) => part,
+                Err(status) => return Some(Err(status)),
+            };
             let over = part.end && part.data.is_empty() && part.error.is_empty();
             (!over).then_some(Ok(wire::OutputChunk { data: part.data, error: part.error }))
         });

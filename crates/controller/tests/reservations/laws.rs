@@ -6,6 +6,7 @@
 use muster_model::reservation::ReservationFlag;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, Timestamp};
+use muster_testkit::cases;
 use muster_testkit::load::Numbers;
 use proptest::prelude::*;
 
@@ -159,7 +160,7 @@ fn pending_for_reservations(stage: &Stage) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(30)) })]
 
     #[test]
     fn nobody_without_rights_is_on_reserved_nodes(seed in any::<u64>()) {

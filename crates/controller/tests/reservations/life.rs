@@ -175,7 +175,7 @@ fn access_is_checked_at_submit_and_later() {
          $ scontrol update reservation=a users=bin
          @ 09:10:00
          = 1 PD (Reservation) in a
-         $ scontrol update reservation=a users+=daemon
+         $ scontrol update reservation=a users=+daemon
          = 1 R n1 in a",
     );
 }
@@ -239,5 +239,58 @@ fn a_restart_changes_nothing() {
          node n3 ALLOCATED+RESERVED
          @ 08:05:00
          = 1 TO (TimeLimit) in a; 2 RD (Reservation a was deleted)",
+    );
+}
+
+/// A job that does not say what it is charged to is admitted, and drawn, by what it is charged to.
+#[test]
+fn access_goes_by_the_account_that_a_job_is_charged_to() {
+    use muster_model::accounting::{Account, AccountingChange, AccountingEnforce, AssociationChanges};
+    use muster_model::request::Command;
+    let mut stage = Stage::new("08:00:00", |config| {
+        config.accounting = true;
+        config.accounting_enforce = AccountingEnforce { associations: true, limits: true, qos: true, safe: false };
+    });
+    let account = |name: &str| Account {
+        name: name.into(),
+        description: "".into(),
+        organization: "".into(),
+        coordinators: Vec::new(),
+    };
+    let user = |name: &str, account: &str| AccountingChange::CreateUsers {
+        names: vec![name.into()],
+        accounts: vec![account.into()],
+        partitions: Vec::new(),
+        default_account: None,
+        admin_level: None,
+        association: AssociationChanges::default(),
+    };
+    let accounts = AccountingChange::CreateAccounts {
+        accounts: vec![account("physics"), account("chemistry")],
+        parent: "root".into(),
+        association: AssociationChanges::default(),
+    };
+    for change in [accounts, user("daemon", "physics"), user("bin", "chemistry")] {
+        stage.command("root", Command::ChangeAccounting(Box::new(change))).expect("a change that is allowed");
+    }
+    play_on(
+        &mut stage,
+        "$ scontrol create reservation=a starttime=now duration=60 accounts=physics nodes=n1
+         $ scontrol create reservation=m starttime=now duration=60 accounts=physics nodes=n4 flags=magnetic
+         job user=bin resv=a => Access denied to requested reservation
+         job user=daemon resv=a t=10
+         job user=daemon t=10
+         job user=bin t=10
+         = 1 R n1 in a; 2 R n4 in m; 3 R n2",
+    );
+}
+
+#[test]
+fn counted_nodes_are_taken_in_the_order_of_the_configuration() {
+    let mut stage = Stage::new("08:00:00", |config| config.nodes[0].weight = 10);
+    play_on(
+        &mut stage,
+        "$ scontrol create reservation=a starttime=now+60 duration=5 users=root nodecnt=1
+         res Nodes=n1",
     );
 }

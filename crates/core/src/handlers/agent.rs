@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
+use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
 use muster_model::job::Job;
-use muster_model::node::{Hardware, NodeHealth, NodeReason, NodeReport};
+use muster_model::node::{Hardware, Node, NodeHealth, NodeReason, NodeReport};
+use muster_model::preemption::CpuHold;
+use muster_model::resources::Gres;
 use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::step::Step;
 use muster_model::time::{Span, Timestamp};
@@ -42,6 +44,7 @@ pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, rep
             cluster.change_node(node, out, |node| {
                 node.last_response = Some(now);
                 node.report = report;
+                drain_for_fault(node, now);
             });
         }
         AgentReport::UnitEnded(end) => {
@@ -71,6 +74,7 @@ fn come_back(
 ) {
     let return_to_service = cluster.config.return_to_service;
     let overrides = cluster.config.hardware_overrides;
+    let config = Arc::clone(&cluster.config);
     cluster.change_node(index, out, |node| {
         node.last_response = Some(now);
         let rebooted = node.report.boot_time != Timestamp::default() && node.report.boot_time != report.boot_time;
@@ -88,17 +92,46 @@ fn come_back(
             }
             NodeHealth::Up => {}
         }
-        let shortage = hardware.filter(|_| !overrides).and_then(|found| shortage(&node.config.hardware, &found));
+        let shortage = hardware.as_ref().and_then(|found| shortage(&node.config.hardware, found, overrides));
         if let Some(text) = shortage {
-            node.drain = true;
-            node.reason = Some(NodeReason { text: text.into(), user: "root".into(), uid: 0, time: now });
+            drain(node, now, text.into());
+        }
+        drain_for_fault(node, now);
+        // Where units are the machine itself knows best. Of one that says nothing of it the configuration is believed.
+        if let Some(configured) = config.nodes.get(index.0 as usize) {
+            let found = hardware.map(|found| found.places).filter(|places| !places.is_empty()).map(Arc::new);
+            node.find_places(&configured.hardware, found);
         }
     });
     out.plan_needed = true;
 }
 
-/// What a machine lacks of what the configuration says it has, in Slurm's words.
-fn shortage(configured: &Hardware, found: &Hardware) -> Option<String> {
+/// A node on which something broke takes no new jobs, whatever an operator had said before.
+fn drain_for_fault(node: &mut Node, now: Timestamp) {
+    let fault = node.report.fault.clone();
+    if !fault.is_empty() && !node.drain {
+        drain(node, now, fault);
+    }
+}
+
+fn drain(node: &mut Node, now: Timestamp, text: Name) {
+    node.drain = true;
+    node.reason = Some(NodeReason { text, user: "root".into(), uid: 0, time: now });
+}
+
+/// What a machine lacks of what the configuration says it has, in Slurm's words. With `overrides` only of generic resources, which
+/// an agent then tells only where it found them itself. A machine without any CPU is one that was told of nothing else.
+fn shortage(configured: &Hardware, found: &Hardware, overrides: bool) -> Option<String> {
+    let of_gres = configured.gres.iter().find_map(|wanted| {
+        let count =
+            |gres: &[Gres]| -> u64 { gres.iter().filter(|gres| gres.name == wanted.name).map(|gres| gres.count).sum() };
+        let (is, wanted_count) = (count(&found.gres), count(&configured.gres));
+        (is < wanted_count)
+            .then(|| format!("gres/{} count reported lower than configured ({is} < {wanted_count})", wanted.name))
+    });
+    if overrides || found.cpus == 0 || of_gres.is_some() {
+        return of_gres;
+    }
     if found.cpus < configured.cpus {
         return Some(format!("Low CPUs (reported:{} < configured:{})", found.cpus, configured.cpus));
     }
@@ -111,11 +144,7 @@ fn shortage(configured: &Hardware, found: &Hardware) -> Option<String> {
     if found.tmp_disk < configured.tmp_disk {
         return Some(format!("Low TmpDisk ({} < {})", found.tmp_disk.0, configured.tmp_disk.0));
     }
-    configured.gres.iter().find_map(|wanted| {
-        let count: u64 = found.gres.iter().filter(|gres| gres.name == wanted.name).map(|gres| gres.count).sum();
-        (count < wanted.count)
-            .then(|| format!("gres/{} count reported lower than configured ({count} < {})", wanted.name, wanted.count))
-    })
+    None
 }
 
 /// Compares what should run on the node with what the agent knows, and acts on the difference.
@@ -143,9 +172,15 @@ fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, 
         cluster.leftovers.insert(node, left);
     }
     let jobs: Vec<JobId> = cluster.node_jobs.get(&node).into_iter().flatten().copied().collect();
-    // Who has to stand does so before anybody else is started.
-    for job in jobs.iter().filter_map(|id| cluster.jobs.get(id)).filter(|job| job.state == JobState::Suspended) {
-        out.send(node, NodeCommand::Pause { job_id: job.id, restart: job.restart, resume: false });
+    // Who has to stand does so before anybody else is started; so does one that ends and may have missed that it had to.
+    for job in jobs.iter().filter_map(|id| cluster.jobs.get(id)) {
+        let stands = match &job.cleaning {
+            Some(cleaning) => (cleaning.cpus == CpuHold::Claimed).then_some(cleaning.restart),
+            None => (job.state == JobState::Suspended).then_some(job.restart),
+        };
+        if let Some(restart) = stands {
+            out.send(node, NodeCommand::Pause { job_id: job.id, restart, resume: false });
+        }
     }
     for job_id in jobs {
         reconcile_job(cluster, now, node, job_id, seen, &known, out);
@@ -153,7 +188,8 @@ fn reconcile(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, seen: u64, 
 }
 
 fn is_wanted(cluster: &Cluster, node: NodeIndex, key: &UnitKey) -> bool {
-    if key.step.is_hook() {
+    // What a job has to itself on a node stands for it like a step that nobody started.
+    if key.step.is_hook() || key.step == StepId::Extern {
         return is_held(cluster, node, key.job_id, key.restart);
     }
     cluster
@@ -257,6 +293,7 @@ fn lost(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, job: &Job, step:
         key: UnitKey { job_id: job.id, restart: step.restart, step: step.step_id },
         exit: ExitStatus::signaled(9),
         usage: Usage::default(),
+        measured: None,
         failure: Some(UnitFailure {
             text: "the node lost sight of it".to_owned(),
             node_at_fault: false,

@@ -31,17 +31,19 @@ pub(super) fn cancel(
     }
     let by = Some(identity.uid);
     let wanted = |job: &Job| cancel.states.is_empty() || cancel.states.contains(&job.state);
-    let ends =
-        cancel.signal.is_none() || (cancel.signal == Some(KILL) && !cancel.batch_only && cancel.target.step.is_none());
+    let kills = cancel.signal.is_none() || (cancel.signal == Some(KILL) && cancel.target.step.is_none());
+    // What waits has no script that could be reached alone: it is cancelled whatever the scope, as in Slurm.
+    let whole = cancel.full || !cancel.batch_only;
+    let ends = |job: &Job| kills && (whole || job.state == JobState::Pending);
     let mut outcome = Err(Refusal::from(RefusalCode::InvalidJobId));
     if let Some((array_id, tasks)) = resolved.waiting_tasks {
         let concerns = cluster.jobs.get(&array_id).is_some_and(|job| wanted(job));
-        for index in tasks.iter().filter(|_| ends && concerns).collect::<Vec<_>>() {
+        for index in tasks.iter().filter(|_| kills && concerns).collect::<Vec<_>>() {
             if let Some(task) = targets::split_task(cluster, now, array_id, index, out) {
                 end_pending(cluster, now, task, by, out);
             }
         }
-        outcome = if ends || !concerns { Ok(()) } else { Err(RefusalCode::JobPending.into()) };
+        outcome = if kills || !concerns { Ok(()) } else { Err(RefusalCode::JobPending.into()) };
     }
     for id in resolved.records {
         let Some(job) = cluster.jobs.get(&id).cloned() else {
@@ -53,7 +55,7 @@ pub(super) fn cancel(
         }
         let result = match cancel.target.step {
             Some(step) => signal_or_end_step(cluster, &job, step, cancel.signal, by, out),
-            None if ends => end(cluster, now, job, by, out),
+            None if ends(&job) => end(cluster, now, job, by, out),
             None => signal(&job, cancel, out),
         };
         outcome = targets::any_done(outcome, result);
@@ -130,9 +132,10 @@ fn signal(job: &Job, cancel: &Cancel, out: &mut Outcome) -> Result<(), Refusal> 
         _ if !job.completing => return Err(RefusalCode::InvalidJobId.into()),
         _ => return Err(RefusalCode::AlreadyDone.into()),
     }
-    let scope = match (cancel.batch_only, cancel.full) {
-        (true, _) => SignalScope::Batch,
-        (false, true) => SignalScope::All,
+    // Slurm lets `--full` decide where both are given.
+    let scope = match (cancel.full, cancel.batch_only) {
+        (true, _) => SignalScope::All,
+        (false, true) => SignalScope::Batch,
         (false, false) => SignalScope::Steps,
     };
     send_signal(job, None, cancel.signal.unwrap_or(KILL), scope, out);

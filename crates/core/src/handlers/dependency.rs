@@ -10,7 +10,7 @@ use muster_model::job::{ArrayRole, Hold, Job};
 use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
-use super::{ageing, cancel, targets};
+use super::{ageing, cancel, expand, targets};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 use crate::index::name_key;
@@ -99,8 +99,14 @@ fn settle_dependencies(cluster: &mut Cluster, now: Timestamp, job: &mut Job) {
             left.push(dependency);
             continue;
         }
+        let target = dependency.job.filter(|_| dependency.task_index.is_none());
+        dependency.of_array = target.is_some_and(|target| cluster.arrays.contains_key(&target));
         match judge(cluster, now, job, &dependency) {
-            Verdict::Satisfied => any_satisfied = true,
+            Verdict::Satisfied => {
+                any_satisfied = true;
+                // It is to end when the other does.
+                job.time_limit = expand::time_limit(cluster, now, &dependency).unwrap_or(job.time_limit);
+            }
             Verdict::Waiting => left.push(dependency),
             Verdict::WaitingUntil(at) => {
                 cluster.timers.set(at, Timer::Eligible(job.id));
@@ -123,6 +129,9 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
     if dependency.kind == DependencyKind::Singleton {
         return if singleton_is_blocked(cluster, job) { Verdict::Waiting } else { Verdict::Satisfied };
     }
+    if dependency.kind == DependencyKind::Expand {
+        return judge_expansion(cluster, job, dependency);
+    }
     let Some(target) = dependency.job else {
         return Verdict::Satisfied;
     };
@@ -143,6 +152,17 @@ fn judge(cluster: &Cluster, now: Timestamp, job: &Job, dependency: &Dependency) 
         // A job that has left the memory counts as satisfied for every kind, as in Slurm, which looks when a job could
         // otherwise run.
         None if job.hold.is_some() => Verdict::Waiting,
+        None => Verdict::Satisfied,
+    }
+}
+
+/// Looked at when the job could otherwise run, as in Slurm: while it is held, nothing is decided.
+fn judge_expansion(cluster: &Cluster, job: &Job, dependency: &Dependency) -> Verdict {
+    match expand::target(cluster, dependency) {
+        _ if job.hold.is_some() => Verdict::Waiting,
+        Some(target) if matches!(target.state, JobState::Running | JobState::Suspended) => Verdict::Satisfied,
+        Some(target) if target.state.is_final() && !target.completing => Verdict::Never,
+        Some(_) => Verdict::Waiting,
         None => Verdict::Satisfied,
     }
 }
@@ -384,6 +404,13 @@ fn split_if_decided(cluster: &mut Cluster, now: Timestamp, job_id: JobId, index:
     }
 }
 
+/// Whether a job ends because what it waits for will never come.
+pub(crate) fn is_to_end(cluster: &Cluster, job: &Job) -> bool {
+    job.state == JobState::Pending
+        && job.reason == Reason::DependencyNeverSatisfied
+        && job.spec.kill_on_invalid_dependency.unwrap_or(cluster.config.kill_invalid_dependency)
+}
+
 /// Looks again at one pending job, and puts it if something changed.
 pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcome) {
     let Some(old) = cluster.jobs.get(&job_id).filter(|job| job.state == JobState::Pending).cloned() else {
@@ -391,9 +418,7 @@ pub(crate) fn evaluate(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out
     };
     let mut job = (*old).clone();
     settle(cluster, now, &mut job);
-    let kill = job.reason == Reason::DependencyNeverSatisfied
-        && job.spec.kill_on_invalid_dependency.unwrap_or(cluster.config.kill_invalid_dependency);
-    if kill {
+    if is_to_end(cluster, &job) {
         cancel::end_pending(cluster, now, job, None, out);
     } else if job != *old {
         cluster.put_job(now, job, out);

@@ -147,6 +147,7 @@ fn requeue_component(
     let mut past = job.clone();
     close_run_time(&mut past, now);
     past.state = how.past_state;
+    past.exit = how.past_exit;
     past.reason = Reason::None;
     past.configuring = false;
     hooks::run_controller_epilog(cluster, &past, out);
@@ -161,6 +162,8 @@ fn requeue_component(
 pub(super) struct Requeue {
     /// What the history says of this start.
     pub past_state: JobState,
+    /// And of its end.
+    pub past_exit: ExitStatus,
     /// For the job's standard error.
     pub cause: EndCause,
     /// Held afterwards.

@@ -6,7 +6,7 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::planning::PlannedEviction;
 use muster_model::preemption::{Eviction, PreemptMode};
-use muster_model::state::{JobState, Reason};
+use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
 use super::ending::{self, Requeue};
@@ -95,6 +95,7 @@ pub(super) fn leave(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &
     if eviction.mode == PreemptMode::Requeue {
         let how = Requeue {
             past_state: JobState::Preempted,
+            past_exit: ExitStatus::SUCCESS,
             cause: EndCause::Preemption,
             hold: None,
             delay: delay(cluster.config.requeue_delay, preemptions),

@@ -95,6 +95,10 @@ pub(super) fn end(
         JobState::Running | JobState::Suspended => {
             let (state, reason) = match exit {
                 exit if exit.is_success() => (JobState::Completed, Reason::None),
+                // How a step tells that the kernel killed a process of it for lack of memory, as in Slurm.
+                ExitStatus { signal, .. } if signal == ExitStatus::OUT_OF_MEMORY.signal => {
+                    (JobState::OutOfMemory, Reason::OutOfMemory)
+                }
                 ExitStatus { signal: 0, .. } => (JobState::Failed, Reason::NonZeroExitCode),
                 _ => (JobState::Failed, Reason::RaisedSignal),
             };

@@ -10,7 +10,7 @@ use muster_model::hooks::HookMoment;
 use muster_model::ids::{JobId, NodeIndex, RestartCount};
 use muster_model::job::{Hold, Job, JobKind};
 use muster_model::node::NodeReason;
-use muster_model::state::{JobState, Reason};
+use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
 use super::ending::{self, End, Requeue};
@@ -59,6 +59,7 @@ pub(super) fn prolog_failed(cluster: &mut Cluster, now: Timestamp, node: NodeInd
     let is_held = !cluster.config.hooks.requeue_unheld;
     let how = Requeue {
         past_state: JobState::NodeFail,
+        past_exit: ExitStatus::SUCCESS,
         cause: EndCause::NodeFailure,
         hold: is_held.then_some(Hold::Admin),
         delay: if is_held { Span::ZERO } else { cluster.config.requeue_delay },
@@ -115,7 +116,13 @@ pub(crate) fn controller_prolog_ended(
             return ending::end_job(cluster, now, whole, End::new(JobState::Cancelled, Reason::None), out);
         }
         let (past_state, cause) = (JobState::NodeFail, EndCause::Requeue);
-        let how = Requeue { past_state, cause, hold: None, delay: cluster.config.requeue_delay };
+        let how = Requeue {
+            past_state,
+            past_exit: ExitStatus::SUCCESS,
+            cause,
+            hold: None,
+            delay: cluster.config.requeue_delay,
+        };
         return ending::requeue_running(cluster, now, whole, how, &BTreeSet::new(), out);
     }
     cluster.put_job(now, Job { configuring: false, ..(*job).clone() }, out);

@@ -9,6 +9,7 @@ mod cron;
 pub(crate) mod dependency;
 pub(crate) mod ending;
 mod evict;
+pub(crate) mod expand;
 mod hold;
 pub(crate) mod holder;
 pub(crate) mod hooks;

@@ -11,6 +11,7 @@ use muster_model::licenses;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
 use muster_model::preemption::{CpuHold, PreemptType};
+use muster_model::priority::billing_of;
 use muster_model::resources::{Allocation, NodeShare};
 use muster_model::state::{ExitStatus, JobState, Reason, Usage};
 use muster_model::step::{Step, StepNode};
@@ -86,7 +87,7 @@ fn start_job(cluster: &mut Cluster, now: Timestamp, start: &PlannedStart, out: &
 
 /// Suspends those of the jobs set aside that run on CPUs that `job` gets, so that they stand before it starts.
 fn suspend_for(cluster: &mut Cluster, now: Timestamp, job: &Job, shares: &[NodeShare], out: &mut Outcome) {
-    let gets = Allocation { shares: shares.to_vec() };
+    let gets = Allocation::from(shares.to_vec());
     for id in cluster.aside.clone() {
         let other = cluster.jobs.get(&id).filter(|other| other.state == JobState::Running);
         if let Some(other) = other.filter(|other| turns::meet(other, &gets)).cloned() {
@@ -248,7 +249,9 @@ fn running(cluster: &Cluster, now: Timestamp, mut job: Job, start: &PlannedStart
     job.preemptable_from = preemptable_from(cluster, now, &job);
     job.planned_nodes = None;
     job.last_evaluated = Some(now);
-    job.allocation = Some(Arc::new(Allocation { shares: shares.clone() }));
+    let licenses = job.spec.request.licenses.as_deref();
+    let billing = Some(billing_of(shares, licenses, partition, &cluster.config.priority));
+    job.allocation = Some(Arc::new(Allocation { shares: shares.clone(), billing }));
     job
 }
 
@@ -313,6 +316,7 @@ pub(super) fn launch_main_unit(
         time_limit: None,
         exit: ExitStatus::SUCCESS,
         usage: Usage::default(),
+        measured: None,
         out_of_memory: false,
         cancelled_by: None,
         gres_given: false,

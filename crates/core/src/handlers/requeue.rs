@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::ids::Identity;
+use muster_model::ids::{Identity, NodeIndex};
 use muster_model::job::{Hold, Job, JobKind};
 use muster_model::request::{JobTarget, Refusal, RefusalCode};
-use muster_model::state::JobState;
+use muster_model::state::{ExitStatus, JobState};
 use muster_model::time::{Span, Timestamp};
 
 use super::ending::{self, Requeue};
@@ -89,7 +89,8 @@ fn requeue_one(
     match job.state {
         JobState::Pending => Err(RefusalCode::JobPending.into()),
         JobState::Running | JobState::Suspended => {
-            let how = Requeue { past_state: JobState::Requeued, cause: EndCause::Requeue, hold, delay };
+            let (past_state, past_exit) = (JobState::Requeued, ExitStatus::SUCCESS);
+            let how = Requeue { past_state, past_exit, cause: EndCause::Requeue, hold, delay };
             ending::requeue_running(cluster, now, job.id, how, &BTreeSet::new(), out);
             Ok(())
         }
@@ -111,6 +112,38 @@ pub(super) fn may_requeue(cluster: &Cluster, job: &Job) -> bool {
     job.spec.kind != JobKind::Allocation && job.spec.requeue.unwrap_or(cluster.config.requeue_default)
 }
 
+/// A batch job has ended with a code after which the site wants it back in the queue (`RequeueExit`), perhaps held
+/// (`RequeueExitHold`). Whether it did; the history keeps how this start ended.
+pub(super) fn after_exit(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    job: &Job,
+    state: JobState,
+    exit: ExitStatus,
+    clean_nodes: &BTreeSet<NodeIndex>,
+    out: &mut Outcome,
+) -> bool {
+    let holds = cluster.config.requeue_exits_held.contains(exit.code.into());
+    let wanted = holds || cluster.config.requeue_exits.contains(exit.code.into());
+    let ended_itself = matches!(state, JobState::Failed | JobState::Completed) && exit.signal == 0;
+    if !wanted || !ended_itself || job.spec.kind != JobKind::Batch || job.cron().is_some() {
+        return false;
+    }
+    let how = Requeue {
+        past_state: state,
+        past_exit: exit,
+        cause: EndCause::Requeue,
+        hold: holds.then_some(Hold::Admin),
+        delay: if holds { Span::ZERO } else { cluster.config.requeue_delay },
+    };
+    let whole = job.het_job_id().unwrap_or(job.id);
+    ending::requeue_running(cluster, now, whole, how, clean_nodes, out);
+    for id in job.components().filter(|_| holds) {
+        say_why_held(cluster, now, id, true, out);
+    }
+    true
+}
+
 /// A node of a running job failed: the job goes back to the queue, or ends with `NODE_FAIL`. A heterogeneous job does so as
 /// a whole, whichever component was there.
 pub(super) fn after_node_failure(
@@ -125,8 +158,13 @@ pub(super) fn after_node_failure(
     }
     let whole = job.het_job_id().unwrap_or(job.id);
     if cluster.components(job).iter().all(|job| may_requeue(cluster, job)) {
-        let how =
-            Requeue { past_state: JobState::NodeFail, cause: EndCause::NodeFailure, hold: None, delay: Span::ZERO };
+        let how = Requeue {
+            past_state: JobState::NodeFail,
+            past_exit: ExitStatus::SUCCESS,
+            cause: EndCause::NodeFailure,
+            hold: None,
+            delay: Span::ZERO,
+        };
         ending::requeue_running(cluster, now, whole, how, failed, out);
     } else {
         let mut end = ending::End::new(JobState::NodeFail, muster_model::state::Reason::NodeDown);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount};
 use muster_model::job::{Job, JobKind};
+use muster_model::priority::billing_of;
 use muster_model::request::{JobChanges, Refusal, RefusalCode};
 use muster_model::resize::Released;
 use muster_model::resources::{Allocation, NodeShare};
@@ -110,7 +111,9 @@ pub(super) fn shrink(
     let name = |node: NodeIndex| cluster.node_names([node]).next().cloned().unwrap_or_default();
     let released = given_up.iter().map(|share| Released { name: name(share.node), share: share.clone() });
     let released: Vec<Released> = released.collect();
-    job.resize.get_or_insert_default().released.extend(released);
+    let resize = job.resize.get_or_insert_default();
+    resize.left.extend(released.iter().map(|released| released.name.clone()));
+    resize.released.extend(released);
     cluster.put_job(now, job, out);
     let may_have_left_something = ending::may_have_left_something(cluster, &old);
     for share in &given_up {
@@ -127,17 +130,19 @@ pub(super) fn shrink(
 }
 
 /// Whatever is there is killed at once, as in Slurm.
-fn clean(job_id: JobId, restart: RestartCount) -> NodeCommand {
+pub(super) fn clean(job_id: JobId, restart: RestartCount) -> NodeCommand {
     NodeCommand::Clean { job_id, restart, step: None, kill_wait_ms: 0, cause: None }
 }
 
 /// Gives `job` other shares, and keeps what it used with those it had.
-fn change_size(cluster: &Cluster, now: Timestamp, job: &mut Job, shares: Vec<NodeShare>) {
+pub(super) fn change_size(cluster: &Cluster, now: Timestamp, job: &mut Job, shares: Vec<NodeShare>) {
     job.past_runs.retain(|run| run.end > cluster.usage.accounted_until);
     job.past_runs.extend(priority::past_run(job, now));
     let names: Vec<Name> = cluster.node_names(shares.iter().map(|share| share.node)).cloned().collect();
     let list = hostlist::compress(names.iter().map(|name| &**name));
-    job.change_size(now, Arc::new(Allocation { shares }), list.into());
+    let licenses = job.spec.request.licenses.as_deref();
+    let billing = Some(billing_of(&shares, licenses, &job.partition, &cluster.config.priority));
+    job.change_size(now, Arc::new(Allocation { shares, billing }), list.into());
 }
 
 /// Nothing is left of a running job on a node that it gave up: it may be given to others.

@@ -256,6 +256,7 @@ fn start_part(
         time_limit: part.request.time_limit,
         exit: ExitStatus::SUCCESS,
         usage: Usage::default(),
+        measured: None,
         out_of_memory: false,
         cancelled_by: None,
         gres_given: !part.request.gres.is_empty(),

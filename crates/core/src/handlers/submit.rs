@@ -6,13 +6,14 @@ use std::sync::Arc;
 use muster_model::accounting::Charge;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
 use muster_model::heterogeneous::{COMPONENTS_MAX, HetRole};
-use muster_model::ids::{Identity, JobId, SpecId};
+use muster_model::ids::{Identity, JobId, Name, SpecId};
 use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
+use muster_model::reservation::Applicant;
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, priority, reservations};
+use super::{accounting, authorisation, dependency, expand, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -72,6 +73,9 @@ pub(super) fn submit_het(
     if specs.iter().any(|spec| spec.array.is_some()) {
         return Err(RefusalCode::InvalidArray.into());
     }
+    if specs.iter().any(|spec| spec.dependencies.expanded().is_some()) {
+        return Err(Refusal::new(RefusalCode::NotSupported, "heterogeneous jobs do not expand others"));
+    }
     check_room(cluster, size)?;
     let admitted = admit_together(cluster, now, identity, &specs)?;
     let ids: Vec<JobId> = specs.iter().map(|_| cluster.allocate_job_id(out)).collect();
@@ -122,8 +126,11 @@ pub(super) struct Admitted {
 fn admit_all(cluster: &Cluster, now: Timestamp, identity: &Identity, spec: &JobSpec) -> Result<Admitted, Refusal> {
     authorisation::may_submit_as(identity, &spec.identity)?;
     let (partition, charge, time_limit) = admit(cluster, now, identity, spec)?;
-    check_place(cluster, now, spec, &partition)?;
+    check_place(cluster, now, spec, &partition, &charge)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
+    let (association, qos) = (charge.association, charge.qos.as_ref());
+    let uid = spec.identity.uid;
+    expand::may_ask(cluster, &dependencies, &expand::Asker { uid, partition: &partition.name, association, qos })?;
     check_priority(identity, spec)?;
     Ok(Admitted { partition, charge, time_limit, dependencies })
 }
@@ -133,10 +140,14 @@ fn new_job(
     now: Timestamp,
     identity: &Identity,
     id: JobId,
-    spec: JobSpec,
+    mut spec: JobSpec,
     admitted: Admitted,
     out: &mut Outcome,
 ) -> Job {
+    // Further partitions that do not let it in are none for it: nothing looks at that again when it starts.
+    let named = std::mem::take(&mut spec.partitions);
+    let lets_in = |name: &Name| cluster.partition(name).is_some_and(|part| is_open(part, identity, &spec).is_ok());
+    spec.partitions = named.into_iter().filter(lets_in).collect();
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let row = Job {
@@ -221,16 +232,7 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
             format!("partition {} takes no jobs", partition.name),
         ));
     }
-    if partition.root_only && identity.uid != 0 {
-        return Err(RefusalCode::AccessDenied.into());
-    }
-    if !partition.groups_allowed.is_empty() && identity.uid != 0 && !partition.groups_allowed.contains(&identity.group)
-    {
-        return Err(Refusal::new(
-            RefusalCode::AccessDenied,
-            format!("group {} may not use partition {}", identity.group, partition.name),
-        ));
-    }
+    is_open(partition, identity, spec)?;
     if let (Some(TimeLimit::Limited(asked)), Some(least)) =
         (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))
         && least > asked
@@ -240,9 +242,35 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
     Ok(())
 }
 
+/// Whether a partition takes jobs of whoever asks at all.
+fn is_open(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<(), Refusal> {
+    if partition.root_only && identity.uid != 0 {
+        return Err(RefusalCode::AccessDenied.into());
+    }
+    if partition.reservation_required && spec.reservation.is_none() {
+        let detail = format!("partition {} takes only jobs with a reservation", partition.name);
+        return Err(Refusal::new(RefusalCode::AccessDenied, detail));
+    }
+    if !partition.groups_allowed.is_empty() && identity.uid != 0 && !partition.groups_allowed.contains(&identity.group)
+    {
+        return Err(Refusal::new(
+            RefusalCode::AccessDenied,
+            format!("group {} may not use partition {}", identity.group, partition.name),
+        ));
+    }
+    Ok(())
+}
+
 /// Whether its reservations are there and for it, and whether it may be an array.
-fn check_place(cluster: &Cluster, now: Timestamp, spec: &JobSpec, partition: &Partition) -> Result<(), Refusal> {
-    reservations::access::may_ask(cluster, now, spec, &partition.name)?;
+fn check_place(
+    cluster: &Cluster,
+    now: Timestamp,
+    spec: &JobSpec,
+    partition: &Partition,
+    charge: &Charge,
+) -> Result<(), Refusal> {
+    let applicant = Applicant::of(spec, &partition.name).charged(charge.account.as_ref(), charge.qos.as_ref());
+    reservations::access::may_ask(cluster, now, spec, &applicant)?;
     check_array(cluster, spec)
 }
 

@@ -31,12 +31,14 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::EarlySignal(job_id) => early_signal(cluster, now, job_id, out),
             Timer::TimeLimit(job_id) => time_limit(cluster, now, job_id, out),
             Timer::StepTimeLimit(job_id, step_id) => step_time_limit(cluster, now, job_id, step_id, out),
+            Timer::Pass(job_id) => pass(cluster, job_id, out),
             Timer::Deadline(job_id) => deadline(cluster, now, job_id, out),
             Timer::Holder(job_id) => holder::expire(cluster, now, job_id, out),
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
             Timer::Priorities => priority::calculate(cluster, now, out),
             Timer::Turns => turns::change(cluster, now, out),
+            Timer::BatchPass => cluster.plan_for_batch(now, out),
             Timer::Reservations => reservations::life::due(cluster, out),
         }
     }
@@ -90,6 +92,14 @@ fn step_time_limit(
     if step.is_over_limit(now) {
         cancel::end_step(cluster, &job, &step, EndCause::TimeLimit, out);
     }
+}
+
+/// Nothing has happened, but a pass may decide otherwise than the last one did.
+fn pass(cluster: &Cluster, job_id: JobId, out: &mut Outcome) {
+    let is_there = |job: &std::sync::Arc<muster_model::job::Job>| {
+        matches!(job.state, JobState::Pending | JobState::Running | JobState::Suspended)
+    };
+    out.plan_needed |= cluster.jobs.get(&job_id).is_some_and(is_there);
 }
 
 /// A job that cannot end by its deadline any more is given up.

@@ -53,10 +53,11 @@ fn step_ended_on(
     let runs = matches!(job.state, JobState::Running | JobState::Suspended) && job.restart == step.restart;
     step.nodes_left.retain(|left| *left != node);
     step.usage.add(end.usage);
+    note_measured(&mut step, node, end);
     step.out_of_memory |= end.out_of_memory;
     // How the other nodes of a job are ended says nothing about why the first failed.
     if runs || !is_main || step.exit.is_success() {
-        step.exit = step.exit.worse(exit_of(end));
+        step.exit = step.exit.worse(exit_of(end, is_main));
     }
     if let Some(failure) = end.failure.as_ref().filter(|_| is_main && runs) {
         if failure.prolog {
@@ -89,9 +90,25 @@ fn step_ended_on(
     }
 }
 
+/// The signal that Slurm gives as the end of a script that could not be started, because a file of it cannot be opened for
+/// instance.
+const NOT_STARTED: u8 = 53;
+
+/// Keeps what the node measured, under its place among the nodes of the step.
+fn note_measured(step: &mut Step, node: NodeIndex, end: &UnitEnd) {
+    if let Some(measured) = &end.measured {
+        let position = step.layout.iter().position(|on| on.node == node).unwrap_or(0);
+        step.measured.get_or_insert_default().add_node(u32::try_from(position).unwrap_or(u32::MAX), measured);
+    }
+}
+
 /// What could not be started has not succeeded, whatever its report says.
-fn exit_of(end: &UnitEnd) -> ExitStatus {
-    if end.failure.is_some() && end.exit.is_success() { ExitStatus::exited(1) } else { end.exit }
+fn exit_of(end: &UnitEnd, is_main: bool) -> ExitStatus {
+    match end.failure {
+        Some(_) if end.exit.is_success() && is_main => ExitStatus::signaled(NOT_STARTED),
+        Some(_) if end.exit.is_success() => ExitStatus::exited(1),
+        _ => end.exit,
+    }
 }
 
 fn is_killed(job: &Job) -> bool {
@@ -133,6 +150,11 @@ fn main_unit_ended(
     report: &UnitEnd,
     out: &mut Outcome,
 ) {
+    // Other nodes that reported earlier said so for that time only; they are asked again.
+    let clean_nodes: BTreeSet<NodeIndex> = says_clean(cluster, node, report).then_some(node).into_iter().collect();
+    if requeue::after_exit(cluster, now, job, state, exit, &clean_nodes, out) {
+        return;
+    }
     let reason = match (state, exit) {
         (JobState::OutOfMemory, _) => Reason::OutOfMemory,
         (JobState::Completed | JobState::Preempted, _) => Reason::None,
@@ -141,8 +163,7 @@ fn main_unit_ended(
     };
     let mut end = End::new(state, reason);
     end.exit = exit;
-    // Other nodes that reported earlier said so for that time only; they are asked again.
-    end.clean_nodes.extend(says_clean(cluster, node, report).then_some(node));
+    end.clean_nodes = clean_nodes;
     ending::end_job(cluster, now, job.id, end, out);
 }
 
@@ -181,6 +202,7 @@ fn main_unit_failed(
             let held = failures >= cluster.config.launch_failures_max;
             let how = Requeue {
                 past_state: JobState::NodeFail,
+                past_exit: ExitStatus::SUCCESS,
                 cause: EndCause::NodeFailure,
                 hold: held.then_some(Hold::Admin),
                 delay: cluster.config.requeue_delay,

@@ -15,7 +15,7 @@ pub(super) fn names(cluster: &Cluster, changes: &JobChanges) -> Result<(), Refus
     for list in [&changes.nodes_required, &changes.nodes_excluded].into_iter().flatten() {
         nodes(cluster, list)?;
     }
-    if let Some(constraint) = changes.constraint.as_deref().filter(|text| !text.is_empty()) {
+    for constraint in [&changes.constraint, &changes.preferred].into_iter().flatten().filter(|text| !text.is_empty()) {
         features(cluster, constraint)?;
     }
     for request in changes.gres.iter().flatten() {

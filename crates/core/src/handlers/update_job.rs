@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use muster_model::accounting::Charge;
 use muster_model::fact::Fact;
-use muster_model::ids::Identity;
+use muster_model::ids::{Identity, Name};
 use muster_model::job::{Job, JobSpec};
 use muster_model::licenses;
 use muster_model::request::{JobChanges, JobTarget, Refusal, RefusalCode};
+use muster_model::reservation::Applicant;
 use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, priority, resize, submit, targets, update_check};
+use super::{accounting, authorisation, dependency, expand, priority, resize, submit, targets, update_check};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -29,6 +30,12 @@ pub(super) fn update(
     } else {
         targets::resolve(cluster, target)?.records
     };
+    if let [id] = records.as_slice()
+        && let Some(pair) = expand::asked(cluster, *id, changes)
+    {
+        authorisation::may_change_job(identity, &pair.from)?;
+        return expand::perform(cluster, now, &pair, changes, out);
+    }
     // All or nothing: every record is checked before the first is changed.
     let mut changed = Vec::with_capacity(records.len());
     let many = records.len() > 1;
@@ -82,20 +89,32 @@ fn check(
         if dependency::is_circular(cluster, job, dependencies) {
             return Err(RefusalCode::CircularDependency.into());
         }
+        expand::may_ask(cluster, dependencies, &expand::Asker::of(job))?;
     }
     check_reservation(cluster, now, job, changes)?;
     check_licenses(cluster, now, job, changes)?;
-    check_rights(identity, job, changes)
+    check_rights(cluster, identity, job, changes)
 }
 
-/// The reservations that it would ask for must be there and be for it.
+/// The reservations that it would ask for must be there and be for it, and it must have one where a partition wants that.
 fn check_reservation(cluster: &Cluster, now: Timestamp, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
-    if changes.reservation.as_ref().is_none_or(|name| name.is_empty()) {
+    if changes.reservation.is_none() && changes.partition.is_none() {
         return Ok(());
     }
     let mut spec = (*job.spec).clone();
     change_spec(&mut spec, changes);
-    super::reservations::access::may_ask(cluster, now, &spec, &job.partition)
+    let names = if spec.partitions.is_empty() { std::slice::from_ref(&job.partition) } else { &spec.partitions };
+    let needs_one = |name: &Name| cluster.partition(name).is_some_and(|part| part.reservation_required);
+    if spec.reservation.is_none() && names.iter().any(needs_one) {
+        return Err(RefusalCode::AccessDenied.into());
+    }
+    if changes.reservation.as_ref().is_none_or(|name| name.is_empty()) {
+        return Ok(());
+    }
+    let account = changes.account.as_ref().filter(|name| !name.is_empty()).or(job.account.as_ref());
+    let qos = changes.qos.as_ref().filter(|name| !name.is_empty()).or(job.qos.as_ref());
+    let applicant = Applicant::of(&spec, &job.partition).charged(account, qos);
+    super::reservations::access::may_ask(cluster, now, &spec, &applicant)
 }
 
 /// A running job gets more licences only where these are free. Slurm gives them twice.
@@ -158,7 +177,10 @@ fn check_state(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Result<(),
         || changes.output.is_some()
         || changes.error.is_some()
         || changes.work_dir.is_some()
-        || changes.reservation.is_some();
+        || changes.reservation.is_some()
+        || changes.time_limit_min.is_some()
+        || changes.switches.is_some()
+        || changes.preferred.is_some();
     if needs_pending {
         return Err(RefusalCode::JobRunning.into());
     }
@@ -166,17 +188,26 @@ fn check_state(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Result<(),
 }
 
 /// What only operators may do.
-fn check_rights(identity: &Identity, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
+fn check_rights(cluster: &Cluster, identity: &Identity, job: &Job, changes: &JobChanges) -> Result<(), Refusal> {
     if identity.is_operator() {
         return Ok(());
     }
-    let raises_limit = changes.time_limit.is_some_and(|limit| limit_order(limit) > limit_order(job.time_limit))
-        || changes.end_time.is_some();
+    let waits = job.state == JobState::Pending;
+    if changes.qos.is_some() && !waits {
+        return Err(RefusalCode::JobRunning.into());
+    }
+    // While it waits its owner may give it as much time as the partition has.
+    let most = cluster.partition(&job.partition).filter(|_| waits).map(|partition| limit_order(partition.time_max));
+    let is_longer = |limit: TimeLimit| limit_order(limit) > limit_order(job.time_limit);
+    let is_beyond = |limit: TimeLimit| most.is_none_or(|most| limit_order(limit) > most);
+    let raises_limit =
+        changes.time_limit.is_some_and(|limit| is_longer(limit) && is_beyond(limit)) || changes.end_time.is_some();
+    let is_for_operators = changes.deadline.is_some() || changes.sharing.is_some() || changes.contiguous == Some(true);
     let raises_priority = changes.priority.is_some_and(|priority| priority > job.priority)
         || changes.nice.is_some_and(|nice| nice < job.spec.nice.min(0))
         || changes.site_factor.is_some()
         || changes.admin_comment.is_some();
-    if (raises_limit && job.state != JobState::Pending) || raises_priority {
+    if raises_limit || raises_priority || is_for_operators {
         return Err(RefusalCode::AccessDenied.into());
     }
     if changes.priority.is_some_and(|priority| priority > 0) {
@@ -194,6 +225,10 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     let kept = if waits { None } else { resize::kept(cluster, old, changes).ok().flatten() };
     let mut spec = (*old.spec).clone();
     change_spec(&mut spec, changes);
+    if old.priority_set || changes.priority.is_some_and(|to| to > 0) {
+        // Of a job whose priority is or was set directly, Slurm leaves the nice value alone, and says nothing.
+        spec.nice = if changes.priority.is_some_and(|to| to > 0) { 0 } else { old.spec.nice };
+    }
     change_rare(&mut spec, changes);
     if !waits {
         // Which nodes it has is no wish for its next start. The order of the queue is over for it.
@@ -237,7 +272,7 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
         info.throttle = (throttle > 0).then_some(throttle);
         out.plan_needed = true;
     }
-    change_priority(&mut job, old.spec.nice, changes);
+    change_priority(&mut job, changes);
     dependency::settle(cluster, now, &mut job);
     if job.state == JobState::Pending && changes.priority.is_none() && !job.priority_set {
         priority::change(cluster, old, &mut job);
@@ -249,7 +284,7 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
     }
 }
 
-fn change_priority(job: &mut Job, nice_before: i32, changes: &JobChanges) {
+fn change_priority(job: &mut Job, changes: &JobChanges) {
     match changes.priority {
         Some(0) => {
             job.hold = job.hold.or(Some(muster_model::job::Hold::Admin));
@@ -260,18 +295,13 @@ fn change_priority(job: &mut Job, nice_before: i32, changes: &JobChanges) {
             job.priority = priority;
             job.priority_set = true;
         }
-        // One that was set directly is moved by as much as its owner moves it.
-        None if job.priority_set && job.hold.is_none() && job.state == JobState::Pending => {
-            let moved = i64::from(job.priority) + i64::from(nice_before) - i64::from(job.spec.nice);
-            job.priority = u32::try_from(moved.clamp(1, i64::from(u32::MAX))).unwrap_or(1);
-        }
         None => {}
     }
 }
 
 fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     set(&mut spec.name, &changes.name);
-    set(&mut spec.nice, &changes.nice);
+    spec.nice = changes.nice.unwrap_or(spec.nice);
     set(&mut spec.site_factor, &changes.site_factor);
     set(&mut spec.work_dir, &changes.work_dir);
     set(&mut spec.dependencies, &changes.dependencies);
@@ -285,12 +315,17 @@ fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     }
     spec.deadline = changes.deadline.or(spec.deadline);
     spec.time_limit = changes.time_limit.or(spec.time_limit);
+    spec.time_limit_min = changes.time_limit_min.or(spec.time_limit_min);
     spec.requeue = changes.requeue.or(spec.requeue);
     spec.begin = changes.begin.or(spec.begin);
     if let (Some(throttle), Some(array)) = (changes.array_throttle, spec.array.as_mut()) {
         array.throttle = (throttle > 0).then_some(throttle);
     }
+    let before = spec.request.clone();
     change_request(&mut spec.request, changes);
+    if spec.request != before || changes.partition.is_some() {
+        spec.nodes_when_empty = None;
+    }
 }
 
 /// Replaces a field by a change of it, if there is one.
@@ -311,6 +346,8 @@ fn change_request(request: &mut ResourceRequest, changes: &JobChanges) {
     set_name(&mut request.licenses, &changes.licenses);
     set(&mut request.sharing, &changes.sharing);
     set(&mut request.contiguous, &changes.contiguous);
+    set_name(&mut request.preference.features, &changes.preferred);
+    request.preference.switches = changes.switches.or(request.preference.switches);
     request.cpus_per_node_min = changes.cpus_per_node_min.or(request.cpus_per_node_min);
     request.tmp_disk_min = changes.tmp_disk_min.or(request.tmp_disk_min);
     set_name(&mut request.constraint, &changes.constraint);

@@ -58,7 +58,7 @@ pub(crate) fn running(job: Job, nodes: u32, cpus: u32) -> Job {
     Job {
         state: JobState::Running,
         start_time: Some(Timestamp::from_seconds(1010)),
-        allocation: Some(Arc::new(Allocation { shares: (0..nodes).map(share).collect() })),
+        allocation: Some(Arc::new(Allocation::from((0..nodes).map(share).collect::<Vec<_>>()))),
         node_list: Some(names.join(",").into()),
         ..job
     }

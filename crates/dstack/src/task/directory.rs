@@ -16,7 +16,13 @@ pub(super) fn directory(task: &Task, applicant: &Applicant<'_>) -> Result<String
         if !directory.starts_with('/') {
             return Err(("working_dir", format!("{directory:?} must be an absolute path")));
         }
-        return Ok(normal(directory));
+        if task.base.image.is_none() {
+            return Ok(normal(directory));
+        }
+    }
+    if task.base.image.is_some() {
+        // Where the task starts is said with its container.
+        return Ok("/".to_owned());
     }
     let local_repository = task.base.repos.iter().find_map(|repo| match &repo.source {
         RepoSource::LocalPath(path) => Some(path),

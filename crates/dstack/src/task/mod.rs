@@ -1,5 +1,6 @@
 //! A task into a job: what is submitted when somebody applies a task's configuration.
 
+mod container;
 mod directory;
 mod name;
 mod notices;

@@ -3,6 +3,7 @@
 use muster_model::ids::Identity;
 
 use super::Applicant;
+use super::container::other_user;
 use super::directory::resolve;
 use crate::configuration::{RetryEvent, SpotPolicy, StartupOrder, StopCriteria, Task};
 use crate::values::{Mount, OffDuration, RepoSource};
@@ -18,32 +19,31 @@ pub(super) fn notices(task: &Task, applicant: &Applicant<'_>, directory: &str) -
     notices
 }
 
-/// No container engine: the run is a process of its user on the node.
+/// Only an image makes a container; else the run is a process of its user on the node.
 fn container(task: &Task, identity: &Identity, notices: &mut Vec<String>) {
     let base = &task.base;
-    let unused = match (&base.image, base.python, base.docker) {
-        (Some(image), _, _) => Some(format!("image: {image} is not used")),
-        (None, Some(python), _) => Some(format!("python: {python} is not provided; the node's own is used")),
-        (None, None, Some(true)) => Some("docker: none is provided".to_owned()),
-        (None, None, _) => None,
+    let has_image = base.image.is_some();
+    let unused = match (has_image, base.python, base.docker) {
+        (true, ..) => None,
+        (false, Some(python), _) => Some(format!("python: {python} is not provided; the node's own is used")),
+        (false, None, Some(true)) => Some("docker: none is provided".to_owned()),
+        (false, None, _) => None,
     };
     if let Some(unused) = unused {
-        notices.push(format!("runs as a process: no container engine on these nodes; {unused}"));
+        notices.push(format!("runs as a process, since there is no image; {unused}"));
     }
     if base.nvcc == Some(true) {
         notices.push("nvcc: not provided; the node's own is used".to_owned());
     }
-    if base.registry_auth.is_some() {
+    if base.registry_auth.is_some() && !has_image {
         notices.push("registry_auth: not used, since no image is pulled".to_owned());
     }
-    if base.privileged {
-        notices.push("privileged: not done; the process has the rights of its user".to_owned());
+    if base.privileged && !(has_image && identity.uid == 0) {
+        let what = if has_image { "container" } else { "process" };
+        notices.push(format!("privileged: not done; the {what} has the rights of its user"));
     }
-    if let Some(user) = base.user.as_ref().filter(|user| {
-        let user = user.user();
-        *user != *identity.user && user != identity.uid.to_string()
-    }) {
-        notices.push(format!("user: runs as {}, not as {}", identity.user, user.as_str()));
+    if let Some(user) = other_user(task, identity).filter(|_| !has_image || identity.uid != 0) {
+        notices.push(format!("user: runs as {}, not as {user}", identity.user));
     }
     if !base.setup.is_empty() {
         notices.push("setup: has no effect on tasks".to_owned());
@@ -51,7 +51,7 @@ fn container(task: &Task, identity: &Identity, notices: &mut Vec<String>) {
     let without = [("single_branch", base.single_branch.is_some()), ("home_dir", base.home_dir.is_some())];
     let without: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     if !without.is_empty() {
-        notices.push(format!("{}: no effect on a task without a container", without.join(", ")));
+        notices.push(format!("{}: no effect on tasks", without.join(", ")));
     }
     if base.dstack {
         notices.push("dstack: the server is not reachable from within the run".to_owned());
@@ -66,6 +66,9 @@ fn data(task: &Task, applicant: &Applicant<'_>, directory: &str, notices: &mut V
         let at_root = matches!(repo.path.trim_end_matches('/'), "." | "");
         match &repo.source {
             RepoSource::Url(url) => notices.push(format!("repos: {url} is not cloned")),
+            RepoSource::LocalPath(path) if task.base.image.is_some() => {
+                notices.push(format!("repos: {path} is not copied into the container"));
+            }
             RepoSource::LocalPath(path) if task.base.working_dir.is_some() || !at_root => {
                 notices.push(format!("repos: {path} is not copied; the run starts in {directory}"));
             }
@@ -80,19 +83,19 @@ fn data(task: &Task, applicant: &Applicant<'_>, directory: &str, notices: &mut V
         }
     }
     for file in &task.base.files {
-        let source = resolve(&file.local_path, applicant);
+        let source = resolve(&file.local_path, applicant).filter(|_| task.base.image.is_none());
         let target = if file.path.starts_with(['/', '~']) {
             resolve(&file.path, applicant)
         } else {
             resolve(&format!("{directory}/{}", file.path), applicant)
         };
-        if source != target {
+        if source.is_none() || source != target {
             notices.push(format!("files: {} is not copied to {}", file.local_path, file.path));
         }
     }
     for mount in &task.base.volumes {
         match mount {
-            Mount::Instance(mount) if mount.instance_path == mount.path => {}
+            Mount::Instance(mount) if mount.instance_path == mount.path || task.base.image.is_some() => {}
             Mount::Instance(mount) => {
                 notices.push(format!("volumes: {} is not mounted at {}", mount.instance_path, mount.path));
             }

@@ -15,14 +15,19 @@ use crate::values::{CPU_COUNT_DEFAULT, GpuSpec};
 
 /// A request for `nodes` nodes, each with `resources`, and notices about what is not looked at. `candidates` are the nodes
 /// that come into question.
-pub(super) fn request(resources: &Resources, nodes: u32, candidates: &[&Node]) -> (ResourceRequest, Vec<String>) {
+pub(super) fn request(
+    resources: &Resources,
+    has_image: bool,
+    nodes: u32,
+    candidates: &[&Node],
+) -> (ResourceRequest, Vec<String>) {
     let cpus = cpus(resources, candidates);
     let mut notices = Vec::new();
     let gres = resources.gpu.as_ref().and_then(|gpu| gpus(gpu, candidates, &mut notices));
     if let Some(size) = resources.disk.and_then(|disk| disk.size.min) {
         notices.push(format!("resources.disk: not looked at; {size} must be free on the nodes"));
     }
-    if let Some(size) = resources.shm_size {
+    if let Some(size) = resources.shm_size.filter(|_| !has_image) {
         notices.push(format!("resources.shm_size: not set; a process shares /dev/shm of its node ({size} wished)"));
     }
     let request = ResourceRequest {

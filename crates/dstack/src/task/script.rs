@@ -10,15 +10,17 @@ use crate::interpolation::{shell_quote, shell_split};
 /// Shells for which the joined form is written; others get the commands joined by `&&`.
 const POSIX_SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"];
 
-/// The interpreter where the file names none.
+/// The interpreter where the file names none, and for an image, as in dstack.
 const SHELL_DEFAULT: &str = "/bin/bash";
+const SHELL_OF_IMAGES: &str = "/bin/sh";
 
 /// The script of a task whose references have been replaced.
 ///
 /// # Errors
 /// The property and what is wrong with it, for the user.
 pub(super) fn script(task: &Task) -> Result<String, (&'static str, String)> {
-    let shell = task.base.shell.as_ref().map_or_else(|| SHELL_DEFAULT.to_owned(), |shell| shell.path());
+    let default = if task.base.image.is_some() { SHELL_OF_IMAGES } else { SHELL_DEFAULT };
+    let shell = task.base.shell.as_ref().map_or_else(|| default.to_owned(), |shell| shell.path());
     let mut script = format!("#!{shell}\n");
     let name = shell.rsplit('/').next().unwrap_or_default();
     if let Some(entrypoint) = &task.base.entrypoint {
@@ -30,8 +32,7 @@ pub(super) fn script(task: &Task) -> Result<String, (&'static str, String)> {
         return Ok(script);
     }
     if task.commands.is_empty() {
-        let message =
-            "an image's own command cannot be run: there is no container engine on these nodes; give commands";
+        let message = "an image's own command cannot be run yet by this version; give commands";
         return Err(("commands", message.to_owned()));
     }
     if POSIX_SHELLS.contains(&name) {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use muster_model::container::REGISTRY_AUTH;
 use muster_model::ids::Identity;
-use muster_model::job::{ExecutionContext, JobKind, JobSpec, RunReference};
+use muster_model::job::{ExecutionContext, JobKind, JobSpec, RareOptions, RunReference};
 use muster_model::time::{Span, TimeLimit};
 
+use super::container::container;
 use super::directory::directory;
 use super::notices::notices;
 use super::placement::{ClusterView, Placement, node_list, placement};
@@ -82,7 +84,8 @@ pub fn submission(
     override_file(&mut task, name, overrides, &mut problems);
     refuse_unsupported(&task, &mut problems);
     interpolate_commands(&mut task, &overrides.run_args, &mut problems);
-    let environment = environment(&task.base.env, applicant, &mut problems);
+    let environment = environment(&task.base.env, task.base.image.is_some(), applicant, &mut problems);
+    let registry_auth = registry_auth(&task, &environment, &mut problems);
     let work_dir = problems.take(directory(&task, applicant));
     let script = problems.take(script::script(&task));
     let placement = problems.take(placement(&task, cluster));
@@ -92,7 +95,8 @@ pub fn submission(
     problems.finish()?;
 
     let candidates = placement.candidates(cluster);
-    let (mut request, resource_notices) = resources::request(&task.base.resources, task.nodes_total(), &candidates);
+    let (mut request, resource_notices) =
+        resources::request(&task.base.resources, task.base.image.is_some(), task.nodes_total(), &candidates);
     request.nodes_required = node_list(&placement.required);
     request.nodes_excluded = node_list(&placement.excluded);
     let mut notices = notices(&task, applicant, &work_dir);
@@ -104,6 +108,8 @@ pub fn submission(
         partitions: placement.partitions,
         account: (applicant.project != PROJECT_DEFAULT).then(|| applicant.project.into()),
         requeue: Some(is_requeued(&task)),
+        rare: container(&task, applicant.identity, &environment)
+            .map(|container| Box::new(RareOptions { container: Some(Box::new(container)), ..RareOptions::default() })),
         site_factor: site_factor(&task),
         work_dir: work_dir.as_str().into(),
         run: Some(Box::new(RunReference {
@@ -113,6 +119,7 @@ pub fn submission(
         })),
         ..empty_spec(name, applicant)
     };
+    let environment = environment.into_iter().chain(registry_auth).collect();
     let context = ExecutionContext { environment, umask: applicant.umask, limits: applicant.limits.to_vec() };
     Ok(Submission { spec, script, context, notices, configuration: task })
 }
@@ -179,11 +186,12 @@ fn no_secret(name: &str) -> String {
     format!("secrets.{name}: this version keeps no secrets yet; pass the value with -e or from your environment")
 }
 
-/// The variables as `NAME=value` lines: a few of the applicant's, and over them the run's own.
-fn environment(env: &Env, applicant: &Applicant<'_>, problems: &mut Gathered) -> Vec<String> {
+/// The variables as `NAME=value` lines: a few of the applicant's where there is no image, and over them the run's own.
+fn environment(env: &Env, has_image: bool, applicant: &Applicant<'_>, problems: &mut Gathered) -> Vec<String> {
     let mut variables: BTreeMap<&str, String> = BTreeMap::new();
     for name in INHERITED {
-        if let Some(value) = applicant.environment.get(*name) {
+        // An image has a world of its own.
+        if let Some(value) = applicant.environment.get(*name).filter(|_| !has_image) {
             variables.insert(name, value.clone());
         }
     }
@@ -205,6 +213,24 @@ fn environment(env: &Env, applicant: &Applicant<'_>, problems: &mut Gathered) ->
         }
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// What the registry of the image is told, as a variable of the job.
+fn registry_auth(task: &Task, environment: &[String], problems: &mut Gathered) -> Option<String> {
+    let auth = task.base.registry_auth.as_ref().filter(|_| task.base.image.is_some())?;
+    let lookup = |reference: &str| match reference.split_once('.') {
+        Some(("env", name)) => {
+            let value = environment.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.map(str::to_owned).ok_or_else(|| format!("env.{name} is no variable of the run"))
+        }
+        _ => value_reference(reference),
+    };
+    let mut part = |name: &str, text: &str| {
+        interpolate(text, &lookup).map_err(|message| problems.add(&format!("registry_auth.{name}"), message)).ok()
+    };
+    let (username, password) = (part("username", &auth.username), part("password", &auth.password));
+    let document = serde_json::json!({"username": username?, "password": password?});
+    Some(format!("{REGISTRY_AUTH}={document}"))
 }
 
 /// Without a limit a run goes as far as its partition allows.

@@ -23,8 +23,8 @@ impl<'a> From<&'a NodeShare> for NodeAmounts<'a> {
     }
 }
 
-/// What a job with these parts takes in all. `licenses` is the list as written. Without weights of its own, billing is
-/// the number of CPUs.
+/// What a job with these parts takes in all. `licenses` is the list as written. Billing is the number of CPUs here: what a
+/// partition bills otherwise, [`with_billing`](crate::priority::with_billing) puts in its place.
 pub fn in_all<'a>(parts: impl IntoIterator<Item = NodeAmounts<'a>>, licenses: Option<&str>) -> TresAmounts {
     let (mut amounts, mut cpus, mut memory, mut nodes) = (TresAmounts::default(), 0_u64, 0_u64, 0_u64);
     for part in parts {
@@ -38,13 +38,15 @@ pub fn in_all<'a>(parts: impl IntoIterator<Item = NodeAmounts<'a>>, licenses: Op
     finish(amounts, cpus, memory, nodes, licenses)
 }
 
-/// What a job holds; nothing while it has no allocation.
+/// What a job holds, billed as it was when it got it; nothing while it has no allocation.
 pub fn held(job: &Job) -> TresAmounts {
-    let shares = job.allocation.iter().flat_map(|allocation| &allocation.shares);
-    in_all(shares.map(NodeAmounts::from), job.spec.request.licenses.as_deref())
+    let Some(allocation) = &job.allocation else { return TresAmounts::default() };
+    let mut amounts = in_all(allocation.shares.iter().map(NodeAmounts::from), job.spec.request.licenses.as_deref());
+    amounts.set_billing(allocation.billing());
+    amounts
 }
 
-/// The least that a request takes, as far as can be told before nodes are chosen.
+/// The least that a request takes, as far as can be told before nodes are chosen. Billing is the number of CPUs, as in [`in_all`].
 pub fn asked(request: &ResourceRequest) -> TresAmounts {
     let nodes = u64::from(request.nodes_min.max(1));
     let tasks = match request.tasks_per_node {

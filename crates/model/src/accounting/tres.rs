@@ -24,6 +24,14 @@ impl TresAmounts {
         self.0.get(name).copied()
     }
 
+    /// Puts another amount of billing in the place of the present one; nothing where it is zero.
+    pub fn set_billing(&mut self, billing: u64) {
+        self.0.remove("billing");
+        if billing > 0 {
+            self.0.insert("billing".into(), billing);
+        }
+    }
+
     /// Adds to the amount of `name`.
     pub fn add(&mut self, name: &Name, amount: u64) {
         let entry = self.0.entry(name.clone()).or_insert(0);

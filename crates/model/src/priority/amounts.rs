@@ -1,18 +1,23 @@
 //! What a job asks for or holds, counted by resource, and what it is billed for.
 
-use super::{PriorityConfig, PriorityFlag};
-use crate::accounting::TresAmounts;
+use std::collections::BTreeMap;
+
+use super::{PriorityConfig, PriorityFlag, Weight};
+use crate::accounting::{NodeAmounts, TresAmounts, in_all};
 use crate::ids::Name;
 use crate::job::Job;
-use crate::resources::{Allocation, GresScope, Megabytes, MemoryRequest};
+use crate::partition::MemoryDefault;
+use crate::resources::{Allocation, GresScope, Megabytes, MemoryRequest, NodeShare};
 
-/// What is counted besides amounts in a job's own rows: sizes of the nodes of its partition.
+/// What is counted besides amounts in a job's own rows: what its partition has and gives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TresCounts {
     /// All nodes of the partition together.
     pub total: TresAmounts,
     /// Memory of its first node: what a job gets on each node that asks for none, where no default is set.
     pub node_memory: Megabytes,
+    /// What it gives to jobs that ask for no memory.
+    pub memory_default: Option<MemoryDefault>,
 }
 
 /// Least CPUs that a job asks for.
@@ -50,7 +55,11 @@ pub fn requested(job: &Job, counts: &TresCounts) -> TresAmounts {
         let all = request.gres.iter().filter(|wanted| *wanted.gres.name == *"gpu");
         all.fold(0_u64, |sum, wanted| sum.saturating_add(wanted.gres.count.saturating_mul(times(wanted.scope))))
     };
-    let memory = match request.memory {
+    let default = counts.memory_default.map(|default| match default {
+        MemoryDefault::PerNode(memory) => MemoryRequest::PerNode(memory),
+        MemoryDefault::PerCpu(memory) => MemoryRequest::PerCpu(memory),
+    });
+    let memory = match request.memory.or(default) {
         Some(MemoryRequest::PerNode(Megabytes(0))) | None => counts.node_memory.0.saturating_mul(nodes),
         Some(MemoryRequest::PerNode(memory)) => memory.0.saturating_mul(nodes),
         Some(MemoryRequest::PerCpu(memory)) => memory.0.saturating_mul(cpus),
@@ -62,9 +71,15 @@ pub fn requested(job: &Job, counts: &TresCounts) -> TresAmounts {
     if memory > 0 {
         amounts.add(&"mem".into(), memory);
     }
+    // Several counts of one resource are about the same units.
+    let mut counted: BTreeMap<(&Name, Option<&Name>), u64> = BTreeMap::new();
     for wanted in &request.gres {
         let count = wanted.gres.count.saturating_mul(times(wanted.scope));
-        add_gres(&mut amounts, &wanted.gres.name, wanted.gres.kind.as_ref(), count);
+        let known = counted.entry((&wanted.gres.name, wanted.gres.kind.as_ref())).or_default();
+        *known = (*known).max(count);
+    }
+    for ((name, kind), count) in counted {
+        add_gres(&mut amounts, name, kind, count);
     }
     amounts
 }
@@ -76,13 +91,14 @@ fn add_gres(amounts: &mut TresAmounts, name: &Name, kind: Option<&Name>, count: 
     }
 }
 
-/// What `amounts` in `partition` are billed for each second, without its fraction as Slurm has it. Without weights a job is billed for its CPUs.
+/// What `amounts` in `partition` are billed for each second. Without weights a job is billed for its CPUs. The fraction counts for
+/// fair shares only; it is neither shown nor limited (observed with 22.05).
 ///
 /// With `MAX_TRES` the greatest of what counts by node, and all that counts by cluster (licences); the same with
 /// `MAX_TRES_GRES`, where generic resources are added (slurm.conf(5)).
-pub fn billed(amounts: &TresAmounts, partition: &str, config: &PriorityConfig) -> u64 {
+pub fn billed(amounts: &TresAmounts, partition: &str, config: &PriorityConfig) -> f64 {
     let Some(weights) = config.billing.get(partition).filter(|weights| !weights.is_empty()) else {
-        return amounts.get("cpu").unwrap_or(0);
+        return amounts.get("cpu").unwrap_or(0) as f64;
     };
     let (max, max_gres) = (config.has(PriorityFlag::MaxTres), config.has(PriorityFlag::MaxTresGres));
     let (mut greatest, mut sum) = (0.0_f64, 0.0_f64);
@@ -95,5 +111,16 @@ pub fn billed(amounts: &TresAmounts, partition: &str, config: &PriorityConfig) -
             sum += value;
         }
     }
-    (greatest + sum) as u64
+    greatest + sum
+}
+
+/// `amounts` with what they are billed for in `partition`; nothing is named that costs nothing.
+pub fn with_billing(mut amounts: TresAmounts, partition: &str, config: &PriorityConfig) -> TresAmounts {
+    amounts.set_billing(billed(&amounts, partition, config) as u64);
+    amounts
+}
+
+/// What shares of nodes and licences, as a list is written, are billed for each second in `partition`.
+pub fn billing_of(shares: &[NodeShare], licenses: Option<&str>, partition: &str, config: &PriorityConfig) -> Weight {
+    Weight(billed(&in_all(shares.iter().map(NodeAmounts::from), licenses), partition, config))
 }

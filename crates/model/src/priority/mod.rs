@@ -17,7 +17,7 @@ mod tests;
 mod usage;
 mod weight;
 
-pub use amounts::{TresCounts, allocated, billed, cpus_requested, requested};
+pub use amounts::{TresCounts, allocated, billed, billing_of, cpus_requested, requested, with_billing};
 pub use config::{PriorityConfig, PriorityFlag, PriorityType, UsageResetPeriod};
 pub use fair_share::{FairShare, FairShares, ShareInput, fair_shares};
 pub use ledger::{PriorityLedger, PriorityTerm, SITE_PRIORITY_BASE, TresTerm, ledger, ledgers, site_factor};

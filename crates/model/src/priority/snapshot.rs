@@ -93,6 +93,7 @@ fn terms(partition: &Partition, nodes: &Vector<Arc<Node>>, config: &PriorityConf
     if !config.weight_tres.is_empty() {
         let members = || partition.nodes.iter().filter_map(|index| nodes.get(index.0 as usize));
         counts.node_memory = members().next().map_or(Megabytes(0), |node| node.config.hardware.memory);
+        counts.memory_default = partition.memory_default;
         counts.total = members().fold(TresAmounts::default(), |mut total, node| {
             let hardware = &node.config.hardware;
             total.add(&"cpu".into(), u64::from(hardware.cpus));

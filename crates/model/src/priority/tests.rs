@@ -9,7 +9,8 @@ use super::*;
 use crate::accounting::{AccountingPolicy, Association, AssociationId, AssociationKey, Limits, Shares, TresAmounts};
 use crate::ids::{Identity, JobId, SpecId};
 use crate::job::{Job, JobKind, JobSpec};
-use crate::partition::Partition;
+use crate::partition::{MemoryDefault, Partition};
+use crate::resources::{Gres, GresRequest, GresScope, Megabytes};
 use crate::time::{Span, TimeLimit, Timestamp};
 
 /// An association: number, that above it, name (`account` or `account.user`), shares.
@@ -256,6 +257,27 @@ fn partition() -> Partition {
     Partition { priority_job_factor: 3, ..Partition::new("p".into(), Vec::new()) }
 }
 
+#[test]
+fn a_waiting_job_asks_for_the_memory_that_its_partition_gives() {
+    let check = |memory_default, expected: &str| {
+        let counts = TresCounts { node_memory: Megabytes(8000), memory_default, ..TresCounts::default() };
+        let mut job = job(4, 10, 0, 0, 0);
+        Arc::make_mut(&mut job.spec).request.nodes_min = 2;
+        assert_eq!(requested(&job, &counts).get("mem"), expected.parse().ok(), "{memory_default:?}");
+    };
+    check(None, "16000");
+    check(Some(MemoryDefault::PerNode(Megabytes(500))), "1000");
+    check(Some(MemoryDefault::PerCpu(Megabytes(100))), "400");
+}
+
+#[test]
+fn counts_of_one_resource_are_about_the_same_units() {
+    let mut job = job(4, 10, 0, 0, 0);
+    let of = |count: u64, scope| GresRequest { gres: Gres { name: "gpu".into(), kind: None, count }, scope };
+    Arc::make_mut(&mut job.spec).request.gres = vec![of(2, GresScope::Job), of(1, GresScope::Node)];
+    assert_eq!(requested(&job, &TresCounts::default()).get("gres/gpu"), Some(2));
+}
+
 proptest! {
     /// Fair Tree gives each user the rank that the simple way gives.
     #[test]
@@ -345,13 +367,17 @@ fn jobs_are_billed_as_slurm_bills_them() {
     let mut config = PriorityConfig::default();
     config.billing.insert("debug".into(), weights);
     let with_gpu = amounts(&[("cpu", 3), ("mem", 3700), ("gres/gpu", 1)]);
-    assert_eq!(billed(&amounts(&[("cpu", 3), ("mem", 3000)]), "debug", &config), 1);
-    assert_eq!(billed(&with_gpu, "debug", &config), 3);
-    assert_eq!(billed(&with_gpu, "batch", &config), 3, "without weights the CPUs count");
+    let shown =
+        |amounts: &TresAmounts, partition: &str, config: &PriorityConfig| billed(amounts, partition, config) as u64;
+    assert_eq!(shown(&amounts(&[("cpu", 3), ("mem", 3000)]), "debug", &config), 1);
+    let fraction = billed(&amounts(&[("cpu", 3)]), "debug", &config);
+    assert!((fraction - 0.9).abs() < 1e-9, "{fraction}");
+    assert_eq!(shown(&with_gpu, "debug", &config), 3);
+    assert_eq!(shown(&with_gpu, "batch", &config), 3, "without weights the CPUs count");
     config.flags = vec![PriorityFlag::MaxTres];
-    assert_eq!(billed(&with_gpu, "debug", &config), 2);
+    assert_eq!(shown(&with_gpu, "debug", &config), 2);
     config.flags = vec![PriorityFlag::MaxTresGres];
-    assert_eq!(billed(&amounts(&[("cpu", 10), ("gres/gpu", 1)]), "debug", &config), 5);
+    assert_eq!(shown(&amounts(&[("cpu", 10), ("gres/gpu", 1)]), "debug", &config), 5);
 }
 
 #[test]

@@ -44,15 +44,15 @@ impl Usage {
         }
     }
 
-    /// Adds `seconds` of a run that holds `amounts` and is billed `billing` each second.
-    pub fn add_run(&mut self, seconds: f64, amounts: &TresAmounts, billing: u64) {
-        let billing = billing as f64;
+    /// Adds `seconds` of a run that holds `amounts` and is billed `billing` each second. Of that the fraction counts in the raw
+    /// usage, and not in what minutes of billing are limited to (observed with 22.05).
+    pub fn add_run(&mut self, seconds: f64, amounts: &TresAmounts, billing: f64) {
         self.raw += seconds * billing;
         self.wall_seconds += seconds;
         for (name, amount) in &amounts.0 {
             *self.tres_seconds.entry(name.clone()).or_insert(0.0) += seconds * *amount as f64;
         }
-        *self.tres_seconds.entry("billing".into()).or_insert(0.0) += seconds * billing;
+        *self.tres_seconds.entry("billing".into()).or_insert(0.0) += seconds * billing.trunc();
     }
 
     /// Adds another usage that is counted up to the same time.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Reservation;
 use crate::ids::Name;
-use crate::job::JobSpec;
+use crate::job::{Job, JobSpec};
 
 /// A list of names that may use a reservation, or of names that may not.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,6 +56,17 @@ impl<'a> Applicant<'a> {
             qos: spec.qos.as_deref().unwrap_or_default(),
             partition,
         }
+    }
+
+    /// The owner of `job`, charged as it is, if it ran in `partition`.
+    pub fn of_job(job: &'a Job, partition: &'a str) -> Applicant<'a> {
+        Applicant::of(&job.spec, partition).charged(job.account.as_ref(), job.qos.as_ref())
+    }
+
+    /// The same charged to this account and QOS, where they are known.
+    pub fn charged(self, account: Option<&'a Name>, qos: Option<&'a Name>) -> Applicant<'a> {
+        let or = |given: Option<&'a Name>, otherwise: &'a str| given.map_or(otherwise, |name| &**name);
+        Applicant { account: or(account, self.account), qos: or(qos, self.qos), ..self }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Connections that play agents: they say that they run what the database says, and end it when they are told to.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_model::ids::JobId;
 use muster_proto::agent_link_client::AgentLinkClient;
 use muster_proto::{self as wire, FromAgent, from_agent, to_agent};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -21,40 +22,70 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// All of them.
 pub(crate) struct Agents {
     all: Vec<Agent>,
-    ends: mpsc::Receiver<u32>,
-    starts: mpsc::Receiver<u32>,
+    ends: Arc<News>,
+    starts: Arc<News>,
 }
 
 struct Agent {
     sender: mpsc::Sender<FromAgent>,
-    running: Vec<JobId>,
+    running: Mutex<Vec<JobId>>,
 }
 
 /// Where an agent tells what it is told.
 #[derive(Clone)]
 struct Told {
-    ends: mpsc::Sender<u32>,
+    ends: Arc<News>,
     /// Only where somebody waits for starts: reading every launch would cost more than all else here.
-    starts: Option<mpsc::Sender<u32>>,
+    starts: Option<Arc<News>>,
+}
+
+/// Jobs that somebody waits for, and those of which there was news before anybody did.
+#[derive(Default)]
+struct News(Mutex<BTreeMap<u32, Option<oneshot::Sender<()>>>>);
+
+impl News {
+    fn tell(&self, job: u32) {
+        let mut waiting = lock(&self.0);
+        match waiting.remove(&job) {
+            // Whoever waited may have lost patience.
+            Some(Some(sender)) => drop(sender.send(())),
+            _ => drop(waiting.insert(job, None)),
+        }
+    }
+
+    async fn wait_for(&self, job: u32) -> Result<(), Failure> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.0);
+            if waiting.remove(&job).is_some() {
+                return Ok(());
+            }
+            waiting.insert(job, Some(sender));
+        }
+        tokio::time::timeout(PATIENCE, receiver).await?.map_err(|_| "the connections of the agents are gone".into())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Agents {
     /// Connects one for each name, with the jobs that run there by position.
     pub(crate) async fn connect(
-        listen: &str,
+        port: u16,
         names: &[String],
         mut running: BTreeMap<u32, Vec<JobId>>,
     ) -> Result<Agents, Failure> {
-        let ((ends_sender, ends), (starts_sender, starts)) = (mpsc::channel(1024), mpsc::channel(1024));
-        let mut agents = Agents { all: Vec::new(), ends, starts };
+        let mut agents = Agents { all: Vec::new(), ends: Arc::default(), starts: Arc::default() };
         let mut channel: Option<Channel> = None;
         for (at, name) in names.iter().enumerate() {
             if at % AGENTS_PER_CONNECTION == 0 {
-                channel = Some(Endpoint::from_shared(format!("http://{listen}"))?.connect().await?);
+                channel = Some(Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?.connect().await?);
             }
             let Some(channel) = channel.clone() else { continue };
             let jobs = running.remove(&(at as u32)).unwrap_or_default();
-            let told = Told { ends: ends_sender.clone(), starts: is_spare(name).then(|| starts_sender.clone()) };
+            let told = Told { ends: agents.ends.clone(), starts: is_spare(name).then(|| agents.starts.clone()) };
             agents.all.push(connect(channel, name, jobs, told).await?);
         }
         Ok(agents)
@@ -62,15 +93,15 @@ impl Agents {
 
     /// The end of a job of node number `at`, until the controller says that it is durable. `false` where nothing runs there
     /// any more.
-    pub(crate) async fn complete(&mut self, at: usize) -> Result<bool, Failure> {
-        let Some(job) = self.all.get_mut(at).and_then(|agent| agent.running.pop()) else { return Ok(false) };
+    pub(crate) async fn complete(&self, at: usize) -> Result<bool, Failure> {
+        let Some(job) = self.all.get(at).and_then(|agent| lock(&agent.running).pop()) else { return Ok(false) };
         self.tell_end(at, job.0).await?;
-        wait_for(&mut self.ends, job.0).await.map(|()| true)
+        self.ends.wait_for(job.0).await.map(|()| true)
     }
 
     /// Until a spare node is told to start a job.
-    pub(crate) async fn started(&mut self, job: u32) -> Result<(), Failure> {
-        wait_for(&mut self.starts, job).await
+    pub(crate) async fn started(&self, job: u32) -> Result<(), Failure> {
+        self.starts.wait_for(job).await
     }
 
     /// Ends a job of node number `at`, for which nobody waits.
@@ -80,16 +111,6 @@ impl Agents {
         let agent = self.all.get(at).ok_or("no such agent")?;
         agent.sender.send(FromAgent { message: Some(from_agent::Message::UnitEnded(end)) }).await?;
         Ok(())
-    }
-}
-
-async fn wait_for(told: &mut mpsc::Receiver<u32>, job: u32) -> Result<(), Failure> {
-    loop {
-        match tokio::time::timeout(PATIENCE, told.recv()).await? {
-            Some(id) if id == job => return Ok(()),
-            Some(_) => {}
-            None => return Err("the connections of the agents are gone".into()),
-        }
     }
 }
 
@@ -108,19 +129,18 @@ async fn connect(channel: Channel, name: &str, running: Vec<JobId>, told: Told) 
     let mut incoming = AgentLinkClient::new(channel).link(ReceiverStream::new(receiver)).await?.into_inner();
     tokio::spawn(async move {
         while let Ok(Some(message)) = incoming.message().await {
-            // Nobody reads any more at the end.
             match message.message {
-                Some(to_agent::Message::Acknowledge(key)) => drop(told.ends.try_send(key.job_id)),
+                Some(to_agent::Message::Acknowledge(key)) => told.ends.tell(key.job_id),
                 Some(to_agent::Message::Launch(launch)) => {
                     if let Some(starts) = &told.starts {
-                        let _ = starts.try_send(number_of(&launch.job_json));
+                        starts.tell(number_of(&launch.job_json));
                     }
                 }
                 _ => {}
             }
         }
     });
-    Ok(Agent { sender, running })
+    Ok(Agent { sender, running: Mutex::new(running) })
 }
 
 fn number_of(job: &[u8]) -> u32 {

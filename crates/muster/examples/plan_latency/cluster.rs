@@ -1,7 +1,7 @@
 //! The cluster that is measured: a database of what it would hold, and the options of its controller.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -67,9 +67,13 @@ pub(crate) fn fill(directory: &Path, view: &PlanView) -> Result<BTreeMap<u32, Ve
     Ok(running)
 }
 
+/// Where clients find the controller.
+pub(crate) fn socket(directory: &Path) -> PathBuf {
+    directory.join("muster.sock")
+}
+
 /// How the controller is started: the nodes and partitions of `view`, and some nodes apart.
-pub(crate) fn options(directory: &Path, view: &PlanView, pace: Pace) -> Result<ControllerOptions, Failure> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+pub(crate) fn options(directory: &Path, port: u16, view: &PlanView, pace: Pace) -> ControllerOptions {
     let count = view.nodes.len() as u32;
     let spare = spare_names().map(|name| builders::node_config(&name, 64));
     let mut partitions: Vec<_> = view.partitions.iter().map(|partition| (**partition).clone()).collect();
@@ -80,15 +84,15 @@ pub(crate) fn options(directory: &Path, view: &PlanView, pace: Pace) -> Result<C
         job_count_max: u32::MAX,
         ..(*view.config).clone()
     };
-    Ok(ControllerOptions {
+    ControllerOptions {
         config,
         state_directory: directory.to_owned(),
-        socket: directory.join("muster.sock"),
+        socket: socket(directory),
         listen: format!("127.0.0.1:{port}"),
         agent_token: "bench".to_owned(),
         host: "bench".to_owned(),
         pace,
-    })
+    }
 }
 
 fn now() -> Timestamp {

@@ -26,6 +26,8 @@ pub(crate) struct Cpu {
     pub(crate) long: f64,
     /// Sequencer, committer and the threads that serve.
     pub(crate) controller: f64,
+    /// What takes a processor for the sake of comparison.
+    pub(crate) counter: f64,
     /// Whoever asks and plays agents.
     pub(crate) client: f64,
 }
@@ -39,6 +41,7 @@ impl Effort {
         self.cpu.quick += then.quick - cpu.quick;
         self.cpu.long += then.long - cpu.long;
         self.cpu.controller += then.controller - cpu.controller;
+        self.cpu.counter += then.counter - cpu.counter;
         self.cpu.client += then.client - cpu.client;
     }
 
@@ -46,7 +49,7 @@ impl Effort {
         let share = |seconds: f64| 100.0 * seconds / self.seconds;
         println!(
             "{:<26} {:>4.0} s {:>6} passes, {:>4} over everything, {:>6.0} ms each; of one core: quick passes {:.0} %, long \
-             passes {:.0} %, the rest of the controller {:.0} %, clients {:.0} %",
+             passes {:.0} %, the rest of the controller {:.0} %, clients {:.0} %, the other program {:.0} %",
             phase.name(),
             self.seconds,
             self.passes,
@@ -55,55 +58,68 @@ impl Effort {
             share(self.cpu.quick),
             share(self.cpu.long),
             share(self.cpu.controller),
-            share(self.cpu.client)
+            share(self.cpu.client),
+            share(self.cpu.counter)
         );
     }
 }
 
 impl Cpu {
-    /// What the threads of this process have used so far.
-    pub(crate) fn now() -> Cpu {
+    /// What the controller, whatever takes a processor, and this process have used so far.
+    pub(crate) fn now(controller: u32, counter: u32) -> Cpu {
         let mut cpu = Cpu::default();
-        for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            let used = std::fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
-            let used = used.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9;
-            match name.trim() {
+        for (name, used) in threads(controller) {
+            match name.as_str() {
                 "planner" => cpu.quick += used,
                 "planner-long" => cpu.long += used,
-                "sequencer" | "committer" | "serve" => cpu.controller += used,
-                _ => cpu.client += used,
+                _ => cpu.controller += used,
             }
         }
+        cpu.counter = threads(counter).map(|(_, used)| used).sum();
+        cpu.client = threads(std::process::id()).map(|(_, used)| used).sum();
         cpu
+    }
+
+    fn sum(&self) -> f64 {
+        self.quick + self.long + self.controller + self.counter + self.client
     }
 }
 
-/// What whoever is not this process has used of the processors, a host that takes them away from this machine included.
+/// The threads of a process: name, and seconds used.
+fn threads(pid: u32) -> impl Iterator<Item = (String, f64)> {
+    std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().map(|entry| {
+        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let used = std::fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+        let used = used.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9;
+        (name.trim().to_owned(), used)
+    })
+}
+
+/// What whoever does not belong to the measurement has used of the processors, a host that takes them away from this
+/// machine included.
 pub(crate) struct Others {
     began: Instant,
     used: f64,
 }
 
 impl Others {
-    /// From here on.
-    pub(crate) fn now() -> Others {
-        Others { began: Instant::now(), used: used_by_others() }
+    /// From here on, where `own` is what the measurement has used until now.
+    pub(crate) fn now(own: Cpu) -> Others {
+        Others { began: Instant::now(), used: used_by_all() - own.sum() }
     }
 
     /// How much of one processor it was since then.
-    pub(crate) fn share_since(&self) -> f64 {
-        (used_by_others() - self.used) / self.began.elapsed().as_secs_f64()
+    pub(crate) fn share_since(&self, own: Cpu) -> f64 {
+        (used_by_all() - own.sum() - self.used) / self.began.elapsed().as_secs_f64()
     }
 }
 
 /// Seconds until now.
-fn used_by_others() -> f64 {
+fn used_by_all() -> f64 {
     /// Columns of `/proc/stat` in which a processor works: user, nice, system, irq, softirq, steal.
     const BUSY: [usize; 6] = [1, 2, 3, 6, 7, 8];
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let columns: Vec<&str> = stat.lines().next().unwrap_or_default().split_whitespace().collect();
     let ticks: f64 = BUSY.iter().filter_map(|at| columns.get(*at)?.parse::<f64>().ok()).sum();
-    let own = Cpu::now();
-    ticks / TICKS_PER_SECOND - own.quick - own.long - own.controller - own.client
+    ticks / TICKS_PER_SECOND
 }

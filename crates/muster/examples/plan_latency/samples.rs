@@ -12,6 +12,8 @@ use crate::phases::Phase;
 
 /// Least number of requests of a kind of which anything is told; of fewer than a hundred the last column is the longest.
 const SAMPLES_MIN: usize = 10;
+/// What is told of the times.
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 /// How often rounds are drawn: the ends of an interval of 90 % are then off by little.
 const DRAWS: usize = 400;
 
@@ -32,35 +34,40 @@ impl Samples {
         self.0.values_mut().for_each(|rounds| drop(rounds.remove(&round)));
     }
 
-    /// A table, with the difference of the 99th percentile to that of the phases in which nothing is planned, its interval
-    /// of 90 %, and what differs without any reason: every other round against the rest.
-    pub(crate) fn print(&self, kinds: &[&'static str]) {
+    /// A table; then, against each phase of `bases` that there is, the difference of each percentile with its interval of
+    /// 90 %, and what differs without any reason: every other round against the rest.
+    pub(crate) fn print(&self, kinds: &[&'static str], bases: &[Phase]) {
         println!(
-            "{:<12} {:<26} {:>6} {:>8} {:>8} {:>8}  p99 against none, 90 % interval; odd rounds against even",
+            "{:<12} {:<26} {:>6} {:>8} {:>8} {:>8}  p99 of odd rounds against even",
             "request", "planner", "count", "p50 ms", "p90 ms", "p99 ms"
         );
-        for kind in kinds {
-            let rests = self.0.get(&(*kind, Phase::Rests));
-            for phase in Phase::ALL {
-                let Some(rounds) = self.0.get(&(*kind, phase)) else { continue };
-                let times = sorted(rounds.values());
-                if times.len() < SAMPLES_MIN {
-                    continue;
-                }
-                let [half, most, nearly_all] = [0.5, 0.9, 0.99].map(|share| quantile(&times, share));
-                let against = rests.filter(|_| phase != Phase::Rests).map_or(String::new(), |rests| {
-                    let (low, high) = interval(rests, rounds);
-                    let than = percent(nearly_all, quantile(&sorted(rests.values()), 0.99));
-                    format!("{than:+.0} % [{low:+.0} to {high:+.0}]")
+        for (kind, phase, rounds) in self.told(kinds) {
+            let times = sorted(rounds.values());
+            let [half, most, nearly_all] = PERCENTILES.map(|(_, share)| quantile(&times, share));
+            let (name, count, noise) = (phase.name(), times.len(), noise(rounds));
+            println!("{kind:<12} {name:<26} {count:>6} {half:>8.2} {most:>8.2} {nearly_all:>8.2}  {noise:+.0} %");
+        }
+        for base in bases {
+            println!("against \"{}\", in %, with the interval of 90 %", base.name());
+            for (kind, phase, rounds) in self.told(kinds).filter(|(_, phase, _)| phase != base) {
+                let Some(rests) = self.0.get(&(kind, *base)) else { continue };
+                let told = PERCENTILES.map(|(name, share)| {
+                    let (low, high) = interval(rests, rounds, share);
+                    let than =
+                        percent(quantile(&sorted(rounds.values()), share), quantile(&sorted(rests.values()), share));
+                    let difference = format!("{than:+.0} [{low:+.0} to {high:+.0}]");
+                    format!("{name} {difference:<19}")
                 });
-                println!(
-                    "{kind:<12} {:<26} {:>6} {half:>8.2} {most:>8.2} {nearly_all:>8.2}  {against:<22} {:+.0} %",
-                    phase.name(),
-                    times.len(),
-                    noise(rounds)
-                );
+                println!("{kind:<12} {:<26} {}", phase.name(), told.join(" "));
             }
         }
+    }
+
+    /// What there are enough requests of.
+    fn told<'a>(&'a self, kinds: &'a [&'static str]) -> impl Iterator<Item = (&'static str, Phase, &'a Rounds)> {
+        let all = kinds.iter().flat_map(|kind| Phase::ALL.map(|phase| (*kind, phase)));
+        all.filter_map(|(kind, phase)| Some((kind, phase, self.0.get(&(kind, phase))?)))
+            .filter(|(_, _, rounds)| rounds.values().map(Vec::len).sum::<usize>() >= SAMPLES_MIN)
     }
 }
 
@@ -71,8 +78,8 @@ fn noise(rounds: &Rounds) -> f64 {
     percent(of(1), of(0))
 }
 
-/// Where nine of ten differences of the 99th percentiles lie, in per cent, if rounds are drawn again from those there are.
-fn interval(rests: &Rounds, works: &Rounds) -> (f64, f64) {
+/// Where nine of ten differences of a percentile lie, in per cent, if rounds are drawn again from those there are.
+fn interval(rests: &Rounds, works: &Rounds, share: f64) -> (f64, f64) {
     let both: Vec<_> = rests.iter().filter_map(|(at, times)| Some((times, works.get(at)?))).collect();
     let Ok(count @ 1..) = u32::try_from(both.len()) else { return (f64::NAN, f64::NAN) };
     let mut numbers = Numbers::new(1);
@@ -81,7 +88,7 @@ fn interval(rests: &Rounds, works: &Rounds) -> (f64, f64) {
             let drawn: Vec<_> = (0..count).map(|_| both[numbers.below(count) as usize]).collect();
             let [rests, works] =
                 [sorted(drawn.iter().map(|(rests, _)| *rests)), sorted(drawn.iter().map(|(_, works)| *works))];
-            percent(quantile(&works, 0.99), quantile(&rests, 0.99))
+            percent(quantile(&works, share), quantile(&rests, share))
         })
         .collect();
     differences.sort_by(f64::total_cmp);

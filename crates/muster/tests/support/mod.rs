@@ -1,6 +1,10 @@
 //! A development cluster for tests: started by the real program, used through the real commands, taken down at the end.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub mod bundle;
+pub mod docker;
+pub mod image;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +12,8 @@ use std::time::{Duration, Instant};
 /// A cluster in a temporary directory.
 pub struct Cluster {
     directory: tempfile::TempDir,
+    /// What its daemons find in their environment.
+    variables: Vec<(String, String)>,
 }
 
 /// What a command printed and how it ended.
@@ -21,19 +27,60 @@ pub struct Ran {
 impl Cluster {
     /// Starts a cluster with `muster dev up DIR ARGS`.
     pub fn start(args: &[&str]) -> Cluster {
-        let directory = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary directory");
-        let cluster = Cluster { directory };
-        std::fs::create_dir(cluster.work()).expect("a directory for jobs");
+        Cluster::start_as(&std::env::temp_dir(), args, &[])
+    }
+
+    /// The same, with variables for its daemons.
+    pub fn start_with(args: &[&str], variables: &[(&str, String)]) -> Cluster {
+        Cluster::start_as(&std::env::temp_dir(), args, variables)
+    }
+
+    /// As [`Cluster::start`], with the directory of the cluster in `parent`.
+    pub fn start_in(parent: &Path, args: &[&str]) -> Cluster {
+        Cluster::start_as(parent, args, &[])
+    }
+
+    /// As [`Cluster::start`], by another program than that of the tests.
+    pub fn start_of(program: &Path, args: &[&str]) -> Cluster {
+        let cluster = Cluster::new(&std::env::temp_dir(), &[]);
+        cluster.up_with(program, args);
+        cluster
+    }
+
+    fn start_as(parent: &Path, args: &[&str], variables: &[(&str, String)]) -> Cluster {
+        let cluster = Cluster::new(parent, variables);
         cluster.up(args);
+        cluster
+    }
+
+    fn new(parent: &Path, variables: &[(&str, String)]) -> Cluster {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let directory =
+            tempfile::Builder::new().prefix("muster-test-").tempdir_in(parent).expect("a temporary directory");
+        let cluster = Cluster { directory, variables };
+        std::fs::create_dir(cluster.work()).expect("a directory for jobs");
         cluster
     }
 
     /// `muster dev up` on the same directory.
     pub fn up(&self, args: &[&str]) {
-        let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+        self.up_with(Path::new(env!("CARGO_BIN_EXE_muster")), args);
+    }
+
+    /// `muster dev down`: ends all daemons, keeps the directory.
+    pub fn down(&self) {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_muster")).args(["dev", "down"]).arg(self.path()).output().unwrap();
+        assert!(output.status.success(), "dev down: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// As [`Cluster::up`] by another program.
+    pub fn up_with(&self, program: &Path, args: &[&str]) {
+        let output = Command::new(program)
             .args(["dev", "up"])
             .arg(self.path())
             .args(args)
+            .envs(self.variables.iter().cloned())
             .output()
             .unwrap();
         assert!(output.status.success(), "dev up: {}\n{}", String::from_utf8_lossy(&output.stderr), self.logs());
@@ -76,6 +123,20 @@ impl Cluster {
         }
     }
 
+    /// Runs a command that has to wait for an allocation until it says so, and ends it then as `timeout` does, whose exit code it gives.
+    pub fn run_until_it_waits(&self, line: &str) -> Ran {
+        let [stdout, stderr] = [1, 2].map(|stream| self.work().join(format!("waits-{stream}")));
+        let file = |path: &Path| std::fs::File::create(path).expect("a file in the work directory");
+        let mut command = self.command(&format!("exec {line}"));
+        let mut child = command.stdout(file(&stdout)).stderr(file(&stderr)).spawn().expect("bash runs");
+        let told = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        self.wait(&format!("{line} to wait"), || told(&stderr).contains("queued and waiting for resources"));
+        let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+        assert!(killed.success());
+        child.wait().expect("it ends");
+        Ran { stdout: told(&stdout), stderr: told(&stderr), code: 124 }
+    }
+
     /// Runs a shell line that must succeed and gives its standard output without the last line end.
     pub fn out(&self, line: &str) -> String {
         let ran = self.run(line);
@@ -102,8 +163,13 @@ impl Cluster {
     }
 
     /// Waits for a condition with a deadline.
-    pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(30);
+    pub fn wait(&self, what: &str, condition: impl FnMut() -> bool) {
+        self.wait_within(Duration::from_secs(30), what, condition);
+    }
+
+    /// The same with a deadline of one's own.
+    pub fn wait_within(&self, limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+        let end = Instant::now() + limit;
         while !condition() {
             assert!(
                 Instant::now() < end,

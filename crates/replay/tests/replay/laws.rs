@@ -8,6 +8,7 @@ use muster_replay::reference::{self, Note};
 use muster_replay::{
     Demand, Machine, Passes, Policy, Product, Schedule, Submission, Synthetic, Unit, Workload, make_synthetic,
 };
+use muster_testkit::cases;
 use proptest::prelude::*;
 
 const REFERENCES: [Policy; 4] = [Policy::Fcfs, Policy::Easy, Policy::Conservative, Policy::SjfEasy];
@@ -85,7 +86,7 @@ fn product(workload: &Workload, machine: &Machine) -> Product {
 const CHANGES: Passes = Passes::Changes { full_every: Span::from_seconds(30) };
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(200)) })]
 
     #[test]
     fn references_start_each_job_once_within_capacity((workload, cpus) in workloads()) {
@@ -117,7 +118,7 @@ proptest! {
 
 proptest! {
     // The planner does more for a job than the others do.
-    #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(50)) })]
 
     #[test]
     fn the_planner_starts_each_job_within_capacity((workload, cpus) in workloads()) {

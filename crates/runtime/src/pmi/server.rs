@@ -8,6 +8,9 @@ use super::message::{Form, Malformed, Reader, Request, Text, answer};
 /// Most bytes of values that a node keeps for one step. Libraries put a few hundred for each task.
 const VALUES_BYTES_MAX: usize = 64 << 20;
 
+/// Most bytes of values that the hub may bring for one step: those of the tasks of all nodes.
+const HUB_BYTES_MAX: usize = 256 << 20;
+
 /// Longest names and values, as real slurmstepd tells them.
 const MAXES: [(&str, &str); 4] = [("rc", "0"), ("kvsname_max", "256"), ("keylen_max", "64"), ("vallen_max", "1024")];
 
@@ -84,6 +87,8 @@ pub struct Server {
     /// From the hub, for when the fence opens.
     coming: Vec<u8>,
     bytes: usize,
+    /// All that the hub has brought.
+    hub_bytes: usize,
 }
 
 impl Server {
@@ -102,6 +107,7 @@ impl Server {
             fresh: Vec::new(),
             coming: Vec::new(),
             bytes: 0,
+            hub_bytes: 0,
         }
     }
 
@@ -125,9 +131,14 @@ impl Server {
         actions
     }
 
-    /// A part of the values of all nodes, from the hub.
-    pub fn add_values(&mut self, values: &[u8]) {
-        self.coming.extend_from_slice(values);
+    /// A part of the values of all nodes, from the hub; `false` when it is more than those can have put, and is dropped.
+    pub fn add_values(&mut self, values: &[u8]) -> bool {
+        self.hub_bytes = self.hub_bytes.saturating_add(values.len());
+        let is_sound = self.hub_bytes <= HUB_BYTES_MAX;
+        if is_sound {
+            self.coming.extend_from_slice(values);
+        }
+        is_sound
     }
 
     /// The hub has opened the fence.

@@ -18,7 +18,7 @@ pub(crate) fn check(unit: &LaunchUnit) -> Result<(), String> {
     }
     let commands = unit.tasks.iter().map(|task| task.command.as_ref().unwrap_or(&unit.command));
     for command in commands {
-        if unit.script.is_none() && command.first().is_none_or(String::is_empty) {
+        if unit.script.is_none() && command.is_empty() {
             return Err("no program".into());
         }
         if command.iter().any(|word| word.contains('\0')) {

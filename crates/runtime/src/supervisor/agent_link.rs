@@ -43,7 +43,7 @@ impl AgentLink {
 
     /// Reads what is there, and writes what is left. An error is the end of the connection.
     pub(crate) fn receive(&mut self) -> io::Result<Vec<(Request, Vec<u8>)>> {
-        self.flush()?;
+        self.flush();
         let mut requests = Vec::new();
         let mut buffer = [0; 64 << 10];
         let mut count_all = 0;
@@ -75,23 +75,23 @@ impl AgentLink {
             frame::encode_into(&mut bytes, notice, &[])?;
         }
         self.output.extend(bytes);
-        self.flush()?;
+        self.flush();
         if self.output.len() > OUTPUT_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "agent does not read"));
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) {
         while !self.output.is_empty() {
             let (front, _) = self.output.as_slices();
             match self.stream.write(front) {
                 Ok(count) => drop(self.output.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                // Nobody listens. What he said before is still to be read, and after it his end.
+                Err(_) => self.output.clear(),
             }
         }
-        Ok(())
     }
 }

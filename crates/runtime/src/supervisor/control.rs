@@ -1,22 +1,23 @@
 //! What is done to running units: signals, suspension, termination, sampling.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use muster_model::state::Usage;
-
 use super::launcher::Work;
-use super::processes::{self, ProcessStat};
 use super::relay::RelayCommand;
 use super::server::Server;
 use super::units::{Phase, Unit, Wish};
-use crate::protocol::{SignalScope, UnitSample};
+use crate::protocol::SignalScope;
 use crate::system;
-use crate::unit::UnitKey;
-use crate::wire::ALL_RANKS;
+use crate::unit::{ClientLink, UnitKey};
+use crate::wire::{ALL_RANKS, NodeHello, WIRE_VERSION};
 
 /// How long a step has between TERM and KILL when its client has gone.
 const CLIENT_GONE_KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// How long what is to stand still has to get ready.
+const STOP_NOTICE: Duration = Duration::from_secs(2);
 
 /// How long a killed step waits for its client to take the rest of the output.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +32,9 @@ impl Server {
             unit.wishes.push(Wish::Signal(signal, scope));
             return;
         }
-        send_signal(unit, signal, scope);
+        if !unit.is_over() {
+            send_signal(unit, signal, scope);
+        }
     }
 
     /// [`crate::wire::Frame::Signal`].
@@ -64,13 +67,14 @@ impl Server {
         let is_first = !unit.terminated;
         unit.terminated = true;
         if unit.phase == Phase::Launching {
+            unit.cancelled.store(true, Ordering::SeqCst);
             unit.wishes.push(Wish::Terminate(kill_wait, message));
             return;
         }
         let kill_at = now.checked_add(kill_wait).unwrap_or(now);
         unit.kill_at = Some(unit.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
         // The first reason given is the one that counts.
-        if unit.phase == Phase::Draining || !is_first && (message.is_none() || unit.has_farewell) {
+        if unit.is_over() || !is_first && (message.is_none() || unit.has_farewell) {
             return;
         }
         unit.has_farewell |= message.is_some();
@@ -86,6 +90,24 @@ impl Server {
                 self.launcher.submit(work);
             }
             _ => ask_to_end(unit),
+        }
+    }
+
+    /// Says into a unit's error stream that the kernel has killed a process of it for a limit of memory.
+    pub(crate) fn tell_oom(&mut self, key: UnitKey) {
+        let Some(unit) = self.units.get_mut(&key) else {
+            return;
+        };
+        let Some(line) = unit.look_for_oom() else {
+            return;
+        };
+        match (&unit.relay, &unit.error_file) {
+            (_, Some(file)) => {
+                let work = Work::Write { key, file: file.clone(), line };
+                unit.writes(Instant::now());
+                self.launcher.submit(work);
+            }
+            _ => unit.tell_relay(RelayCommand::Say(line)),
         }
     }
 
@@ -107,8 +129,18 @@ impl Server {
         };
         if unit.phase == Phase::Launching {
             unit.wishes.push(Wish::Suspend(stop));
-        } else if unit.suspended != stop {
-            stop_or_continue(unit, stop);
+        } else if unit.suspended != stop && !unit.is_over() {
+            if stop { ask_to_stop(unit) } else { go_on(unit) }
+        }
+    }
+
+    /// Stops what was told to and has not stopped by itself.
+    pub(crate) fn stop_overdue(&mut self, now: Instant) {
+        for unit in self.units.values_mut().filter(|unit| unit.stop_at.is_some_and(|at| at <= now)) {
+            unit.stop_at = None;
+            if unit.phase == Phase::Running {
+                stop(unit);
+            }
         }
     }
 
@@ -125,7 +157,10 @@ impl Server {
             match wish {
                 Wish::Signal(signal, scope) => self.signal(key, signal, scope),
                 Wish::Terminate(kill_wait, message) => self.terminate(key, kill_wait, message),
-                Wish::Suspend(stop) => self.suspend(key, stop),
+                // What has not begun has nothing to get ready.
+                Wish::Suspend(true) => self.units.get_mut(&key).into_iter().for_each(stop),
+                Wish::Suspend(false) => self.suspend(key, false),
+                Wish::Attach(client) => self.attach(key, client),
             }
         }
     }
@@ -149,6 +184,8 @@ impl Server {
                     unit.kill();
                     unit.kill_again(now);
                 }
+                // What removes containers has a limit of its own.
+                Phase::Releasing => unit.kill_again(now),
                 Phase::Draining => {
                     unit.tell_relay(RelayCommand::Abandon);
                     unit.kill_at = None;
@@ -157,13 +194,31 @@ impl Server {
         }
     }
 
-    /// [`crate::protocol::Request::Sample`].
-    pub(crate) fn sample(&self, keys: &[UnitKey]) -> Vec<UnitSample> {
-        let processes = processes::all();
+    /// [`crate::protocol::Request::Attach`].
+    pub(crate) fn attach(&mut self, key: UnitKey, client: ClientLink) {
+        if let Some(unit) = self.units.get_mut(&key).filter(|unit| unit.phase == Phase::Launching) {
+            return unit.wishes.push(Wish::Attach(client));
+        }
+        let unit = self.units.get(&key).filter(|unit| unit.phase == Phase::Running);
+        let relay = unit.and_then(|unit| unit.relay.clone());
+        let ranks = unit.filter(|_| relay.is_some()).into_iter().flat_map(|unit| &unit.tasks);
+        let hello = NodeHello {
+            version: WIRE_VERSION,
+            cookie: client.cookie,
+            job_id: key.job_id.0,
+            step: key.step.to_string(),
+            node: client.node_name,
+            ranks: ranks.map(|task| task.rank).collect(),
+        };
+        self.launcher.submit(Work::CallWatcher { address: client.address, hello, relay });
+    }
+
+    /// [`crate::protocol::Request::Sample`]. Units that are being started have nothing to look at.
+    pub(crate) fn sample(&self, number: u64, keys: &[UnitKey]) {
         let units = self.units.values().filter(|unit| keys.is_empty() || keys.contains(&unit.key));
-        let mut samples: Vec<UnitSample> = units.map(|unit| sample_unit(unit, &processes)).collect();
-        samples.sort_by_key(|sample| sample.key);
-        samples
+        let mut meters: Vec<_> = units.filter_map(|unit| unit.meter.clone()).collect();
+        meters.sort_by_key(|meter| meter.key);
+        self.sampler.look(number, meters);
     }
 }
 
@@ -190,7 +245,7 @@ fn ask_to_end(unit: &mut Unit) {
         return unit.kill();
     }
     if unit.suspended {
-        stop_or_continue(unit, false);
+        go_on(unit);
     }
     for pid in unit.living() {
         system::kill(pid, libc::SIGCONT);
@@ -198,39 +253,33 @@ fn ask_to_end(unit: &mut Unit) {
     }
 }
 
-fn stop_or_continue(unit: &mut Unit, stop: bool) {
-    unit.suspended = stop;
-    let is_frozen = unit.group.as_ref().is_some_and(|group| group.freeze(stop).is_ok());
-    if !is_frozen {
-        let signal = if stop { libc::SIGSTOP } else { libc::SIGCONT };
-        // Twice, for what was started while the first round went on.
-        for _ in 0..2 {
-            unit.living().into_iter().for_each(|pid| system::kill(pid, signal));
+/// TSTP first, which programs can catch to get ready; what goes on stands still soon after, as in Slurm. Who does not catch it stands
+/// still at once: of itself TSTP stops nobody who leads a session, as tasks do.
+fn ask_to_stop(unit: &mut Unit) {
+    unit.suspended = true;
+    unit.stop_at = Some(Instant::now() + STOP_NOTICE);
+    for pid in unit.living() {
+        system::kill(pid, libc::SIGTSTP);
+        if !system::minds(pid, libc::SIGTSTP) {
+            system::kill(pid, libc::SIGSTOP);
         }
     }
 }
 
-fn sample_unit(unit: &Unit, processes: &[ProcessStat]) -> UnitSample {
-    let pids = match &unit.group {
-        Some(group) => group.pids(),
-        None => {
-            let tasks = unit.tasks.iter().map(|task| task.pid).collect();
-            processes::of_unit(processes, &tasks, &unit.mark)
+fn stop(unit: &mut Unit) {
+    unit.suspended = true;
+    if unit.group.as_ref().is_none_or(|group| group.freeze(true).is_err()) {
+        // Twice, for what was started while the first round went on.
+        for _ in 0..2 {
+            unit.living().into_iter().for_each(|pid| system::kill(pid, libc::SIGSTOP));
         }
-    };
-    let mut usage = Usage::default();
-    for task in unit.tasks.iter().filter_map(|task| task.end.as_ref()) {
-        usage.user_cpu_us += task.usage.user_cpu_us;
-        usage.system_cpu_us += task.usage.system_cpu_us;
     }
-    // SAFETY: asks for plain numbers.
-    let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
-    let (tick_us, page_kb) = (1_000_000 / ticks.max(1) as u64, page.max(1024) as u64 / 1024);
-    let members: HashSet<i32> = pids.iter().copied().collect();
-    for process in processes.iter().filter(|process| members.contains(&process.pid)) {
-        usage.user_cpu_us = usage.user_cpu_us.saturating_add(process.user_ticks.saturating_mul(tick_us));
-        usage.system_cpu_us = usage.system_cpu_us.saturating_add(process.system_ticks.saturating_mul(tick_us));
-        usage.rss_kb_max = usage.rss_kb_max.saturating_add(process.rss_pages.saturating_mul(page_kb));
-    }
-    UnitSample { key: unit.key, usage, pids: pids.iter().map(|pid| *pid as u32).collect() }
+}
+
+/// All get CONT, which programs can catch too; it also wakes those that TSTP has stopped. Once: what stands still starts nothing.
+fn go_on(unit: &mut Unit) {
+    unit.suspended = false;
+    unit.stop_at = None;
+    let _ = unit.group.as_ref().map(|group| group.freeze(false));
+    unit.living().into_iter().for_each(|pid| system::kill(pid, libc::SIGCONT));
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
+use super::container::Lease;
 use super::launcher::Launched;
+use crate::protocol::UnitSample;
 use crate::system;
 use crate::unit::UnitKey;
 
@@ -21,8 +23,18 @@ pub(crate) enum Message {
     ClientSignal { key: UnitKey, rank: u32, signal: u8 },
     /// The client of a live step has closed its connection.
     ClientGone { key: UnitKey },
+    /// The unit has more memory than it may, in bytes.
+    OverMemory { key: UnitKey, used: u64, limit: u64 },
+    /// The units that were asked for have been looked at.
+    Looked { number: u64, units: Vec<UnitSample> },
+    /// The energy of a unit that ends has been read, as far as it can be.
+    EnergyRead { key: UnitKey },
     /// The relay has sent all there was and ended.
     RelayDone { key: UnitKey },
+    /// The container of a unit was given back, or could not be.
+    Released { key: Option<UnitKey>, left: Option<Box<Lease>> },
+    /// The containers of an earlier supervisor were removed, or could not be.
+    Swept { is_done: bool },
 }
 
 /// The main thread's queue.

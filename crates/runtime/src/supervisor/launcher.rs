@@ -8,18 +8,23 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::client_link;
+use super::container::{BundleLease, Containers, Lease, Within};
 use super::inbox::{Inbox, Mailbox, Message};
 use super::relay::RelayCommand;
+use super::spaces::Spaces;
 use super::spawn::Stack;
 use super::start_unit;
 use super::task_hooks::TaskEpilog;
 use crate::cgroup::{Cgroups, UnitGroup};
+use crate::space::{JobSpace, SpaceKey};
 use crate::system;
-use crate::unit::{LaunchUnit, UnitKey};
+use crate::unit::{LaunchUnit, UnitKey, UnitUser};
+use crate::wire::{Frame, NodeHello};
 
 /// Threads when nothing hangs. More do not start processes faster than the kernel does.
 const THREADS_USUAL: usize = 4;
@@ -44,6 +49,25 @@ pub(crate) enum Work {
         /// What.
         line: Vec<u8>,
     },
+    /// Make what a job has to itself here, before any unit of it is started.
+    OpenSpace {
+        /// Whose.
+        key: SpaceKey,
+        /// What.
+        wanted: Box<JobSpace>,
+        /// To whom it belongs.
+        user: Box<UnitUser>,
+    },
+    /// Remove what a job had to itself here.
+    CloseSpace(SpaceKey),
+    /// Call a further client of a unit, and hand it to its relay; without one, tell it that nothing runs.
+    CallWatcher {
+        /// Where it waits, and what it is told of this node.
+        address: String,
+        hello: NodeHello,
+        /// The relay.
+        relay: Option<Arc<Mailbox<RelayCommand>>>,
+    },
     /// Run what comes after a task.
     TaskEpilog {
         /// Which unit.
@@ -53,6 +77,17 @@ pub(crate) enum Work {
         /// What.
         epilog: Box<TaskEpilog>,
     },
+    /// Give a container back of which nothing runs any more.
+    Release {
+        /// Which unit; `None` where its end has been told without waiting for this.
+        key: Option<UnitKey>,
+        /// Which.
+        lease: Box<Lease>,
+        /// Where programs run that are needed for that.
+        within: Within,
+    },
+    /// Remove the containers of an earlier supervisor.
+    SweepContainers,
 }
 
 /// A unit with the blobs that it names.
@@ -63,6 +98,8 @@ pub(crate) struct Launch {
     pub(crate) script: Option<Arc<[u8]>>,
     /// What it had to wait for has failed, so that it must not be started.
     pub(crate) prolog_failed: bool,
+    /// It was asked to end: what takes long in its launch is to be given up.
+    pub(crate) cancelled: Arc<AtomicBool>,
 }
 
 /// A started task.
@@ -87,11 +124,27 @@ pub(crate) struct Launched {
     pub(crate) relay: Option<Arc<Mailbox<RelayCommand>>>,
     /// The error file of the first task, for messages about the unit.
     pub(crate) error_file: Option<Arc<OwnedFd>>,
+    /// To be given back when nothing of the unit is left.
+    pub(crate) container: Option<Box<Lease>>,
+    /// The same for what runs in a bundle.
+    pub(crate) bundle: Option<BundleLease>,
+    /// The pipe to the PMIx server of the step, on its way to the relay.
+    pub(crate) mpi_service: Option<OwnedFd>,
 }
 
 impl Launched {
     pub(crate) fn new(key: UnitKey) -> Launched {
-        Launched { key, tasks: Vec::new(), problem: None, group: None, relay: None, error_file: None }
+        Launched {
+            key,
+            tasks: Vec::new(),
+            problem: None,
+            group: None,
+            relay: None,
+            error_file: None,
+            container: None,
+            bundle: None,
+            mpi_service: None,
+        }
     }
 }
 
@@ -101,7 +154,10 @@ pub(crate) struct Context {
     pub(crate) spool: PathBuf,
     /// `@ID`, behind the unit in the mark of its processes.
     pub(crate) mark_suffix: String,
-    pub(crate) cgroups: Option<Arc<Cgroups>>,
+    /// The control groups, or why there are none.
+    pub(crate) cgroups: Result<Arc<Cgroups>, String>,
+    /// What jobs have to themselves.
+    pub(crate) spaces: Arc<Spaces>,
     /// Limits as they were before the supervisor raised its own.
     pub(crate) limits: Vec<(u32, u64)>,
     /// CPUs of this machine.
@@ -109,6 +165,7 @@ pub(crate) struct Context {
     /// Number of processes that the main thread has waited for.
     pub(crate) reaps: Arc<AtomicU64>,
     pub(crate) main: Arc<Inbox>,
+    pub(crate) containers: Containers,
 }
 
 impl Context {
@@ -197,11 +254,23 @@ impl Shared {
                     });
                     self.context.main.send(Message::Launched(Box::new(launched)));
                 }
+                Work::OpenSpace { key, wanted, user } => {
+                    if let Err(error) = self.context.spaces.of_job(key, &wanted, &user) {
+                        tracing::error!(job = %key.0, %error, "cannot make what a job has to itself");
+                    }
+                }
+                Work::CloseSpace(key) => {
+                    self.context.spaces.close(key);
+                    if self.context.containers.has_of_job(key) {
+                        self.release(None, Box::new(Lease::OfJob(key)), &Within::default(), &mut stack);
+                    }
+                }
                 Work::TaskEpilog { key, index, epilog } => {
                     // A panic was printed when it happened; the task has ended in any case.
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| epilog.run(&mut stack)));
                     self.context.main.send(Message::TaskEpilogEnded { key, index });
                 }
+                Work::CallWatcher { address, hello, relay } => call_watcher(&address, hello, relay.as_deref()),
                 Work::Write { key, file, line } => {
                     use std::os::fd::AsRawFd;
                     if let Err(error) = system::write(file.as_raw_fd(), &line) {
@@ -209,8 +278,42 @@ impl Shared {
                     }
                     self.context.main.send(Message::Written { key });
                 }
+                Work::Release { key, lease, within } => {
+                    self.release(key, lease, &within, &mut stack);
+                }
+                Work::SweepContainers => {
+                    let jobs = self.context.spaces.keys();
+                    let cgroups = self.context.cgroups.as_deref().ok();
+                    let is_done = self.context.containers.sweep(&jobs, cgroups, &mut stack);
+                    if let Err(error) = &is_done {
+                        tracing::warn!(%error, "cannot remove the containers of an earlier supervisor; it is tried again");
+                    }
+                    self.context.main.send(Message::Swept { is_done: is_done.is_ok() });
+                }
             }
         }
+    }
+
+    /// What cannot be given back now is tried again.
+    fn release(&self, key: Option<UnitKey>, lease: Box<Lease>, within: &Within, stack: &mut Stack) {
+        // What a runtime keeps may lie where only the job sees it.
+        let of_bundle = key.filter(|_| matches!(*lease, Lease::Bundle(_)));
+        let space = of_bundle.and_then(|key| self.context.spaces.present((key.job_id, key.restart)));
+        let visit = space.as_ref().map_or(Ok(None), |space| space.enter(&self.context.spaces));
+        if let Err(error) = &visit {
+            tracing::warn!(?key, %error, "what a runtime has in private directories of the job is not removed by it");
+        }
+        let result = self.context.containers.release(&lease, within, stack);
+        drop(visit);
+        let left = result.is_err().then_some(lease);
+        match (result, key) {
+            (Ok(()), _) => {}
+            (Err(error), Some(key)) => {
+                tracing::warn!(unit = %key, %error, "cannot remove its container; it is tried again");
+            }
+            (Err(error), None) => tracing::debug!(%error, ?left, "a container is still there"),
+        }
+        self.context.main.send(Message::Released { key, left });
     }
 
     fn next(&self) -> Work {
@@ -223,5 +326,20 @@ impl Shared {
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
             queue.idle -= 1;
         }
+    }
+}
+
+/// A client that does not answer is no concern of the unit.
+fn call_watcher(address: &str, hello: NodeHello, relay: Option<&Mailbox<RelayCommand>>) {
+    let (job_id, step) = (hello.job_id, hello.step.clone());
+    let called = client_link::call(address, hello).and_then(|mut client| match relay {
+        Some(relay) => {
+            relay.send(RelayCommand::Watch(client));
+            Ok(())
+        }
+        None => client.send(&Frame::Finished),
+    });
+    if let Err(error) = called {
+        tracing::info!(%error, address, job_id, step, "a client could not be called");
     }
 }

@@ -10,16 +10,23 @@ mod agent_link;
 mod birth;
 mod blobs;
 mod client_link;
+mod container;
 mod control;
 mod environment;
 mod files;
 mod inbox;
 mod journal;
 mod launcher;
+mod masks;
+mod meter;
+mod mpi_server;
+mod namespace;
 mod processes;
 mod relay;
+mod sampler;
 mod server;
 mod signals;
+mod spaces;
 mod spawn;
 mod start_unit;
 mod startup;
@@ -35,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::client_link::call;
 pub(crate) use self::files::UserRights;
+pub(crate) use self::namespace::enter;
 pub(crate) use self::relay::Client;
 
 /// Name of the log file in the spool directory.
@@ -59,12 +67,41 @@ pub enum CgroupUse {
     Required,
 }
 
+/// Which of the kernel's two interfaces to control groups is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupVersion {
+    /// What there is, the second one for tracking where both are.
+    #[default]
+    Any,
+    /// The first, with a hierarchy for each controller.
+    V1,
+    /// The second, with one for all.
+    V2,
+}
+
+/// Where control groups are made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CgroupPlace {
+    /// By which interface.
+    pub version: CgroupVersion,
+    /// Only what is mounted here or below is used; `None` for all.
+    pub mountpoint: Option<std::path::PathBuf>,
+    /// Hierarchies of the first version that are not mounted are mounted.
+    pub automount: bool,
+}
+
 /// How a supervisor works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
     /// Whether control groups are used.
     pub cgroup: CgroupUse,
+    /// Where the container engine listens, as `DOCKER_HOST` says it; `None` for the usual places.
+    pub docker_host: Option<String>,
+    /// Where they are made.
+    pub cgroup_place: CgroupPlace,
 }
 
 impl Options {

@@ -5,8 +5,10 @@
 //! children inherit. Only a program that leaves its session, orphans itself and clears its environment while its
 //! unit runs cannot be told to which unit it belongs.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::Read;
 
 /// Name of the environment variable that marks the processes of a unit: `MUSTER_UNIT=12.0.batch@5f3a…`. The part
 /// after `@` tells supervisors of one machine apart.
@@ -19,31 +21,90 @@ pub(crate) struct ProcessStat {
     pub(crate) is_zombie: bool,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    /// Page faults that needed the disk, with waited-for children.
+    pub(crate) pages: u64,
     /// User and system CPU time with waited-for children, clock ticks.
-    pub(crate) user_ticks: u64,
-    pub(crate) system_ticks: u64,
+    pub(crate) cpu_ticks: u64,
+    /// When it was started, clock ticks after boot: tells processes apart that had the same number.
+    pub(crate) started_ticks: u64,
+    /// Virtual memory, bytes.
+    pub(crate) vm_bytes: u64,
     /// Resident set, pages.
     pub(crate) rss_pages: u64,
 }
 
+/// Bytes and calls of a process by system calls, from `/proc/PID/io`, with waited-for children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ProcessIo {
+    pub(crate) read_bytes: u64,
+    pub(crate) write_bytes: u64,
+}
+
+/// Longest line of `/proc/PID/stat`: fifty numbers and a name.
+const STAT_BYTES_MAX: usize = 2048;
+
+/// Fields of `/proc/PID/stat` that are looked at, behind the name.
+const STAT_FIELDS: usize = 22;
+
 /// Reads one process; `None` when it is gone.
 pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let mut buffer = [0; STAT_BYTES_MAX];
+    parse_stat(&read_small(&format!("/proc/{pid}/stat"), &mut buffer)?)
+}
+
+/// What a process read and wrote; of one that has ended until it is waited for. `None` when it is gone, or where the kernel does
+/// not count or does not tell.
+pub(crate) fn io(pid: i32) -> Option<ProcessIo> {
+    let mut buffer = [0; STAT_BYTES_MAX];
+    parse_io(&read_small(&format!("/proc/{pid}/io"), &mut buffer)?)
+}
+
+/// Reads a file of the kernel that comes with one read. Only names of processes may be no text, and nobody looks at them.
+fn read_small<'a>(path: &str, buffer: &'a mut [u8]) -> Option<Cow<'a, str>> {
+    let count = fs::File::open(path).ok()?.read(buffer).ok()?;
+    Some(String::from_utf8_lossy(buffer.get(..count)?))
+}
+
+/// Pages of a process that it shares with others; 0 where that is not known.
+pub(crate) fn shared_pages(pid: i32) -> u64 {
+    let mut buffer = [0; STAT_BYTES_MAX];
+    let text = read_small(&format!("/proc/{pid}/statm"), &mut buffer);
+    text.and_then(|text| text.split(' ').nth(2)?.parse().ok()).unwrap_or(0)
+}
+
+/// Memory of a process in KiB, of shared pages its part; `None` where the kernel does not tell.
+pub(crate) fn proportional_kb(pid: i32) -> Option<u64> {
+    let mut buffer = [0; STAT_BYTES_MAX];
+    let text = read_small(&format!("/proc/{pid}/smaps_rollup"), &mut buffer)?;
+    text.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().split(' ').next()?.parse().ok())
+}
+
+fn parse_io(text: &str) -> Option<ProcessIo> {
+    let number = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.trim().parse::<u64>().ok())
+    };
+    Some(ProcessIo { read_bytes: number("rchar")?, write_bytes: number("wchar")? })
 }
 
 fn parse_stat(text: &str) -> Option<ProcessStat> {
     // The name in parentheses may hold anything, parentheses too.
     let (front, rest) = text.rsplit_once(") ")?;
     let pid = front.split(' ').next()?.parse().ok()?;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let number = |index: usize| -> Option<u64> { fields.get(index)?.trim().parse().ok() };
+    let mut fields = [""; STAT_FIELDS];
+    for (slot, word) in fields.iter_mut().zip(rest.split(' ')) {
+        *slot = word.trim();
+    }
+    let number = |index: usize| -> Option<u64> { fields.get(index)?.parse().ok() };
+    let sum = |indices: [usize; 2]| Some(number(indices[0])?.saturating_add(number(indices[1])?));
     Some(ProcessStat {
         pid,
         is_zombie: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
-        user_ticks: number(11)?.saturating_add(number(13)?),
-        system_ticks: number(12)?.saturating_add(number(14)?),
+        pages: sum([9, 10])?,
+        cpu_ticks: sum([11, 12])?.saturating_add(sum([13, 14])?),
+        started_ticks: number(19).unwrap_or(0),
+        vm_bytes: number(20).unwrap_or(0),
         rss_pages: number(21).unwrap_or(0),
     })
 }
@@ -108,11 +169,20 @@ pub(crate) fn of_unit(processes: &[ProcessStat], tasks: &HashSet<i32>, unit_mark
 
 /// Living processes with the mark of any unit of the supervisor `mark_suffix` (`@…`), whoever their parents are.
 pub(crate) fn with_mark_suffix(mark_suffix: &str) -> Vec<i32> {
+    marked(|mark| mark.ends_with(mark_suffix))
+}
+
+/// The same of one unit.
+pub(crate) fn with_mark(unit_mark: &str) -> Vec<i32> {
+    marked(|mark| mark == unit_mark)
+}
+
+fn marked(is_meant: impl Fn(&str) -> bool) -> Vec<i32> {
     let own = std::process::id() as i32;
     all()
         .iter()
         .filter(|process| !process.is_zombie && process.pid != own)
-        .filter(|process| mark(process.pid).is_some_and(|mark| mark.ends_with(mark_suffix)))
+        .filter(|process| mark(process.pid).is_some_and(|mark| is_meant(&mark)))
         .map(|process| process.pid)
         .collect()
 }
@@ -129,13 +199,23 @@ mod tests {
             is_zombie: false,
             parent: 7,
             session: 40,
-            user_ticks: 40,
-            system_ticks: 60,
+            pages: 7,
+            cpu_ticks: 100,
+            started_ticks: 99,
+            vm_bytes: 1000,
             rss_pages: 55,
         };
         assert_eq!(parse_stat(line), Some(expected));
         assert_eq!(parse_stat("42 (a"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn input_and_output_are_those_of_system_calls() {
+        let text = "rchar: 11087\nwchar: 1\nsyscr: 18\nread_bytes: 4096\nwrite_bytes: 0\n";
+        assert_eq!(parse_io(text), Some(ProcessIo { read_bytes: 11_087, write_bytes: 1 }));
+        assert_eq!(parse_io(""), None);
+        assert!(io(std::process::id() as i32).is_some_and(|io| io.read_bytes > 0));
     }
 
     #[test]
@@ -145,8 +225,10 @@ mod tests {
             is_zombie,
             parent,
             session,
-            user_ticks: 0,
-            system_ticks: 0,
+            pages: 0,
+            cpu_ticks: 0,
+            started_ticks: 0,
+            vm_bytes: 0,
             rss_pages: 0,
         };
         let own = std::process::id() as i32;

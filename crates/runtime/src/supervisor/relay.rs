@@ -2,13 +2,17 @@
 //! connection on the other.
 //!
 //! Each such step has a thread. It waits for whatever is ready, buffers little, and stops reading where the other side is
-//! slow, so that a fast writer is held back and nothing is lost. What the client says is read at any time: it sends no more
-//! input than this side has said it has room for. The protocol is [`crate::wire`].
+//! slow, so that a fast writer is held back and nothing is lost. What the client says is read at almost any time: it sends no more
+//! input than this side has said it has room for, and is held back only where it does not keep to that, or where the PMIx server
+//! takes nothing. The protocol is [`crate::wire`].
 
+mod outgoing;
+mod service;
 mod task;
 mod watch;
+mod watchers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,7 +20,10 @@ use std::sync::Arc;
 
 use muster_model::state::ExitStatus;
 
+use self::outgoing::Outgoing;
+use self::service::Service;
 use self::task::{Task, Watches, Which};
+use self::watchers::Watchers;
 use super::inbox::{Inbox, Mailbox, Message};
 use crate::pmi::{Action, Server, StepFacts};
 use crate::system;
@@ -45,10 +52,14 @@ pub(crate) enum RelayCommand {
     TaskEnded(u32, ExitStatus),
     /// The unit could not be set up.
     Failed { errno: u32, message: String },
+    /// A line for the error stream.
+    Say(Vec<u8>),
     /// The unit is ended from outside: the last line of its error stream.
     Farewell(Vec<u8>),
     /// All processes are gone: send the rest and finish.
     Finish,
+    /// A further client wants to see what the tasks write.
+    Watch(Client),
     /// Do not wait for the client any longer.
     Abandon,
 }
@@ -81,18 +92,36 @@ pub(crate) struct Client {
     pub(crate) decoder: wire::Decoder,
 }
 
+impl Client {
+    /// Says something before the streams of the step are taken over.
+    pub(crate) fn say(&mut self, frame: &Frame) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        wire::encode(frame, &mut bytes);
+        self.stream.write_all(&bytes)
+    }
+}
+
+/// How the tasks of a step find each other.
+#[derive(Debug, Default)]
+pub(crate) struct Mpi {
+    /// Over sockets that the relay attends itself.
+    pub(crate) pmi: Option<StepFacts>,
+    /// By a server, to which this is the pipe.
+    pub(crate) service: Option<OwnedFd>,
+}
+
 /// Starts the thread of a step.
 pub(crate) fn start(
     key: UnitKey,
     client: Client,
     tasks: Vec<TaskStreams>,
-    pmi: Option<StepFacts>,
+    mpi: Mpi,
     main: Arc<Inbox>,
 ) -> io::Result<Arc<Mailbox<RelayCommand>>> {
     let commands = Arc::new(Mailbox::new()?);
     client.stream.set_nonblocking(true)?;
     let watches = Watches::new()?;
-    let pmi = pmi.map(|facts| Server::new(facts, tasks.iter().map(|task| task.rank)));
+    let pmi = mpi.pmi.map(|facts| Server::new(facts, tasks.iter().map(|task| task.rank)));
     let tasks = tasks.into_iter().enumerate().map(|(index, streams)| Task::new(index, streams, &watches));
     let tasks = tasks.collect::<io::Result<Vec<Task>>>()?;
     let mut relay = Relay {
@@ -103,9 +132,11 @@ pub(crate) fn start(
         tasks,
         watches,
         decoder: client.decoder,
-        output: VecDeque::new(),
+        output: Outgoing::default(),
         input: InputCount::default(),
+        watchers: Watchers::default(),
         pmi,
+        service: Service::new(mpi.service)?,
         commands: Arc::clone(&commands),
         main,
         is_client_gone: false,
@@ -134,6 +165,20 @@ struct InputCount {
     waiting: usize,
 }
 
+impl InputCount {
+    /// What is to be told as taken now, where the slowest task has not taken `waiting` bytes.
+    fn news(&mut self, waiting: usize) -> Option<u32> {
+        self.waiting = waiting;
+        let taken = self.received.saturating_sub(waiting as u64);
+        let news = taken.saturating_sub(self.told);
+        let is_due = news >= TAKEN_BYTES_MIN || news > 0 && waiting == 0;
+        is_due.then(|| {
+            self.told = taken;
+            u32::try_from(news).unwrap_or(u32::MAX)
+        })
+    }
+}
+
 struct Relay {
     key: UnitKey,
     client: TcpStream,
@@ -143,9 +188,11 @@ struct Relay {
     watches: Watches,
     open_outputs: usize,
     decoder: wire::Decoder,
-    output: VecDeque<u8>,
+    output: Outgoing,
     input: InputCount,
+    watchers: Watchers,
     pmi: Option<Server>,
+    service: Service,
     commands: Arc<Mailbox<RelayCommand>>,
     main: Arc<Inbox>,
     is_client_gone: bool,
@@ -168,6 +215,7 @@ impl Relay {
                 self.state = State::Over;
             }
         }
+        self.watchers.finish();
         let _ = self.client.shutdown(std::net::Shutdown::Write);
         self.main.send(Message::RelayDone { key: self.key });
     }
@@ -190,7 +238,7 @@ impl Relay {
     /// Waits and serves what is ready; `true` when nothing was.
     fn wait(&mut self, is_held_back: bool) -> io::Result<bool> {
         let mut events = libc::POLLRDHUP;
-        if self.input.waiting < INPUT_BYTES_MAX {
+        if self.input.waiting < INPUT_BYTES_MAX && !self.service.is_full() {
             events |= libc::POLLIN;
         }
         if !self.output.is_empty() {
@@ -199,16 +247,26 @@ impl Relay {
         // A negative number is passed over.
         let is_open = |is_open: bool, fd| if is_open { fd } else { -1 };
         let may_read = !is_held_back && self.state != State::Flushing;
-        let mut fds = [
+        let own = [
             system::pollfd(self.commands.fd(), libc::POLLIN),
             system::pollfd(is_open(!self.is_client_gone, self.client.as_raw_fd()), events),
             system::pollfd(self.watches.writable.fd(), libc::POLLIN),
             system::pollfd(is_open(may_read, self.watches.readable.fd()), libc::POLLIN),
+            self.service.pollfd(!may_read),
         ];
+        let mut fds: Vec<libc::pollfd> = own.into();
+        fds.extend(self.watchers.pollfds(self.input.waiting < INPUT_BYTES_MAX));
         // While the client holds us back, silence says nothing about the tasks.
         let timeout = if self.state == State::Draining && !is_held_back { LAST_WORDS_MS } else { -1 };
         system::poll(&mut fds, timeout)?;
-        let [commands, client, writable, readable] = fds.map(|fd| fd.revents);
+        let (own, further) = fds.split_at(own.len());
+        let ready = |at: usize| own.get(at).map_or(0, |fd| fd.revents);
+        let (commands, client, writable, readable) = (ready(0), ready(1), ready(2), ready(3));
+        self.attend_service(ready(4));
+        // Before a new one comes and changes their order.
+        for (rank, bytes) in self.watchers.serve(further) {
+            self.put_input(rank, &bytes);
+        }
         if commands != 0 {
             self.obey();
         }
@@ -235,11 +293,18 @@ impl Relay {
             match command {
                 RelayCommand::TaskEnded(rank, exit) => self.task_ended(rank, exit),
                 RelayCommand::Failed { errno, message } => self.send(&Frame::Failed { errno, message }),
+                RelayCommand::Say(bytes) => {
+                    let rank = self.tasks.first().map_or(ALL_RANKS, |task| task.streams.rank);
+                    self.send(&Frame::Stderr { rank, bytes: bytes.into() });
+                }
                 RelayCommand::Farewell(bytes) => {
-                    self.send(&Frame::Stderr { rank: ALL_RANKS, bytes });
+                    let farewell = Frame::Stderr { rank: ALL_RANKS, bytes: bytes.into() };
+                    self.watchers.send(&farewell);
+                    self.send(&farewell);
                     self.send(&Frame::Ending);
                 }
                 RelayCommand::Finish => self.state = State::Draining,
+                RelayCommand::Watch(client) => self.watch(client),
                 RelayCommand::Abandon => self.state = State::Over,
             }
         }
@@ -260,9 +325,21 @@ impl Relay {
             }
             if let Some(task) = self.tasks.get_mut(index) {
                 task.close_input(&self.watches);
+                task.is_over = true;
             }
         }
-        self.send(&Frame::Ended { rank, exit });
+        let ended = Frame::Ended { rank, exit };
+        self.watchers.send(&ended);
+        self.send(&ended);
+    }
+
+    /// A further client has called.
+    fn watch(&mut self, client: Client) {
+        let living = self.tasks.iter().filter(|task| !task.is_over && self.state == State::Open);
+        let living: Vec<(u32, u32)> = living.filter_map(|task| Some((task.streams.rank, task.streams.pid?))).collect();
+        for (rank, bytes) in self.watchers.add(client, &living) {
+            self.put_input(rank, &bytes);
+        }
     }
 
     /// Reads once from a task; gives the number of bytes, 0 for none now or none ever.
@@ -274,14 +351,23 @@ impl Relay {
             return 0;
         };
         let rank = task.streams.rank;
-        let mut buffer = [0; READ_BYTES];
-        match system::read(fd, &mut buffer) {
+        let is_error = which == Which::Error;
+        let mut buffer = Vec::new();
+        let read = match which {
+            Which::Pmi => system::append(fd, &mut buffer, READ_BYTES),
+            // Nobody wants it any more, but the task has to get rid of it.
+            _ if self.is_client_gone => system::append(fd, &mut buffer, READ_BYTES),
+            _ => self.output.read(fd, is_error, rank).map(|bytes| {
+                self.watchers.note(is_error, rank, bytes);
+                bytes.len()
+            }),
+        };
+        match read {
             Ok(count) if count > 0 => {
-                let bytes = buffer.get(..count).unwrap_or_default();
                 if which == Which::Pmi {
-                    self.ask_pmi(rank, bytes);
-                } else if !self.is_client_gone {
-                    wire::encode_output(&mut self.output, which == Which::Error, rank, bytes);
+                    self.ask_pmi(rank, &buffer);
+                } else if self.is_client_gone {
+                    self.watchers.note(is_error, rank, &buffer);
                 }
                 count
             }
@@ -291,6 +377,24 @@ impl Relay {
                 self.open_outputs -= usize::from(which != Which::Pmi);
                 task.close(which, &self.watches);
                 0
+            }
+        }
+    }
+
+    /// The PMIx server of the step says something, takes something, or has gone.
+    fn attend_service(&mut self, events: libc::c_short) {
+        if events & libc::POLLOUT != 0 {
+            self.service.write();
+        }
+        if events & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) == 0 {
+            return;
+        }
+        match self.service.read() {
+            Some(bytes) if bytes.is_empty() => {}
+            Some(bytes) => self.send(&Frame::Peers { bytes }),
+            None => {
+                let message = "the PMIx server of the node has ended".to_owned();
+                self.send(&Frame::Abort { rank: ALL_RANKS, message });
             }
         }
     }
@@ -315,7 +419,7 @@ impl Relay {
                 Action::Abort { rank, message } => self.send(&Frame::Abort { rank, message }),
                 Action::Complain(text) => {
                     let bytes = format!("slurmstepd: error: mpi/pmi2: {text}\n").into_bytes();
-                    self.send(&Frame::Stderr { rank: ALL_RANKS, bytes });
+                    self.send(&Frame::Stderr { rank: ALL_RANKS, bytes: bytes.into() });
                 }
                 Action::Close { rank } => {
                     if let Some(task) = self.places.get(&rank).and_then(|index| self.tasks.get_mut(*index)) {
@@ -360,11 +464,7 @@ impl Relay {
         match frame {
             Frame::Stdin { rank, bytes } => {
                 self.input.received += bytes.len() as u64;
-                for task in &mut self.tasks {
-                    if (rank == ALL_RANKS || rank == task.streams.rank) && task.takes_input() {
-                        task.put_input(&bytes, &self.watches);
-                    }
-                }
+                self.put_input(rank, &bytes);
             }
             Frame::Signal { rank, signal } => self.main.send(Message::ClientSignal { key: self.key, rank, signal }),
             Frame::WindowSize { rows, columns } => {
@@ -372,7 +472,14 @@ impl Relay {
                     super::terminal::set_size(fd.as_raw_fd(), rows, columns);
                 }
             }
-            Frame::Values { bytes } => self.pmi.as_mut().into_iter().for_each(|server| server.add_values(&bytes)),
+            Frame::Values { bytes } => {
+                let is_sound = self.pmi.as_mut().is_none_or(|server| server.add_values(&bytes));
+                if !is_sound {
+                    tracing::warn!(unit = %self.key, "client sends more values than a step can have");
+                    self.client_gone();
+                }
+            }
+            Frame::Peers { bytes } => self.service.put(&bytes),
             Frame::Fence => {
                 let actions = self.pmi.as_mut().map(Server::pass_fence).unwrap_or_default();
                 self.carry_out(actions);
@@ -382,36 +489,39 @@ impl Relay {
         }
     }
 
-    /// The client may send as much again as the slowest task has taken.
+    /// Gives bytes to the tasks that they are for.
+    fn put_input(&mut self, rank: u32, bytes: &[u8]) {
+        for task in &mut self.tasks {
+            if (rank == ALL_RANKS || rank == task.streams.rank) && task.takes_input() {
+                task.put_input(bytes, &self.watches);
+            }
+        }
+    }
+
+    /// The clients may send as much again as the slowest task has taken.
     fn tell_taken(&mut self) {
         // After the end nobody sends any more, and nothing is said.
-        if self.input.received == self.input.told || matches!(self.state, State::Flushing | State::Over) {
+        let is_all_told = self.input.received == self.input.told && !self.watchers.has_untold_input();
+        if is_all_told || matches!(self.state, State::Flushing | State::Over) {
             return;
         }
-        self.input.waiting = self.tasks.iter().map(Task::input_waiting).max().unwrap_or(0);
-        let taken = self.input.received.saturating_sub(self.input.waiting as u64);
-        let news = taken.saturating_sub(self.input.told);
-        if news >= TAKEN_BYTES_MIN || news > 0 && self.input.waiting == 0 {
-            self.input.told = taken;
-            self.send(&Frame::Taken { bytes: u32::try_from(news).unwrap_or(u32::MAX) });
+        let waiting = self.tasks.iter().map(Task::input_waiting).max().unwrap_or(0);
+        self.watchers.tell_taken(waiting);
+        if let Some(bytes) = self.input.news(waiting) {
+            self.send(&Frame::Taken { bytes });
         }
     }
 
     fn send(&mut self, frame: &Frame) {
         if !self.is_client_gone {
-            wire::encode(frame, &mut self.output);
+            self.output.put(frame);
         }
     }
 
     fn flush(&mut self) {
-        while !self.output.is_empty() && !self.is_client_gone {
-            let (front, _) = self.output.as_slices();
-            match self.client.write(front) {
-                Ok(count) => drop(self.output.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.client_gone(),
-            }
+        self.watchers.flush();
+        if !self.is_client_gone && self.output.write(&mut self.client).is_err() {
+            self.client_gone();
         }
     }
 
@@ -419,7 +529,7 @@ impl Relay {
     fn client_gone(&mut self) {
         if !self.is_client_gone {
             self.is_client_gone = true;
-            self.output = VecDeque::new();
+            self.output = Outgoing::default();
             if self.state == State::Open {
                 self.main.send(Message::ClientGone { key: self.key });
             }

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use muster_model::state::{ExitStatus, Usage};
-
 use super::agent_link::AgentLink;
 use super::blobs::Blobs;
+use super::container::{Lease, Within};
 use super::control::client_deadline;
 use super::inbox::{Inbox, Message};
 use super::journal::{Journal, Known};
 use super::launcher::{Launch, Launched, Launcher, Work};
 use super::relay::RelayCommand;
+use super::sampler::Sampler;
 use super::signals;
-use super::units::{Orphans, Phase, Unit, exit_of};
+use super::spaces::Spaces;
+use super::units::{Orphans, Phase, Told, Unit, told_by};
 use super::waiting::Waiting;
 use crate::cgroup::{Cgroups, UnitGroup};
 use crate::client::SOCKET_NAME;
@@ -39,6 +40,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often a supervisor with nothing to do looks whether it can still be reached.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
+/// How long to wait before containers are removed again whose daemon was away.
+const CONTAINERS_RETRY: Duration = Duration::from_secs(2);
+
 /// How long to wait before a failed journal is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -50,8 +54,10 @@ pub(crate) struct Server {
     pub(crate) listener: UnixListener,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) launcher: Launcher,
+    pub(crate) sampler: Sampler,
     pub(crate) reaps: Arc<AtomicU64>,
-    pub(crate) cgroups: Option<Arc<Cgroups>>,
+    pub(crate) cgroups: Result<Arc<Cgroups>, String>,
+    pub(crate) spaces: Arc<Spaces>,
     pub(crate) journal: Journal,
     pub(crate) units: HashMap<UnitKey, Unit>,
     pub(crate) state: State,
@@ -67,7 +73,7 @@ pub(crate) struct State {
     /// Which task a process is.
     tasks: HashMap<i32, (UnitKey, usize)>,
     /// Ends of processes not (yet) known, by number, with their count: a task may end before its launcher tells of it.
-    early_ends: HashMap<i32, (u64, ExitStatus, Usage)>,
+    early_ends: HashMap<i32, (u64, Told)>,
     pub(crate) launching: usize,
     pub(crate) to_launch: Vec<Launch>,
     pub(crate) waiting: Waiting,
@@ -75,6 +81,12 @@ pub(crate) struct State {
     acknowledged: VecDeque<UnitKey>,
     acknowledged_set: HashSet<UnitKey>,
     groups_to_remove: Vec<UnitGroup>,
+    /// Containers that could not be given back.
+    leases_left: Vec<Lease>,
+    /// Containers of an earlier supervisor are still there.
+    sweep_wanted: bool,
+    /// When these two are tried again.
+    containers_at: Option<Instant>,
     retry_journal_at: Option<Instant>,
     retiring: Option<Retirement>,
 }
@@ -98,6 +110,7 @@ impl Server {
             self.serve_agent();
             self.accept_agents();
             self.give_up_writing(now);
+            self.stop_overdue(now);
             self.kill_overdue(now);
             self.advance_all();
             self.end_turn(now);
@@ -123,7 +136,12 @@ impl Server {
         let now = Instant::now();
         let state = &self.state;
         let needs_tick = state.launching > 0 || !state.groups_to_remove.is_empty();
-        let ticks = [needs_tick.then(|| now + TICK), self.is_idle().then(|| now + IDLE_TICK), state.retry_journal_at];
+        let ticks = [
+            needs_tick.then(|| now + TICK),
+            self.is_idle().then(|| now + IDLE_TICK),
+            state.retry_journal_at,
+            state.containers_at,
+        ];
         let wakes = self.units.values().filter_map(|unit| unit.wake_at(now));
         match wakes.chain(ticks.into_iter().flatten()).min() {
             None => -1,
@@ -148,6 +166,7 @@ impl Server {
 
     fn reap(&mut self) {
         loop {
+            self.look_at_next_end();
             let mut status = 0;
             // SAFETY: all-zero is a valid value of this plain C structure.
             let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -157,11 +176,11 @@ impl Server {
                 return;
             }
             let count = self.reaps.fetch_add(1, Ordering::SeqCst) + 1;
-            let (exit, usage) = exit_of(status, &usage);
+            let told = told_by(status, &usage);
             match self.state.tasks.remove(&pid) {
-                Some((key, index)) => self.task_ended(key, index, exit, usage),
+                Some((key, index)) => self.task_ended(key, index, told),
                 None if self.state.launching > 0 => {
-                    self.state.early_ends.insert(pid, (count, exit, usage));
+                    self.state.early_ends.insert(pid, (count, told));
                 }
                 // An orphan that nobody asks about.
                 None => {}
@@ -169,11 +188,34 @@ impl Server {
         }
     }
 
-    fn task_ended(&mut self, key: UnitKey, index: usize, exit: ExitStatus, usage: Usage) {
+    /// Looks at what the next ended task used while the kernel still knows: it forgets it when the task is waited for.
+    fn look_at_next_end(&self) {
+        if self.state.tasks.is_empty() {
+            return;
+        }
+        // SAFETY: all-zero is a valid value of this plain C structure.
+        let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        // SAFETY: the result is written into our own variable; the kernel fills in the number of the process, or zero.
+        let pid = unsafe {
+            if libc::waitid(libc::P_ALL, 0, &mut ended, flags) < 0 {
+                return;
+            }
+            ended.si_pid()
+        };
+        let task = self.state.tasks.get(&pid);
+        let meter = task.and_then(|(key, index)| Some((self.units.get(key)?.meter.as_ref()?, *index)));
+        if let Some((meter, index)) = meter {
+            meter.see_ended(index);
+        }
+    }
+
+    fn task_ended(&mut self, key: UnitKey, index: usize, told: Told) {
+        self.tell_oom(key);
         let Some(unit) = self.units.get_mut(&key) else {
             return;
         };
-        match unit.task_ended(index, exit, usage) {
+        match unit.task_ended(index, told) {
             Some(epilog) => self.launcher.submit(Work::TaskEpilog { key, index, epilog }),
             None => self.task_is_over(key, index),
         }
@@ -197,12 +239,35 @@ impl Server {
             Message::TaskEpilogEnded { key, index } => self.task_is_over(key, index),
             Message::ClientSignal { key, rank, signal } => self.client_signal(key, rank, signal),
             Message::ClientGone { key } => self.client_gone(key),
+            Message::OverMemory { key, used, limit } => {
+                let UnitKey { job_id, step, .. } = key;
+                let text = format!(
+                    "slurmstepd: error: StepId={job_id}.{step} exceeded memory limit ({used} > {limit}), being killed\n\
+                     slurmstepd: error: Exceeded job memory limit"
+                );
+                self.terminate(key, Duration::ZERO, Some(text));
+            }
+            Message::Looked { number, units } => self.state.to_tell.push(Notice::Sampled { number, units }),
+            Message::EnergyRead { key } => {
+                if let Some(unit) = self.units.get_mut(&key) {
+                    unit.reading_until = None;
+                }
+                self.advance(key);
+            }
             Message::RelayDone { key } => {
                 if let Some(unit) = self.units.get_mut(&key) {
                     unit.relay = None;
                 }
                 self.advance(key);
             }
+            Message::Released { key, left } => {
+                self.state.leases_left.extend(left.map(|lease| *lease));
+                if let Some(unit) = key.and_then(|key| self.units.get_mut(&key)) {
+                    unit.releasing_until = None;
+                }
+                key.into_iter().for_each(|key| self.advance(key));
+            }
+            Message::Swept { is_done } => self.state.sweep_wanted = !is_done,
         }
     }
 
@@ -214,6 +279,7 @@ impl Server {
         };
         let started: Vec<(i32, u64)> = launched.tasks.iter().map(|task| (task.pid, task.reaps_before)).collect();
         unit.launched(launched);
+        unit.meter.iter().for_each(|meter| self.sampler.watch(meter));
         let pids = unit.pids();
         match &unit.problem {
             None => self.state.to_tell.push(Notice::Started { key, at: unit.start_time, pids }),
@@ -231,7 +297,7 @@ impl Server {
         for (index, (pid, reaps_before)) in started.into_iter().enumerate() {
             match self.state.early_ends.remove(&pid) {
                 // Not the end of another process that had this number before.
-                Some((count, exit, usage)) if count > reaps_before => self.task_ended(key, index, exit, usage),
+                Some((count, told)) if count > reaps_before => self.task_ended(key, index, told),
                 _ => {
                     self.state.tasks.insert(pid, (key, index));
                 }
@@ -250,21 +316,48 @@ impl Server {
         let Some(unit) = self.units.get_mut(&key) else {
             return;
         };
+        unit.give_up_waiting(now);
+        if unit.phase == Phase::Releasing && unit.is_released() {
+            unit.has_released();
+        }
         if unit.phase == Phase::Cleaning && unit.is_clean(&mut self.state.orphans) {
+            if let Some(patience) = unit.container.as_ref().and_then(|lease| lease.patience_within())
+                && let Some(lease) = unit.container.take()
+            {
+                let within = unit.releases_within(now + patience);
+                return self.launcher.submit(Work::Release { key: Some(key), lease, within });
+            }
+            self.tell_oom(key);
+            let Some(unit) = self.units.get_mut(&key) else {
+                return;
+            };
             unit.set_phase(Phase::Draining);
             unit.kill_at = unit.kill_at.map(|_| client_deadline(now));
             unit.tell_relay(RelayCommand::Finish);
-            if let Some(group) = unit.group.take() {
-                unit.out_of_memory = group.out_of_memory();
-                if group.remove().is_err() {
-                    self.state.groups_to_remove.push(group);
-                }
+            if let Some(group) = unit.group.take()
+                && group.remove().is_err()
+            {
+                self.state.groups_to_remove.push(group);
+            }
+            if let Some(meter) = unit.reads_energy(now) {
+                self.sampler.end(meter);
+            }
+            if let Some(lease) = unit.container.take() {
+                unit.releases(now);
+                self.launcher.submit(Work::Release { key: Some(key), lease, within: Within::default() });
             }
         }
-        if unit.phase == Phase::Draining && unit.relay.is_none() && unit.is_written(now) {
+        let Some(unit) = self.units.get_mut(&key) else {
+            return;
+        };
+        let is_drained = unit.relay.is_none() && unit.is_written(now) && unit.is_released();
+        if unit.phase == Phase::Draining && is_drained {
             let end = unit.end(system::now());
             if unit.has_script {
                 super::files::remove_script(&self.spool, key);
+            }
+            if unit.has_mpi_server {
+                super::mpi_server::remove_directory(&self.spool, key);
             }
             self.units.remove(&key);
             self.journal.end(end.clone());
@@ -277,13 +370,33 @@ impl Server {
         let waiting: Vec<UnitKey> = self
             .units
             .values()
-            .filter(|unit| matches!(unit.phase, Phase::Cleaning | Phase::Draining))
+            .filter(|unit| matches!(unit.phase, Phase::Cleaning | Phase::Releasing | Phase::Draining))
             .map(|unit| unit.key)
             .collect();
         waiting.into_iter().for_each(|key| self.advance(key));
         self.state.groups_to_remove.retain(|group| group.remove().is_err());
+        self.settle_containers();
         if self.state.launching > 0 {
             self.launcher.relieve();
+        }
+    }
+
+    /// Tries again, now and then, to remove containers while their daemon is away.
+    fn settle_containers(&mut self) {
+        let now = Instant::now();
+        if self.state.leases_left.is_empty() && !self.state.sweep_wanted {
+            return;
+        }
+        if now < *self.state.containers_at.get_or_insert(now + CONTAINERS_RETRY) {
+            return;
+        }
+        self.state.containers_at = None;
+        for lease in self.state.leases_left.drain(..) {
+            let within = Within::default();
+            self.launcher.submit(Work::Release { key: None, lease: Box::new(lease), within });
+        }
+        if std::mem::take(&mut self.state.sweep_wanted) {
+            self.launcher.submit(Work::SweepContainers);
         }
     }
 
@@ -332,11 +445,14 @@ impl Server {
             }
             Request::Suspend { key } => self.suspend(key, true),
             Request::Resume { key } => self.suspend(key, false),
-            Request::Sample { keys } => {
-                let units = self.sample(&keys);
-                self.state.to_tell.push(Notice::Sampled { units });
-            }
+            Request::Sample { number, keys } => self.sample(number, &keys),
+            Request::Attach { key, client } => self.attach(key, client),
             Request::Acknowledge { keys } => keys.into_iter().for_each(|key| self.acknowledge(key)),
+            Request::OpenSpace { job_id, restart, user, space } => {
+                let user = Box::new(user);
+                self.launcher.submit(Work::OpenSpace { key: (job_id, restart), wanted: space, user });
+            }
+            Request::CloseSpace { job_id, restart } => self.launcher.submit(Work::CloseSpace((job_id, restart))),
             Request::Retire { kill: false } => {
                 self.state.retiring.get_or_insert(Retirement::WhenAcknowledged);
             }
@@ -387,7 +503,7 @@ impl Server {
             Some(id) => self.state.blobs.get(id).map(Some).ok_or_else(|| Refused::UnknownBlob(id.clone())),
         };
         let (environment, script) = (blob(&unit.environment)?, blob(&unit.script)?);
-        Ok(Launch { unit, environment, script, prolog_failed: false })
+        Ok(Launch { unit, environment, script, prolog_failed: false, cancelled: Arc::default() })
     }
 
     fn acknowledge(&mut self, key: UnitKey) {
@@ -406,20 +522,16 @@ impl Server {
         keys.into_iter().for_each(|key| self.terminate(key, Duration::ZERO, None));
     }
 
-    /// Writes down, then launches and tells.
+    /// Writes down, then launches and tells. What cannot be written down is not launched.
     fn end_turn(&mut self, now: Instant) {
         if let Err(error) = self.journal.flush() {
             tracing::error!(%error, "cannot write the journal");
             self.state.retry_journal_at = Some(now + JOURNAL_RETRY);
+            // Ends are told all the same: the disk may stay full for days, and what the controller has written of an end holds.
             self.refuse_launches(&error);
-            // Ends must not be told yet; a new agent must wait, because its hello would tell them.
-            let (held, told) = std::mem::take(&mut self.state.to_tell)
-                .into_iter()
-                .partition(|notice| matches!(notice, Notice::Ended(_)));
-            self.state.to_tell = held;
-            return self.tell(told);
+        } else {
+            self.state.retry_journal_at = None;
         }
-        self.state.retry_journal_at = None;
         for launch in self.state.to_launch.drain(..) {
             self.launcher.submit(Work::Launch(launch));
         }
@@ -470,6 +582,7 @@ impl Server {
             tracking: self.cgroups.as_ref().map_or("none", |groups| groups.name()).to_owned(),
             running,
             ends: ends.collect(),
+            spaces: Some(self.spaces.keys()),
         }
     }
 

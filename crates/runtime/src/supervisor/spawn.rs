@@ -55,6 +55,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) terminal: bool,
     /// Becomes [`PMI_DESCRIPTOR`].
     pub(crate) pmi: Option<RawFd>,
+    /// Mount namespace to enter: that of a container, in which nothing gives a user more rights.
+    pub(crate) mounts: Option<RawFd>,
     /// Directory to be in.
     pub(crate) work_dir: RawFd,
     /// File mode creation mask.
@@ -65,12 +67,52 @@ pub(crate) struct Plan<'a> {
     pub(crate) limits: &'a [(u32, u64)],
     /// Mask of CPUs to run on; empty for any.
     pub(crate) affinity: &'a [u8],
+    /// Where it gets memory: the policy's number and the mask of domains.
+    pub(crate) memory: Option<(c_int, &'a [libc::c_ulong])>,
+    /// What it says of its memory in its error stream: before and behind its process number.
+    pub(crate) memory_announcement: Option<(&'a str, &'a str)>,
     /// What it says of its CPUs in its error stream: before and behind its process number.
     pub(crate) announcement: Option<(&'a str, &'a str)>,
     /// Files into which the child writes `0`.
     pub(crate) groups: &'a [CString],
+    /// It may be started in its group, where there is but one. Otherwise it moves there: kernels since 6.14 kill at once whatever is
+    /// born in a group of which the members were killed before.
+    pub(crate) is_born_in_group: bool,
     /// Process number of the supervisor.
     pub(crate) supervisor: libc::pid_t,
+}
+
+impl<'a> Plan<'a> {
+    /// One for a program that is run beside tasks: `arguments` with its path first, bound and held to nothing, and with the identity
+    /// of the supervisor.
+    pub(crate) fn helper(
+        arguments: &'a [CString],
+        environment: &'a Environment,
+        streams: [RawFd; 3],
+        work_dir: RawFd,
+        umask: u32,
+    ) -> Plan<'a> {
+        Plan {
+            programs: arguments.get(..1).unwrap_or_default(),
+            arguments,
+            environment,
+            streams,
+            terminal: false,
+            pmi: None,
+            mounts: None,
+            work_dir,
+            umask,
+            identity: None,
+            limits: &[],
+            affinity: &[],
+            memory: None,
+            memory_announcement: None,
+            announcement: None,
+            groups: &[],
+            is_born_in_group: false,
+            supervisor: std::process::id() as i32,
+        }
+    }
 }
 
 /// How far a child came that could not execute its program.
@@ -112,10 +154,8 @@ pub(crate) fn spawn(plan: &Plan, stack: &mut Stack) -> io::Result<Child> {
         failure: Cell::new(None),
     };
     let _signals = BlockedSignals::all();
-    let pid = match born_in_group(&shared, stack) {
-        Some(pid) => pid,
-        None => moved_into_groups(&shared, stack)?,
-    };
+    let born = if plan.is_born_in_group { born_in_group(&shared, stack) } else { None };
+    let pid = born.map_or_else(|| moved_into_groups(&shared, stack), Ok)?;
     Ok(Child { pid, failure: shared.failure.get() })
 }
 
@@ -203,6 +243,10 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         for (target, source) in (0..).zip(plan.streams) {
             must(libc::dup2(source, target))?;
         }
+        if let Some(mounts) = plan.mounts {
+            must(libc::setns(mounts, libc::CLONE_NEWNS))?;
+            must(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        }
         libc::umask(plan.umask);
         for (resource, soft) in plan.limits {
             limit(*resource, *soft);
@@ -210,6 +254,7 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         // A machine may have lost these CPUs; the task runs all the same.
         let is_bound = plan.affinity.is_empty()
             || libc::syscall(libc::SYS_sched_setaffinity, 0, plan.affinity.len(), plan.affinity.as_ptr()) >= 0;
+        let has_memory = plan.memory.is_none_or(|(policy, mask)| bind_memory(policy, mask));
         if let Some((uid, gid, groups)) = plan.identity {
             // Raw calls: the C library's would tell "all threads", which are the supervisor's.
             must_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
@@ -233,8 +278,19 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         if let Some((before, behind)) = plan.announcement {
             announce(before, plan.environment.pid_digits(), behind, is_bound);
         }
+        if let Some((before, behind)) = plan.memory_announcement {
+            announce(before, plan.environment.pid_digits(), behind, has_memory);
+        }
     }
     Ok(())
+}
+
+/// A machine may lack these domains; the task runs all the same.
+unsafe fn bind_memory(policy: c_int, mask: &[libc::c_ulong]) -> bool {
+    // The kernel looks at one bit less than it is told.
+    let bits = std::mem::size_of_val(mask) as libc::c_ulong * 8 + 1;
+    // SAFETY: the mask is ours and as long as told; the policy is that of this task alone.
+    unsafe { libc::syscall(libc::SYS_set_mempolicy, policy, mask.as_ptr(), bits) >= 0 }
 }
 
 /// One line, in one piece. Nobody may read it; the task runs all the same.

@@ -1,44 +1,62 @@
 //! From a [`LaunchUnit`] to running processes: streams, environment, program, and words for what went wrong.
 
+mod program;
+mod streams;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use muster_model::resources::IndexSet;
+use muster_model::container::ContainerRequest;
 
+use self::program::Program;
+use self::streams::{Prepared, open_streams};
 use super::client_link;
+use super::container::{Applicant, BundleTask, Call, Inside, Lease, environment_lines, runner_call};
 use super::environment::Environment;
-use super::files::{self, OpenFiles, UserRights, WorkDir};
+use super::files::{self, UserRights, WorkDir};
 use super::launcher::{Context, Launch, Launched, StartedTask};
+use super::masks::{affinity_mask, cpu_list, memory_policy};
+use super::mpi_server;
+use super::namespace::Visit;
 use super::processes::MARK_NAME;
-use super::relay::{self, Client, TaskStreams};
+use super::relay::{self, Client, Mpi, TaskStreams};
+use super::spaces::{Space, Spaces};
 use super::spawn::{self, Failure, Plan, Stack};
 use super::task_hooks::{self, Setting, TaskEpilog};
-use super::terminal;
+use crate::cgroup::{UnitGroup, Wanted};
+use crate::confinement::Confinement;
 use crate::pmi;
 use crate::receipt;
 use crate::system;
-use crate::unit::{BINDING_REFUSED, Input, LaunchUnit, Output, PROLOG_FAILED, TaskLaunch};
-
-/// Where programs are searched when the environment has no `PATH`.
-const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+use crate::unit::{
+    BINDING_REFUSED, CONFINEMENT_FAILED, LaunchUnit, MPI_FAILED, PROLOG_FAILED, SPACE_FAILED, SPOOL_UNUSABLE,
+    TaskLaunch,
+};
+use crate::wire::{self, Frame};
 
 /// Name that begins messages where the unit gives none.
 const MESSAGE_NAME: &str = "slurmstepd";
 
-/// What is to be done failed: in words, with the error.
+/// What is to be done failed: in words, with the error number.
 struct Problem {
-    doing: String,
-    error: io::Error,
+    text: String,
+    errno: i32,
+}
+
+/// A script cannot be put into the spool: nothing that its user could do anything about.
+fn spool_problem(error: io::Error) -> Problem {
+    Problem { errno: SPOOL_UNUSABLE, ..problem("write the batch script into SlurmdSpoolDir")(error) }
 }
 
 fn problem(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Problem {
     let doing = doing.into();
-    move |error| Problem { doing, error }
+    move |error| Problem { text: format!("{doing}: {error}"), errno: system::errno(&error) }
 }
 
 /// Starts the unit as far as possible. What was started is in the result even if something failed.
@@ -48,8 +66,12 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
     let mut client = None;
     let mut ours = Vec::new();
     let connected = connect(&launch.unit, &mut client);
+    let (connected, space) = match connected.and_then(|()| open_space(context, &launch.unit)) {
+        Ok(space) => (Ok(()), space),
+        Err(problem) => (Err(problem), None),
+    };
     // The client sends it in any case.
-    let connected = connected.and_then(|()| take_program(&launch.unit, client.as_mut()));
+    let connected = connected.and_then(|()| take_program(context, &launch.unit, space.as_ref(), client.as_mut()));
     if connected.is_ok() && launch.prolog_failed {
         launched.problem = Some(("the prolog of the node failed".to_owned(), PROLOG_FAILED));
         return with_relay(context, launched, client, ours, pmi);
@@ -58,9 +80,10 @@ pub(crate) fn launch(context: &Context, launch: Launch, stack: &mut Stack) -> La
         launched.problem = Some((reason.clone(), BINDING_REFUSED));
         return with_relay(context, launched, client, ours, pmi);
     }
-    let result = connected.and_then(|()| start_tasks(context, &launch, stack, &mut launched, &mut ours));
-    if let Err(Problem { doing, error }) = result {
-        launched.problem = Some((format!("{doing}: {error}"), system::errno(&error)));
+    let result =
+        connected.and_then(|()| start_tasks(context, &launch, client.as_mut(), space, stack, &mut launched, &mut ours));
+    if let Err(Problem { text, errno }) = result {
+        launched.problem = Some((text, errno));
     }
     with_relay(context, launched, client, ours, pmi)
 }
@@ -74,7 +97,8 @@ fn with_relay(
     pmi: Option<pmi::StepFacts>,
 ) -> Launched {
     if let Some(client) = client {
-        match relay::start(launched.key, client, ours, pmi, Arc::clone(&context.main)) {
+        let mpi = Mpi { pmi, service: launched.mpi_service.take() };
+        match relay::start(launched.key, client, ours, mpi, Arc::clone(&context.main)) {
             Ok(relay) => launched.relay = Some(relay),
             Err(error) => launched.problem = Some((format!("stream relay: {error}"), system::errno(&error))),
         }
@@ -90,11 +114,36 @@ fn connect(unit: &LaunchUnit, client: &mut Option<Client>) -> Result<(), Problem
     Ok(())
 }
 
+/// What the job of the unit has to itself here.
+fn open_space(context: &Context, unit: &LaunchUnit) -> Result<Option<Arc<Space>>, Problem> {
+    let Some(wanted) = unit.space.as_deref() else {
+        return Ok(None);
+    };
+    let space = context.spaces.of_job((unit.key.job_id, unit.key.restart), wanted, &unit.user);
+    space.map(Some).map_err(no_space)
+}
+
+fn no_space(error: io::Error) -> Problem {
+    Problem { text: format!("directories of the job cannot be made on this node: {error}"), errno: SPACE_FAILED }
+}
+
+/// While the result lives, this thread sees what the job sees.
+fn enter<'a>(context: &'a Context, space: Option<&Arc<Space>>) -> Result<Option<Visit<'a>>, Problem> {
+    space.map_or(Ok(None), |space| space.enter(&context.spaces)).map_err(no_space)
+}
+
 /// Takes the program of the tasks from the client.
-fn take_program(unit: &LaunchUnit, client: Option<&mut Client>) -> Result<(), Problem> {
+fn take_program(
+    context: &Context,
+    unit: &LaunchUnit,
+    space: Option<&Arc<Space>>,
+    client: Option<&mut Client>,
+) -> Result<(), Problem> {
+    let _inside = enter(context, space)?;
     match (&unit.broadcast, client) {
         (Some(receipt), Some(client)) => {
-            let taken = receipt::take(client, &unit.user, receipt).and_then(|()| receipt::wait_for_others(client));
+            let taken =
+                receipt::take(client, &unit.user, receipt, Ok(())).and_then(|()| receipt::wait_for_others(client));
             taken.map_err(problem(format!("put the program into {}", receipt.path)))
         }
         (Some(_), None) => Err(problem("take the program from a client")(io::ErrorKind::NotConnected.into())),
@@ -106,16 +155,27 @@ fn take_program(unit: &LaunchUnit, client: Option<&mut Client>) -> Result<(), Pr
 struct Common {
     script: Option<PathBuf>,
     work_dir: WorkDir,
+    /// The container in which they run.
+    inside: Option<Inside>,
+    /// What the PMIx server of the step wants in the environment of each rank.
+    mpi_variables: BTreeMap<u32, Vec<String>>,
+    /// The code with which all end at once, since they cannot run where they should.
+    refused: Option<u8>,
     group_files: Vec<CString>,
     user_groups: Vec<libc::gid_t>,
     limits: Vec<(u32, u64)>,
     mark: String,
+    /// `SLURM_TMPDIR`, where there is such a directory.
+    scratch: Option<String>,
     message_name: String,
+    space: Option<(Arc<Space>, Arc<Spaces>)>,
 }
 
 fn start_tasks(
     context: &Context,
     launch: &Launch,
+    client: Option<&mut Client>,
+    space: Option<Arc<Space>>,
     stack: &mut Stack,
     launched: &mut Launched,
     ours: &mut Vec<TaskStreams>,
@@ -124,28 +184,42 @@ fn start_tasks(
     let script = match &launch.script {
         Some(bytes) => {
             let written = files::write_script(&context.spool, unit.key, &unit.user, bytes);
-            Some(written.map_err(problem("write batch script"))?)
+            Some(written.map_err(spool_problem)?)
         }
         None => None,
     };
-    let (work_dir, prepared) = open_streams(unit)?;
-    if let Some(cgroups) = &context.cgroups {
-        let cpus = cpu_list(&unit.affinity, &context.cpus).to_string();
-        let group = cgroups.create(&unit.key.to_string(), unit.memory_limit, &cpus);
-        launched.group = Some(group.map_err(problem("make control group"))?);
+    // As in Slurm, files of the streams are those that all see.
+    let (mut work_dir, prepared) = open_streams(unit)?;
+    let inside = enter(context, space.as_ref())?;
+    if inside.is_some() {
+        let _rights = UserRights::of(&unit.user).map_err(problem("take the user's rights"))?;
+        work_dir = WorkDir::open(&unit.work_dir).map_err(problem("open working directory"))?;
     }
+    launched.group = make_group(context, unit)?;
     launched.error_file = prepared.first().and_then(|streams| streams.error_file.clone());
     let message_name = if unit.message_name.is_empty() { MESSAGE_NAME } else { &unit.message_name };
-    let common = Common {
+    let mut common = Common {
         script,
         work_dir,
+        inside: None,
+        mpi_variables: BTreeMap::new(),
+        refused: None,
         group_files: launched.group.as_ref().map(|group| group.join_files()).unwrap_or_default(),
         user_groups: files::all_groups(&unit.user),
         limits: context.limits.iter().chain(&unit.limits).copied().collect(),
         mark: format!("{MARK_NAME}={}{}", unit.key, context.mark_suffix),
+        scratch: space
+            .as_ref()
+            .and_then(|space| Some(format!("SLURM_TMPDIR={}", space.scratch.as_ref().ok()?.display()))),
         message_name: message_name.to_owned(),
+        space: space.map(|space| (space, Arc::clone(&context.spaces))),
     };
     report_work_dir(unit, &common, &prepared);
+    report_scratch(&common, &prepared);
+    if let Some(request) = &unit.container {
+        enter_container(context, launch, request, client, &mut common, &prepared, launched);
+    }
+    start_mpi_server(context, unit, &mut common, stack, launched)?;
     for (task, streams) in unit.tasks.iter().zip(prepared) {
         let (pmi, their_pmi) = match &unit.pmi {
             Some(_) => system::socket_pair()
@@ -159,6 +233,108 @@ fn start_tasks(
     Ok(())
 }
 
+/// Where the step has one. Tasks in a container do not see its files.
+fn start_mpi_server(
+    context: &Context,
+    unit: &LaunchUnit,
+    common: &mut Common,
+    stack: &mut Stack,
+    launched: &mut Launched,
+) -> Result<(), Problem> {
+    let Some(facts) = &unit.pmix else { return Ok(()) };
+    let sees_other_files = common.inside.is_some() || unit.bundle.is_some();
+    let server = mpi_server::start(&context.spool, unit, facts, sees_other_files, stack);
+    let server = server.map_err(|error| Problem { text: format!("mpi/pmix: {error}"), errno: MPI_FAILED })?;
+    common.mpi_variables = server.variables;
+    launched.mpi_service = Some(server.pipe);
+    Ok(())
+}
+
+impl Common {
+    /// What a task executes; in a container perhaps by the entry point of the image.
+    fn program(&self, command: &[String], path: &[u8]) -> Option<Program> {
+        let script = self.script.as_deref();
+        match &self.inside {
+            None => Program::find(command, script, &self.work_dir.path, path),
+            Some(inside) if inside.entrypoint.is_empty() => Program::find(command, script, &inside.work_path, path),
+            Some(inside) => {
+                let script = script.map(|script| script.to_string_lossy().into_owned());
+                let words: Vec<String> =
+                    inside.entrypoint.iter().cloned().chain(script).chain(command.iter().cloned()).collect();
+                Program::find(&words, None, &inside.work_path, path)
+            }
+        }
+    }
+}
+
+/// Makes the container of a unit. Where that fails the tasks are told why and end at once, as with pyxis.
+fn enter_container(
+    context: &Context,
+    launch: &Launch,
+    request: &ContainerRequest,
+    mut client: Option<&mut Client>,
+    common: &mut Common,
+    prepared: &[Prepared],
+    launched: &mut Launched,
+) {
+    let Some(first) = prepared.first() else { return };
+    let mut tell = |text: &str| {
+        let line = format!("{}: {text}\n", speaker(request)).into_bytes();
+        // Nobody reads a pipe before the step has been started; so its client is told at once. It may have gone: the step
+        // ends soon then.
+        let _ = match client.as_mut().filter(|_| first.error_file.is_none()) {
+            Some(client) => client.say(&Frame::Stderr { rank: wire::ALL_RANKS, bytes: line.into() }),
+            None => system::write(first.theirs[2].as_raw_fd(), &line).map(drop),
+        };
+    };
+    let applicant = Applicant {
+        unit: &launch.unit,
+        environment: launch.environment.as_deref().unwrap_or_default(),
+        script: common.script.as_deref(),
+        space: common.space.as_ref().map(|(space, _)| &**space),
+        cancelled: &launch.cancelled,
+    };
+    let mut lease = None;
+    match context.containers.enter(&applicant, request, &mut lease, &mut tell) {
+        Ok(inside) => common.inside = Some(inside),
+        Err(words) => {
+            common.refused = Some(1);
+            if !launch.cancelled.load(Ordering::SeqCst) {
+                let speaker = speaker(request);
+                words.lines().for_each(|line| complain(common, first, &format!("{speaker}: {line}")));
+                complain(common, first, &format!("{speaker}: couldn't start container"));
+            }
+        }
+    }
+    launched.container = lease.map(|lease| Box::new(Lease::Daemon(lease)));
+}
+
+/// Who tells of a container: pyxis where its options asked for one.
+fn speaker(request: &ContainerRequest) -> &'static str {
+    if request.runner.is_some() { "container" } else { "pyxis" }
+}
+
+/// Makes the control group. Where there can be none, only a site that insists on it keeps the unit from being started.
+fn make_group(context: &Context, unit: &LaunchUnit) -> Result<Option<UnitGroup>, Problem> {
+    let confinement = unit.confinement.as_deref();
+    let refused = |reason: &str| Problem {
+        text: format!("what cgroup.conf wants cannot be enforced on this node: {reason}"),
+        errno: CONFINEMENT_FAILED,
+    };
+    let cgroups = match (&context.cgroups, confinement) {
+        (Ok(cgroups), _) => cgroups,
+        (Err(reason), Some(confinement)) if *confinement != Confinement::default() => return Err(refused(reason)),
+        (Err(_), _) => return Ok(None),
+    };
+    let cpus = cpu_list(&unit.affinity, &context.cpus).to_string();
+    let wanted = Wanted { memory_limit: unit.memory_limit, cpus: &cpus, confinement };
+    match (cgroups.create(unit.key, &wanted), confinement) {
+        (Ok(group), _) => Ok(Some(group)),
+        (Err(error), Some(_)) => Err(refused(&error.to_string())),
+        (Err(error), None) => Err(problem("make control group")(error)),
+    }
+}
+
 /// Slurm says it once when it opens the streams and once for each task.
 fn report_work_dir(unit: &LaunchUnit, common: &Common, prepared: &[Prepared]) {
     let Some(error) = &common.work_dir.problem else {
@@ -168,6 +344,13 @@ fn report_work_dir(unit: &LaunchUnit, common: &Common, prepared: &[Prepared]) {
     let text = format!("couldn't chdir to `{}': {reason}: going to /tmp instead", unit.work_dir);
     for streams in prepared.first().into_iter().chain(prepared) {
         complain(common, streams, &text);
+    }
+}
+
+/// A user who needs it has to know; others can do without.
+fn report_scratch(common: &Common, prepared: &[Prepared]) {
+    if let Some((Err(reason), streams)) = common.space.as_ref().map(|(space, _)| &space.scratch).zip(prepared.first()) {
+        complain(common, streams, &format!("SLURM_TMPDIR is not set: {reason}"));
     }
 }
 
@@ -191,32 +374,48 @@ fn start_task(
 ) -> Result<i32, Problem> {
     let unit = &launch.unit;
     let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
+    task.refusal.iter().for_each(|line| complain(common, streams, line));
     let before = before_task(launch, common, task, streams, &affinity, stack);
     let additions: Vec<&[u8]> = before.additions.iter().map(|addition| &**addition).collect();
-    let environment = Environment::new(launch.environment.clone(), &additions);
+    let of_container = common.inside.iter().flat_map(|inside| &inside.variables).map(String::as_bytes);
+    let additions: Vec<&[u8]> = additions.into_iter().chain(of_container).collect();
     let command = task.command.as_ref().unwrap_or(&unit.command);
-    let program = match before.refused {
-        Some(code) => Program::that_exits(code),
-        None => Program::find(command, common.script.as_deref(), &common.work_dir.path, environment.path()),
+    let refused = before.refused.or((!task.refusal.is_empty()).then_some(1)).or(common.refused);
+    let call = match refused {
+        None => container_call(context, launch, common, task, streams, &additions, launched)?,
+        Some(_) => None,
     };
-    let program =
-        program.ok_or_else(|| Problem { doing: "find program".into(), error: io::ErrorKind::InvalidInput.into() })?;
+    let of_runtime: Vec<&[u8]> = call.iter().flat_map(|call| &call.environment).map(String::as_bytes).collect();
+    let (base, variables) = call.as_ref().map_or((launch.environment.clone(), &additions), |_| (None, &of_runtime));
+    let environment = Environment::new(base, variables);
+    let program = match (refused, &call) {
+        (Some(code), _) => Program::that_exits(code),
+        (None, Some(call)) => Program::find(&call.command, None, Path::new("/"), b""),
+        (None, None) => common.program(command, environment.path()),
+    };
+    let program = program.ok_or(()).map_err(|()| problem("find program")(io::ErrorKind::InvalidInput.into()))?;
     let identity =
         files::must_switch(&unit.user).then_some((unit.user.uid, unit.user.gid, common.user_groups.as_slice()));
+    let input = call.as_ref().and_then(|call| call.input.as_ref()).unwrap_or(&streams.theirs[0]).as_raw_fd();
+    let memory = task.memory.as_ref().and_then(memory_policy);
     let plan = Plan {
         programs: &program.candidates,
         arguments: &program.arguments,
         environment: &environment,
-        streams: [0, 1, 2].map(|index: usize| streams.theirs[index].as_raw_fd()),
+        streams: [input, streams.theirs[1].as_raw_fd(), streams.theirs[2].as_raw_fd()],
         terminal: streams.ours.terminal.is_some(),
         pmi: pmi.map(AsRawFd::as_raw_fd),
-        work_dir: common.work_dir.fd.as_raw_fd(),
+        mounts: common.inside.as_ref().map(|inside| inside.mounts.as_raw_fd()),
+        work_dir: common.inside.as_ref().map_or(common.work_dir.fd.as_raw_fd(), |inside| inside.work_dir.as_raw_fd()),
         umask: unit.umask,
         identity,
         limits: &common.limits,
         affinity: &affinity,
-        announcement: task.announcement.as_ref().map(|(before, behind)| (before.as_str(), behind.as_str())),
+        memory: memory.as_ref().map(|(policy, mask)| (*policy, mask.as_slice())),
+        memory_announcement: task.memory.as_ref().and_then(|memory| memory.announcement.as_ref()).map(pair),
+        announcement: task.announcement.as_ref().map(pair),
         groups: &common.group_files,
+        is_born_in_group: true,
         supervisor: std::process::id() as i32,
     };
     let reaps_before = context.reaps_now();
@@ -225,12 +424,45 @@ fn start_task(
     match child.failure {
         None => {}
         Some(Failure::Setup(errno)) => {
-            let error = io::Error::from_raw_os_error(errno);
-            return Err(Problem { doing: "prepare process".into(), error });
+            return Err(problem("prepare process")(io::Error::from_raw_os_error(errno)));
         }
-        Some(Failure::Execute(errno)) => complain(common, streams, &program.complaint(errno, unit)),
+        Some(Failure::Execute(errno)) => {
+            complain(common, streams, &program.complaint(errno, unit, common.inside.is_some()));
+        }
     }
     Ok(child.pid)
+}
+
+/// How a task is run in an OCI bundle, or by the runner of a container; `None` where it is started as it is.
+fn container_call(
+    context: &Context,
+    launch: &Launch,
+    common: &Common,
+    task: &TaskLaunch,
+    streams: &Prepared,
+    additions: &[&[u8]],
+    launched: &mut Launched,
+) -> Result<Option<Call>, Problem> {
+    let command = task.command.as_ref().unwrap_or(&launch.unit.command);
+    let environment = || environment_lines(launch.environment.as_ref(), additions);
+    if let Some(runner) = common.inside.as_ref().and_then(|inside| inside.runner.as_ref()) {
+        let script = common.script.iter().map(|script| script.to_string_lossy().into_owned());
+        let words: Vec<String> = script.chain(command.iter().cloned()).collect();
+        let call = runner_call(runner, &words, &environment(), &common.mark);
+        return call.map(Some).map_err(problem("tell the runner what to do"));
+    }
+    let Some(bundle) = &launch.unit.bundle else { return Ok(None) };
+    let task = BundleTask {
+        unit: &launch.unit,
+        launch: bundle,
+        rank: task.rank,
+        command,
+        environment: environment(),
+        script: common.script.as_deref(),
+        terminal: streams.ours.terminal.is_some(),
+    };
+    let call = task.prepare(&context.spool, &mut launched.bundle);
+    call.map(Some).map_err(|(doing, error)| problem(doing)(error))
 }
 
 /// What the programs before a task left for it.
@@ -255,7 +487,8 @@ fn before_task<'a>(
     let unit = &launch.unit;
     let pmi = unit.pmi.as_ref().map(|facts| pmi::variables(facts, task.rank, spawn::PMI_DESCRIPTOR));
     let pmi = pmi.into_iter().flatten().map(|variable| Cow::from(variable.into_bytes()));
-    let own = unit.variables.iter().chain(&task.variables).chain([&common.mark]);
+    let mpi = common.mpi_variables.get(&task.rank).into_iter().flatten();
+    let own = unit.variables.iter().chain(&task.variables).chain([&common.mark]).chain(&common.scratch).chain(mpi);
     let additions: Vec<Cow<'a, [u8]>> = own.map(|variable| Cow::from(variable.as_bytes())).chain(pmi).collect();
     if unit.task_hooks.is_empty() {
         return Before { additions, epilog: None, refused: None };
@@ -277,203 +510,13 @@ fn before_task<'a>(
     let _ = system::write(streams.theirs[1].as_raw_fd(), &printed);
     let additions = setting.additions.iter().cloned().map(Cow::from).collect();
     let programs = unit.task_hooks.epilogs.clone();
-    let epilog = (!programs.is_empty() && refused.is_none()).then(|| Box::new(TaskEpilog { setting, programs }));
+    let epilog = (!programs.is_empty() && refused.is_none()).then(|| {
+        let space = common.space.clone();
+        Box::new(TaskEpilog { setting, programs, space })
+    });
     Before { additions, epilog, refused }
 }
 
-/// What to execute.
-struct Program {
-    candidates: Vec<CString>,
-    arguments: Vec<CString>,
-    /// The name in messages.
-    shown: String,
-}
-
-impl Program {
-    /// `None` when there is no program, or something has a NUL byte.
-    fn find(command: &[String], script: Option<&Path>, work_dir: &Path, path: &[u8]) -> Option<Program> {
-        let text = |path: PathBuf| CString::new(path.into_os_string().into_vec()).ok();
-        let (candidates, shown, rest) = match (script, command.split_first()) {
-            (Some(script), _) => (vec![text(script.to_owned())?], script.display().to_string(), command),
-            (None, None) => return None,
-            (None, Some((name, rest))) if name.contains('/') => {
-                let program = work_dir.join(name);
-                (vec![text(program.clone())?], program.display().to_string(), rest)
-            }
-            (None, Some((name, rest))) => {
-                let path = if path.is_empty() { PATH_DEFAULT } else { path };
-                let dirs = path.split(|byte| *byte == b':').map(|dir| work_dir.join(std::ffi::OsStr::from_bytes(dir)));
-                (dirs.map(|dir| text(dir.join(name))).collect::<Option<_>>()?, name.clone(), rest)
-            }
-        };
-        let first = candidates.first()?.clone();
-        let rest = rest.iter().map(|argument| CString::new(argument.as_bytes()).ok());
-        let arguments = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
-        Some(Program { candidates, arguments, shown })
-    }
-
-    /// One that only ends with a code.
-    fn that_exits(code: u8) -> Option<Program> {
-        let arguments = ["/bin/sh".to_owned(), "-c".to_owned(), format!("exit {code}")];
-        Program::find(&arguments, None, Path::new("/"), b"")
-    }
-
-    /// The words of slurmstepd for a program that cannot be executed.
-    fn complaint(&self, errno: i32, unit: &LaunchUnit) -> String {
-        let reason = system::error_text(errno);
-        let interpreter = match (errno, self.candidates.as_slice()) {
-            (libc::ENOENT, [program]) => {
-                let _rights = UserRights::of(&unit.user);
-                interpreter_of(Path::new(std::ffi::OsStr::from_bytes(program.as_bytes())))
-            }
-            _ => None,
-        };
-        match interpreter {
-            Some(interpreter) => format!("execve(): bad interpreter({interpreter}): {reason}"),
-            None => format!("execve(): {}: {reason}", self.shown),
-        }
-    }
-}
-
-/// What the first line of a script names.
-fn interpreter_of(script: &Path) -> Option<String> {
-    use std::io::Read;
-    let mut line = Vec::new();
-    std::fs::File::open(script).ok()?.take(256).read_to_end(&mut line).ok()?;
-    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let text = String::from_utf8_lossy(line);
-    text.split_whitespace().next().map(str::to_owned)
-}
-
-/// The streams of a task, opened.
-struct Prepared {
-    /// For the task: 0, 1, 2.
-    theirs: [Arc<OwnedFd>; 3],
-    /// For the relay.
-    ours: TaskStreams,
-    error_file: Option<Arc<OwnedFd>>,
-}
-
-/// Opens the directory and all streams with the rights of the user.
-fn open_streams(unit: &LaunchUnit) -> Result<(WorkDir, Vec<Prepared>), Problem> {
-    let _rights = UserRights::of(&unit.user).map_err(problem("take the user's rights"))?;
-    let work_dir = WorkDir::open(&unit.work_dir).map_err(problem("open working directory"))?;
-    let mut files = OpenFiles::new(Path::new(&unit.work_dir), unit.umask);
-    let mut prepared = Vec::with_capacity(unit.tasks.len());
-    for (index, task) in unit.tasks.iter().enumerate() {
-        let streams = match (unit.pty, index) {
-            (Some(size), 0) => open_terminal(unit, task, size).map_err(problem("open terminal"))?,
-            _ => open_task(unit, task, &mut files)?,
-        };
-        prepared.push(streams);
-    }
-    Ok((work_dir, prepared))
-}
-
-fn open_terminal(unit: &LaunchUnit, task: &TaskLaunch, (rows, columns): (u16, u16)) -> io::Result<Prepared> {
-    let owner = files::must_switch(&unit.user).then_some(unit.user.uid);
-    let (ours, theirs) = terminal::open(rows, columns, owner)?;
-    let theirs = Arc::new(theirs);
-    let ours = TaskStreams { terminal: Some(ours), ..TaskStreams::none(task.rank) };
-    Ok(Prepared { theirs: [0; 3].map(|_| Arc::clone(&theirs)), ours, error_file: None })
-}
-
-fn open_task(unit: &LaunchUnit, task: &TaskLaunch, files: &mut OpenFiles) -> Result<Prepared, Problem> {
-    let streams = task.streams.as_ref().unwrap_or(&unit.streams);
-    let mut ours = TaskStreams::none(task.rank);
-    let input = match &streams.input {
-        Input::Null => files.null().map_err(problem("open /dev/null"))?,
-        Input::File(name) => files.input(name).map_err(problem(format!("open input file {name}")))?,
-        Input::Client => {
-            let (read, write) = system::pipe().map_err(problem("make pipe"))?;
-            ours.input = Some(write);
-            Arc::new(read)
-        }
-    };
-    let (output, our_output) = match &streams.output {
-        Output::Client if streams.unbuffered => {
-            let owner = files::must_switch(&unit.user).then_some(unit.user.uid);
-            let (ours, theirs) = terminal::open_raw(owner).map_err(problem("open terminal"))?;
-            (Arc::new(theirs), Some(ours))
-        }
-        output => open_output(output, streams.append, files)?,
-    };
-    ours.output = our_output;
-    let error = match &streams.error {
-        None => Arc::clone(&output),
-        Some(target) => {
-            let (error, our_error) = open_output(target, streams.append, files)?;
-            ours.error = our_error;
-            error
-        }
-    };
-    let error_target = streams.error.as_ref().unwrap_or(&streams.output);
-    let error_file = matches!(error_target, Output::File(_)).then(|| Arc::clone(&error));
-    Ok(Prepared { theirs: [input, output, error], ours, error_file })
-}
-
-type Opened = (Arc<OwnedFd>, Option<OwnedFd>);
-
-fn open_output(target: &Output, keep: bool, files: &mut OpenFiles) -> Result<Opened, Problem> {
-    match target {
-        Output::Null => Ok((files.null().map_err(problem("open /dev/null"))?, None)),
-        Output::File(name) => {
-            let file = files.output(name, keep).map_err(problem(format!("open output file {name}")))?;
-            Ok((file, None))
-        }
-        Output::Client => {
-            let (read, write) = system::pipe().map_err(problem("make pipe"))?;
-            Ok((Arc::new(write), Some(read)))
-        }
-    }
-}
-
-/// Those of `wanted` that this machine has.
-fn cpu_list(wanted: &[u32], present: &[u32]) -> IndexSet {
-    let mut set = IndexSet::default();
-    wanted.iter().filter(|cpu| present.contains(cpu)).for_each(|cpu| set.insert(*cpu));
-    set
-}
-
-/// The mask for the kernel, in whole words; empty for any CPU.
-fn affinity_mask(wanted: &[u32], present: &[u32]) -> Vec<u8> {
-    let cpus = cpu_list(wanted, present);
-    let Some(last) = cpus.iter().last() else {
-        return Vec::new();
-    };
-    let mut words = vec![0usize; last as usize / usize::BITS as usize + 1];
-    for cpu in cpus.iter() {
-        if let Some(word) = words.get_mut(cpu as usize / usize::BITS as usize) {
-            *word |= 1 << (cpu % usize::BITS);
-        }
-    }
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_found_as_slurm_finds_them() {
-        let check = |command: &[&str], script: Option<&str>, expected: &[&str], shown: &str| {
-            let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-            let found = Program::find(&command, script.map(Path::new), Path::new("/w"), b"/a:rel").unwrap();
-            let candidates: Vec<_> = found.candidates.iter().map(|path| path.to_str().unwrap()).collect();
-            assert_eq!((candidates.as_slice(), found.shown.as_str()), (expected, shown));
-        };
-        check(&["prog", "x"], None, &["/a/prog", "/w/rel/prog"], "prog");
-        check(&["./prog"], None, &["/w/./prog"], "/w/./prog");
-        check(&["/bin/true"], None, &["/bin/true"], "/bin/true");
-        check(&["x", "y"], Some("/s/slurm_script"), &["/s/slurm_script"], "/s/slurm_script");
-        assert!(Program::find(&[], None, Path::new("/w"), b"").is_none());
-        assert!(Program::find(&["a\0".into()], None, Path::new("/w"), b"").is_none());
-    }
-
-    #[test]
-    fn masks_have_whole_words() {
-        assert_eq!(affinity_mask(&[0, 2, 99], &[0, 1, 2]), 5usize.to_ne_bytes());
-        assert_eq!(affinity_mask(&[64], &[64]).len(), 16);
-        assert!(affinity_mask(&[7], &[0]).is_empty());
-    }
+fn pair((before, behind): &(String, String)) -> (&str, &str) {
+    (before, behind)
 }

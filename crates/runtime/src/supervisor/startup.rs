@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 use muster_model::state::{ExitStatus, Usage};
 use muster_model::time::Timestamp;
 
+use super::container::Containers;
 use super::inbox::Inbox;
 use super::journal::{Journal, Known};
-use super::launcher::{Context, Launcher};
+use super::launcher::{Context, Launcher, Work};
+use super::sampler::Sampler;
 use super::server::{Server, State};
-use super::{CgroupUse, Options, files, processes, signals};
+use super::spaces::Spaces;
+use super::{CgroupUse, Options, files, mpi_server, processes, signals};
 use crate::cgroup::Cgroups;
 use crate::client::SOCKET_NAME;
 use crate::system;
@@ -66,17 +69,21 @@ pub(crate) fn start(spool: PathBuf) -> io::Result<Server> {
     // SAFETY: a plain system call on numbers.
     system::check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
     let limits = raise_file_limit();
-    let cgroups = find_cgroups(options.cgroup, &id)?.map(Arc::new);
+    let cgroups = find_cgroups(&options, &id)?.map(Arc::new);
     let mut journal = Journal::open(&spool)?;
-    clear_leftovers(cgroups.as_deref(), &mark_suffix);
+    clear_leftovers(cgroups.as_deref().ok(), &mark_suffix);
     note_lost(&mut journal, &spool)?;
     let listener = listen(&spool.join(SOCKET_NAME))?;
     // Modes of users' files are computed for each unit; the mask of this process must not get between.
     // SAFETY: cannot fail.
     unsafe { libc::umask(0) };
     let inbox = Arc::new(Inbox::new()?);
+    let containers = Containers::new(options.docker_host, &id, &spool);
+    let has_containers = containers.is_used();
     let reaps = Arc::new(AtomicU64::new(0));
+    let spaces = Arc::new(Spaces::open(&spool, &id)?);
     let launcher = Launcher::start(Context {
+        spaces: Arc::clone(&spaces),
         spool: spool.clone(),
         mark_suffix: mark_suffix.clone(),
         cgroups: cgroups.clone(),
@@ -84,8 +91,14 @@ pub(crate) fn start(spool: PathBuf) -> io::Result<Server> {
         cpus: crate::detect::usable_cpus(),
         reaps: Arc::clone(&reaps),
         main: Arc::clone(&inbox),
+        containers,
     })?;
+    if has_containers {
+        launcher.submit(Work::SweepContainers);
+    }
+    let sampler = Sampler::start(Arc::clone(&inbox))?;
     Ok(Server {
+        sampler,
         spool,
         mark_suffix,
         signal_fd,
@@ -94,6 +107,7 @@ pub(crate) fn start(spool: PathBuf) -> io::Result<Server> {
         launcher,
         reaps,
         cgroups,
+        spaces,
         journal,
         units: Default::default(),
         state: State::default(),
@@ -103,7 +117,7 @@ pub(crate) fn start(spool: PathBuf) -> io::Result<Server> {
 /// Removes what shows that a supervisor serves here.
 pub(crate) fn stop(server: &Server) {
     let _ = fs::remove_file(server.spool.join(SOCKET_NAME));
-    if let Some(cgroups) = &server.cgroups {
+    if let Ok(cgroups) = &server.cgroups {
         cgroups.remove();
     }
 }
@@ -124,18 +138,20 @@ fn identity(spool: &Path) -> io::Result<String> {
     Ok(id)
 }
 
-fn find_cgroups(wanted: CgroupUse, id: &str) -> io::Result<Option<Cgroups>> {
-    if wanted == CgroupUse::Off {
-        return Ok(None);
+/// The groups, or why there are none.
+type Found = Result<Cgroups, String>;
+
+fn find_cgroups(options: &Options, id: &str) -> io::Result<Found> {
+    if options.cgroup == CgroupUse::Off {
+        return Ok(Err("control groups are switched off".to_owned()));
     }
-    match Cgroups::detect(id) {
-        Ok(cgroups) => Ok(Some(cgroups)),
-        Err(reason) if wanted == CgroupUse::Required => Err(io::Error::other(reason)),
-        Err(reason) => {
-            tracing::info!(reason, "no control groups; processes are tracked by session and mark");
-            Ok(None)
-        }
+    let found = Cgroups::detect(id, &options.cgroup_place);
+    match &found {
+        Err(reason) if options.cgroup == CgroupUse::Required => return Err(io::Error::other(reason.clone())),
+        Err(reason) => tracing::info!(reason, "no control groups; processes are tracked by session and mark"),
+        Ok(_) => {}
     }
+    Ok(found)
 }
 
 /// Each live task needs up to three descriptors. Gives the limit for tasks: the one that was in force.
@@ -186,6 +202,7 @@ fn note_lost(journal: &mut Journal, spool: &Path) -> io::Result<()> {
     for (key, start_time) in lost {
         tracing::warn!(unit = %key, "lost with an earlier supervisor");
         files::remove_script(spool, key);
+        mpi_server::remove_directory(spool, key);
         journal.end(UnitEnd {
             key,
             outcome: Outcome::Lost,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::environment::Environment;
+use super::spaces::{Space, Spaces};
 use super::spawn::{self, Plan, Stack};
 use crate::system;
 
@@ -52,11 +53,18 @@ pub(crate) struct Setting {
 pub(crate) struct TaskEpilog {
     pub(crate) setting: Setting,
     pub(crate) programs: Vec<String>,
+    /// What the task saw of the file system, and the way back.
+    pub(crate) space: Option<(Arc<Space>, Arc<Spaces>)>,
 }
 
 impl TaskEpilog {
     /// Runs all of it, one after the other.
     pub(crate) fn run(&self, stack: &mut Stack) {
+        let inside = self.space.as_ref().map(|(space, spaces)| space.enter(spaces)).transpose();
+        let _inside = match inside {
+            Ok(inside) => inside,
+            Err(error) => return self.setting.complain(&format!("--task-epilog: private directories: {error}")),
+        };
         for program in &self.programs {
             match run(&self.setting, program, "epilog_task", EPILOG_PATIENCE, stack) {
                 Ok((0, _)) => {}
@@ -139,7 +147,7 @@ impl Setting {
 }
 
 /// Runs one program; gives its exit code and what it printed.
-fn run(
+pub(crate) fn run(
     setting: &Setting,
     program: &str,
     context: &str,
@@ -147,31 +155,23 @@ fn run(
     stack: &mut Stack,
 ) -> io::Result<(u8, Vec<u8>)> {
     let text = |text: &str| CString::new(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
-    let path = text(program)?;
+    let arguments = [text("/bin/sh")?, text("-c")?, text(AROUND)?, text(program)?];
+    let [.., path] = &arguments;
     // SAFETY: the path ends with NUL. Asked with the rights of the supervisor: others find out when it is executed.
     system::check(unsafe { libc::access(path.as_ptr(), libc::X_OK) })?;
-    let shell = text("/bin/sh")?;
     let context = format!("SLURM_SCRIPT_CONTEXT={context}");
     let additions: Vec<&[u8]> = setting.additions.iter().map(Vec::as_slice).chain([context.as_bytes()]).collect();
     let environment = Environment::new(setting.base.clone(), &additions);
     let null = std::fs::File::open("/dev/null")?;
     let (read, write) = system::pipe()?;
     let identity = setting.identity.as_ref().map(|(uid, gid, groups)| (*uid, *gid, groups.as_slice()));
+    let streams = [null.as_raw_fd(), write.as_raw_fd(), setting.error.as_raw_fd()];
     let plan = Plan {
-        programs: std::slice::from_ref(&shell),
-        arguments: &[shell.clone(), text("-c")?, text(AROUND)?, path],
-        environment: &environment,
-        streams: [null.as_raw_fd(), write.as_raw_fd(), setting.error.as_raw_fd()],
-        terminal: false,
-        pmi: None,
-        work_dir: setting.work_dir.as_raw_fd(),
-        umask: setting.umask,
         identity,
         limits: &setting.limits,
         affinity: &setting.affinity,
-        announcement: None,
         groups: &setting.groups,
-        supervisor: std::process::id() as i32,
+        ..Plan::helper(&arguments, &environment, streams, setting.work_dir.as_raw_fd(), setting.umask)
     };
     let child = spawn::spawn(&plan, stack)?;
     drop(write);
@@ -190,7 +190,8 @@ fn collect(read: &OwnedFd, until: Instant) -> io::Result<(u8, Vec<u8>)> {
         let left = until.saturating_duration_since(Instant::now()).as_millis();
         let mut fds = [system::pollfd(read.as_raw_fd(), libc::POLLIN)];
         system::poll(&mut fds, i32::try_from(left).unwrap_or(i32::MAX))?;
-        if fds[0].revents == 0 && Instant::now() >= until {
+        // Also where something is printed without end.
+        if Instant::now() >= until {
             return Err(io::ErrorKind::TimedOut.into());
         }
         if fds[0].revents == 0 {

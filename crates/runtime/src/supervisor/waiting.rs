@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use muster_model::measure::TaskMeasure;
 use muster_model::state::{ExitStatus, Usage};
 
 use super::journal::Known;
@@ -70,7 +71,12 @@ impl Server {
         };
         if let Some(unit) = self.units.get_mut(&key) {
             let ended = |rank| {
-                let end = TaskEnd { rank, exit: ExitStatus::signaled(TERM), usage: Usage::default() };
+                let end = TaskEnd {
+                    rank,
+                    exit: ExitStatus::signaled(TERM),
+                    usage: Usage::default(),
+                    measure: TaskMeasure::default(),
+                };
                 Task { rank, pid: Task::NO_PROCESS, end: Some(end), epilog: None }
             };
             unit.tasks = launch.unit.tasks.iter().map(|task| ended(task.rank)).collect();

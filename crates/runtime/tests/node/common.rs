@@ -25,8 +25,13 @@ pub struct Node {
 impl Node {
     /// Starts a supervisor.
     pub fn start(cgroup: CgroupUse) -> Node {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let options = Options { cgroup };
+        Node::start_in(&std::env::temp_dir(), cgroup)
+    }
+
+    /// The same with its directory in `parent`.
+    pub fn start_in(parent: &Path, cgroup: CgroupUse) -> Node {
+        let dir = tempfile::tempdir_in(parent).expect("temporary directory");
+        let options = Options { cgroup, ..Options::default() };
         let (requests, notices, hello) = connect(dir.path(), &options);
         let node = Node { dir, requests, notices, hello, options };
         let environment = environment_blob(["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/", "GREETING=hi"]);
@@ -73,14 +78,21 @@ impl Node {
             tasks: vec![TaskLaunch::default()],
             affinity: Vec::new(),
             memory_limit: None,
+            confinement: None,
+            space: None,
             client: None,
             pty: None,
             pmi: None,
+            pmix: None,
             message_name: String::new(),
             after: None,
             task_hooks: TaskHooks::default(),
             time_limit_ms: None,
+            container: None,
+            bundle: None,
             refusal: None,
+            measure_ms: None,
+            measure_how: None,
         }
     }
 

@@ -82,7 +82,7 @@ fn a_killed_supervisor_leaves_nothing_and_its_units_are_lost() {
 
 /// Makes sure that all requests so far are carried out, then kills and reconnects.
 fn kill_supervisor_after(node: &mut Node) {
-    node.send(Request::Sample { keys: Vec::new() });
+    node.send(Request::Sample { number: 0, keys: Vec::new() });
     while !matches!(node.next(), Notice::Sampled { .. }) {}
     kill_supervisor(node);
     node.reconnect();

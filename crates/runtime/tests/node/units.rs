@@ -2,6 +2,7 @@
 
 use crate::common::{Node, key, lives, pid_in, wait_until};
 use muster_model::state::ExitStatus;
+use muster_runtime::measure::{EnergySource, MeasureHow};
 use muster_runtime::protocol::{Notice, Refused, Request, SignalScope};
 use muster_runtime::supervisor::CgroupUse;
 use muster_runtime::unit::{Input, Outcome, Output, Streams, TaskLaunch, UnitUser};
@@ -112,7 +113,7 @@ fn programs_that_cannot_run_are_reported_as_slurmstepd_does() {
     unit.script = Some(crate::common::blob("bad"));
     unit.message_name = "slurmstepd-n1".into();
     assert_eq!(node.run(unit).exit, ExitStatus::exited(2));
-    let message = "slurmstepd-n1: error: execve(): bad interpreter(/no/interpreter): No such file or directory\n";
+    let message = "slurmstepd-n1: error: execve(): bad interpreter(/no/interpreter -x): No such file or directory\n";
     assert_eq!(node.read("out"), message);
 }
 
@@ -249,13 +250,17 @@ fn suspended_units_stand_still() {
         wait_until("ticks", || node.read("ticks").len() > 10);
         node.send(Request::Suspend { key: key(1) });
         let cpu = |node: &mut Node| loop {
-            node.send(Request::Sample { keys: Vec::new() });
-            if let Notice::Sampled { units } = node.next() {
+            node.send(Request::Sample { number: 7, keys: Vec::new() });
+            if let Notice::Sampled { number: 7, units } = node.next() {
                 break units.into_iter().find(|unit| unit.key == key(1)).expect("sampled");
             }
         };
         let sample = cpu(&mut node);
-        assert!(sample.pids.contains(&pid) && sample.usage.rss_kb_max > 0, "{sample:?}");
+        assert!(sample.pids.contains(&pid) && sample.measured.rss_kb.is_some_and(|rss| rss.max > 0), "{sample:?}");
+        // Who does not catch TSTP is stopped as by it, before anything is frozen.
+        wait_until("stopped", || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
+        });
         wait_until("standing still", || {
             let before = node.read("ticks");
             std::thread::park_timeout(std::time::Duration::from_millis(30));
@@ -267,6 +272,33 @@ fn suspended_units_stand_still() {
         node.send(Request::Suspend { key: key(1) });
         node.send(Request::Terminate { key: key(1), kill_wait_ms: 600_000, message: None });
         assert_eq!(node.wait_end(key(1)).exit, ExitStatus::signaled(15), "a stopped unit can be ended");
+    }
+}
+
+#[test]
+fn who_catches_the_signal_gets_ready_to_stand_still() {
+    for cgroup in BOTH {
+        let mut node = Node::start(cgroup);
+        let traps = "trap 'echo ready >>told' TSTP; trap 'echo back >>told' CONT; echo up >up";
+        node.launch(node.batch(1, &format!("{traps}; while :; do echo x >>ticks; done")));
+        node.wait_started(key(1));
+        wait_until("up", || node.read("up") == "up\n");
+        node.send(Request::Suspend { key: key(1) });
+        wait_until("told", || node.read("told") == "ready\n");
+        // Who catches it goes on for a while.
+        wait_until("standing still", || {
+            let before = node.read("ticks");
+            std::thread::park_timeout(std::time::Duration::from_millis(30));
+            before == node.read("ticks")
+        });
+        node.send(Request::Resume { key: key(1) });
+        wait_until("told that it goes on", || node.read("told") == "ready\nback\n");
+        node.send(Request::Suspend { key: key(1) });
+        node.send(Request::Resume { key: key(1) });
+        let before = node.read("ticks").len();
+        wait_until("going on", || node.read("ticks").len() > before);
+        node.send(Request::Terminate { key: key(1), kill_wait_ms: 0, message: None });
+        assert_eq!(node.wait_end(key(1)).exit, ExitStatus::signaled(9));
     }
 }
 
@@ -362,4 +394,66 @@ fn another_user_is_taken_over_by_root() {
     unit.streams.output = Output::File("../root-only".into());
     assert!(matches!(node.run(unit).outcome, Outcome::NotStarted { errno: libc::EACCES, .. }));
     assert_eq!(node.read("root-only"), "secret");
+}
+
+#[test]
+fn a_counter_of_energy_that_hangs_holds_nobody_up() {
+    let mut node = Node::start(BOTH[0]);
+    let zone = node.path("root/sys/class/powercap/intel-rapl:0");
+    std::fs::create_dir_all(&zone).unwrap();
+    std::fs::write(zone.join("name"), "package-0\n").unwrap();
+    std::fs::write(zone.join("energy_uj"), "5000\n").unwrap();
+    let measured = |node: &Node, job| {
+        let root = Some(node.path("root").display().to_string());
+        let how = MeasureHow { energy: Some(EnergySource::Rapl), root, ..MeasureHow::default() };
+        let mut unit = node.unit(job, &["true"]);
+        (unit.measure_ms, unit.measure_how) = (Some(0), Some(Box::new(how)));
+        unit
+    };
+    // Read at the start and at the end, however short that is.
+    let unit = measured(&node, 1);
+    assert_eq!(node.run(unit).tasks[0].measure.energy_mj, Some(0));
+    std::fs::remove_file(zone.join("energy_uj")).unwrap();
+    let fifo = std::ffi::CString::new(zone.join("energy_uj").display().to_string()).unwrap();
+    // SAFETY: the path is NUL-terminated.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+    let unit = measured(&node, 2);
+    assert_eq!(node.run(unit).tasks[0].measure.energy_mj, None, "whoever opens the counter waits for ever");
+}
+
+#[test]
+fn what_tasks_use_is_measured_to_their_end() {
+    for cgroup in BOTH {
+        let mut node = Node::start(cgroup);
+        let script = "head -c 3000000 /dev/zero >big; x=$(head -c 20000000 /dev/zero | tr '\\0' x); \
+            echo ready >state; read nothing <fifo; cat big >/dev/null";
+        let fifo = std::ffi::CString::new(node.path("fifo").display().to_string()).unwrap();
+        // SAFETY: the path is NUL-terminated.
+        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        let mut unit = node.batch(1, script);
+        unit.measure_ms = Some(0);
+        node.launch(unit);
+        node.wait_started(key(1));
+        wait_until("the memory", || node.read("state") == "ready\n");
+        node.send(Request::Sample { number: 3, keys: vec![key(1)] });
+        let unit = loop {
+            if let Notice::Sampled { number: 3, mut units } = node.next() {
+                break units.remove(0);
+            }
+        };
+        let peak = unit.measured.rss_kb.unwrap().max;
+        assert!(peak > 20_000 && unit.measured.vm_kb.unwrap().max >= peak, "{unit:?}");
+        let before = unit.measured.read_bytes.unwrap().max;
+        std::fs::write(node.path("fifo"), "\n").unwrap();
+        let end = node.wait_end(key(1));
+        let measure = end.tasks[0].measure;
+        // The look at its end has seen what it did after the one before.
+        assert!(measure.read_bytes.unwrap() >= before + 3_000_000, "{cgroup:?}: {before}, {measure:?}");
+        assert!(measure.write_bytes.unwrap() >= 6_000_000 && measure.rss_kb.unwrap().0 >= peak, "{measure:?}");
+        let usage = end.tasks[0].usage;
+        assert!(measure.cpu_us.unwrap() >= usage.user_cpu_us + usage.system_cpu_us && measure.pages.is_some());
+        // Where nobody wants it measured, the kernel's own figures are told.
+        let plain = node.run(node.unit(2, &["true"])).tasks[0].measure;
+        assert!(plain.cpu_us.is_some() && plain.rss_kb.is_some() && plain.read_bytes.is_none(), "{plain:?}");
+    }
 }

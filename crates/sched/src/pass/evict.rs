@@ -20,6 +20,7 @@ use crate::choose::Choice;
 use crate::exact::Exact;
 use crate::feasible::Verdict;
 use crate::free::Free;
+use crate::future::OVERDUE;
 use crate::people::Guest;
 use crate::preempt::{self, Victim};
 use crate::reservation::{Inside, Open};
@@ -185,7 +186,9 @@ impl<'a> Pass<'a> {
         let view = self.view;
         *self.room_by.get_or_insert_with(|| {
             let leaving = view.running.values().filter(|job| job.completing || job.eviction.is_some());
-            let ends = leaving.map(|job| job.end_time.unwrap_or(view.now).max(view.now) + view.config.kill_wait);
+            // However short they are given, an expected start counts on them for longer.
+            let more = view.config.kill_wait.max(OVERDUE);
+            let ends = leaving.map(|job| job.end_time.unwrap_or(view.now).max(view.now) + more);
             ends.max().unwrap_or(view.now)
         })
     }

@@ -60,7 +60,7 @@ impl<'a> Pass<'a> {
         if causes.is_empty() {
             causes.extend(self.limits_of_start(entry, &asks));
         }
-        // What would help one component says nothing about the others.
+        // What would help one component says nothing about the others: that is only found by playing the queue on.
         let alternatives = if job.het.is_none() { self.alternatives(entry) } else { Vec::new() };
         let ahead = self.first_ahead(&turn, job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
         if ask.licenses.is_empty() {
             return Vec::new();
         }
-        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let ways = self.reservations.ways(entry.job, &self.tables.fleet.partition(ask.partition).name);
         let opens: Vec<Open> =
             ways.into_iter().filter_map(|inside| self.open_now(entry, ask, inside, duration)).collect();
         let left: Vec<Licenses> = opens.iter().map(|open| self.licenses_left(entry, ask, open, duration)).collect();
@@ -318,7 +318,7 @@ impl<'a> Pass<'a> {
 
     /// Whether it could start now, in one of its reservations or in none.
     fn fits_now(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> bool {
-        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let ways = self.reservations.ways(entry.job, &self.tables.fleet.partition(ask.partition).name);
         ways.into_iter().any(|inside| {
             let Some(open) = self.open_now(entry, ask, inside, case.duration) else {
                 return false;

@@ -110,7 +110,7 @@ impl<'a> Pass<'a> {
     ) -> Option<(Parts, Inside)> {
         self.know_people();
         let (spec, view, fleet) = (&entry.job.spec, self.view, &self.tables.fleet);
-        let ways = self.reservations.ways(spec, &fleet.partition(ask.partition).name);
+        let ways = self.reservations.ways(entry.job, &fleet.partition(ask.partition).name);
         let mut ways = ways.into_iter();
         let (Some(inside), None) = (ways.next(), ways.next()) else { return None };
         let until = start + case.duration;

@@ -13,12 +13,14 @@
 //! | keeping what was said before | `told` |
 //! | planned starts as another pass has told them | `foretold` |
 //! | when jobs start that nothing is held for | `expected` |
+//! | jobs that start too late to be held for | `beyond` |
 //! | why one job waits | `explain` |
 //! | what it could ask for instead | `variants` |
 //! | making room by ending others | `evict` |
 //! | making room by moving planned starts | `moving` |
 //! | a walk over what has changed only | `partial` |
 
+mod beyond;
 mod evict;
 mod expected;
 mod explain;
@@ -86,6 +88,8 @@ pub(crate) struct Pass<'a> {
     reservations_blocked: BTreeSet<Inside>,
     forecast: Option<Forecast>,
     footprints: BTreeMap<AskId, Arc<[Footprint]>>,
+    /// CPUs of each partition that are free within the window, where that has been asked for.
+    room_in_window: BTreeMap<u32, u64>,
     units: Taken,
     /// By number of the group.
     known: Vec<Known>,
@@ -210,6 +214,7 @@ impl<'a> Pass<'a> {
             limits: Limits::of(view),
             forecast: None,
             footprints: BTreeMap::new(),
+            room_in_window: BTreeMap::new(),
             units: Taken::default(),
             known,
             standings: Standings::default(),

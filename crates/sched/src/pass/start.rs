@@ -116,7 +116,7 @@ impl Pass<'_> {
         if let Err(reason) = self.limits.before(entry.job, self.tables.fleet.partition(partition), limit) {
             return waits(reason);
         }
-        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(partition).name);
+        let ways = self.reservations.ways(entry.job, &self.tables.fleet.partition(partition).name);
         self.plan.figures.tried += 1;
         let mut lack = None;
         for inside in ways {

@@ -17,6 +17,7 @@ use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
 use crate::forecast::{self, Footprint, Forecast};
 use crate::licenses::{Holdings, LicensePlan, Licensing};
+use crate::nodeset::NodeSet;
 use crate::people::{Company, Guest};
 use crate::reservation::{Inside, Open};
 use crate::search::{self, Found, Place, Wanted};
@@ -30,6 +31,16 @@ pub(super) struct Soonest {
     pub(super) start: Timestamp,
     pub(super) parts: Parts,
     pub(super) inside: Inside,
+}
+
+/// The nodes that a job names, where these are all that it needs: as long as it waits it keeps no others from those behind it,
+/// as in Slurm.
+fn nodes_named(entry: Entry<'_>, case: &Case) -> Option<NodeSet> {
+    let Verdict::Possible(ask) = &*case.verdict else {
+        return None;
+    };
+    let is_enough = !ask.required.is_empty() && ask.required.len() >= entry.job.spec.request.nodes_min as usize;
+    is_enough.then(|| ask.required.iter().copied().collect())
 }
 
 impl<'a> Pass<'a> {
@@ -47,8 +58,9 @@ impl<'a> Pass<'a> {
             }
             if case.lack == Lack::Busy && !self.books.standings[partition as usize].is_blocked {
                 let detail = self.withheld(entry, case);
-                self.books.standings[partition as usize].is_blocked = true;
-                let nodes = &self.tables.fleet.partition_nodes[partition as usize];
+                let named = nodes_named(entry, case);
+                self.books.standings[partition as usize].is_blocked |= named.is_none();
+                let nodes = named.as_ref().unwrap_or(&self.tables.fleet.partition_nodes[partition as usize]);
                 self.contended.unite(nodes);
                 if !self.view.config.backfill {
                     self.books.close(nodes);
@@ -105,6 +117,9 @@ impl<'a> Pass<'a> {
 
     /// Plans the earliest start over `cases` and holds its resources; where it is `promised`, within the budget.
     pub(super) fn plan_start(&mut self, entry: Entry<'_>, cases: &[Case], promised: bool) -> Option<Expected> {
+        if promised && self.is_beyond_window(entry, cases) {
+            return None;
+        }
         let foretold = if promised { self.as_foretold(entry, cases) } else { None };
         let is_foretold = foretold.is_some();
         let mut best: Option<(&Case, &Ask, Soonest)> = foretold;
@@ -123,13 +138,13 @@ impl<'a> Pass<'a> {
         }
         let (case, ask, found) = best.filter(|(_, _, found)| entry.before.is_none_or(|before| found.start < before))?;
         let Soonest { start, parts, inside } = found;
-        self.books.plans_made += 1;
         if entry.job.spec.partitions.len() > 1 {
             self.several.note_plan(entry.job.id);
         }
         if promised {
-            *self.plans_made_in(case) += 1;
-            *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
+            self.count_plan(entry, case);
+        } else {
+            self.books.plans_made += 1;
         }
         if start > self.view.now + self.budget.window {
             return Some(Expected { start, nodes: None, is_forecast: false });
@@ -152,6 +167,13 @@ impl<'a> Pass<'a> {
             }
         }
         Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false })
+    }
+
+    /// Counts a planned start that is promised.
+    pub(super) fn count_plan(&mut self, entry: Entry<'_>, case: &Case) {
+        self.books.plans_made += 1;
+        *self.plans_made_in(case) += 1;
+        *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
     }
 
     /// Planned starts that were made in the partition of `case`. Those of jobs that wait for licences are counted apart: they
@@ -195,7 +217,7 @@ impl<'a> Pass<'a> {
         ask: &Ask,
         from: Option<Timestamp>,
     ) -> Option<Soonest> {
-        let ways = self.reservations.ways(&entry.job.spec, &self.tables.fleet.partition(ask.partition).name);
+        let ways = self.reservations.ways(entry.job, &self.tables.fleet.partition(ask.partition).name);
         let found = ways.into_iter().filter_map(|inside| {
             let (start, parts) = self.earliest_inside(entry, case, ask, inside, from)?;
             Some(Soonest { start, parts, inside })

@@ -8,7 +8,7 @@ use muster_model::planning::{Plan, PlanView};
 use muster_model::time::Span;
 use muster_sched::{Budget, Planners};
 use muster_testkit::load::Numbers;
-use muster_testkit::{builders, show};
+use muster_testkit::{builders, cases, show};
 use proptest::prelude::*;
 
 use crate::common::{least, view};
@@ -97,10 +97,9 @@ fn random(seed: u64) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
-    /// The first blocked job keeps its planned start, whatever starts beside the long pass. More cases with
-    /// `PROPTEST_CASES=100000`.
+    /// The first blocked job keeps its planned start, whatever starts beside the long pass.
     #[test]
     fn passes_beside_a_long_one_delay_nobody_who_is_first(seed: u64) {
         let text = random(seed);

@@ -181,3 +181,72 @@ fn nearness_takes_no_unit_that_a_planned_start_needs() {
          1 waits Resources, +10m on n1",
     );
 }
+
+#[test]
+fn cores_are_shared_where_idle_ones_do_not_suffice() {
+    // Nodes of one socket, where it does not matter otherwise which cores a job gets.
+    let cluster = "
+        config memory=on
+        nodes p[1-2] cpus=8 mem=64000
+        partition f nodes=p[1-2] mem_per_cpu=10 share=force:2
+        partition n nodes=p[1-2] mem_per_cpu=10";
+    check(
+        &format!(
+            "{cluster}
+             job 1 part=f n=8
+             job 2 part=f n=8
+             job 3 part=f n=8
+             job 4 part=f n=8
+             job 5 part=f n=8
+             job 6 part=n n=1"
+        ),
+        "1 starts in f: p1 8c 8t cpus:0-7 80M
+         2 starts in f: p2 8c 8t cpus:0-7 80M
+         3 starts in f: p1 8c 8t cpus:0-7 80M
+         4 starts in f: p2 8c 8t cpus:0-7 80M
+         5 waits Resources, +525600m
+         6 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions, +525600m",
+    );
+    check(
+        &format!(
+            "{cluster}
+             job 1 part=f n=6 w=p1
+             job 2 part=f n=6 w=p1
+             job 3 part=f n=4 w=p1
+             job 4 part=f n=2
+             job 5 part=f n=8"
+        ),
+        "1 starts in f: p1 6c 6t cpus:0-5 60M
+         2 starts in f: p1 2c 2t cpus:6-7 20M | p2 4c 4t cpus:0-3 40M
+         3 starts in f: p1 4c 4t cpus:0-3 40M
+         4 starts in f: p2 2c 2t cpus:4-5 20M
+         5 starts in f: p2 8c 8t cpus:0-7 80M",
+    );
+    // Whoever wants whole nodes gets all their cores and shares them, as the partition forces it.
+    check(
+        &format!(
+            "{cluster}
+             job 1 part=f n=1 exclusive w=p1
+             job 2 part=f n=1 w=p1
+             job 3 part=f n=1 exclusive w=p1"
+        ),
+        "1 starts in f: p1 8c 1t cpus:0-7 80M
+         2 starts in f: p1 1c 1t cpus:0 10M
+         3 waits Resources, +525600m",
+    );
+}
+
+#[test]
+fn no_core_is_shared_by_more_jobs_than_may_be_however_they_lie_in_rows() {
+    // Two jobs are on each core, though they are in three rows: 1 and 2 in the first, 3 and 4 in one each.
+    check(
+        "nodes p1 cpus=3 mem=64000
+         partition f nodes=p1 share=force:2
+         run 1 on=p1:0-0 t=30
+         run 2 on=p1:2-2 t=30
+         run 3 on=p1:0-1 t=30
+         run 4 on=p1:1-2 t=30
+         job 5 part=f n=1",
+        "5 waits Resources, +30m on p1",
+    );
+}

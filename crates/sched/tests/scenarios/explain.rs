@@ -8,6 +8,7 @@ use muster_model::job::Job;
 use muster_model::planning::PlanView;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
+use muster_testkit::cases;
 use proptest::prelude::*;
 
 use crate::common::view;
@@ -86,6 +87,36 @@ fn a_shorter_limit_or_another_partition_may_start_at_once() {
 }
 
 #[test]
+fn components_start_otherwise_when_all_of_them_would() {
+    let text = "nodes n[1-2] cpus=4
+         nodes n3 cpus=4
+         partition p nodes=n[1-2]
+         partition q nodes=n3
+         run 8 part=p on=n1:0-3 t=120
+         job 1 part=p n=8 t=60
+         job 2 het=2/2 part=p n=4 t=240
+         job 3 het=2/2 part=q n=4 t=300";
+    // Without a shorter limit of the other component too, job 1 would still be before them.
+    check(
+        text,
+        2,
+        "partition p: needs 1 of 2 nodes; 1 in use (cpu), 1 kept for jobs before it
+         blocked by waiting 1
+         starts in 3 h 00 min
+         with --time=02:00:00: now",
+    );
+    // What this component has is free; a shorter limit helps if it is also that of the other.
+    check(
+        text,
+        3,
+        "Resources
+         blocked by waiting 1
+         starts in 3 h 00 min
+         with --time=01:39:00: now",
+    );
+}
+
+#[test]
 fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
     let text = "nodes n[1-3] cpus=4
          qos small cpus=6
@@ -129,14 +160,8 @@ fn what_a_partition_allows_is_told_with_what_is_asked() {
     check(text, 3, "partition q is down and starts no jobs\nin partition p: now");
 }
 
-/// Random cases; more with `MUSTER_TEST_CASES=10000`.
-fn cases() -> ProptestConfig {
-    let cases = std::env::var("MUSTER_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256);
-    ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
     /// Without exactly the named blockers the job starts in the next pass, and with any one of them it does not.
     #[test]
@@ -161,7 +186,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
     /// What is told about another limit comes true when the queue is played on with it, to the second.
     #[test]
@@ -183,12 +208,15 @@ proptest! {
     }
 }
 
+/// Whether it starts in the next pass, made by a planner that goes on from the books of this one.
 fn starts_without(view: &PlanView, id: u32, gone: &[Blocker]) -> bool {
+    let mut planner = Planner::new();
+    planner.plan(view, &far());
     let mut view = view.clone();
     keep(&mut view, |job| !gone.contains(&Blocker::Waiting(job.id)));
     let ended: Vec<_> = view.running.keys().copied().filter(|(_, id)| gone.contains(&Blocker::Running(*id))).collect();
     ended.into_iter().for_each(|key| end(&mut view, key));
-    Planner::new().plan(&view, &far()).starts.iter().any(|start| start.job_id.0 == id)
+    planner.plan(&view, &far()).starts.iter().any(|start| start.job_id.0 == id)
 }
 
 fn with_limit(view: &PlanView, id: u32, limit: TimeLimit) -> PlanView {

@@ -38,6 +38,24 @@ fn check(job: &str, expected: &str) {
 }
 
 #[test]
+fn nodes_needed_when_nothing_runs() {
+    let check = |job: &str, expected: Option<u32>| {
+        let (view, parsed) = with_job(CLUSTER, job);
+        assert_eq!(Planner::new().nodes_when_empty(&view, &parsed.spec), expected, "{job}");
+    };
+    check("n=17 mem=10", Some(2));
+    check("n=40 mem=10", Some(3));
+    check("N=2 n=40 mem=10", None);
+    check("N=1-3 n=17 mem=10", Some(3));
+    check("n=6 tpn=2 mem=10", Some(3));
+    check("gpus=3 mem=10", Some(2));
+    check("n=20 mem_per_cpu=8000", Some(3));
+    check("part=smt n=9", Some(2));
+    check("part=tiny n=17", None);
+    check("part=tiny,batch n=17 mem=10", Some(2));
+}
+
+#[test]
 fn what_only_limits_forbid_is_accepted() {
     for job in [
         "N=7",

@@ -63,6 +63,7 @@ fn cpus_and_memory_of_gpus_count_all_types() {
 #[test]
 fn of_two_lines_about_the_same_type_the_last_counts() {
     check("gpus=1,2", "n1 1c 1t 10M gpu:a100:0-1");
+    check("gres=gpu:1,gpu:2", "n1 1c 1t 10M gpu:a100:0-1");
     check("gpus=a100:1,a100:1", "n1 1c 1t 10M gpu:a100:0");
     check("gpus=a100:1,2", "InvalidGres");
 }

@@ -3,7 +3,7 @@
 use crate::common::{check, check_with, view};
 use muster_model::planning::Plan;
 use muster_sched::{Budget, Planner};
-use muster_testkit::{load, show};
+use muster_testkit::{cases, load, show};
 use proptest::prelude::*;
 
 #[test]
@@ -211,6 +211,8 @@ prop_compose! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
+
     /// Components start together and are expected together, in passes over everything and over what has changed; a pass over
     /// everything leaves nothing that could start.
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use muster_sched::{Budget, Planner};
+use muster_testkit::cases;
 use muster_testkit::load::Numbers;
 use proptest::prelude::*;
 
@@ -141,7 +142,7 @@ fn fewest(branches: &[Vec<Vec<u32>>], leaves: &[Vec<u32>], wanted: u32) -> Vec<V
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
     /// Whole cores, none given to more jobs than may be on it, units and memory once, nothing that the system keeps.
     #[test]

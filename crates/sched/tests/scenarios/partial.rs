@@ -7,7 +7,7 @@ use muster_model::planning::{PlanView, PlannedWait};
 use muster_model::time::Span;
 use muster_sched::{Budget, Planner};
 use muster_testkit::load::Numbers;
-use muster_testkit::{builders, show};
+use muster_testkit::{builders, cases, show};
 use proptest::prelude::*;
 
 use crate::common::{least, view};
@@ -89,10 +89,9 @@ fn later_tasks_of_an_array_stand_in_the_way_of_none_before_them() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
-    /// A pass over what has changed can be carried out, and leaves the first blocked job its planned start. More cases with
-    /// `PROPTEST_CASES=100000`.
+    /// A pass over what has changed can be carried out, and leaves the first blocked job its planned start.
     #[test]
     fn partial_passes_delay_nobody_who_is_first(seed: u64) {
         let text = scenario(seed);

@@ -91,6 +91,20 @@ fn whole_nodes() {
     place("part=excl n=1", "n1 16c 1t 1600M gpu:0-1");
     place("part=smt exclusive", "s1 8c 8t 800M");
     place_on("config whole_nodes\nnodes n1 cpus=4", "n=1", "n1 4c 1t");
+    let linear = "config whole_nodes\nnodes n[1-2] cpus=8 threads=2";
+    place_on(linear, "tpc=1 n=8", "n1 8c 8t");
+    place_on(linear, "tpcore=1 n=5", "n1 8c 5t");
+    place_on(linear, "tpc=1 c=8", "n1 8c 1t");
+}
+
+#[test]
+fn the_last_node_holds_all_that_is_left() {
+    let nodes = "nodes n[1-3] cpus=16 weight=5\nnodes n[4-5] cpus=8 weight=1";
+    place_on(nodes, "N=2 n=20", "n1 12c 12t | n4 8c 8t");
+    place_on(nodes, "N=2 n=24", "n1 16c 16t | n4 8c 8t");
+    place_on(nodes, "N=2 n=26", "n1 16c 16t | n2 10c 10t");
+    place_on(nodes, "N=3 n=30", "n1 14c 14t | n4 8c 8t | n5 8c 8t");
+    place_on(nodes, "N=3 n=40", "n1 16c 16t | n2 16c 16t | n3 8c 8t");
 }
 
 #[test]
@@ -282,4 +296,16 @@ fn what_is_not_consumed_only_has_to_be_there() {
          3 waits BadConstraints
          5 waits BadConstraints",
     );
+}
+
+#[test]
+fn beside_named_nodes_the_lightest_are_taken() {
+    let cluster = "
+        nodes h[1-3] cpus=16 weight=5 features=slow
+        nodes l[1-2] cpus=8
+        partition main nodes=h[1-3],l[1-2]";
+    place_on(cluster, "w=h3 N=2", "h3 1c 1t | l1 1c 1t");
+    place_on(cluster, "w=h3 N=4", "h2 1c 1t | h3 1c 1t | l1 1c 1t | l2 1c 1t");
+    place_on(cluster, "w=h3 n=30", "h3 16c 16t | l1 8c 8t | l2 6c 6t");
+    place_on(cluster, "C=slow*2 N=3", "h1 1c 1t | h2 1c 1t | l1 1c 1t");
 }

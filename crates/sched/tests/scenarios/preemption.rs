@@ -1,6 +1,13 @@
 //! Who makes room for whom.
 
+use std::sync::Arc;
+
 use crate::common::check;
+use muster_model::ids::JobId;
+use muster_model::preemption::{Eviction, PreemptMode};
+use muster_model::time::Span;
+use muster_sched::{Budget, Planner};
+use muster_testkit::show;
 
 #[test]
 fn a_higher_tier_preempts_what_loses_least() {
@@ -176,6 +183,33 @@ fn cpus_that_several_take_turns_on_come_free_with_the_last_of_them() {
          run 8 part=low on=n1:0-3 t=600
          run 9 part=low on=n1:0-3 t=600 yields=8
          job 1 part=high n=4 t=60",
-        "1 starts in high over 9,8: n1 4c 4t",
+        "1 starts in high over 9,8: n1 4c 4t cpus:0-3",
     );
+}
+
+#[test]
+fn nobody_else_goes_while_one_is_leaving() {
+    let seen = crate::common::view(
+        "config preempt=qos:cancel
+         qos high prio=100 preempts=low
+         qos low
+         nodes n[1-2] cpus=8
+         run 7 qos=low on=n1:0-7 t=10
+         run 8 qos=low on=n2:0-7 t=10
+         job 1 qos=high n=8 t=10",
+    );
+    for kill_wait in [2, 30, 60] {
+        let mut seen = seen.clone();
+        std::sync::Arc::make_mut(&mut seen.config).kill_wait = Span::from_seconds(kill_wait);
+        let first = Planner::new().plan(&seen, &Budget::default());
+        assert_eq!(show::plan(&seen, &first), "7 makes room for 1: cancel\n1 waits Resources, +10m on n1\n");
+        let at = (seen.now + Span::from_minutes(10), JobId(7));
+        let mut gone = seen.running.remove(&at).expect("it runs");
+        let leaving = Arc::make_mut(&mut gone);
+        leaving.eviction = Some(Box::new(Eviction { since: seen.now, mode: PreemptMode::Cancel, by: JobId(1) }));
+        (leaving.completing, leaving.end_time) = (true, Some(seen.now));
+        seen.running.insert((seen.now, JobId(7)), gone);
+        let then = Planner::new().plan(&seen, &Budget::default());
+        assert_eq!(then.evictions, [], "{kill_wait}");
+    }
 }

@@ -32,6 +32,40 @@ fn the_first_blocked_waits_for_resources_and_the_others_for_priority() {
 }
 
 #[test]
+fn a_job_that_names_its_nodes_keeps_only_those_from_the_others() {
+    // As in Slurm, whose main scheduler goes on with the other nodes: job 2 is the first that waits for any.
+    let cluster = |naming: &str| {
+        format!(
+            "nodes n[1-2] cpus=4
+             run 8 on=n1:0-3 t=30
+             run 9 on=n2:0-3 t=40
+             job 1 {naming} n=4 t=60
+             job 2 x=n1 n=4 t=60
+             job 3 x=n1 n=4 t=60"
+        )
+    };
+    check(
+        &cluster("w=n1"),
+        "1 waits Resources, +30m on n1
+         2 waits Resources, +40m on n2
+         3 waits Priority, +100m on n2",
+    );
+    // Two nodes are wanted and one is named.
+    check(
+        &cluster("N=2 w=n1"),
+        "1 waits Resources, +40m on n[1-2]
+         2 waits Priority, +100m on n2
+         3 waits Priority, +160m on n2",
+    );
+    check(
+        &format!("config backfill=off\n{}", cluster("w=n1")),
+        "1 waits Resources
+         2 waits Resources
+         3 waits Priority",
+    );
+}
+
+#[test]
 fn backfill_does_not_delay_the_planned_start() {
     // Job 3 is gone when job 1 is to start. Job 1 leaves two CPUs of n2 free, until job 2 is to have all of them:
     // job 4 would be there too long, job 5 just fits.

@@ -92,7 +92,7 @@ pub fn parse(text: &str) -> Result<CpuBind, String> {
 }
 
 /// Splits at commas that no digit follows.
-fn parts(text: &str) -> Vec<&str> {
+pub(super) fn parts(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut from = 0;
     for (at, _) in text.match_indices(',') {
@@ -128,11 +128,11 @@ fn entries<T: Clone>(list: &str, read: impl Fn(&str) -> Option<T>, digits: u32) 
     Ok(all)
 }
 
-fn numbers(list: &str) -> Result<Vec<u32>, String> {
+pub(super) fn numbers(list: &str) -> Result<Vec<u32>, String> {
     entries(list, |text| text.parse().ok().filter(|number| *number <= NUMBER_MAX), 10)
 }
 
-fn masks(list: &str) -> Result<Vec<IndexSet>, String> {
+pub(super) fn masks(list: &str) -> Result<Vec<IndexSet>, String> {
     entries(list, read_mask, 16)
 }
 

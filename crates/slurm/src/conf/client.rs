@@ -2,6 +2,8 @@
 
 use muster_model::ids::Name;
 
+use crate::grammar::rlimits;
+
 /// What a command takes from slurm.conf. Everything is optional: the controller has the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientSettings {
@@ -31,6 +33,8 @@ pub struct ClientSettings {
     pub srun_prolog: Option<String>,
     /// `SrunEpilog`.
     pub srun_epilog: Option<String>,
+    /// `PropagateResourceLimits` or what `PropagateResourceLimitsExcept` leaves: numbers of limits; `None` for all.
+    pub limits_propagated: Option<Vec<u32>>,
     /// `max_script_size` of `SchedulerParameters`.
     pub script_size_max: Option<u64>,
 }
@@ -56,6 +60,12 @@ pub fn client_settings(text: &str) -> ClientSettings {
             "allowspecresourcesusage" => {
                 settings.spec_resources_allowed =
                     ["yes", "1", "true", "up"].iter().any(|word| value.eq_ignore_ascii_case(word));
+            }
+            "propagateresourcelimits" => settings.limits_propagated = rlimits::parse(value).ok(),
+            "propagateresourcelimitsexcept" => {
+                let except = rlimits::parse(value).unwrap_or_default();
+                let all = rlimits::KNOWN.iter().map(|(_, number)| *number);
+                settings.limits_propagated = Some(all.filter(|number| !except.contains(number)).collect());
             }
             "taskplugin" => settings.tasks_are_unbound = value.eq_ignore_ascii_case("task/none"),
             "scronparameters" => settings.cron = value.to_ascii_lowercase().contains("enable"),
@@ -100,6 +110,11 @@ mod tests {
         let settings = client_settings("MpiDefault=PMI2\nKillOnBadExit=1\nWaitTime=7\n");
         let found = (settings.mpi_default.as_deref(), settings.kill_on_bad_exit, settings.wait_time_seconds);
         assert_eq!(found, (Some("pmi2"), true, Some(7)));
+        let limits = |text: &str| client_settings(text).limits_propagated.map_or(99, |limits| limits.len());
+        assert_eq!(limits("PropagateResourceLimits=NONE"), 0);
+        assert_eq!(limits("PropagateResourceLimits=CORE,NOFILE"), 2);
+        assert_eq!(limits("PropagateResourceLimitsExcept=MEMLOCK"), 9);
+        assert_eq!((limits(""), limits("PropagateResourceLimits=ALL")), (99, 10));
         assert_eq!(client_settings(""), ClientSettings::default());
     }
 }

@@ -7,12 +7,13 @@ use muster_model::accounting::AccountingEnforce;
 use muster_model::config::{ClusterConfig, CpuUnit, PartitionEnforcement, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{InitialState, NodeConfig};
+use muster_model::resources::IndexSet;
 use muster_model::time::Span;
 
 use super::keys::{self, Taken};
 use super::lines::Line;
 use super::partitions::{self, Known};
-use super::{ConfError, gres_conf, hooks, nodes, preemption, priority, scheduling, shown, topology};
+use super::{ConfError, gres_conf, hooks, nodes, preemption, priority, scheduler_words, scheduling, shown, topology};
 
 /// Most nodes of a configuration: far above any cluster, low enough that a typing error cannot fill the memory.
 const NODES_MAX: usize = 200_000;
@@ -185,8 +186,11 @@ impl<'a> Reader<'a> {
             over_time_limit,
             reservation_over_run,
             node_timeout: seconds("SlurmdTimeout", 300)?,
+            tree_width: self.number("TreeWidth", defaults.tree_width)?,
             return_to_service: self.number("ReturnToService", 0_u8)?.min(2),
             requeue_default: self.flag("JobRequeue", true)?,
+            requeue_exits: self.exit_codes("RequeueExit")?,
+            requeue_exits_held: self.exit_codes("RequeueExitHold")?,
             scheduling: scheduling::read(&|name, otherwise| self.scheduler_number(name, otherwise))?,
             requeue_delay: Span::from_seconds(self.requeue_delay_seconds()?),
             launch_failures_max: self.number("MaxBatchRequeue", 5)?,
@@ -195,7 +199,8 @@ impl<'a> Reader<'a> {
             memory_is_consumed: select_parameters.contains("memory"),
             whole_nodes: select.contains("linear"),
             placement: self.placement(&select_parameters)?,
-            backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin")),
+            backfill: !self.find("SchedulerType").is_some_and(|(_, value)| value.eq_ignore_ascii_case("sched/builtin"))
+                && self.scheduler("bf_interval") != Some("-1"),
             gres_types: self.gres_types(),
             hardware_overrides: self.hardware_overrides(),
             accounting: self.accounting()?,
@@ -233,7 +238,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Words about placement, within parameters that are acted on, that mean nothing to this version.
+    /// Words within parameters that are acted on that mean nothing to this version.
     fn name_idle_words(&self, warnings: &mut Vec<String>) {
         /// Parameters with those of their words that are acted on.
         const ACTING: &[(&str, &[&str])] = &[
@@ -255,6 +260,9 @@ impl<'a> Reader<'a> {
             ),
             ("TopologyParam", &["topooptional", "none"]),
         ];
+        if let Some((line, list)) = self.find("SchedulerParameters") {
+            warnings.extend(scheduler_words::remarks(line, list));
+        }
         for (key, known) in ACTING {
             let Some((line, value)) = self.find(key) else { continue };
             let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
@@ -280,6 +288,21 @@ impl<'a> Reader<'a> {
     fn requeue_delay_seconds(&self) -> Result<i64, ConfError> {
         const CREDENTIAL_SECONDS: i64 = 120;
         Ok(self.scheduler_number("requeue_delay", CREDENTIAL_SECONDS)?.saturating_add(1))
+    }
+
+    /// A list of exit codes as `1-9,18`.
+    fn exit_codes(&self, key: &str) -> Result<IndexSet, ConfError> {
+        let mut codes = IndexSet::default();
+        let Some((line, text)) = self.find(key) else { return Ok(codes) };
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty() && *word != "(null)") {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            let code = |text: &str| text.trim().parse::<u8>().ok();
+            let (Some(first), Some(last)) = (code(first), code(last).filter(|last| code(first) <= Some(*last))) else {
+                return Err(line.error(format!("{key} value \"{text}\" is not a list of exit codes")));
+            };
+            (first..=last).for_each(|code| codes.insert(code.into()));
+        }
+        Ok(codes)
     }
 
     fn gres_types(&self) -> Vec<Name> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::ConfError;
 use super::lines::Line;
+use crate::grammar::rlimits;
 
 /// Addresses and directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct DaemonSettings {
     pub controller_port: u16,
     /// `StateSaveLocation`.
     pub state_save_location: PathBuf,
+    /// `TmpFS`.
+    pub tmp_fs: PathBuf,
     /// `SlurmdSpoolDir` as written.
     spool_pattern: String,
 }
@@ -46,6 +49,11 @@ pub(super) fn read(path: &Path, lines: &[Line]) -> Result<DaemonSettings, ConfEr
         Some((name, rest)) => (name, Some(rest.trim_end_matches(')'))),
         None => (host, find("ControlAddr").map(|(_, address)| address)),
     };
+    for key in ["PropagateResourceLimits", "PropagateResourceLimitsExcept"] {
+        if let Some((line, text)) = find(key) {
+            rlimits::parse(text).map_err(|name| line.error(format!("Bad rlimit name: {name}")))?;
+        }
+    }
     let port = match find("SlurmctldPort") {
         None => 6817,
         Some((line, text)) => {
@@ -58,6 +66,7 @@ pub(super) fn read(path: &Path, lines: &[Line]) -> Result<DaemonSettings, ConfEr
         controller_address: bracketed.unwrap_or(name).to_owned(),
         controller_port: port,
         state_save_location: find("StateSaveLocation").map_or("/var/spool", |(_, value)| value).into(),
+        tmp_fs: find("TmpFS").map_or("/tmp", |(_, value)| value).into(),
         spool_pattern: find("SlurmdSpoolDir").map_or("/var/spool/slurmd", |(_, value)| value).to_owned(),
     })
 }

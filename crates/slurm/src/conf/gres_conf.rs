@@ -8,6 +8,7 @@ use muster_model::resources::Gres;
 use super::ConfError;
 use super::lines::Line;
 use super::nodes::{check_keys, index_list};
+use crate::grammar::gres;
 
 /// Keys that a line may have. Those marked `false` are read and not acted on.
 const KEYS: &[(&str, bool)] = &[
@@ -18,10 +19,10 @@ const KEYS: &[(&str, bool)] = &[
     ("File", true),
     ("Cores", true),
     ("CPUs", true),
-    ("AutoDetect", false),
+    ("AutoDetect", true),
     ("Links", true),
-    ("Flags", false),
-    ("MultipleFiles", false),
+    ("Flags", true),
+    ("MultipleFiles", true),
     ("Ignore", false),
     ("Plugin", false),
 ];
@@ -37,7 +38,9 @@ pub(super) fn apply(lines: &[Line], config: &mut ClusterConfig, warnings: &mut V
         let name = config.nodes[at].name.clone();
         let mut places: Vec<GresPlace> = Vec::new();
         let mut found: Vec<Gres> = Vec::new();
-        for line in lines.iter().filter(|line| line.get("Name").is_some()) {
+        // A line for all nodes says nothing of those without such a resource.
+        let has = |name: &str| config.nodes[at].hardware.gres.iter().any(|gres| *gres.name == *name);
+        for line in lines.iter().filter(|line| line.get("Name").is_some_and(has)) {
             if concerns(line, &name)? {
                 let gres = one(line)?;
                 places.push(place(line, &gres, &config.nodes[at].hardware)?);
@@ -92,7 +95,7 @@ fn place(line: &Line, gres: &Gres, hardware: &Hardware) -> Result<GresPlace, Con
 }
 
 /// `Links=-1,16,4`: connections to each device of the name; -1 stands for the device itself.
-fn links(line: &Line) -> Result<Vec<i32>, ConfError> {
+pub(super) fn links(line: &Line) -> Result<Vec<i32>, ConfError> {
     let Some(text) = line.get("Links").filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
     let bad = || line.error(format!("Links {text:?} is no list of numbers, -1 for the device itself"));
     let numbers: Vec<i32> =
@@ -103,12 +106,24 @@ fn links(line: &Line) -> Result<Vec<i32>, ConfError> {
 fn one(line: &Line) -> Result<Gres, ConfError> {
     let files =
         line.get("File").map(hostlist::expand).transpose().map_err(|problem| line.error(format!("File: {problem}")))?;
-    let count = match (line.get("Count"), &files) {
-        (Some(text), _) => {
-            text.parse().map_err(|_| line.error(format!("Count value \"{text}\" is not a valid number")))?
-        }
-        (None, Some(files)) => files.len() as u64,
-        (None, None) => 1,
+    let devices = match (files, line.get("MultipleFiles")) {
+        (Some(files), _) => files.len(),
+        (None, several) => usize::from(several.is_some()),
     };
+    let count = count(line, devices)?;
     Ok(Gres { name: line.get("Name").unwrap_or_default().into(), kind: line.get("Type").map(Into::into), count })
+}
+
+/// How many units a line is about that names so many devices: as many, 1 where it names none, or `Count`.
+pub(super) fn count(line: &Line, devices: usize) -> Result<u64, ConfError> {
+    let Some(text) = line.get("Count") else { return Ok(devices.max(1) as u64) };
+    let bad = || line.error(format!("Count value \"{text}\" is not a valid number"));
+    let count = gres::parse_count(text).ok_or_else(bad)?;
+    let name = line.get("Name").unwrap_or_default();
+    // Each device of those is shared by as many.
+    let is_shared = matches!(name, "mps" | "shard");
+    if devices > 0 && !is_shared && count != devices as u64 {
+        return Err(line.error(format!("Invalid GRES record for {name}, count does not match File value")));
+    }
+    Ok(count)
 }

@@ -91,7 +91,6 @@ const OTHERS: &[&str] = &[
     "SwitchType",
     "TLSType",
     "TLSParameters",
-    "TreeWidth",
     "UsePAM",
     "WCKey",
 ];

@@ -65,7 +65,7 @@ fn read_into(path: &Path, read_file: &ReadFile<'_>, depth: usize, lines: &mut Ve
 }
 
 /// Joins lines that end in a backslash and strips comments. `\#` is a plain `#`.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut current: Option<(usize, String)> = None;
     for (index, physical) in text.lines().enumerate() {

@@ -51,11 +51,11 @@ const KEYS: &[(&str, bool)] = &[
     ("GraceTime", true),
     ("LLN", true),
     ("MaxCPUsPerSocket", true),
-    ("OverTimeLimit", false),
+    ("OverTimeLimit", true),
     ("PowerDownOnIdle", false),
     ("PreemptMode", true),
     ("QOS", true),
-    ("ReqResv", false),
+    ("ReqResv", true),
     ("ResumeTimeout", false),
     ("SelectTypeParameters", false),
     ("SuspendTime", false),
@@ -129,6 +129,8 @@ pub(super) fn read(
         grace_time: Span::from_seconds(number("GraceTime")?.unwrap_or(0).into()),
         hidden: yes(line, get("Hidden"), "Hidden")?,
         root_only: yes(line, get("RootOnly"), "RootOnly")?,
+        reservation_required: yes(line, get("ReqResv"), "ReqResv")?,
+        over_time_limit: get("OverTimeLimit").map(|text| over_time_limit(line, text)).transpose()?,
         groups_allowed: list("AllowGroups"),
         accounts_allowed: list("AllowAccounts"),
         accounts_denied: list("DenyAccounts"),
@@ -142,8 +144,16 @@ pub(super) fn read(
 
 /// Values that are shown as they are written; most of them are only shown.
 fn others(line: &Line, default: &Line) -> Vec<(Name, Name)> {
-    const SHOWN_TOO: &[&str] =
-        &["DefCPUPerGPU", "DefMemPerGPU", "ExclusiveUser", "LLN", "MaxCPUsPerSocket", "TRESBillingWeights"];
+    const SHOWN_TOO: &[&str] = &[
+        "DefCPUPerGPU",
+        "DefMemPerGPU",
+        "ExclusiveUser",
+        "LLN",
+        "MaxCPUsPerSocket",
+        "OverTimeLimit",
+        "ReqResv",
+        "TRESBillingWeights",
+    ];
     let unused = KEYS.iter().filter(|(key, used)| !used || SHOWN_TOO.contains(key));
     unused.filter_map(|(key, _)| Some(((*key).into(), line.get(key).or_else(|| default.get(key))?.into()))).collect()
 }
@@ -173,6 +183,15 @@ pub(super) fn yes(line: &Line, text: Option<&str>, key: &str) -> Result<bool, Co
         Some("yes" | "1" | "true" | "up" | "on") => Ok(true),
         Some(other) => Err(line.error(format!("\"{other}\" is not a valid option for \"{key}\""))),
     }
+}
+
+/// Minutes; without an end as many as Slurm counts.
+fn over_time_limit(line: &Line, text: &str) -> Result<Span, ConfError> {
+    if ["unlimited", "infinite"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return Ok(Span::from_minutes(i64::from(u16::MAX)));
+    }
+    let minutes: u16 = text.parse().map_err(|_| line.error(format!("Bad value \"{text}\" for OverTimeLimit")))?;
+    Ok(Span::from_minutes(minutes.into()))
 }
 
 fn count(line: &Line, text: Option<&str>, key: &str) -> Result<Option<u32>, ConfError> {

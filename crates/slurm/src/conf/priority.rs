@@ -11,7 +11,7 @@ use super::ConfError;
 use super::lines::Line;
 
 /// The key of a partition line with the weights it bills by.
-const BILLING_KEY: &str = "TRESBillingWeights";
+pub(crate) const BILLING_KEY: &str = "TRESBillingWeights";
 
 /// What is said about priorities; `find` gives the last value of a parameter with its line.
 pub(super) fn read<'a>(find: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>) -> Result<PriorityConfig, ConfError> {
@@ -152,9 +152,16 @@ fn resource(text: &str) -> Name {
     }
 }
 
-/// Reads `CPU=1.0,Mem=0.25G,GRES/gpu=2.0`. With units a suffix says by how much of a resource its weight counts.
 fn weights(line: &Line, text: &str, key: &str, units: bool) -> Result<Vec<(Name, Weight)>, ConfError> {
-    let bad = |item: &str| line.error(format!("Bad value \"{item}\" in {key}"));
+    weights_of(text, units).map_err(|item| line.error(format!("Bad value \"{item}\" in {key}")))
+}
+
+/// Reads `CPU=1.0,Mem=0.25G,GRES/gpu=2.0`. With units a suffix says by how much of a resource its weight counts.
+///
+/// # Errors
+/// The first part that cannot be read.
+pub(crate) fn weights_of(text: &str, units: bool) -> Result<Vec<(Name, Weight)>, String> {
+    let bad = str::to_owned;
     let mut all: Vec<(Name, Weight)> = Vec::new();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         let (name, value) = item.split_once('=').ok_or_else(|| bad(item))?;

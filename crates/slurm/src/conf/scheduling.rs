@@ -26,6 +26,7 @@ pub(super) fn read(number: &Lookup<'_>) -> Result<SchedulingConfig, ConfError> {
         planned_age_min: Span::from_seconds(number("bf_min_age_reserve", age_min)?.into()),
         planned_priority_min: number("bf_min_prio_reserve", 0)?,
         // Here one pass does the work of both loops, so the lesser of their limits counts.
+        batch_delay: Span::from_seconds(number("batch_sched_delay", 0)?.into()),
         starts_max: starts.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0),
     })
 }
@@ -40,7 +41,7 @@ pub(super) fn het_jobs<'a>(value: impl Fn(&str) -> Option<&'a str>) -> HetJobRul
     };
     HetJobRules {
         priority,
-        whole: value("whole_hetjob").is_some(),
+        whole: value("whole_hetjob").or(value("whole_pack")).is_some(),
         single_steps: value("disable_hetjob_steps").is_some(),
     }
 }

@@ -1,4 +1,5 @@
-//! `TaskPlugin` and `TaskPluginParam`: how tasks are bound, and whether control groups hold them to what they have.
+//! `TaskPlugin`, `TaskPluginParam` and `ProctrackType`: how tasks are bound, and whether control groups hold them together and to
+//! what they have.
 
 use super::ConfError;
 use super::lines::Line;
@@ -14,13 +15,16 @@ pub struct TaskSettings {
     pub affinity: bool,
     /// `task/cgroup`: what `cgroup.conf` says is done.
     pub cgroup: bool,
+    /// `ProctrackType=proctrack/cgroup` was asked for: nothing is started where no control group can be made. Without it they
+    /// are used where they can be.
+    pub tracked: bool,
     /// The binding of steps that ask for none; [`How::Automatic`] unless a parameter says otherwise.
     pub bind: CpuBind,
     /// `Autobind`: to what tasks are bound whose number fits nothing.
     pub otherwise: Option<Unit>,
 }
 
-/// Reads both.
+/// Reads them.
 ///
 /// # Errors
 /// A plugin or a parameter that does not exist.
@@ -37,6 +41,13 @@ pub(super) fn read(lines: &[Line]) -> Result<TaskSettings, ConfError> {
                 other => return Err(line.error(format!("cannot find task plugin for {other}"))),
             }
         }
+    }
+    if let Some((line, plugin)) = find("ProctrackType") {
+        settings.tracked = match plugin.to_ascii_lowercase().as_str() {
+            "proctrack/cgroup" => true,
+            "proctrack/linuxproc" | "proctrack/pgid" => false,
+            _ => return Err(line.error(format!("cannot find proctrack plugin for {plugin}"))),
+        };
     }
     if let Some((line, parameters)) = find("TaskPluginParam") {
         for parameter in parameters.split(',').map(|word| word.trim().to_ascii_lowercase()) {

@@ -12,7 +12,7 @@ use super::{ConfError, Loaded, load};
 
 const HEAD: &str = "ClusterName=Test\nSlurmctldHost=head(127.0.0.1)\n";
 
-fn load_files(files: &[(&str, &str)]) -> Result<Loaded, ConfError> {
+pub(super) fn load_files(files: &[(&str, &str)]) -> Result<Loaded, ConfError> {
     let files: BTreeMap<&Path, &str> = files.iter().map(|(path, text)| (Path::new(*path), *text)).collect();
     let read =
         |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| Error::from(ErrorKind::NotFound));
@@ -34,7 +34,7 @@ fn nodes_and_partitions() {
         "NodeName=DEFAULT RealMemory=1000 CPUs=4\nNodeName=n[1-3] NodeAddr=10.0.0.[1-3] Feature=a,b Gres=gpu:h100:2\n\
          NodeName=m Sockets=2 CoresPerSocket=8 ThreadsPerCore=2 CPUs=32 Weight=5 State=DRAIN Reason=\"to be mended\"\n\
          NodeSet=big Feature=a\nPartitionName=DEFAULT MaxTime=1-0\nPartitionName=p Nodes=big Default=YES DefaultTime=10\n\
-         partitionname=q nodes=ALL PRIORITYTIER=7 OverSubscribe=FORCE:2\n",
+         partitionname=q nodes=ALL PRIORITYTIER=7 OverSubscribe=FORCE:2 ReqResv=YES OverTimeLimit=3\n",
     );
     let cluster = loaded.cluster;
     assert_eq!(&*cluster.cluster_name, "test");
@@ -51,6 +51,10 @@ fn nodes_and_partitions() {
         (cluster.partitions[0].time_max.to_string(), cluster.partitions[1].priority_tier),
         ("1-00:00:00".to_owned(), 7)
     );
+    let kept = |at: usize| {
+        (cluster.partitions[at].reservation_required, cluster.partitions[at].over_time_limit.map(|span| span.seconds()))
+    };
+    assert_eq!([kept(0), kept(1)], [(false, None), (true, Some(180))]);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(loaded.daemon.controller_address(), "127.0.0.1:6817");
 }
@@ -90,10 +94,11 @@ fn included_files_are_part_of_it() {
 
 #[test]
 fn what_is_not_acted_on_is_named_once() {
-    let loaded =
-        check("TreeWidth=8\nTreeWidth=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 OverTimeLimit=5\n");
+    let loaded = check(
+        "TCPTimeout=8\nTCPTimeout=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 PowerDownOnIdle=yes\n",
+    );
     let words: Vec<&str> = loaded.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    assert_eq!(words, ["TreeWidth", "MailProg", "OverTimeLimit"]);
+    assert_eq!(words, ["TCPTimeout", "MailProg", "PowerDownOnIdle"]);
 }
 
 #[test]
@@ -300,4 +305,68 @@ fn binding_of_tasks() {
         "/c/slurm.conf line 3: cannot find task plugin for task/other",
     );
     check_error(&format!("TaskPluginParam=wild\n{NODES}"), "/c/slurm.conf line 3: Bad TaskPluginParam: wild");
+}
+
+#[test]
+fn files_beside_slurm_conf_say_which_units_are_which_devices() {
+    let slurm = format!(
+        "{HEAD}TaskPlugin=task/cgroup\nProctrackType=proctrack/cgroup\nGresTypes=gpu,nic\n\
+         NodeName=n1 CPUs=4 Gres=gpu:b:1,gpu:a:2,nic:1\nNodeName=n2 CPUs=4 Gres=gpu:3\nPartitionName=p Nodes=n[1-2]\n"
+    );
+    let gres = "NodeName=n1 Name=gpu Type=a File=/dev/a[0-1]\nNodeName=n1 Name=gpu Type=b File=/dev/b0\n\
+                NodeName=n1 Name=nic File=/dev/nic\nNodeName=n2 Name=gpu File=/dev/x0\nNodeName=n2 Name=gpu File=/dev/x[1-2]\n";
+    let cgroup = "ConstrainDevices=yes\n";
+    let files = [("/c/slurm.conf", slurm.as_str()), ("/c/gres.conf", gres), ("/c/cgroup.conf", cgroup)];
+    let loaded = load_files(&files).unwrap();
+    let check = |node: usize, expected: &str| {
+        let files = loaded.gres.of_node(&loaded.cluster.nodes[node], None, &|_| true).files();
+        let shown: Vec<String> =
+            files.iter().map(|file| format!("{}:{}={}", file.name, file.unit, file.path)).collect();
+        assert_eq!(shown.join(" "), expected);
+    };
+    check(0, "gpu:0=/dev/b0 gpu:1=/dev/a0 gpu:2=/dev/a1 nic:0=/dev/nic");
+    check(1, "gpu:0=/dev/x0 gpu:1=/dev/x1 gpu:2=/dev/x2");
+    assert!(loaded.cgroup.devices && loaded.task.cgroup && loaded.task.tracked);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let shown = loaded.cluster.shown.iter().find(|(key, _)| key == "ConstrainDevices").map(|(_, value)| value.as_str());
+    assert_eq!(shown, Some("yes"));
+    check_error(
+        "ProctrackType=proctrack/other\nNodeName=n1\nPartitionName=p Nodes=n1\n",
+        "/c/slurm.conf line 3: cannot find proctrack plugin for proctrack/other",
+    );
+}
+
+#[test]
+fn codes_after_which_jobs_come_again() {
+    let nodes = "NodeName=n1\nPartitionName=p Nodes=n1\n";
+    let config = check(&format!("{nodes}RequeueExit=1-3,18\nRequeueExitHold=200\n")).cluster;
+    assert_eq!(format!("{} / {}", config.requeue_exits, config.requeue_exits_held), "1-3,18 / 200");
+    for wrong in ["256", "3-1", "x"] {
+        let message = format!("/c/slurm.conf line 5: RequeueExit value \"{wrong}\" is not a list of exit codes");
+        check_error(&format!("{nodes}RequeueExit={wrong}\n"), &message);
+    }
+}
+
+#[test]
+fn words_of_scheduler_parameters_that_do_nothing_are_named() {
+    let text = format!(
+        "{HEAD}SchedulerParameters=defer,bf_max_job_assoc=3,batch_sched_delay=4,sched_interval=-1,bf_interval=-1,frobnicate=1\n\
+         NodeName=n1\nPartitionName=p Nodes=n1\n"
+    );
+    let loaded = load_files(&[("/c/slurm.conf", &text)]).unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "SchedulerParameters=bf_max_job_assoc=3 is not acted on by this version (/c/slurm.conf line 3)",
+            "SchedulerParameters=sched_interval=-1 is not acted on by this version (/c/slurm.conf line 3)",
+            "SchedulerParameters=frobnicate=1 is not known (/c/slurm.conf line 3)",
+        ]
+    );
+    assert_eq!(loaded.cluster.scheduling.batch_delay.seconds(), 4);
+    // Without backfill the queue is strict.
+    assert!(!loaded.cluster.backfill);
+    check_error(
+        "SchedulerParameters=batch_sched_delay=soon\nNodeName=n1\nPartitionName=p Nodes=n1\n",
+        "/c/slurm.conf line 3: SchedulerParameters batch_sched_delay=\"soon\" is not a valid number",
+    );
 }

@@ -26,7 +26,7 @@ pub fn batch_environment(launch: &LaunchFacts<'_>) -> Variables {
     layout::script_here(&mut list, launch);
     memory::requested(&mut list, job);
     gpus::requested(&mut list, job);
-    gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres));
+    gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres), launch.gpus);
     array::task(&mut list, job);
     requested::options(&mut list, job);
     het::script(&mut list, launch.components);

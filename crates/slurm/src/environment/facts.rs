@@ -6,6 +6,8 @@ use muster_model::job::Job;
 use muster_model::resources::NodeShare;
 use muster_model::step::{Step, StepNode};
 
+use super::gpu_facts::GpuFacts;
+
 /// Names and values. No name stands twice.
 pub type Variables = Vec<(String, String)>;
 
@@ -39,6 +41,8 @@ pub struct LaunchFacts<'a> {
     pub components: &'a [Job],
     /// Path of `slurm.conf`, if this node has one.
     pub slurm_conf: Option<&'a str>,
+    /// What this node knows of its GPUs.
+    pub gpus: &'a GpuFacts,
 }
 
 impl<'a> LaunchFacts<'a> {

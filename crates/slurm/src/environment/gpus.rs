@@ -1,12 +1,14 @@
 //! GPUs: how many were asked for, which a process may use, and how they are dealt to the tasks of a node.
 //!
-//! Numbers are those of the node, since no device is hidden from a process by renumbering.
+//! Numbers are those of the node's devices, but where other devices are hidden from a process: then its libraries count from 0
+//! what is left.
 
 use muster_model::job::Job;
 use muster_model::resources::{Gres, GresScope, GresShare, IndexSet};
 
 use super::facts::Builder;
-use super::requested;
+use super::gpu_facts::{GpuFacts, PARTS};
+use super::{combine, requested};
 
 /// Variables by which libraries of the several makers see only some GPUs.
 const VISIBLE: [&str; 4] = ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
@@ -18,6 +20,9 @@ pub(super) const REMOVED_OF_JOB: [&str; 6] =
 /// The same for steps. What the job has stays known to them.
 pub(super) const REMOVED_OF_STEP: [&str; 6] =
     [VISIBLE[0], VISIBLE[1], VISIBLE[2], VISIBLE[3], "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE"];
+
+/// The same where tasks are bound to none. How many there are stays known to them.
+const REMOVED_BY_NONE: [&str; 5] = [VISIBLE[0], VISIBLE[1], VISIBLE[2], VISIBLE[3], "SLURM_STEP_GPUS"];
 
 /// How a step's GPUs are bound to its tasks; set by `srun` and read where the tasks start.
 pub(super) const BINDING: &str = "SLURMD_TRES_BIND";
@@ -46,39 +51,81 @@ fn amount(gres: &Gres) -> String {
 }
 
 /// The GPUs of a job's script.
-pub(super) fn of_job(list: &mut Builder, held: &[GresShare]) {
-    let units = units(held);
-    if !units.is_empty() {
-        visible(list, &units);
-        list.set("SLURM_JOB_GPUS", print(&units));
-        list.set("SLURM_GPUS_ON_NODE", units.len());
+pub(super) fn of_job(list: &mut Builder, held: &[GresShare], gpus: &GpuFacts) {
+    held_here(list, held, gpus, "SLURM_JOB_GPUS");
+}
+
+/// The GPUs of a step on a node. Bound tasks get their own, see [`of_task`]. Where `binding` binds to none their number alone is told.
+pub(super) fn of_step(list: &mut Builder, held: &[GresShare], gpus: &GpuFacts, binding: Option<&str>) {
+    if !binds_to_none(binding) {
+        return held_here(list, held, gpus, "SLURM_STEP_GPUS");
+    }
+    list.set_some("SLURM_GPUS_ON_NODE", Some(units(held).len()).filter(|count| *count > 0));
+    shards(list, held);
+}
+
+/// How a step binds its `tasks` on a node, by its environment. As in Slurm a task that is alone there has all.
+pub(super) fn binding_here(captured: &[String], tasks: usize) -> Option<&str> {
+    combine::value(captured, BINDING).filter(|_| tasks > 1)
+}
+
+/// Names of the captured environment that tasks bound like this must not see.
+pub(super) fn removed_by(binding: Option<&str>) -> &'static [&'static str] {
+    match binding {
+        None => &[BINDING],
+        Some(_) if binds_to_none(binding) => &REMOVED_BY_NONE,
+        Some(_) => &[],
+    }
+}
+
+/// Whether nothing is told of which GPUs there are: `none`, or no number for each task.
+fn binds_to_none(binding: Option<&str>) -> bool {
+    match binding.and_then(words) {
+        Some(("none", None)) => true,
+        Some(("per_task", Some(count))) => number(count).is_none(),
+        _ => false,
+    }
+}
+
+/// Whole GPUs, or the one of which there are parts.
+fn held_here(list: &mut Builder, held: &[GresShare], gpus: &GpuFacts, name: &str) {
+    let whole = units(held);
+    let all: Vec<u32> = gpus.gpus_of(held).iter().collect();
+    if !whole.is_empty() {
+        visible(list, gpus, &whole, &all);
+    } else if let Some(parts) = held.iter().find(|share| PARTS.contains(&&*share.name)) {
+        of_parts(list, parts, gpus, &all);
+    }
+    let told = if whole.is_empty() { &all } else { &whole };
+    if !told.is_empty() {
+        list.set(name, gpus.indices(told));
+        list.set("SLURM_GPUS_ON_NODE", told.len());
     }
     shards(list, held);
 }
 
-/// The GPUs of a step on a node. Bound tasks get their own, see [`of_task`].
-pub(super) fn of_step(list: &mut Builder, held: &[GresShare]) {
-    let units = units(held);
-    if !units.is_empty() {
-        visible(list, &units);
-        list.set("SLURM_STEP_GPUS", print(&units));
-        list.set("SLURM_GPUS_ON_NODE", units.len());
+/// Parts of a GPU: for `mps` CUDA alone is told, and which part of the GPU's threads may run at once, as in 22.05.
+fn of_parts(list: &mut Builder, parts: &GresShare, gpus: &GpuFacts, all: &[u32]) {
+    if &*parts.name != "mps" {
+        return visible(list, gpus, all, all);
     }
-    shards(list, held);
+    list.set(VISIBLE[0], gpus.visible(all, all));
+    let percent = u64::from(parts.units.len()) * 100 / u64::from(gpus.parts_of_gpu(&parts.name));
+    list.set("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.clamp(1, 100));
 }
 
 /// The GPUs of the task with the place `local` on its node, where `binding`, a value of [`BINDING`], deals them out.
-pub(super) fn of_task(list: &mut Builder, held: &[GresShare], binding: Option<&str>, local: usize) {
+pub(super) fn of_task(list: &mut Builder, held: &[GresShare], gpus: &GpuFacts, binding: Option<&str>, local: usize) {
     let units = units(held);
     if let Some(bound) = binding.and_then(|binding| bound(&units, binding, local)) {
-        visible(list, &bound);
-        list.set("SLURM_STEP_GPUS", print(&bound));
+        visible(list, gpus, &bound, &units);
+        list.set("SLURM_STEP_GPUS", gpus.indices(&bound));
     }
 }
 
-/// Whether anything of `held` is a GPU.
+/// Whether anything of `held` is a GPU or a part of one.
 pub(super) fn any(held: &[GresShare]) -> bool {
-    !units(held).is_empty()
+    !units(held).is_empty() || held.iter().any(|share| PARTS.contains(&&*share.name) && !share.units.is_empty())
 }
 
 /// How `srun` binds by itself: `--gpu-bind`, or what `--gpus-per-task` and `--ntasks-per-gpu` imply.
@@ -100,9 +147,12 @@ pub(super) fn per_task_of(job: &Job) -> Option<u64> {
     (total > 0 && requested::option(job, "gpu-bind").is_none()).then_some(total)
 }
 
-fn visible(list: &mut Builder, units: &[u32]) {
-    let text = print(units);
-    for name in VISIBLE {
+/// Tells of `units` to a process that can open the devices of all of `held`.
+fn visible(list: &mut Builder, gpus: &GpuFacts, units: &[u32], held: &[u32]) {
+    let text = gpus.visible(units, held);
+    let variables = gpus.variables(units);
+    let are_set = [variables.nvidia, variables.opencl, variables.amd, variables.intel];
+    for (name, _) in VISIBLE.iter().zip(are_set).filter(|(_, is_set)| *is_set) {
         list.set(name, &text);
     }
 }
@@ -119,27 +169,20 @@ fn units(held: &[GresShare]) -> Vec<u32> {
     all.iter().collect()
 }
 
-fn print(units: &[u32]) -> String {
-    units.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
-}
-
 /// `None` where the tasks share all of them. A task for which nothing would be left gets the first.
 fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
     let first = *units.first()?;
-    let how = binding.strip_prefix("gpu:")?;
-    let how = how.strip_prefix("verbose,").unwrap_or(how);
-    let (word, value) = how.split_once(':')?;
+    let (word, value) = words(binding)?;
+    let value = value?;
     let chosen: Vec<u32> = match word {
         "per_task" => {
-            let count: usize = value.parse().ok().filter(|count| *count > 0)?;
+            let count = number(value)?;
             let from = local.checked_mul(count)?;
             let to = from.checked_add(count)?;
             units.get(from..to).map(<[u32]>::to_vec).unwrap_or_default()
         }
-        "single" => {
-            let tasks: usize = value.parse().ok().filter(|tasks| *tasks > 0)?;
-            vec![*units.get(local / tasks % units.len())?]
-        }
+        // What is no number counts as 1, as there.
+        "single" => vec![*units.get(local / number(value).unwrap_or(1) % units.len())?],
         "map_gpu" => {
             let map = entries(value, |text| text.parse::<u128>().ok())?;
             let wanted = *map.get(local % map.len())?;
@@ -155,10 +198,22 @@ fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
     Some(if chosen.is_empty() { vec![first] } else { chosen })
 }
 
-/// `1,0`, `0x3*2,0x1`: at least one entry.
+/// The word of a value of [`BINDING`] and what belongs to it.
+fn words(binding: &str) -> Option<(&str, Option<&str>)> {
+    let how = binding.strip_prefix("gpu:")?;
+    let how = how.strip_prefix("verbose,").unwrap_or(how);
+    Some(how.split_once(':').map_or((how, None), |(word, value)| (word, Some(value))))
+}
+
+/// More than 0.
+fn number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// `1,0`, `0x3*2,0x1`: at least one entry; what is empty is passed over.
 fn entries(text: &str, read: impl Fn(&str) -> Option<u128>) -> Option<Vec<u128>> {
     let mut all = Vec::new();
-    for entry in text.split(',') {
+    for entry in text.split(',').filter(|entry| !entry.is_empty()) {
         let (value, times) = match entry.split_once('*') {
             Some((value, times)) => (value, times.parse::<usize>().ok()?),
             None => (entry, 1),
@@ -187,15 +242,20 @@ mod tests {
         check("gpu:per_task:2", &[&[0, 1], &[0]]);
         check("gpu:single:2", &[&[0], &[0], &[1]]);
         check("gpu:single:1", &[&[0], &[1], &[0]]);
+        check("gpu:single:x", &[&[0], &[1], &[0]]);
+        check("gpu:map_gpu:1,,0", &[&[1], &[0]]);
         check("gpu:map_gpu:1,0", &[&[1], &[0], &[1], &[0]]);
         check("gpu:verbose,map_gpu:1*2,7", &[&[1], &[1], &[0]]);
         check("gpu:mask_gpu:0x3,0x1", &[&[0, 1], &[0], &[0, 1]]);
         for shared in
-            ["gpu:closest", "gpu:none", "", "gpu:single:0", "gpu:map_gpu:", "gpu:map_gpu:0*0", "gpu:mask_gpu:z"]
+            ["gpu:closest", "gpu:none", "", "gpu:per_task:0", "gpu:map_gpu:", "gpu:map_gpu:0*0", "gpu:mask_gpu:z"]
         {
             assert_eq!(bound(&[0, 1], shared, 0), None, "{shared:?}");
         }
         assert_eq!(bound(&[], "gpu:single:1", 0), None);
+        let to_none = ["gpu:none", "gpu:verbose,none", "gpu:per_task:0", "gpu:per_task:x"];
+        assert!(to_none.iter().all(|binding| binds_to_none(Some(binding))));
+        assert!([None, Some("gpu:per_task:1"), Some("gpu:closest")].iter().all(|binding| !binds_to_none(*binding)));
         assert!(entries("0*4000000000,1*9", |text| text.parse().ok()).is_some_and(|all| all.len() == ENTRIES_MAX));
     }
 

@@ -28,7 +28,7 @@ pub fn node_hook_environment(launch: &LaunchFacts<'_>, moment: HookMoment) -> Va
     list.set("SLURM_JOB_NODELIST", node_list(job, launch.nodes));
     list.set("SLURM_JOB_NTASKS", job.spec.request.tasks);
     list.set_some("SLURM_CONF", launch.slurm_conf);
-    gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres));
+    gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres), launch.gpus);
     list.finish()
 }
 

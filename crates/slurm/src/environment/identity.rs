@@ -119,6 +119,7 @@ mod tests {
             job: job.map(JobId),
             task_index,
             delay_minutes,
+            of_array: false,
             state: DependencyState::Failed,
         };
         let all = vec![

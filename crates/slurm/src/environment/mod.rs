@@ -5,7 +5,7 @@
 //! Which name is in which list follows what real Slurm 22.05 was seen to do. Everything else that the user's
 //! environment holds stays, also `SLURM_` variables of an outer job, as there.
 //!
-//! One file for each subject: `identity`, `layout`, `memory`, `gpus`, `array`, `het`, `requested`. The files
+//! One file for each subject: `identity`, `layout`, `memory`, `gpus`, `gpu_facts`, `array`, `het`, `requested`. The files
 //! `batch`, `step` and `client` say which of these a process gets.
 //!
 //! Left out: `SLURM_TASK_PID`, which only the process itself can know; whoever starts it adds it.
@@ -15,6 +15,7 @@ mod batch;
 mod client;
 mod combine;
 mod facts;
+mod gpu_facts;
 mod gpus;
 mod het;
 mod hooks;
@@ -35,6 +36,7 @@ pub use client::{
 };
 pub use combine::combine;
 pub use facts::{LaunchFacts, NodeFacts, Variables};
+pub use gpu_facts::GpuFacts;
 pub use hooks::{controller_hook_environment, node_hook_environment};
 pub use layout::{cpus_per_node, tasks_per_node};
 pub use login::{LoginFacts, login_environment, wants_login_environment};

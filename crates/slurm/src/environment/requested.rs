@@ -9,6 +9,8 @@ use super::facts::Builder;
 
 /// Options whose value is told as it is kept, with their variable.
 const PLAIN: &[(&str, &str)] = &[
+    ("acctg-freq", "SLURM_ACCTG_FREQ"),
+    ("container", "SLURM_CONTAINER"),
     ("cpu-freq", "SLURM_CPU_FREQ_REQ"),
     ("cpus-per-gpu", "SLURM_CPUS_PER_GPU"),
     ("gpu-bind", "SLURM_GPU_BIND"),

@@ -49,9 +49,11 @@ pub(super) fn umask(mask: u32) -> String {
 /// the MPI library of a task that called `srun`.
 pub fn step_removals(launch: &LaunchFacts<'_>, step: &Step) -> Vec<&'static str> {
     const PMI: &[&str] = &["PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_JOBID"];
-    let has_gpus = launch.step_node(step).is_some_and(|(_, node)| gpus::any(&node.gres));
+    let node = launch.step_node(step).map(|(_, node)| node);
+    let has_gpus = node.is_some_and(|node| gpus::any(&node.gres));
     let gpus: &[&str] = if has_gpus { &[] } else { &gpus::REMOVED_OF_STEP };
-    [PMI, gpus].concat()
+    let binding = node.and_then(|node| gpus::binding_here(captured(step), node.ranks.len()));
+    [PMI, gpus, gpus::removed_by(binding)].concat()
 }
 
 /// What wins over the other lists for the task of this `rank`. Empty for a rank that is not on this node.
@@ -65,8 +67,8 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
     };
     list.set("SLURM_PROCID", rank);
     list.set("SLURM_LOCALID", local);
-    let captured: &[String] = step.launch.as_deref().map_or(&[], |how| &how.environment);
-    gpus::of_task(&mut list, &node.gres, combine::value(captured, gpus::BINDING), local);
+    let captured = captured(step);
+    gpus::of_task(&mut list, &node.gres, launch.gpus, gpus::binding_here(captured, node.ranks.len()), local);
     // Only the first task of each node, as in real Slurm.
     if local == 0 && combine::value(captured, TMPDIR.0).is_none() {
         list.set(TMPDIR.0, TMPDIR.1);
@@ -74,16 +76,26 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
     list.finish()
 }
 
-/// Its nodes and tasks, under the names of the job's too, so that programs see the step's.
+fn captured(step: &Step) -> &[String] {
+    step.launch.as_deref().map_or(&[], |how| &how.environment)
+}
+
+/// Its nodes and tasks, under the names of the job's too, so that programs see the step's. With `--preserve-env` the job's names keep
+/// what `srun` saw, as in real Slurm 22.05.
 fn counts(list: &mut Builder, step: &Step) {
     let counts = het::counts(step);
+    let how = step.launch.as_deref().filter(|how| how.keeps_counts);
+    let mut set = |name: &str, own: String| {
+        let kept = how.and_then(|how| combine::value(&how.environment, name));
+        list.set(name, kept.map_or(own, str::to_owned));
+    };
+    set("SLURM_NNODES", counts.nodes.to_string());
+    set("SLURM_NTASKS", counts.tasks.to_string());
+    set("SLURM_NPROCS", counts.tasks.to_string());
+    set("SLURM_TASKS_PER_NODE", counts.tasks_per_node.clone());
     list.set("SLURM_STEP_NUM_NODES", counts.nodes);
-    list.set("SLURM_NNODES", counts.nodes);
     list.set("SLURM_STEP_NUM_TASKS", counts.tasks);
-    list.set("SLURM_NTASKS", counts.tasks);
-    list.set("SLURM_NPROCS", counts.tasks);
-    list.set("SLURM_STEP_TASKS_PER_NODE", &counts.tasks_per_node);
-    list.set("SLURM_TASKS_PER_NODE", counts.tasks_per_node);
+    list.set("SLURM_STEP_TASKS_PER_NODE", counts.tasks_per_node);
     list.set("SLURM_STEP_NODELIST", counts.node_list);
 }
 
@@ -111,7 +123,7 @@ fn here(list: &mut Builder, launch: &LaunchFacts<'_>, step: &Step) {
     list.set("SLURM_NODEID", het::node_id(step, position));
     list.set("SLURM_CPUS_ON_NODE", node.cpus.len());
     list.set("SLURM_GTIDS", node.ranks.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
-    gpus::of_step(list, &node.gres);
+    gpus::of_step(list, &node.gres, launch.gpus, gpus::binding_here(captured(step), node.ranks.len()));
 }
 
 /// Where `srun` waits.

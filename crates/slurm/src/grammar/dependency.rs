@@ -13,8 +13,6 @@ const COUNT_MAX: usize = 100_000;
 pub enum DependencyError {
     /// Malformed: Slurm's "Job dependency problem".
     Malformed,
-    /// `expand`, which changes the size of another job: not possible here.
-    Expand,
 }
 
 /// Reads a list. An empty text waits for nothing. A `?` anywhere makes one of all enough, as in real Slurm, where it
@@ -43,21 +41,26 @@ fn parse_part(part: &str, all: &mut Vec<Dependency>) -> Result<(), DependencyErr
             job: None,
             task_index: None,
             delay_minutes: 0,
+            of_array: false,
             state: DependencyState::Unfulfilled,
         });
         return Ok(());
     }
     let (word, jobs) = part.split_once(':').unwrap_or(("", part));
     let kind = match word.to_ascii_lowercase().as_str() {
-        // A list without a word continues the kind before it (`afterok:1,2`), or means `afterany` at the front.
-        "" if !part.starts_with(':') => all.last().map_or(DependencyKind::AfterAny, |previous| previous.kind),
+        // A list without a word continues the kind before it (`afterok:1,2`), or means `afterany` at the front and after
+        // `expand`, which names one job.
+        "" if !part.starts_with(':') => match all.last() {
+            Some(previous) if previous.kind != DependencyKind::Expand => previous.kind,
+            _ => DependencyKind::AfterAny,
+        },
         "after" => DependencyKind::After,
         "afterany" => DependencyKind::AfterAny,
         "afterok" => DependencyKind::AfterOk,
         "afternotok" => DependencyKind::AfterNotOk,
         "aftercorr" => DependencyKind::AfterCorr,
         "afterburstbuffer" => DependencyKind::AfterBurstBuffer,
-        "expand" => return Err(DependencyError::Expand),
+        "expand" if !jobs.contains(':') => DependencyKind::Expand,
         _ => return Err(DependencyError::Malformed),
     };
     if kind == DependencyKind::Singleton {
@@ -88,7 +91,14 @@ fn parse_job(kind: DependencyKind, text: &str) -> Option<Dependency> {
         None if rest.is_empty() => 0,
         None => return None,
     };
-    Some(Dependency { kind, job: Some(job), task_index, delay_minutes, state: DependencyState::Unfulfilled })
+    Some(Dependency {
+        kind,
+        job: Some(job),
+        task_index,
+        delay_minutes,
+        of_array: false,
+        state: DependencyState::Unfulfilled,
+    })
 }
 
 #[cfg(test)]
@@ -119,7 +129,9 @@ mod tests {
         check("afterok:1_*", "afterok:1");
         check("afterok:7:999999,singleton", "afterok:7,afterok:999999,singleton");
         check("", "");
-        check("expand:9", "Expand");
+        check("expand:9", "expand:9");
+        check("expand:9_1+5,afterok:3", "expand:9_1+5,afterok:3");
+        check("expand:9,9", "expand:9,afterany:9");
         for bad in [
             "afterok:abc",
             "garbage",
@@ -131,6 +143,8 @@ mod tests {
             "after:1+abc",
             ":1",
             "singleton,1",
+            "expand:1:2",
+            "expand",
         ] {
             check(bad, "Malformed");
         }

@@ -29,7 +29,7 @@ pub enum Nodes {
 }
 
 impl Nodes {
-    /// How a step deals its tasks. The order of an arbitrary list is not followed.
+    /// How a step deals its tasks, unless a list says where each goes.
     pub fn dealing(self) -> Dealing {
         match self {
             Nodes::Block | Nodes::Arbitrary => Dealing::Block,

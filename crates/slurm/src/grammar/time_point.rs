@@ -79,7 +79,19 @@ const WORDS: &[(&str, Word)] = &[
     ("uts", Word::Epoch),
 ];
 
-const UNITS: &[(&str, i64)] = &[("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86_400), ("weeks", 604_800)];
+/// The longer forms come first, since the first that the text begins with counts; there are no shorter ones.
+const UNITS: &[(&str, i64)] = &[
+    ("seconds", 1),
+    ("second", 1),
+    ("minutes", 60),
+    ("minute", 60),
+    ("hours", 3600),
+    ("hour", 3600),
+    ("days", 86_400),
+    ("day", 86_400),
+    ("weeks", 604_800),
+    ("week", 604_800),
+];
 
 /// Greatest number that an offset may hold, so that no product overflows.
 const OFFSET_MAX: i64 = 1 << 40;
@@ -153,19 +165,27 @@ impl Reader<'_> {
         self.position += 1;
         self.skip_blanks();
         let count = self.number().filter(|value| *value < OFFSET_MAX).ok_or(wrong)?;
-        self.skip_blanks();
-        let letters = self.rest().iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let unit = self.rest()[..letters].to_ascii_lowercase();
-        self.position += letters;
-        let factor = match unit.as_slice() {
-            [] => 1,
-            unit => UNITS.iter().find(|(name, _)| name.as_bytes().starts_with(unit)).ok_or(wrong)?.1,
-        };
+        let factor = self.unit()?;
         count
             .checked_mul(factor)
             .and_then(|seconds| present.checked_add(sign * seconds))
             .filter(|point| point.abs() < OFFSET_MAX)
             .ok_or(wrong)
+    }
+
+    /// Seconds of the unit after a number; what stands there must be one or the end. Slurm 22.05 points to the character
+    /// before what it does not know.
+    fn unit(&mut self) -> Result<i64, BadPosition> {
+        self.skip_blanks();
+        if self.rest().is_empty() {
+            return Ok(1);
+        }
+        let begins =
+            |name: &str| self.rest().get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name.as_bytes()));
+        let (name, seconds) =
+            UNITS.iter().find(|(name, _)| begins(name)).ok_or(BadPosition(self.position.saturating_sub(1)))?;
+        self.position += name.len();
+        Ok(*seconds)
     }
 
     fn number(&mut self) -> Option<i64> {
@@ -332,6 +352,17 @@ mod tests {
         check("uts1795248662", "2026-11-21T08:11:02");
         check("bad", "pos=0");
         check("now+bad", "pos=3");
+        check("now+2minutes", "2026-11-21T08:13:02");
+        check("now+2HOUR", "2026-11-21T10:11:02");
+        check("now+1min", "pos=4");
+        check("now+12min", "pos=5");
+        check("now+1 min", "pos=5");
+        check("now+1m", "pos=4");
+        check("now+1sec", "pos=4");
+        check("now+1hou", "pos=4");
+        check("now+01:00", "pos=5");
+        check("now+1hourx", "pos=9");
+        check("now+1minute+1", "pos=11");
         check("25:00", "pos=0");
         check("4pm", "pos=1");
         check("elevenses", "pos=0");

@@ -5,7 +5,7 @@ use super::spec::Argument::{Optional, Required};
 use super::spec::Command::{Salloc, Sbatch, Srun};
 use super::spec::{Commands, Fault, Input, Line, OptionSpec, Section};
 use super::values::SubmitOptions;
-use crate::binding::request;
+use crate::binding::{memory, request};
 use crate::grammar::distribution::{self, DistributionError};
 use crate::grammar::{frequency, numbers};
 
@@ -54,24 +54,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         ])
         .help("type", "bind by the nature of the program (nomultithread, compute_bound, memory_bound)")
         .section(Section::Affinity),
-    OptionSpec::new("mem-bind", ALL, Required, |options, input| {
-        const WORDS: &[&str] =
-            &["nosort", "sort", "q", "quiet", "v", "verbose", "no", "none", "rank", "local", "p", "prefer"];
-        let word = |word: &str| WORDS.contains(&word) || word.starts_with("map_mem") || word.starts_with("mask_mem");
-        if !input
-            .value
-            .to_ascii_lowercase()
-            .split(',')
-            .all(|part| word(part) || part.starts_with("0x") || numbers::whole(part).is_some())
-        {
-            return Err(Fault::error(255, format!("unrecognized --mem-bind argument \"{}\"", input.value)));
-        }
-        keep(options, input)
-    })
-    .env(&[(Sbatch, "SBATCH_MEM_BIND"), (Srun, "SLURM_MEM_BIND"), (Salloc, "SALLOC_MEM_BIND")])
-    .help("type", "bind memory")
-    .section(Section::Affinity)
-    .not_yet(),
+    OptionSpec::new("mem-bind", ALL, Required, mem_bind)
+        .env(&[(Sbatch, "SBATCH_MEM_BIND"), (Srun, "SLURM_MEM_BIND"), (Salloc, "SALLOC_MEM_BIND")])
+        .help("type", "bind memory ([verbose,][prefer,]none, rank, local, map_mem:..., mask_mem:..., help)")
+        .section(Section::Affinity),
     OptionSpec::new("cpu-bind", Commands::SRUN, Required, cpu_bind)
         .env(&[(Srun, "SLURM_CPU_BIND")])
         .help(
@@ -208,6 +194,27 @@ fn cpu_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fa
     options.others.insert("cpu-bind", input.value.to_owned());
     Ok(input.value.to_owned())
 }
+
+fn mem_bind(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fault> {
+    if input.value.eq_ignore_ascii_case("help") {
+        return Err(Fault::answer(255, MEM_BIND_HELP));
+    }
+    memory::parse(input.value).map_err(|error| Fault::error(255, error))?;
+    keep(options, input)
+}
+
+const MEM_BIND_HELP: &str = "\
+How --mem-bind binds each task to domains of memory (NUMA nodes):
+    quiet, verbose          say nothing (default), or to what each task was bound
+    prefer                  use others when these are full
+    sort, nosort            [not] with sorted pages, where a machine can
+    none                    to nothing (default)
+    local                   to those of its CPUs
+    rank                    the first task to the first domain, and so on
+    map_mem:LIST            to the domain of a list of numbers
+    mask_mem:LIST           to the domains of a list of masks in hexadecimal digits
+    help                    this text
+";
 
 const CPU_BIND_LACKS: &str = "CPU bind options not supported with current configuration\n";
 

@@ -58,15 +58,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("gpu-bind", ALL, Required, |options, input| {
         let value = input.value.to_ascii_lowercase();
         let bare = value.strip_prefix("verbose,").unwrap_or(&value);
-        let acts = ["single:", "per_task:", "map_gpu:", "mask_gpu:"]
-            .iter()
-            .any(|front| bare.len() > front.len() && bare.starts_with(front));
-        if !acts && !matches!(bare, "closest" | "none") {
-            return Err(Fault::error(255, format!("Invalid --gpu-bind argument: gpu:{}", input.value)));
-        }
-        // Of the other words the tasks of a step share all its GPUs. The last one given counts.
+        check_binding(bare, input.value)?;
+        // With this word the tasks of a step share all its GPUs, wherever these are. The last one given counts.
         options.not_yet.retain(|name| *name != input.name);
-        if !acts {
+        if bare == "closest" {
             options.not_yet.push(input.name);
         }
         let tells = "warning: --gpu-bind=verbose: tasks do not tell their GPUs yet";
@@ -96,6 +91,29 @@ pub const OPTIONS: &[OptionSpec] = &[
     .not_yet(),
 ];
 
+/// Whether `bare` is a binding that Slurm takes. It says which entry of a list it does not, and then the whole of `written`.
+fn check_binding(bare: &str, written: &str) -> Result<(), Fault> {
+    let invalid = || Fault::error(255, format!("Invalid --gpu-bind argument: gpu:{written}"));
+    let Some((word, list)) = bare.split_once(':').filter(|(_, list)| !list.is_empty()) else {
+        return if matches!(bare, "closest" | "none") { Ok(()) } else { Err(invalid()) };
+    };
+    let is_digit: fn(&char) -> bool = match word {
+        "single" | "per_task" => return Ok(()),
+        "map_gpu" => char::is_ascii_digit,
+        "mask_gpu" => char::is_ascii_hexdigit,
+        _ => return Err(invalid()),
+    };
+    for entry in list.split(',') {
+        let digits = if word == "mask_gpu" { entry.strip_prefix("0x").unwrap_or(entry) } else { entry };
+        if let Some(wrong) = digits.chars().find(|character| *character != '*' && !is_digit(character)) {
+            let mut fault = Fault::error(255, format!("Failed to validate {entry}, offending character is {wrong}"));
+            fault.lines.extend(invalid().lines);
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
 /// What Slurm says to a list that makes no sense; exit 1.
 pub fn invalid_gres() -> Fault {
     Fault::error(1, "Invalid generic resource (gres) specification")
@@ -113,8 +131,9 @@ fn generic(options: &mut SubmitOptions, input: &Input<'_>) -> Result<String, Fau
         Err(GresError::Empty) => Vec::new(),
         Err(GresError::Invalid) => return Err(invalid_gres()),
     };
+    // Nothing of what is not there can be had everywhere.
     if let Some(types) = input.world.gres_types
-        && list.iter().any(|gres| !types.contains(&gres.name))
+        && list.iter().any(|gres| gres.count > 0 && !types.contains(&gres.name))
     {
         return Err(invalid_gres());
     }

@@ -16,6 +16,7 @@ pub mod values;
 mod affinity;
 mod client;
 mod components;
+mod container;
 mod files;
 mod gres;
 mod names;
@@ -33,6 +34,7 @@ mod tests;
 use std::sync::LazyLock;
 
 pub use client::check_talk;
+pub use container::{for_steps as container_variables, request as container_request};
 pub use files::absolute;
 pub use gres::invalid_gres;
 pub use spec::{Argument, Command, Effect, Fault, Host, Input, Line, OptionSpec, Origin, Section, World};
@@ -46,6 +48,7 @@ static TABLE: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| {
     let files = [
         affinity::OPTIONS,
         client::OPTIONS,
+        container::OPTIONS,
         files::OPTIONS,
         gres::OPTIONS,
         names::OPTIONS,

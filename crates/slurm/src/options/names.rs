@@ -54,6 +54,10 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("cluster", ALL, Required, clusters).alias_of("clusters"),
     OptionSpec::new("uid", ALL, Required, |options, input| {
         let uid = id(input, |name| input.world.host.user_id(name))?;
+        // Also a number must be that of somebody.
+        if uid != input.world.uid && input.world.host.user_name(uid).is_none() {
+            return Err(input.invalid());
+        }
         if input.world.uid != 0 && uid != input.world.uid {
             return Err(Fault::error(255, "--uid only permitted by root user"));
         }

@@ -6,7 +6,8 @@ use super::spec::Argument::{None as NoValue, Optional, Required};
 use super::spec::Command::{Salloc, Sbatch, Srun};
 use super::spec::{Commands, Fault, Input, Line, OptionSpec};
 use super::values::SubmitOptions;
-use crate::grammar::{numbers, rlimits};
+use crate::conf::is_frequency;
+use crate::grammar::rlimits;
 
 const ALL: Commands = Commands::ALL;
 
@@ -54,21 +55,13 @@ pub const OPTIONS: &[OptionSpec] = &[
     .help("value", "detailed measurements (all, none, energy, lustre, network, task)")
     .not_yet(),
     OptionSpec::new("acctg-freq", ALL, Required, |options, input| {
-        const KINDS: &[&str] = &["task", "energy", "network", "filesystem"];
-        let part = |part: &str| match part.split_once('=') {
-            Some((kind, seconds)) => {
-                KINDS.contains(&kind.to_ascii_lowercase().as_str()) && numbers::not_negative(seconds).is_some()
-            }
-            None => numbers::not_negative(part).is_some(),
-        };
-        if !input.value.split(',').all(part) {
+        if !is_frequency(input.value) {
             return Err(Fault::error(255, format!("Invalid --acctg-freq specification: {}", input.value)));
         }
         keep(options, input)
     })
     .env(&[(Sbatch, "SBATCH_ACCTG_FREQ"), (Srun, "SLURM_ACCTG_FREQ"), (Salloc, "SALLOC_ACCTG_FREQ")])
-    .help("type=secs", "how often to measure")
-    .not_yet(),
+    .help("type=secs", "how often to measure"),
     OptionSpec::new("bb", ALL, Required, keep)
         .env(&[(Sbatch, "SBATCH_BURST_BUFFER"), (Srun, "SLURM_BURST_BUFFER"), (Salloc, "SALLOC_BURST_BUFFER")])
         .sorted_as("bf")
@@ -77,8 +70,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("bbf", ALL, Required, keep).sorted_as("bfa").help("file", "file with burst buffers").not_yet(),
     OptionSpec::new("container", ALL, Required, keep)
         .env(&[(Sbatch, "SBATCH_CONTAINER"), (Srun, "SRUN_CONTAINER"), (Salloc, "SALLOC_CONTAINER")])
-        .help("path", "OCI bundle in which to run")
-        .not_yet(),
+        .help("path", "OCI bundle in which to run"),
     OptionSpec::new("network", ALL, Required, keep)
         .env(&[(Sbatch, "SBATCH_NETWORK"), (Srun, "SLURM_NETWORK"), (Salloc, "SALLOC_NETWORK")])
         .help("type", "network")

@@ -80,6 +80,8 @@ pub enum Effect {
     Moot,
     /// It is checked and remembered, but nothing is done yet: the user is told.
     NotYet,
+    /// Whoever asks for it is refused, since what he relies on would not be there.
+    Refused,
 }
 
 /// Section of `--help`.
@@ -227,6 +229,10 @@ pub trait Host {
     /// # Errors
     /// As [`ReadError`] says.
     fn read_descriptor(&self, descriptor: i32) -> Result<Vec<u8>, ReadError>;
+    /// The major version of the libpmix of this machine, if it has one.
+    fn pmix_version(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// Why options cannot be used, or need no more than an answer: what to print and with which code to exit.
@@ -411,6 +417,12 @@ impl OptionSpec {
     /// Accepted, not yet acted upon.
     pub const fn not_yet(mut self) -> OptionSpec {
         self.effect = Effect::NotYet;
+        self
+    }
+
+    /// Not accepted.
+    pub const fn refused(mut self) -> OptionSpec {
+        self.effect = Effect::Refused;
         self
     }
 

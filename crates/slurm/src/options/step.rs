@@ -66,7 +66,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     })
     .env(&[(Srun, "SLURM_MPI_TYPE")])
     .help("type", "how MPI programs find each other (list: the types)"),
-    flag("preserve-env", "counts of the environment win over those of options", |options| {
+    flag("preserve-env", "tasks see the counts of nodes and tasks that srun sees", |options| {
         options.step.preserve_env = true
     })
     .short('E'),

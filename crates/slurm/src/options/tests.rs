@@ -294,6 +294,11 @@ fn bad_values() {
         "sbatch: error: unrecognized --cpu-freq argument \"bad\"\nsbatch: error: Invalid --cpu-freq argument\nexit 255",
     );
     sbatch(
+        "--gpu-bind=verbose,map_gpu:1*2,0x1",
+        "sbatch: error: Failed to validate 0x1, offending character is x\n\
+         sbatch: error: Invalid --gpu-bind argument: gpu:verbose,map_gpu:1*2,0x1\nexit 255",
+    );
+    sbatch(
         "--propagate=BAD",
         "sbatch: error: Bad rlimit name: BAD\nsbatch: error: --propagate=BAD is not valid.\nexit 1",
     );
@@ -373,13 +378,14 @@ fn environments() {
 
 #[test]
 fn what_does_not_act_is_told() {
-    let options = read(Command::Sbatch, "", "--reboot --mem-bind=local -S 2 -J x --mem-bind=no", 0).unwrap();
-    assert_eq!(options.not_yet, ["reboot", "mem-bind"]);
+    let options = read(Command::Sbatch, "", "--reboot --power -S 2 -J x --power", 0).unwrap();
+    assert_eq!(options.not_yet, ["reboot", "power"]);
     let told = |line: &str| {
         let options = read(Command::Srun, "", line, 0).unwrap();
         format!("{:?} {:?}", options.not_yet, options.notices)
     };
-    assert_eq!(told("--gpu-bind=none"), "[\"gpu-bind\"] []");
+    assert_eq!(told("--gpu-bind=none"), "[] []");
+    assert_eq!(told("--gpu-bind=closest"), "[\"gpu-bind\"] []");
     assert_eq!(told("--gpu-bind=closest --gpu-bind=single:1"), "[] []");
     assert!(told("--gpu-bind=verbose,map_gpu:0").contains("tasks do not tell their GPUs yet"));
     let notices: Vec<String> = options.notices.iter().map(|line| line.print("sbatch")).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_model::container::ContainerRequest;
 use muster_model::job::{EarlySignal, OpenMode};
 use muster_model::resources::{Gres, Megabytes, Sharing};
 use muster_model::time::{Span, TimeLimit, Timestamp};
@@ -30,6 +31,8 @@ pub struct SubmitOptions {
     pub client: Client,
     /// Only for steps.
     pub step: StepOptions,
+    /// The container; see [`super::container_request`].
+    pub container: ContainerRequest,
     /// Options that are only remembered and shown, by long name.
     pub others: BTreeMap<&'static str, String>,
     /// Each option that was given, by long name.

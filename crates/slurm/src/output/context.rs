@@ -188,8 +188,17 @@ impl Cluster {
 
     /// Kinds of generic resources that are counted among the trackable resources (`AccountingStorageTRES=gres/NAME`).
     pub fn tracked_gres(&self) -> Vec<Name> {
+        self.tracked("gres/")
+    }
+
+    /// Licences that are counted among the trackable resources (`AccountingStorageTRES=license/NAME`).
+    pub fn tracked_licenses(&self) -> Vec<Name> {
+        self.tracked("license/")
+    }
+
+    fn tracked(&self, class: &str) -> Vec<Name> {
         let list = self.parameter("AccountingStorageTRES").unwrap_or_default();
-        list.split(',').filter_map(|item| item.trim().strip_prefix("gres/")).map(Name::from).collect()
+        list.split(',').filter_map(|item| item.trim().strip_prefix(class)).map(Name::from).collect()
     }
 }
 

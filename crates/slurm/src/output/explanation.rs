@@ -55,22 +55,31 @@ pub fn lines(explanation: &Explanation, zone: &TimeZone) -> Vec<String> {
     lines
 }
 
-/// What the priorities of the job and of those before it are made of: a table whose rows add up to their first column.
-fn priorities(explanation: &Explanation) -> Vec<String> {
-    let own = explanation.priorities.iter();
-    let ledgers: Vec<&PriorityLedger> =
-        own.chain(explanation.ahead.iter().filter_map(|other| other.ledger.as_ref())).collect();
-    let mut columns: Vec<Name> = Vec::new();
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let parts: Vec<Vec<(Name, i64)>> = ledgers.iter().map(|ledger| ledger.whole_parts()).collect();
-    for (name, _) in parts.iter().flatten() {
-        if !columns.contains(name) {
-            columns.push(name.clone());
+/// Names of the parts that the priorities of the job and of those before it have, in the order of their columns.
+pub fn ledger_parts(explanation: &Explanation) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    for (name, _) in ledgers(explanation).flat_map(PriorityLedger::whole_parts) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
+    names
+}
+
+/// The ledgers of the job, then of those before it.
+fn ledgers(explanation: &Explanation) -> impl Iterator<Item = &PriorityLedger> {
+    explanation.priorities.iter().chain(explanation.ahead.iter().filter_map(|other| other.ledger.as_ref()))
+}
+
+/// What the priorities of the job and of those before it are made of: a table whose rows add up to their first column.
+fn priorities(explanation: &Explanation) -> Vec<String> {
+    let ledgers: Vec<&PriorityLedger> = ledgers(explanation).collect();
+    let columns = ledger_parts(explanation);
+    let mut rows: Vec<Vec<String>> = Vec::new();
     let titles = ["JOBID", "PARTITION", "PRIORITY"].into_iter().chain(columns.iter().map(|name| &**name));
     rows.push(titles.map(str::to_owned).collect());
-    for (ledger, parts) in ledgers.iter().zip(&parts) {
+    for ledger in &ledgers {
+        let parts = ledger.whole_parts();
         let number = if ledger.held { 0 } else { ledger.total };
         let mut row = vec![ledger.job_id.to_string(), ledger.partition.to_string(), number.to_string()];
         let part = |name: &Name| parts.iter().find(|(other, _)| other == name).map_or(0, |(_, value)| *value);
@@ -101,7 +110,8 @@ fn count(jobs: u32) -> String {
     if jobs == 1 { "1 job is".to_owned() } else { format!("{jobs} jobs are") }
 }
 
-fn blockers(all: &[Blocker]) -> String {
+/// Those that stand in the way, in one line; empty for none.
+pub fn blockers(all: &[Blocker]) -> String {
     let name = |blocker: &Blocker| match blocker {
         Blocker::Running(id) => format!("{id} (runs)"),
         Blocker::Waiting(id) => format!("{id} (waits before it)"),

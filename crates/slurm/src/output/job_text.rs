@@ -92,6 +92,11 @@ pub fn admin_comment(job: &Job) -> Option<&str> {
     job.spec.rare.as_ref().and_then(|rare| rare.admin_comment.as_deref())
 }
 
+/// Comment of the system: why a job could not be started on its node.
+pub fn system_comment(job: &Job) -> Option<&str> {
+    job.reason_detail.as_deref().filter(|_| job.state.is_final() && job.reason == Reason::JobLaunchFailure)
+}
+
 /// `--wckey`.
 pub fn wckey(job: &Job) -> Option<&str> {
     job.spec.rare.as_ref().and_then(|rare| rare.wckey.as_deref())
@@ -211,11 +216,11 @@ pub fn cpus(job: &Job) -> u32 {
     }
 }
 
-/// Nodes held, or asked for while it waits.
+/// Nodes held, or those that it needs while it waits: more than it asks for where fewer do not hold it.
 pub fn node_count(job: &Job) -> u32 {
     match &job.allocation {
         Some(allocation) if job.state != JobState::Pending || job.completing => allocation.shares.len() as u32,
-        _ => job.spec.request.nodes_min,
+        _ => job.spec.request.nodes_min.max(job.spec.nodes_when_empty.unwrap_or(0)),
     }
 }
 
@@ -237,14 +242,24 @@ pub fn memory_in_force(job: &Job, cluster: &Cluster) -> Option<MemoryRequest> {
     })
 }
 
-/// Whether it lets others onto its nodes: `OK`, `NO`, `YES`, `USER`.
+/// Whether it lets others onto its nodes: `OK`, `NO`, `YES`, `USER`. What its partition forces goes before what it asks for.
+/// Where whole nodes are given, a job that has been looked at shares them only where both say so.
 pub fn over_subscribe(job: &Job, cluster: &Cluster) -> &'static str {
-    let name = job.partition.split(',').next().unwrap_or_default();
-    let exclusive =
-        cluster.partition(name).is_some_and(|partition| partition.over_subscribe == OverSubscribe::Exclusive);
+    let partition = cluster.partition(job.partition.split(',').next().unwrap_or_default());
+    match partition.map(|partition| partition.over_subscribe) {
+        Some(OverSubscribe::Exclusive) => return "NO",
+        Some(OverSubscribe::Force(_)) => return "YES",
+        Some(OverSubscribe::No | OverSubscribe::Yes(_)) | None => {}
+    }
+    let by_whole_nodes = cluster.parameter("SelectType").is_some_and(|plugin| plugin.ends_with("linear"));
+    let may_share = matches!(partition.map(|partition| partition.over_subscribe), Some(OverSubscribe::Yes(_)));
+    let was_looked_at = job.state != JobState::Pending || job.eligible_time.is_some();
     match job.spec.request.sharing {
         Sharing::Exclusive => "NO",
-        _ if exclusive => "NO",
+        Sharing::Default | Sharing::Oversubscribe if by_whole_nodes && was_looked_at => {
+            if may_share && job.spec.request.sharing == Sharing::Oversubscribe { "YES" } else { "NO" }
+        }
+        _ if partition.is_some_and(|partition| partition.exclusive_user) => "USER",
         Sharing::Default => "OK",
         Sharing::Oversubscribe => "YES",
         Sharing::ExclusiveUser => "USER",
@@ -254,16 +269,17 @@ pub fn over_subscribe(job: &Job, cluster: &Cluster) -> &'static str {
 
 /// Sockets, cores and threads asked for, each `None` where any will do (`-B`, `--sockets-per-node`, …).
 pub fn sockets_cores_threads(job: &Job) -> [Option<u32>; 3] {
-    let mut found = [None; 3];
-    if let Some(all) = rare(job, "extra-node-info") {
-        for (place, part) in found.iter_mut().zip(all.split(':')) {
-            *place = part.parse().ok();
-        }
-    }
-    for (place, name) in found.iter_mut().zip(["sockets-per-node", "cores-per-socket", "threads-per-core"]) {
-        *place = rare(job, name).and_then(|value| value.parse().ok()).or(*place);
-    }
-    found
+    let layout = &job.spec.request.layout;
+    [layout.sockets_per_node, layout.cores_per_socket, layout.threads_per_core]
+}
+
+/// Its tasks. Once it has nodes, there is one for each of them at the least, and what `--ntasks-per-node` makes of them: so
+/// Slurm 22.05 shows it.
+pub fn tasks(job: &Job) -> u32 {
+    let request = &job.spec.request;
+    let Some(allocation) = &job.allocation else { return request.tasks };
+    let nodes = u32::try_from(allocation.shares.len()).unwrap_or(u32::MAX);
+    request.tasks_per_node.map_or(request.tasks.max(nodes), |each| each.saturating_mul(nodes))
 }
 
 /// `--dependency` as far as it is not yet satisfied, or `(null)`.

@@ -10,6 +10,7 @@ use muster_model::step::Step;
 use muster_model::time::{TimeLimit, Timestamp};
 use serde_json::{Value, json};
 
+use super::billing;
 use super::context::{Answers, Cluster, Context};
 use super::job_text;
 use super::node_text::{Base, NodeState};
@@ -154,7 +155,7 @@ fn job_place(job: &Job, cluster: &Cluster) -> Value {
         _ => (Value::Null, Value::Null),
     };
     let tracked = cluster.tracked_gres();
-    let allocated = job.allocation.as_ref().map(|allocation| Amounts::allocated(allocation, &tracked).text());
+    let allocated = job.allocation.as_ref().map(|allocation| Amounts::held(job, allocation, cluster).text());
     let tres = |scope| tres::requests(&request.gres, scope).unwrap_or_default();
     json!({
         "contiguous": request.contiguous,
@@ -173,7 +174,7 @@ fn job_place(job: &Job, cluster: &Cluster) -> Value {
         "nodes": job_text::nodes(job),
         "partition": super::squeue::partition_text(job),
         "required_nodes": request.nodes_required.as_deref().unwrap_or_default(),
-        "tasks": request.tasks,
+        "tasks": job_text::tasks(job),
         "tasks_per_node": request.tasks_per_node,
         "tres_per_job": tres(GresScope::Job),
         "tres_per_node": tres(GresScope::Node),
@@ -205,7 +206,8 @@ fn node_value(index: usize, node: &Node, cluster: &Cluster) -> Value {
         cluster.partitions.iter().filter(|partition| partition.nodes.iter().any(|node| node.0 as usize == index));
     let partitions: Vec<&str> = partitions.map(|partition| partition.name.as_ref()).collect();
     let used = node.used.cpus.len();
-    let amounts = Amounts { cpus: u64::from(hardware.cpus), memory: hardware.memory, ..Amounts::default() };
+    let mut amounts = Amounts { cpus: u64::from(hardware.cpus), memory: hardware.memory, ..Amounts::default() };
+    amounts.billing = billing::of_node(&amounts, partitions.iter().copied(), cluster);
     let taken = Amounts { cpus: u64::from(used), memory: node.used.memory, ..Amounts::default() };
     json!({
         "active_features": config.features.join(","),
@@ -272,7 +274,7 @@ fn amounts_value(amounts: &Amounts, none: bool) -> Value {
         item("cpu", 1, amounts.cpus),
         item("mem", 2, amounts.memory.0),
         item("node", 4, amounts.nodes),
-        item("billing", 5, amounts.cpus)
+        item("billing", 5, amounts.billing)
     ])
 }
 
@@ -303,7 +305,7 @@ fn history_value(row: &HistoryRow, cluster: &Cluster, context: &Context) -> Valu
     let tracked = cluster.tracked_gres();
     let requested = Amounts::requested(job, cluster, &tracked);
     let allocated =
-        job.allocation.as_ref().map(|allocation| Amounts::allocated(allocation, &tracked)).unwrap_or_default();
+        job.allocation.as_ref().map(|allocation| Amounts::held(job, allocation, cluster)).unwrap_or_default();
     let state = if job.requeue_pending { "REQUEUED" } else { job.state.as_str() };
     let memory = match spec.request.memory {
         Some(MemoryRequest::PerNode(memory) | MemoryRequest::PerCpu(memory)) => memory.0,

@@ -1,5 +1,5 @@
 //! What the Slurm commands that read and steer print: `squeue`, `sinfo`, `scontrol`, `sacct`, `sacctmgr`, `scancel`,
-//! `sprio`, `sshare`, `sdiag`, and what `sbcast` is asked to do.
+//! `sprio`, `sshare`, `sdiag`, `sstat`, and what `sbcast` and `sattach` are asked to do.
 //!
 //! Everything here is pure: arguments and environment go in and a plan comes out; the plan names the questions for
 //! the controller; the answers go in and text comes out. The clock, the time zone and the caller come in through
@@ -8,6 +8,7 @@
 //! One field of a table is one entry: letter or name, heading, and the function that finds its text. Formats and
 //! their parsing are in [`format`]; what is shared between tables about one job is in [`job_text`].
 
+mod billing;
 pub mod context;
 pub mod explanation;
 pub mod format;
@@ -15,10 +16,12 @@ pub mod getopt;
 pub mod ids;
 pub mod job_text;
 pub mod json;
+mod measured;
 pub mod node_text;
 pub mod order;
 pub mod sacct;
 pub mod sacctmgr;
+pub mod sattach;
 pub mod sbcast;
 pub mod scancel;
 pub mod scontrol;
@@ -27,6 +30,7 @@ pub mod sinfo;
 pub mod sprio;
 pub mod squeue;
 pub mod sshare;
+pub mod sstat;
 pub mod states;
 pub mod time_text;
 pub mod tres;

@@ -110,7 +110,13 @@ impl NodeState {
 
     fn word(self, words: [&str; 9], [maint, reserved, planned]: [&str; 3]) -> String {
         let [draining, drained, allocated, completing, unknown, down, idle, mixed, future] = words;
-        let silent = if self.is_silent() { "*" } else { "" };
+        // Maintenance is told of every node under it, and nothing else then of one that works or is out of service.
+        let silent = match self.base {
+            Base::Down | Base::Allocated | Base::Mixed if self.has(MAINTENANCE) => "$",
+            _ if self.has(MAINTENANCE) && self.drains() => "$",
+            _ if self.is_silent() => "*",
+            _ => "",
+        };
         let word = match self.base {
             _ if self.drains() => {
                 if self.is_busy() {
@@ -122,9 +128,10 @@ impl NodeState {
             Base::Down => down,
             Base::Allocated if self.has(COMPLETING) && silent.is_empty() => return format!("{allocated}+"),
             Base::Allocated => allocated,
+            Base::Mixed if self.has(MAINTENANCE) => mixed,
+            Base::Idle if self.has(MAINTENANCE) => maint,
             _ if self.has(COMPLETING) => completing,
             Base::Unknown => unknown,
-            Base::Idle if self.has(MAINTENANCE) => maint,
             Base::Idle if self.has(RESERVED) => reserved,
             Base::Idle if self.has(PLANNED) => planned,
             Base::Idle => idle,
@@ -248,5 +255,26 @@ impl Asked {
     /// All words, comma separated, as complaints list them.
     pub fn all_words() -> String {
         WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `sinfo` of Slurm 22.05 tells them.
+    #[test]
+    fn maintenance_is_told_of_every_node_under_it() {
+        let check = |base: Base, flags: u32, expected: &str| {
+            let state = NodeState { flags: flags | MAINTENANCE, base };
+            assert_eq!(format!("{} {}", state.long(), state.compact()), expected);
+        };
+        check(Base::Allocated, 0, "allocated$ alloc$");
+        check(Base::Allocated, COMPLETING, "allocated$ alloc$");
+        check(Base::Mixed, RESERVED, "mixed$ mix$");
+        check(Base::Idle, RESERVED, "maint maint");
+        check(Base::Idle, NOT_RESPONDING, "maint* maint*");
+        check(Base::Idle, DRAIN, "drained$ drain$");
+        check(Base::Down, NOT_RESPONDING, "down$ down$");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::array::TaskSet;
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, StepId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::request::{Cancel, JobTarget, Query, RefusalCode};
 use muster_model::state::JobState;
@@ -175,7 +175,10 @@ impl Scancel {
             }
         }
         for word in parsed.rest.iter().flat_map(|word| ids::split(word)) {
-            let target = ids::target(word).ok_or_else(|| complain(&format!("Invalid job id {word}")))?;
+            // Only numbered steps have a name here: a script is reached by --batch.
+            let is_numbered = |target: &JobTarget| target.step.is_none_or(|step| matches!(step, StepId::Number(_)));
+            let target = ids::target(word).filter(is_numbered);
+            let target = target.ok_or_else(|| complain(&format!("Invalid job id {word}")))?;
             scancel.targets.push((word.to_owned(), target));
         }
         if scancel.targets.is_empty() && !scancel.has_conditions() {
@@ -282,16 +285,20 @@ impl Scancel {
         let announcement = match (self.verbose, self.signal) {
             (false, _) => String::new(),
             (true, None) => format!("scancel: Terminating {what} {text}\n"),
+            (true, Some(signal)) if self.batch_only && !is_step => {
+                format!("scancel: Signal {signal} to batch job {text}\n")
+            }
             (true, Some(signal)) => format!("scancel: Signal {signal} to {what} {text}\n"),
         };
         let question = job.filter(|_| self.interactive).map(|job| {
             let name = if is_step { format!("step_id={text}") } else { format!("job_id={text}") };
             format!("Cancel {name} name={} partition={} [y/n]? ", job.spec.name, job.partition)
         });
-        let name = if is_step {
-            format!("job step id {}", text.split('.').next().unwrap_or(text))
-        } else {
-            format!("job id {text}")
+        let name = match (is_step, &job) {
+            // Of a job that is there the controller tells, and names no step.
+            (true, Some(_)) => format!("job step id {}", text.split('.').next().unwrap_or(text)),
+            (true, None) => format!("job step id {text}"),
+            (false, _) => format!("job id {text}"),
         };
         let request = Cancel {
             target,
@@ -350,7 +357,7 @@ impl Scancel {
         if gone && by_number && self.signal.is_none() {
             return if self.verbose { (text, 0) } else { (String::new(), 0) };
         }
-        let exit = if gone && by_number { 1 } else { (code.number() & 0xff) as u8 };
+        let exit = if gone && !kill.found { 1 } else { (code.number() & 0xff) as u8 };
         let text = if self.quiet && gone { String::new() } else { text };
         (text, exit)
     }
@@ -414,8 +421,11 @@ mod tests {
         check("-v 526", AlreadyDone, verbose, 0);
         let signal = "scancel: error: Kill job error on job id 999999: Invalid job id specified\n";
         check("-s USR1 999999", InvalidJobId, signal, 1);
-        let step = "scancel: error: Kill job error on job step id 524: Invalid job id specified\n";
-        check("524.0", InvalidJobId, step, 225);
+        let step = "scancel: error: Kill job error on job step id 524.0: Invalid job id specified\n";
+        check("524.0", InvalidJobId, step, 1);
+        let batch =
+            "scancel: Signal 10 to batch job 9\nscancel: error: Kill job error on job id 9: Invalid job id specified\n";
+        check("-v -b -s USR1 9", InvalidJobId, batch, 1);
         let denied = "scancel: error: Kill job error on job id 524: Access/permission denied\n";
         check("524", AccessDenied, denied, 210);
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use muster_model::ids::Name;
 use muster_model::job::Job;
+use muster_model::licenses;
 use muster_model::resources::{Allocation, Gres, GresRequest, GresScope, GresShare, Megabytes, MemoryRequest};
 
+use super::billing;
 use super::context::Cluster;
 use super::units;
 
@@ -19,7 +21,9 @@ pub struct Amounts {
     pub memory: Megabytes,
     /// Nodes.
     pub nodes: u64,
-    /// Units of generic resources, by `gres/NAME` and `gres/NAME:TYPE`.
+    /// What it is billed for.
+    pub billing: u64,
+    /// Units of generic resources, by `gres/NAME` and `gres/NAME:TYPE`, and licences by `license/NAME`.
     pub gres: BTreeMap<String, u64>,
 }
 
@@ -30,11 +34,19 @@ impl Amounts {
             cpus: u64::from(allocation.cpus()),
             memory: allocation.memory(),
             nodes: allocation.shares.len() as u64,
+            billing: allocation.billing(),
             gres: BTreeMap::new(),
         };
         for share in allocation.shares.iter().flat_map(|share| &share.gres) {
             amounts.add_gres(&share.name, share.kind.as_ref(), u64::from(share.units.len()), tracked);
         }
+        amounts
+    }
+
+    /// What `job` holds or held in `allocation`, its licences with it.
+    pub fn held(job: &Job, allocation: &Allocation, cluster: &Cluster) -> Amounts {
+        let mut amounts = Amounts::allocated(allocation, &cluster.tracked_gres());
+        amounts.add_licenses(job, cluster);
         amounts
     }
 
@@ -51,15 +63,33 @@ impl Amounts {
                 memory.0.saturating_mul(gpus_requested(&request.gres, nodes, request.tasks))
             }
         };
-        let mut amounts = Amounts { cpus, memory: Megabytes(memory), nodes, gres: BTreeMap::new() };
+        let mut amounts = Amounts { cpus, memory: Megabytes(memory), nodes, ..Amounts::default() };
+        // Several counts of one resource are about the same units.
+        let mut counts: BTreeMap<(&Name, Option<&Name>), u64> = BTreeMap::new();
         for wanted in &request.gres {
             let count = wanted.gres.count.saturating_mul(times(wanted.scope, nodes, request.tasks));
-            amounts.add_gres(&wanted.gres.name, wanted.gres.kind.as_ref(), count, tracked);
+            let known = counts.entry((&wanted.gres.name, wanted.gres.kind.as_ref())).or_default();
+            *known = (*known).max(count);
         }
+        for ((name, kind), count) in counts {
+            amounts.add_gres(name, kind, count, tracked);
+        }
+        amounts.add_licenses(job, cluster);
+        let partition = job.partition.split(',').next().unwrap_or_default();
+        amounts.billing = billing::in_partition(&amounts, partition, cluster);
         amounts
     }
 
-    fn add_gres(&mut self, name: &Name, kind: Option<&Name>, count: u64, tracked: &[Name]) {
+    fn add_licenses(&mut self, job: &Job, cluster: &Cluster) {
+        let tracked = cluster.tracked_licenses();
+        let licenses = licenses::wanted(&job.spec);
+        for (name, count) in licenses.iter().filter(|(name, _)| tracked.contains(name)) {
+            *self.gres.entry(format!("license/{name}")).or_default() += count;
+        }
+    }
+
+    /// Adds units of a generic resource, by their kind and by their type, as far as these are among `tracked`.
+    pub(super) fn add_gres(&mut self, name: &Name, kind: Option<&Name>, count: u64, tracked: &[Name]) {
         if !tracked.iter().any(|tracked| tracked.split(':').next() == Some(name)) {
             return;
         }
@@ -87,8 +117,8 @@ impl Amounts {
         if with_nodes && self.nodes > 0 {
             parts.push(format!("node={}", self.nodes));
         }
-        if with_billing && self.cpus > 0 {
-            parts.push(format!("billing={}", self.cpus));
+        if with_billing && self.billing > 0 {
+            parts.push(format!("billing={}", self.billing));
         }
         parts.extend(self.gres.iter().map(|(name, count)| format!("{name}={count}")));
         parts.join(",")
@@ -107,8 +137,10 @@ impl Amounts {
     /// As `ReqTRES` and `AllocTRES` of `sacct`, where billing comes first and names are in order.
     pub fn text_sorted(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
+        if self.billing > 0 {
+            parts.push(format!("billing={}", self.billing));
+        }
         if self.cpus > 0 {
-            parts.push(format!("billing={}", self.cpus));
             parts.push(format!("cpu={}", self.cpus));
         }
         parts.extend(self.gres.iter().map(|(name, count)| format!("{name}={count}")));

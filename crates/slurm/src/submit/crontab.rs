@@ -13,7 +13,7 @@ use super::resolve::{self, Problem};
 use super::surroundings::Surroundings;
 use super::{environment, reading, sbatch};
 use crate::grammar::cron::{self, CronLine};
-use crate::options::{Command, Fault, Line, SubmitOptions};
+use crate::options::{Command, Fault, Line, SubmitOptions, container_request};
 
 /// A table that cannot be made jobs of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,9 @@ impl Reader<'_, '_> {
         reading::check_table(options)?;
         let counts = resolve::counts(Command::Sbatch, options).map_err(refused)?;
         let mut spec = job_spec::build(options, &counts, &subject, around).map_err(refused)?;
+        if let Some(container) = container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))? {
+            spec.rare.get_or_insert_default().container = Some(container);
+        }
         let context = ExecutionContext {
             environment: environment::of_batch(options, &spec.name, around)?,
             umask: around.umask,

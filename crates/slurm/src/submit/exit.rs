@@ -34,6 +34,7 @@ impl CliExit {
 const EXPLANATIONS: &[&str] = &[
     "CPU count per node can not be satisfied",
     "Memory specification can not be satisfied",
+    "Socket, core and/or thread specification can not be satisfied",
     "Temporary disk specification can not be satisfied",
     "Step requested GRES but job doesn't have GRES",
 ];

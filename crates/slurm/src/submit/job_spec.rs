@@ -10,12 +10,13 @@ use muster_model::resources::{
 };
 use muster_model::time::TimeLimit;
 
+use super::arbitrary;
 use super::gpus::{self, GpuCpus};
 use super::resolve::{Counts, Problem};
 use super::surroundings::Surroundings;
 use crate::grammar::array;
 use crate::grammar::dependency::{self, DependencyError};
-use crate::options::SubmitOptions;
+use crate::options::{Fault, SubmitOptions};
 
 /// Slurm's greatest `MaxArraySize`, for when the cluster's is not known here; the controller checks again.
 const ARRAY_SIZE_MAX: u32 = 4_000_001;
@@ -59,6 +60,7 @@ pub fn build(
         account: options.names.account.as_ref().filter(|text| !text.is_empty()).map(name),
         qos: options.names.qos.as_ref().filter(|text| !text.is_empty()).map(name),
         request: request(options, counts)?,
+        nodes_when_empty: None,
         time_limit: options.times.time,
         time_limit_min: options.times.time_min,
         // A time that has passed waits for nothing.
@@ -146,9 +148,14 @@ fn check_times(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(),
     if options.times.deadline.is_some_and(|deadline| deadline <= around.world.now) {
         return Err(RefusalCode::InvalidTimeLimit.into());
     }
+    if options.times.deadline.zip(options.times.begin).is_some_and(|(deadline, begin)| deadline < begin) {
+        return Err(Problem::Fault(Fault::error(1, "Incompatible begin and deadline time specification")));
+    }
     let minutes = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::span);
     match (minutes(options.times.time_min), minutes(options.times.time)) {
         (Some(min), Some(limit)) if min > limit => Err(RefusalCode::InvalidTimeMin.into()),
+        // Beside no limit of its own any least limit is wrong, as observed with Slurm 22.05.
+        (Some(_), None) if options.times.time.is_none() => Err(RefusalCode::InvalidTimeMin.into()),
         _ => Ok(()),
     }
 }
@@ -168,7 +175,7 @@ pub fn request(options: &SubmitOptions, counts: &Counts) -> Result<ResourceReque
         cpus_per_task: counts.cpus_per_task,
         cpus_per_task_given: counts.cpus_per_task_given,
         tasks_per_node: counts.tasks_per_node,
-        cpus_per_node_min: resources.mincpus,
+        cpus_per_node_min: resources.mincpus.max(arbitrary_cpus(counts)),
         memory: memory(options),
         tmp_disk_min: resources.tmp.filter(|size| size.0 > 0),
         gres: gpus::requests(options, counts.tasks, |_| true),
@@ -258,20 +265,28 @@ fn dependencies(options: &SubmitOptions) -> Result<Dependencies, Problem> {
     let text = options.queue.dependency.as_deref().unwrap_or_default();
     dependency::parse(text).map_err(|error| match error {
         DependencyError::Malformed => RefusalCode::Dependency.into(),
-        DependencyError::Expand => RefusalCode::NotSupported.into(),
     })
 }
 
 fn rare(options: &SubmitOptions) -> Option<Box<RareOptions>> {
     let text = |text: &Option<String>| text.as_deref().map(Name::from);
     let names = &options.names;
+    // Only shown once the tasks are counted.
+    let per_gpu = options.resources.ntasks_per_gpu.map(|each| ("ntasks-per-gpu".into(), each.to_string().into()));
+    let others = options.others.iter().map(|(name, value)| (Name::from(*name), Name::from(value.as_str())));
+    let others = others.chain(per_gpu);
     let rare = RareOptions {
         comment: text(&names.comment),
         wckey: text(&names.wckey),
         mail_type: text(&names.mail_type).filter(|types| !types.is_empty()),
         mail_user: text(&names.mail_user).filter(|_| names.mail_type.as_ref().is_some_and(|types| !types.is_empty())),
-        others: options.others.iter().map(|(name, value)| (Name::from(*name), Name::from(value.as_str()))).collect(),
+        others: others.collect(),
         ..RareOptions::default()
     };
     (rare != RareOptions::default()).then(|| Box::new(rare))
+}
+
+/// Each node must have room for the tasks of the one that gets most.
+fn arbitrary_cpus(counts: &Counts) -> Option<u32> {
+    arbitrary::tasks_on_one(counts).map(|tasks| tasks.saturating_mul(counts.cpus_per_task))
 }

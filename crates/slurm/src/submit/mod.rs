@@ -7,6 +7,7 @@
 //! The order of precedence is Slurm's: defaults, then directives of the script, then the environment, then the
 //! command line.
 
+mod arbitrary;
 pub mod crontab;
 pub mod exit;
 pub mod multi_prog;

@@ -32,7 +32,7 @@ pub fn with_directives(
         .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
         .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
         .and_then(|()| check_talk(&options))
-        .and_then(|()| one_memory(&mut options));
+        .and_then(|()| one_way_each(&mut options));
     applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
     Ok(options)
 }
@@ -73,7 +73,7 @@ pub fn components(
             .and_then(|()| options::environment::apply(command, around.environment, &around.world, &mut options))
             .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
             .and_then(|()| check_talk(&options))
-            .and_then(|()| one_memory(&mut options));
+            .and_then(|()| one_way_each(&mut options));
         applied.map_err(|fault| complain(&options, fault))?;
         all.push(options.clone());
     }
@@ -102,7 +102,7 @@ pub fn line_components(
         let applied = options::environment::apply(command, environment, &around.world, &mut options)
             .and_then(|()| parse::apply(command, line, Origin::CommandLine, &around.world, &mut options))
             .and_then(|()| check_talk(&options))
-            .and_then(|()| one_memory(&mut options));
+            .and_then(|()| one_way_each(&mut options));
         applied.map_err(|fault| Complaint { notices: options.notices.clone(), fault })?;
         all.push(options.clone());
     }
@@ -137,7 +137,7 @@ pub fn table_line(words: &[String], around: &Surroundings<'_>, options: &mut Sub
 /// The first complaint.
 pub fn check_table(options: &mut SubmitOptions) -> Result<(), Fault> {
     check_talk(options)?;
-    one_memory(options)
+    one_way_each(options)
 }
 
 /// Lines of other batch systems are read after all of sbatch's own, unless the user does not want them.
@@ -161,6 +161,12 @@ fn apply_foreign(
     Ok(())
 }
 
+/// What can be asked for in several ways is asked for in one.
+fn one_way_each(options: &mut SubmitOptions) -> Result<(), Fault> {
+    one_memory(options)?;
+    one_kept(options)
+}
+
 /// Memory is asked for in one way only. What is written wins over the environment.
 fn one_memory(options: &mut SubmitOptions) -> Result<(), Fault> {
     const WAYS: [&str; 3] = ["mem", "mem-per-cpu", "mem-per-gpu"];
@@ -179,6 +185,31 @@ fn one_memory(options: &mut SubmitOptions) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Cores or threads are kept for the system, not both. What is written wins over the environment.
+fn one_kept(options: &mut SubmitOptions) -> Result<(), Fault> {
+    const WAYS: [&str; 2] = ["core-spec", "thread-spec"];
+    let has_both = WAYS.iter().all(|way| options.has(way));
+    let written = WAYS.iter().filter(|way| options.has_written(way)).count();
+    if has_both && written != 1 {
+        // Then that one of them is not allowed here is no news.
+        options.notices.retain(|line| !matches!(line, Line::Error(text) if text.starts_with("Ignoring -")));
+    }
+    match written {
+        2 => Err(Fault::fatal("-S/--core-spec and --thred-spec options are mutually exclusive")),
+        0 if has_both => Err(Fault::fatal(
+            "Both --core-spec and --thread-spec set using environment variables. Those options are mutually exclusive.",
+        )),
+        _ => {
+            if has_both && options.has_written("thread-spec") {
+                options.given.remove("core-spec");
+                options.others.remove("core-spec");
+                options.resources.cores_reserved = None;
+            }
+            Ok(())
+        }
+    }
 }
 
 /// What there is to say before anything is done: the list of `-v`, notices, and options that do not act yet.

@@ -3,6 +3,7 @@
 use muster_model::hostlist;
 use muster_model::request::{Refusal, RefusalCode};
 
+use super::arbitrary;
 use super::gpus;
 use crate::grammar::distribution::Nodes;
 use crate::options::{Command, Fault, Line, SubmitOptions};
@@ -26,6 +27,8 @@ pub struct Counts {
     pub tasks_per_node: Option<u32>,
     /// Nodes that must be used.
     pub nodes_required: Option<String>,
+    /// `--distribution=arbitrary`: the node of each task.
+    pub task_nodes: Vec<String>,
 }
 
 /// A fault of the client, or a refusal in the controller's words.
@@ -56,7 +59,10 @@ impl From<RefusalCode> for Problem {
 pub fn counts(command: Command, options: &mut SubmitOptions) -> Result<Counts, Problem> {
     gpus::check(options)?;
     let asked = options.resources.nodes;
-    // A node count of 0 leaves the number open.
+    if command != Command::Srun && asked.is_some_and(|(_, max)| max == 0) {
+        return Err(RefusalCode::InvalidNodeCount.into());
+    }
+    // To a step a node count of 0 leaves the number open.
     let mut counts = Counts {
         nodes_min: asked.map_or(1, |(min, _)| min.max(1)),
         nodes_max: asked.map(|(_, max)| max).filter(|max| *max > 0),
@@ -66,8 +72,12 @@ pub fn counts(command: Command, options: &mut SubmitOptions) -> Result<Counts, P
         cpus_per_task_given: options.resources.cpus_per_task.is_some(),
         tasks_per_node: options.resources.ntasks_per_node,
         nodes_required: options.placement.nodelist.clone(),
+        task_nodes: Vec::new(),
     };
-    node_list(options, &mut counts)?;
+    if command == Command::Srun {
+        arbitrary::apply(options, &mut counts)?;
+    }
+    node_list(command, options, &mut counts)?;
     if counts.tasks_given {
         fewer_tasks_than_nodes(options, &mut counts);
         if command == Command::Srun {
@@ -79,8 +89,8 @@ pub fn counts(command: Command, options: &mut SubmitOptions) -> Result<Counts, P
     Ok(counts)
 }
 
-/// The nodes of a list count as least number of nodes.
-fn node_list(options: &SubmitOptions, counts: &mut Counts) -> Result<(), Problem> {
+/// The nodes of a list count as least number of nodes. `srun` leaves out those that are too many, the others refuse.
+fn node_list(command: Command, options: &mut SubmitOptions, counts: &mut Counts) -> Result<(), Problem> {
     let arbitrary =
         options.placement.distribution.as_ref().is_some_and(|distribution| distribution.nodes == Nodes::Arbitrary);
     let Some(list) = &counts.nodes_required else {
@@ -95,7 +105,16 @@ fn node_list(options: &SubmitOptions, counts: &mut Counts) -> Result<(), Problem
     names.retain(|name| seen.insert(name.clone()));
     let mut count = u32::try_from(names.len()).unwrap_or(u32::MAX);
     if let Some((_, max)) = options.resources.nodes.filter(|(_, max)| *max > 0 && count > *max) {
-        return Err(Fault::error(1, format!("invalid number of nodes (-N {count}-{max})")).into());
+        if command != Command::Srun {
+            return Err(Fault::error(1, format!("invalid number of nodes (-N {count}-{max})")).into());
+        }
+        let text = format!(
+            "Required nodelist includes more nodes than permitted by max-node count ({count} > {max}). Eliminating nodes from \
+             the nodelist."
+        );
+        options.notices.push(Line::Error(text));
+        names.truncate(max as usize);
+        count = max;
     }
     if counts.tasks_given && counts.tasks < count && options.resources.nodes.is_none() {
         count = counts.tasks;

@@ -9,7 +9,7 @@ use super::resolve::{self, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::Surroundings;
 use super::{environment, reading};
-use crate::options::{Command, SubmitOptions, parse};
+use crate::options::{self, Command, Fault, SubmitOptions, parse};
 
 /// An allocation to ask for, and what to do with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +82,10 @@ fn work_out(
     around: &Surroundings<'_>,
     options: &mut SubmitOptions,
 ) -> Result<SallocPlan, Problem> {
+    if options.others.get("container").is_some_and(|path| !path.is_empty()) {
+        let words = "--container requires LaunchParameters=use_interactive_step, which this version does not have";
+        return Err(Fault::error(1, words).into());
+    }
     let counts = resolve::counts(Command::Salloc, options)?;
     let subject = Subject {
         kind: JobKind::Allocation,
@@ -91,7 +95,12 @@ fn work_out(
         submit_line: submit_line(Command::Salloc, arguments),
     };
     let spec = job_spec::build(options, &counts, &subject, around)?;
-    let environment = environment::of_allocation(options, &spec.name, around);
+    let mut environment = environment::of_allocation(options, &spec.name, around);
+    if options::container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))?.is_some() {
+        let variables = options::container_variables(options);
+        environment.retain(|line| variables.iter().all(|(name, _)| line.split('=').next() != Some(name)));
+        environment.extend(variables.into_iter().map(|(name, value)| format!("{name}={value}")));
+    }
     Ok(SallocPlan {
         context: ExecutionContext {
             environment: environment.clone(),

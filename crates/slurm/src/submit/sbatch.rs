@@ -127,7 +127,10 @@ fn finish(
         arguments: operands.get(1..).unwrap_or_default(),
         submit_line: submit_line(Command::Sbatch, arguments),
     };
-    let spec = job_spec::build(options, &counts, &subject, around)?;
+    let mut spec = job_spec::build(options, &counts, &subject, around)?;
+    if let Some(container) = options::container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))? {
+        spec.rare.get_or_insert_default().container = Some(container);
+    }
     let context = ExecutionContext {
         environment: environment::of_batch(options, &spec.name, around)?,
         umask: around.umask,
@@ -164,7 +167,8 @@ fn show_full_paths(options: &mut SubmitOptions, around: &Surroundings<'_>) {
 
 /// The limits that go along.
 pub(super) fn propagated(options: &SubmitOptions, around: &Surroundings<'_>) -> Vec<(u32, u64)> {
-    let wanted = |number: &u32| options.process.propagate.as_ref().is_none_or(|chosen| chosen.contains(number));
+    let chosen = options.process.propagate.as_deref().or(around.limits_propagated);
+    let wanted = |number: &u32| chosen.is_none_or(|chosen| chosen.contains(number));
     around.limits.iter().filter(|(number, _)| wanted(number)).copied().collect()
 }
 

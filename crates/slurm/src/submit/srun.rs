@@ -5,6 +5,7 @@ mod components;
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, JobKind, JobSpec, OpenMode};
 use muster_model::node_call::FileReceipt;
+use muster_model::request::RefusalCode;
 use muster_model::resources::MemoryRequest;
 use muster_model::step::{Distribution, StepBinding, StepLaunch, StepRequest, StreamTarget};
 use muster_model::time::Span;
@@ -15,8 +16,8 @@ use super::job_spec::{self, Subject};
 use super::resolve::{self, Counts, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
-use super::{environment, gpus, multi_prog, reading};
-use crate::grammar::distribution::Nodes;
+use super::{arbitrary, environment, gpus, multi_prog, reading};
+use crate::conf::task_seconds;
 use crate::grammar::patterns;
 use crate::options::{self, Command, Fault, Line, SubmitOptions, parse};
 
@@ -154,13 +155,11 @@ fn work_out(
     around: &Surroundings<'_>,
     options: &mut SubmitOptions,
 ) -> Result<SrunPlan, Problem> {
-    check_mpi(options)?;
-    if options.step.preserve_env {
-        counts_of_environment(options, around)?;
-    }
+    check_mpi(options, around)?;
     if options.step.no_allocate && options.placement.nodelist.is_none() {
         return Err(Fault::error(1, "must specify a node list with -Z, --no-allocate.").into());
     }
+    arbitrary::read_hostfile(options, around)?;
     let counts = resolve::counts(Command::Srun, options)?;
     let Some(program) = command.first() else {
         return Err(Fault::fatal("No command given to execute.").into());
@@ -200,15 +199,14 @@ fn work_out(
     })
 }
 
-/// Ways in which MPI programs can find each other here.
+/// Ways in which MPI programs can find each other without anything that the nodes would have to have.
 const MPI_TYPES: &[&str] = &["none", "pmi2"];
+
+/// Ways that need libpmix on the nodes, which have the last word about it.
+const MPI_TYPES_OF_LIBRARY: &[&str] = &["pmix", "pmix_v3", "pmix_v4", "pmix_v5"];
 
 /// What srun says of what it cannot do as asked.
 fn shortcomings(options: &mut SubmitOptions, streams: &Streams) {
-    if options.placement.distribution.as_ref().is_some_and(|chosen| chosen.nodes == Nodes::Arbitrary) {
-        let text = "warning: the order of the nodes of --distribution=arbitrary is not followed yet".to_owned();
-        options.notices.push(Line::Info(text));
-    }
     let in_files = [Some(&streams.output), streams.error.as_ref()].into_iter().flatten();
     if options.step.label && in_files.into_iter().any(|stream| matches!(stream, Stream::NodeFile(_))) {
         let text = "warning: --label puts no ranks into files of single tasks or nodes yet".to_owned();
@@ -216,14 +214,19 @@ fn shortcomings(options: &mut SubmitOptions, streams: &Streams) {
     }
 }
 
-fn check_mpi(options: &SubmitOptions) -> Result<(), Problem> {
+fn check_mpi(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
     match options.step.mpi.as_deref() {
         None => Ok(()),
         Some("list") => {
-            let names: String = MPI_TYPES.iter().map(|name| format!("\t{name}\n")).collect();
+            let mut names: String = MPI_TYPES.iter().map(|name| format!("\t{name}\n")).collect();
+            if let Some(version) = around.world.host.pmix_version() {
+                let versions = format!("\tpmix\nspecific pmix plugin versions available: pmix_v{version}\n");
+                names.push_str(&versions);
+            }
             Err(Fault::answer(0, format!("MPI plugin types are...\n{names}")).into())
         }
         Some(known) if MPI_TYPES.contains(&known) || known == "openmpi" => Ok(()),
+        Some(known) if MPI_TYPES_OF_LIBRARY.contains(&known) => Ok(()),
         Some(other) => {
             let text = format!("Invalid MPI type '{other}', --mpi=list for acceptable types");
             Err(Fault::error(1, text).into())
@@ -247,6 +250,9 @@ fn allocation(
     if options.placement.relative.is_some() {
         return Err(Fault::fatal("--relative option invalid for job allocation request").into());
     }
+    if options.resources.nodes.is_some_and(|(min, _)| min == 0) {
+        return Err(RefusalCode::InvalidNodeCount.into());
+    }
     let subject = Subject {
         kind: JobKind::Allocation,
         default_name: base,
@@ -262,15 +268,6 @@ fn allocation(
         limits: propagated(options, around),
     };
     Ok((Allocation::New(spec, context), Some(job_name)))
-}
-
-/// `--preserve-env`: the counts of the environment win.
-fn counts_of_environment(options: &mut SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
-    let mut environment = SubmitOptions::default();
-    options::environment::apply(Command::Srun, around.environment, &around.world, &mut environment)?;
-    options.resources.ntasks = environment.resources.ntasks.or(options.resources.ntasks);
-    options.resources.nodes = environment.resources.nodes.or(options.resources.nodes);
-    Ok(())
 }
 
 /// What can be seen from here of a step that does not fit its allocation.
@@ -317,6 +314,7 @@ fn request(options: &SubmitOptions, counts: &Counts, name: &str, within: bool) -
         memory: memory.filter(|memory| !asks_for_all(memory)),
         gres,
         nodes_required: counts.nodes_required.as_deref().map(Into::into),
+        task_nodes: (!counts.task_nodes.is_empty()).then(|| counts.task_nodes.join(",").into()),
         nodes_excluded: options.placement.exclude.as_deref().map(Into::into),
         first_node: options.placement.relative.unwrap_or(0),
         exact: exact(options, within),
@@ -396,7 +394,7 @@ fn target(stream: &Stream) -> StreamTarget {
 }
 
 fn launch(
-    options: &SubmitOptions,
+    options: &mut SubmitOptions,
     counts: &Counts,
     command: &[String],
     streams: &Streams,
@@ -427,9 +425,14 @@ fn launch(
         task_epilog: hook(&options.step.task_epilog, around),
         binding: StepBinding {
             cpus: options.others.get("cpu-bind").cloned(),
+            memory: options.others.get("mem-bind").cloned(),
             distribution: options.placement.distribution.as_ref().map(|chosen| chosen.text.clone()),
             cpus_per_task: counts.cpus_per_task,
         },
+        bundle: options.others.get("container").filter(|path| !path.is_empty()).cloned(),
+        container: options::container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))?,
+        keeps_counts: options.step.preserve_env,
+        measure_seconds: options.others.get("acctg-freq").and_then(|text| task_seconds(text)),
     })
 }
 

@@ -22,6 +22,8 @@ pub struct Surroundings<'a> {
     pub umask: u32,
     /// Soft resource limits: Linux number and value (`u64::MAX` for unlimited).
     pub limits: &'a [(u32, u64)],
+    /// Numbers of the limits that go along unless the user says which; `None` for all.
+    pub limits_propagated: Option<&'a [u32]>,
     /// `MaxArraySize`, if known; else Slurm's greatest.
     pub array_size_max: Option<u32>,
     /// `max_script_size` in bytes, if known; else Slurm's default of 4 MiB.

@@ -8,7 +8,7 @@ use muster_model::document::Document;
 use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, SpecId, StepId};
 use muster_model::job::{ArrayRole, Job, JobSpec};
-use muster_model::node::{NodeHealth, NodeReason};
+use muster_model::node::{GresPlace, NodeHealth, NodeReason};
 use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
 use muster_model::state::{ExitStatus, JobState};
 use muster_model::step::Step;
@@ -43,7 +43,7 @@ pub fn running(job: &Job, at: i64) -> Job {
         state: JobState::Running,
         start_time: Some(Timestamp::from_seconds(at)),
         end_time: Some(Timestamp::from_seconds(at + 3600)),
-        allocation: Some(Arc::new(Allocation { shares: vec![share] })),
+        allocation: Some(Arc::new(Allocation::from(vec![share]))),
         node_list: Some("n1".into()),
         ..job.clone()
     }
@@ -94,6 +94,7 @@ pub fn step_ended(step: &Step, at: i64) -> Step {
 /// A drained node.
 pub fn node(launch_sequence: u64) -> NodeRecord {
     let reason = NodeReason { text: "disk".into(), user: "root".into(), uid: 0, time: Timestamp(5) };
+    let place = GresPlace { name: "gpu".into(), count: 1, cores: None, gpu: None, links: vec![-1] };
     NodeRecord {
         health: NodeHealth::Up,
         drain: true,
@@ -102,6 +103,7 @@ pub fn node(launch_sequence: u64) -> NodeRecord {
         comment: None,
         extra: None,
         last_busy: None,
+        places_found: Some(Arc::new(vec![place])),
     }
 }
 

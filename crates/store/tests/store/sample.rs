@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use muster_model::fact::Fact;
+use muster_model::fact::{Fact, NodeRecord};
 use muster_model::ids::{BlobId, CommitSequence, JobId, StepId};
 use muster_model::job::Job;
 use muster_model::request::{HistoryFilter, HistoryRow};
@@ -58,7 +58,8 @@ fn the_first_tables_can_still_be_read() {
     let jobs: Vec<Job> = loaded.state.jobs.iter().map(|job| (**job).clone()).collect();
     assert_eq!(jobs, expected);
     assert_eq!(*loaded.state.steps[0], step(&second, StepId::Number(0), 51));
-    assert_eq!(loaded.state.nodes, [("n1".into(), node(17))]);
+    let drained = NodeRecord { places_found: None, ..node(17) };
+    assert_eq!(loaded.state.nodes, [("n1".into(), drained)]);
     assert_eq!(loaded.state.counters, [("next_job_id".to_owned(), 21), ("next_spec_id".to_owned(), 3)]);
     let history = SqliteHistory::open(dir.path()).unwrap();
     assert_eq!(history.blob(&BlobId("hash".into())).unwrap().as_deref(), Some(&b"#!/bin/sh\nhostname\n"[..]));

@@ -24,26 +24,40 @@ pub(super) fn run(args: &[String]) -> Result<()> {
 }
 
 fn measure(command: &Commands<'_>) -> Result<()> {
+    for (what, value) in figures(command) {
+        let value = value?;
+        figure(what.words, format!("{value:.*} {}", what.decimals, what.unit), what.goal);
+    }
+    Ok(())
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct What {
+    pub(super) words: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) decimals: usize,
+    pub(super) goal: &'static str,
+}
+
+/// All figures of one cluster, each by itself: a real Slurm refuses more than `MaxTasksPerNode` tasks on a node.
+pub(super) fn figures(command: &Commands<'_>) -> Vec<(What, Result<f64>)> {
     let srun = |arguments: &[&str]| {
         let mut srun = command("srun");
         srun.args(arguments);
         srun
     };
-    let one = median_ms(RUNS, || srun(&["-n1", "true"]))?;
-    figure("srun -n1 true, median", format!("{one:.1} ms"), "goal under 30 ms; Slurm 250 ms");
-    let step = step_ms(command)?;
-    figure("a step in an allocation, mean of many", format!("{step:.1} ms"), "goal under 15 ms; Slurm 170 ms");
-    let wide = median_ms(RUNS, || srun(&["-N4", "-n64", "true"]))?;
-    figure("srun -N4 -n64 true, median", format!("{wide:.0} ms"), "goal under 150 ms; Slurm 1.9 s");
-    let large = median_ms(RUNS_LONG, || srun(&["-O", "-N4", TASKS, "true"]))?;
-    figure("srun -O -N4 -n2000 true, median", format!("{large:.0} ms"), "");
-    let large = median_ms(RUNS_LONG, || srun(&["-O", "-N1", TASKS, "true"]))?;
-    figure("srun -O -N1 -n2000 true, median", format!("{large:.0} ms"), "");
-    let pipe = flow(command("head"))?;
-    let flowed = flow(srun(&["-n1", "head"]))?;
-    figure("1 GiB by head through a pipe", format!("{pipe:.2} GiB/s"), "");
-    figure("1 GiB through the standard output of srun", format!("{flowed:.2} GiB/s"), "goal near the pipe");
-    Ok(())
+    let ms = |words, decimals, goal| What { words, unit: "ms", decimals, goal };
+    let rate = |words, goal| What { words, unit: "GiB/s", decimals: 2, goal };
+    vec![
+        (ms("srun -n1 true, median", 1, "under 30 ms"), median_ms(RUNS, || srun(&["-n1", "true"]))),
+        (ms("a step in an allocation, mean of many", 1, "under 15 ms"), step_ms(command)),
+        (ms("srun -N4 -n64 true, median", 0, "under 150 ms"), median_ms(RUNS, || srun(&["-N4", "-n64", "true"]))),
+        (ms("srun -O -N4 -n2000 true, median", 0, ""), median_ms(RUNS_LONG, || srun(&["-O", "-N4", TASKS, "true"]))),
+        (ms("srun -O -N1 -n2000 true, median", 0, ""), median_ms(RUNS_LONG, || srun(&["-O", "-N1", TASKS, "true"]))),
+        (rate("1 GiB by head through a pipe", ""), flow(command("head"))),
+        (rate("1 GiB through the standard output of srun", "near the pipe"), flow(srun(&["-n1", "head"]))),
+    ]
 }
 
 /// Mean time of a step, from a loop of the shell within one allocation.

@@ -76,6 +76,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Where everything of it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A command that sees this cluster and no other.
     pub(super) fn command(&self, program: &str) -> Command {
         let bin = self.directory.join("bin");

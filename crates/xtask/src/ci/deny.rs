@@ -46,6 +46,8 @@ struct Policy {
     exceptions: BTreeMap<String, BTreeSet<String>>,
     /// Banned crates with the reason.
     banned: BTreeMap<String, String>,
+    /// Who may use a banned crate all the same: those who need it by themselves (`wrappers`).
+    wrappers: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One package of the dependency graph.
@@ -56,6 +58,8 @@ struct Package {
     licence: Option<String>,
     /// Where it comes from; nothing for a crate of the repository itself.
     source: Option<String>,
+    /// The packages that depend on it directly, by name.
+    users: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +83,7 @@ impl Policy {
         for entry in array(lookup(&document, "bans", "deny"))? {
             let (name, table) = crate_entry(entry)?;
             let reason = table.get("reason").and_then(toml::Value::as_str).unwrap_or("no reason given");
+            policy.wrappers.insert(name.clone(), strings(table.get("wrappers"))?.into_iter().collect());
             policy.banned.insert(name, reason.to_owned());
         }
         ensure!(!policy.licences.is_empty(), "[licenses] allow is empty, which would refuse every crate");
@@ -130,6 +135,8 @@ fn parse_metadata(text: &str) -> Result<Vec<Package>> {
     let nodes = metadata["resolve"]["nodes"].as_array().context("resolve.nodes is missing")?;
     let used: BTreeSet<&str> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
     let all = metadata["packages"].as_array().context("packages is missing")?;
+    let names: BTreeMap<&str, &str> =
+        all.iter().filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?))).collect();
     let mut packages = Vec::new();
     for package in all.iter().filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id))) {
         let field = |key: &str| package[key].as_str().map(str::to_owned);
@@ -138,10 +145,18 @@ fn parse_metadata(text: &str) -> Result<Vec<Package>> {
             version: field("version").context("a package without a version")?,
             licence: field("license"),
             source: field("source"),
+            users: users(&package["id"], nodes, &names),
         });
     }
     packages.sort();
     Ok(packages)
+}
+
+/// Names of the packages among `nodes` that use the package `id` directly.
+fn users(id: &Value, nodes: &[Value], names: &BTreeMap<&str, &str>) -> BTreeSet<String> {
+    let uses = |node: &&Value| node["dependencies"].as_array().is_some_and(|used| used.contains(id));
+    let ids = nodes.iter().filter(uses).filter_map(|node| node["id"].as_str());
+    ids.filter_map(|id| names.get(id)).map(|name| (*name).to_owned()).collect()
 }
 
 fn judge(policy: &Policy, packages: &[Package]) -> Report {
@@ -165,7 +180,11 @@ fn judge(policy: &Policy, packages: &[Package]) -> Report {
 fn judge_package(policy: &Policy, package: &Package) -> Vec<String> {
     let shown = format!("{} {}", package.name, package.version);
     let mut problems = Vec::new();
-    if let Some(reason) = policy.banned.get(&package.name) {
+    let is_wrapped = policy
+        .wrappers
+        .get(&package.name)
+        .is_some_and(|wrappers| !wrappers.is_empty() && package.users.is_subset(wrappers));
+    if let Some(reason) = policy.banned.get(&package.name).filter(|_| !is_wrapped) {
         problems.push(format!("{shown} is banned: {reason}; `cargo tree --invert {}` tells who uses it", package.name));
     }
     if let Some(source) = package.source.as_deref().filter(|source| !source.starts_with("registry+")) {
@@ -201,7 +220,10 @@ allow = ["MIT", "Apache-2.0"]
 exceptions = [{ crate = "roots", allow = ["MPL-2.0"] }]
 [bans]
 multiple-versions = "warn"
-deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
+deny = [
+    { crate = "openssl-sys", reason = "one TLS library is enough" },
+    { crate = "chrono", reason = "another clock", wrappers = ["shy"] },
+]
 "#;
 
     fn package(name: &str, licence: &str) -> Package {
@@ -210,6 +232,7 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
             version: "1.0.0".to_owned(),
             licence: (!licence.is_empty()).then(|| licence.to_owned()),
             source: Some("registry+https://example.org/index".to_owned()),
+            users: BTreeSet::new(),
         }
     }
 
@@ -240,6 +263,17 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
     }
 
     #[test]
+    fn a_banned_crate_may_come_with_those_who_are_named() {
+        let used_by = |users: &[&str]| Package {
+            users: users.iter().map(|&name| name.to_owned()).collect(),
+            ..package("chrono", "MIT")
+        };
+        check(used_by(&["shy"]), &[]);
+        check(used_by(&["shy", "bold"]), &["is banned: another clock"]);
+        check(package("openssl-sys", "MIT"), &["is banned"]);
+    }
+
+    #[test]
     fn doubled_crates_are_noted() {
         let newer = Package { version: "2.0.0".to_owned(), ..package("a", "MIT") };
         let report = judge(&Policy::parse(POLICY).unwrap(), &[package("a", "MIT"), newer]);
@@ -251,12 +285,15 @@ deny = [{ crate = "openssl-sys", reason = "one TLS library is enough" }]
         let text = r#"{
             "packages": [
                 {"id": "a", "name": "a", "version": "1.0.0", "license": "MIT", "source": null},
-                {"id": "b", "name": "b", "version": "1.0.0", "license": null, "source": "git+x"}
+                {"id": "b", "name": "b", "version": "1.0.0", "license": null, "source": "git+x"},
+                {"id": "c", "name": "c", "version": "1.0.0", "license": "MIT", "source": null}
             ],
-            "resolve": {"nodes": [{"id": "a"}]}
+            "resolve": {"nodes": [{"id": "a", "dependencies": []}, {"id": "c", "dependencies": ["a"]}]}
         }"#;
-        let names: Vec<_> = parse_metadata(text).unwrap().into_iter().map(|package| package.name).collect();
-        assert_eq!(names, ["a"]);
+        let packages = parse_metadata(text).unwrap();
+        let names: Vec<_> = packages.iter().map(|package| &package.name).collect();
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(packages[0].users, BTreeSet::from(["c".to_owned()]));
     }
 
     #[test]

@@ -18,8 +18,20 @@ const TOOLS: &[Tool] = &[
     Tool { check: "git --version", package: "git" },
     Tool { check: "python3 --version", package: "python3" },
     Tool { check: "python3 -c 'import venv, ensurepip'", package: "python3-venv" },
+    Tool { check: "ssh -V && command -v scp sftp ssh-keygen", package: "openssh-client" },
+    Tool { check: "rsync --version", package: "rsync" },
     Tool { check: "pgrep --version", package: "procps" },
     Tool { check: "tar --version && gzip --version", package: "tar" },
+];
+
+/// What only root can run: the tests that need it are skipped for others, and where it cannot be installed.
+const TOOLS_OF_ROOT: &[Tool] = &[
+    Tool { check: "command -v dockerd", package: "docker.io" },
+    Tool { check: "command -v docker-registry", package: "docker-registry" },
+    Tool { check: "command -v crun", package: "crun" },
+    Tool { check: "command -v runc", package: "runc" },
+    Tool { check: "command -v mpirun", package: "openmpi-bin" },
+    Tool { check: "command -v mpicc", package: "libopenmpi-dev" },
 ];
 
 /// Installs what is missing.
@@ -30,6 +42,11 @@ pub(super) fn run() -> Result<()> {
     let missing: Vec<&str> = TOOLS.iter().filter(|tool| !succeeds(tool.check)).map(|tool| tool.package).collect();
     if !missing.is_empty() {
         install(&missing)?;
+    }
+    let missing: Vec<&str> =
+        TOOLS_OF_ROOT.iter().filter(|tool| !succeeds(tool.check)).map(|tool| tool.package).collect();
+    if !missing.is_empty() && can_install() {
+        install(&missing).unwrap_or_else(|error| eprintln!("ci: tests of containers are skipped: {error:#}"));
     }
     if !has_cargo_subcommand("nextest") {
         eprintln!(
@@ -43,10 +60,13 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
+fn can_install() -> bool {
+    succeeds("command -v apt-get && test \"$(id -u)\" = 0")
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
-    let can_install = succeeds("command -v apt-get && test \"$(id -u)\" = 0");
-    ensure!(can_install, "missing: {list}; install these packages, or run as root on Debian");
+    ensure!(can_install(), "missing: {list}; install these packages, or run as root on Debian");
     eprintln!("ci: installing {list}");
     let line = format!(
         "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends {list}"

@@ -17,6 +17,10 @@ pub(super) struct Difference {
     pub(super) ours: String,
     /// The job before it for which Slurm keeps the nodes on which it runs in Muster.
     pub(super) kept_in_slurm: Option<String>,
+    /// The job before it whose start is planned there in Slurm within the minute in which it would end in Muster.
+    pub(super) kept_from_the_minute: Option<String>,
+    /// It waited for the start of another job (`after:`), which has come at this checkpoint on both sides.
+    pub(super) is_woken: bool,
     /// The job before it for which Muster keeps the nodes on which it runs in Slurm.
     pub(super) kept_in_muster: Option<String>,
 }
@@ -32,9 +36,13 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { checkpoint, job, options, theirs, ours, .. } = self;
         write!(f, "at {checkpoint} {job} ({options}): Slurm {theirs:?}, Muster {ours:?}")?;
-        let kept = [("Slurm", &self.kept_in_slurm), ("Muster", &self.kept_in_muster)];
-        for (side, other) in kept.iter().filter_map(|(side, other)| Some((side, (*other).as_ref()?))) {
-            write!(f, "; {side} keeps the place for {other}")?;
+        let kept = [
+            ("Slurm keeps the place for", &self.kept_in_slurm),
+            ("Slurm keeps the place from the minute on in which it is to start for", &self.kept_from_the_minute),
+            ("Muster keeps the place for", &self.kept_in_muster),
+        ];
+        for (keeps, other) in kept.iter().filter_map(|(keeps, other)| Some((keeps, (*other).as_ref()?))) {
+            write!(f, "; {keeps} {other}")?;
         }
         Ok(())
     }
@@ -88,6 +96,18 @@ const KNOWN: &[Known] = &[
         // planned for then. A job of 1 CPU for half an hour behind it, which would leave it the 2 CPUs, is planned for after its
         // end; the same for five minutes starts at once.
         why: "Slurm keeps whole nodes for a planned start, Muster what the job will take: the rest of the node is open to jobs behind it",
+    },
+    Known {
+        is: |difference| !difference.is_reason() && difference.kept_from_the_minute.is_some(),
+        // Its log has planned starts and ends of whole minutes behind the first of a node, also where limits and starts are
+        // not: a job that starts at 09:36:39 for 45 minutes is followed by one at 10:21:00.
+        why: "Slurm keeps nodes from the full minute before a planned start (bf_resolution); Muster counts seconds, so what ends within that minute starts",
+    },
+    Known {
+        is: |difference| difference.class == "start" && difference.is_woken,
+        // Its log shows the main scheduler starting the first jobs of a queue, then, since one of them had waited for, the other
+        // in the next round, and only then those that are backfilled.
+        why: "a start of the same moment lets this job into the queue; Slurm looks at it before it backfills others, Muster decides on all that were in the queue at once and looks at this one with what is left",
     },
     Known {
         is: |difference| !difference.is_reason() && difference.kept_in_muster.is_some(),

@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub(super) state: String,
     pub(super) reason: String,
     pub(super) nodes: String,
+    /// Of a job that waits all that it may run in, of one that runs the one in which it does.
+    pub(super) partition: String,
 }
 
 impl Row {
@@ -68,16 +70,27 @@ pub(super) fn wait_until(side: &Side, wanted: impl Fn(&Snapshot) -> bool) -> Res
     Ok(())
 }
 
+/// Waits until no node is being cleaned up: real Slurm may drop a job from its queue a moment before that, and starts nobody
+/// there meanwhile.
+pub(super) fn wait_until_clean(side: &Side) -> Result<()> {
+    let begun = Instant::now();
+    while side.call("scontrol", &["-o", "show", "node"])?.contains("COMPLETING") {
+        ensure!(begun.elapsed() < PATIENCE, "nodes are still being cleaned up after {} s", PATIENCE.as_secs());
+        std::thread::park_timeout(POLL / 4);
+    }
+    Ok(())
+}
+
 fn is_ending(row: &Row) -> bool {
     row.state == "COMPLETING" || row.state == "CONFIGURING"
 }
 
 impl Side {
     fn queue(&self) -> Result<Snapshot> {
-        let text = self.call("squeue", &["-h", "-a", "-r", "-t", "all", "-o", "%j|%K|%T|%r|%N|%i"])?;
+        let text = self.call("squeue", &["-h", "-a", "-r", "-t", "all", "-o", "%j|%K|%T|%r|%N|%i|%P"])?;
         let row = |line: &str| {
             let fields: Vec<&str> = line.split('|').collect();
-            let [name, index, state, reason, nodes, id] = fields.as_slice() else {
+            let [name, index, state, reason, nodes, id, partition] = fields.as_slice() else {
                 return None;
             };
             let waits_or_runs = ["PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING"].contains(state);
@@ -87,6 +100,7 @@ impl Side {
                 state: (*state).to_owned(),
                 reason: (*reason).to_owned(),
                 nodes: (*nodes).to_owned(),
+                partition: (*partition).to_owned(),
             };
             waits_or_runs.then_some((key, row))
         };

@@ -1,6 +1,7 @@
 //! What each side keeps for jobs that wait: the evidence for differences that come from planned starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::Result;
 
@@ -16,6 +17,13 @@ pub(super) struct Stay {
     start: String,
     end: String,
     nodes: BTreeSet<String>,
+}
+
+impl fmt::Display for Stay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<&str> = self.nodes.iter().map(String::as_str).collect();
+        write!(f, "{} to {} on {}", self.start, self.end, nodes.join(","))
+    }
 }
 
 /// All jobs that run or have a planned start.
@@ -76,13 +84,28 @@ fn expand(list: &str) -> BTreeSet<String> {
     numbers.split(',').filter_map(range).flatten().collect()
 }
 
+/// From when a side keeps nodes for a planned start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    Start,
+    /// The full minute before it.
+    Minute,
+}
+
+/// Characters of a time as squeue writes it, without the seconds.
+const MINUTE_LENGTH: usize = "2026-01-01T10:00".len();
+
 /// The waiting job, before `job` in the queue, for which a side keeps a node on which `job` runs on the other side, from a
 /// time before its end.
-pub(super) fn keeper(job: &str, run: Option<&Stay>, kept: &Stays) -> Option<Key> {
+pub(super) fn keeper(job: &str, run: Option<&Stay>, kept: &Stays, from: From) -> Option<Key> {
     let run = run.filter(|run| !run.waits)?;
     let rank = submissions::rank(job);
+    let begin = |stay: &Stay| match from {
+        From::Start => stay.start.clone(),
+        From::Minute => stay.start.chars().take(MINUTE_LENGTH).chain(":00".chars()).collect(),
+    };
     let stands_in_the_way = |(other, stay): &(&Key, &Stay)| {
-        stay.waits && submissions::rank(other) < rank && stay.start < run.end && !stay.nodes.is_disjoint(&run.nodes)
+        stay.waits && submissions::rank(other) < rank && begin(stay) < run.end && !stay.nodes.is_disjoint(&run.nodes)
     };
     kept.iter().find(stands_in_the_way).map(|(other, _)| other.clone())
 }
@@ -114,10 +137,23 @@ mod tests {
             .filter_map(|line| stay(line))
             .collect();
         let run = |line: &str| stay(line).map(|(_, stay)| stay);
-        let found = |line: &str| keeper("j002", run(line).as_ref(), &kept);
+        let found = |line: &str| keeper("j002", run(line).as_ref(), &kept, From::Start);
         assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T10:30:00|n3|"), Some("j001".to_owned()));
         assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T10:30:00|n2|"), None);
         assert_eq!(found("j002|N/A|RUNNING|x|2026-01-01T09:30:00|n3|"), None);
-        assert_eq!(keeper("j001", run("j001|N/A|RUNNING|x|2026-01-01T10:30:00|n3|").as_ref(), &kept), None);
+        let itself = run("j001|N/A|RUNNING|x|2026-01-01T10:30:00|n3|");
+        assert_eq!(keeper("j001", itself.as_ref(), &kept, From::Start), None);
+    }
+
+    #[test]
+    fn slurm_keeps_nodes_from_the_full_minute() {
+        let kept: Stays = stay("j001|N/A|PENDING|2026-01-01T10:00:39|N/A||n3").into_iter().collect();
+        let check = |end: &str, from, expected: Option<&str>| {
+            let run = stay(&format!("j002|N/A|RUNNING|x|2026-01-01T{end}|n3|")).map(|(_, stay)| stay);
+            assert_eq!(keeper("j002", run.as_ref(), &kept, from).as_deref(), expected, "{end}");
+        };
+        check("10:00:38", From::Start, None);
+        check("10:00:38", From::Minute, Some("j001"));
+        check("10:00:00", From::Minute, None);
     }
 }

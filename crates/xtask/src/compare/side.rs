@@ -31,6 +31,8 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("DefMemPerCPU", "1000"),
     // Its log tells for whom Slurm keeps which nodes, and when.
     ("DebugFlags", "Backfill"),
+    // And whom its main scheduler looks at.
+    ("SlurmctldDebug", "debug3"),
 ];
 
 const PARTITIONS: &str = "\
@@ -39,6 +41,24 @@ PartitionName=batch Nodes=n[1-4] DefaultTime=01:00:00 MaxTime=INFINITE State=UP
 PartitionName=high Nodes=n[3-4] DefaultTime=00:30:00 MaxTime=04:00:00 PriorityTier=10 State=UP
 PartitionName=small Nodes=n1 MaxNodes=1 DefaultTime=00:20:00 MaxTime=08:00:00 State=UP
 ";
+
+/// How the clusters of one comparison are made.
+pub(super) struct Setup<'a> {
+    pub(super) nodes: u16,
+    /// Whether there are accounts and QOS.
+    pub(super) accounting: bool,
+    /// The configuration, made of the one that was written for the real Slurm.
+    pub(super) configured: &'a dyn Fn(&str) -> String,
+    /// `topology.conf`; empty where there is none.
+    pub(super) topology: String,
+}
+
+impl Setup<'_> {
+    /// That of the two hundred submissions.
+    pub(super) fn of_submissions() -> Setup<'static> {
+        Setup { nodes: NODES, accounting: false, configured: &configured, topology: String::new() }
+    }
+}
 
 /// A running cluster; stopped when it goes out of scope.
 pub(super) struct Side {
@@ -50,12 +70,15 @@ pub(super) struct Side {
 
 impl Side {
     /// Starts a real Slurm.
-    pub(super) fn slurm(slurm_up: &Path) -> Result<Side> {
+    pub(super) fn slurm(slurm_up: &Path, setup: &Setup<'_>) -> Result<Side> {
         let directory = fresh("slurm")?;
         let up = |conf_only: bool| -> Result<()> {
             let mut command = Command::new(slurm_up);
-            command.arg(&directory).arg(NODES.to_string()).env("PORT_BASE", PORT_BASE.to_string());
-            command.env("NODB", "1").env("NOREST", "1");
+            command.arg(&directory).arg(setup.nodes.to_string()).env("PORT_BASE", PORT_BASE.to_string());
+            command.env("NOREST", "1");
+            if !setup.accounting {
+                command.env("NODB", "1");
+            }
             if conf_only {
                 command.env("CONF_ONLY", "1");
             }
@@ -74,7 +97,14 @@ impl Side {
         };
         up(true)?;
         let text = std::fs::read_to_string(&side.conf)?;
-        std::fs::write(&side.conf, configured(&text))?;
+        std::fs::write(&side.conf, (setup.configured)(&text))?;
+        if !setup.topology.is_empty() {
+            std::fs::write(directory.join("etc/topology.conf"), &setup.topology)?;
+        }
+        if setup.accounting {
+            // Before its controller comes, which is refused where the database does not know it.
+            side.shell("sacctmgr -i add cluster peer", &[])?;
+        }
         up(false)?;
         Ok(side)
     }
@@ -127,6 +157,22 @@ impl Side {
     pub(super) fn call(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(program, arguments).output();
         text_of(output.with_context(|| format!("cannot run {program}"))?, program)
+    }
+
+    /// What a line for the shell prints, errors too, however it ends. The commands of this side come first; `variables` are set.
+    pub(super) fn shell(&self, line: &str, variables: &[(&str, &str)]) -> Result<String> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let command = self.command("sh", &[]);
+        let output = Command::new("sh")
+            .args(["-c", &format!("exec 2>&1; {line}")])
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))))
+            .envs(variables.iter().copied())
+            .env("PATH", format!("{}:{path}", self.bin.display()))
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {line}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Submits a job that runs until it is told to end. What sbatch says, also when it refuses.

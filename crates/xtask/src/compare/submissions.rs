@@ -52,13 +52,34 @@ pub(super) fn of(job: &str) -> String {
     found.map_or_else(String::new, |submission| submission.options())
 }
 
-/// The place of a job in the queue: tier of its best partition, nice, number, and index within an array.
-pub(super) fn rank(job: &str) -> (u8, u32, String, u32) {
+/// Names of the submissions that the job, or array task, with this name depends on.
+pub(super) fn targets(job: &str) -> Vec<String> {
+    let options = of(job);
+    let names = options.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The partition of higher tier than all others.
+pub(super) const HIGH_TIER: &str = "high";
+
+/// The place of a job in the queue: what comes first counts most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// Whether all of its partitions are below [`HIGH_TIER`].
+    pub(super) below_tier: bool,
+    nice: u32,
+    name: String,
+    /// Within an array.
+    index: u32,
+}
+
+/// The place of a job in the queue of its best partition.
+pub(super) fn rank(job: &str) -> Rank {
     let options = of(job);
     let (name, index) = job.split_once('_').unwrap_or((job, "0"));
     let nice = options.split_whitespace().find_map(|word| word.strip_prefix("--nice=")?.parse().ok());
-    let below_tier = u8::from(!options.contains("high"));
-    (below_tier, nice.unwrap_or(0), name.to_owned(), index.parse().unwrap_or(0))
+    let below_tier = !options.contains(HIGH_TIER);
+    Rank { below_tier, nice: nice.unwrap_or(0), name: name.to_owned(), index: index.parse().unwrap_or(0) }
 }
 
 /// Options of the job with this number. Every twentieth is of the same kind.

@@ -54,6 +54,8 @@ pub(super) const DIRECTIONS: &[Direction] = &[
     Direction::outer("runtime", &["model"]),
     // The agent composes environments and file names as the dialects want them.
     Direction::outer("agent", &["model", "slurm", "dstack", "proto", "runtime"]),
+    // Placed into containers of any kind: it knows nothing but its document.
+    Direction::outer("runner", &[]),
     Direction::outer("provision", &["model"]),
     Direction::outer("controller", &["model", "core", "sched", "slurm", "dstack", "proto", "store", "provision"]),
     Direction::outer("client", &["model", "proto"]),

@@ -69,7 +69,8 @@ async fn present(show: &Show, flags: Flags, call: &Call) -> Outcome {
 async fn change(changes: Changes) -> Outcome {
     // A job that puts itself back into the queue is ended at once, this program with it; it still has to learn that its
     // request was granted. Once a handler is there, TERM ends nothing.
-    let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    let is_in_job = std::env::var_os("SLURM_JOB_ID").is_some();
+    let _deaf = is_in_job.then(|| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()));
     let mut refusals = Vec::with_capacity(changes.list.len());
     let mut client: Option<Client> = None;
     let mut told = String::new();

@@ -13,7 +13,7 @@ use muster_slurm::submit::srun::{Allocation, SrunPlan};
 use super::super::allocate::components;
 use super::super::surroundings::Gathered;
 use super::super::{end, expectation};
-use super::{Part, unable};
+use super::{Part, unable, verbose};
 
 /// The plans of all parts, ascending by component.
 fn all(mut plan: SrunPlan) -> Vec<SrunPlan> {
@@ -75,10 +75,15 @@ pub(super) async fn parts_new(
     job: &Arc<Job>,
     gathered: &Gathered,
 ) -> Result<Vec<Part>, CliExit> {
+    let is_verbose = plan.verbose > 0;
     if job.het.is_none() {
+        if is_verbose {
+            verbose::tell_allocation(job);
+        }
         return Ok(vec![Part { job_id: job.id, job: None, plan, environment: Vec::new() }]);
     }
     let components = components(client, job).await.map_err(|error| unable(&error))?;
+    components.iter().filter(|_| is_verbose).for_each(|job| verbose::tell_allocation(job));
     let rows: Vec<Job> = components.iter().map(|component| (**component).clone()).collect();
     let told = environment::het_allocation_environment(&rows, gathered.cluster_name(), &gathered.client_facts());
     let lines: Vec<String> = told.into_iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -21,7 +21,7 @@ pub(super) fn missing() -> Option<nix::errno::Errno> {
 }
 
 /// Every key goes to the task, Ctrl-C included.
-pub(super) fn make_raw() {
+pub(in crate::slurm) fn make_raw() {
     let stdin = std::io::stdin();
     let Ok(before) = tcgetattr(&stdin) else { return };
     let mut raw = before.clone();
@@ -31,10 +31,8 @@ pub(super) fn make_raw() {
     }
 }
 
-/// Back to what it was.
-pub(super) fn restore() {
+/// Back to what it was; `false` where there was nothing to go back to.
+pub(in crate::slurm) fn restore() -> bool {
     let before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let Some(before) = before {
-        let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
-    }
+    before.is_some_and(|before| tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before).is_ok())
 }

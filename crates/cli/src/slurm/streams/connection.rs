@@ -36,6 +36,8 @@ pub(super) struct Connection {
     /// Ranks of its tasks.
     pub ranks: Vec<u32>,
     sender: mpsc::Sender<Frame>,
+    /// For what must arrive, in order. MPI libraries of a node ask for a fence or a value and wait for it, which is its bound.
+    in_order: mpsc::UnboundedSender<Frame>,
     /// Bytes of input that the node has room for.
     room: Arc<Semaphore>,
 }
@@ -48,12 +50,8 @@ impl Connection {
 
     /// Sends all of them, one after the other, as soon as there is room.
     pub(super) fn send_all(&self, frames: Vec<Frame>) {
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            for frame in frames {
-                drop(sender.send(frame).await);
-            }
-        });
+        // When the node has gone, nobody waits for it.
+        frames.into_iter().for_each(|frame| drop(self.in_order.send(frame)));
     }
 
     /// The way for input.
@@ -133,9 +131,11 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
     }
     let (to_node, frames) = mpsc::channel(FRAMES_TO_NODE_MAX);
     tokio::spawn(write_all(writer, frames));
+    let (in_order, waiting) = mpsc::unbounded_channel();
+    tokio::spawn(pass_on(waiting, to_node.clone()));
     let knows_window = hello.version >= VERSION_WITH_WINDOW;
     let room = Arc::new(Semaphore::new(if knows_window { INPUT_WINDOW_BYTES } else { Semaphore::MAX_PERMITS }));
-    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node, room };
+    let connection = Connection { node: hello.node.clone(), ranks: hello.ranks, sender: to_node, in_order, room };
     if sender.send(FromNode::Connected(connection)).await.is_err() {
         return;
     }
@@ -151,14 +151,21 @@ async fn attend(stream: TcpStream, cookie: String, sender: mpsc::Sender<FromNode
 
 /// The next frame; `None` at the end, or when the bytes are none of ours.
 pub(super) async fn next(reader: &mut OwnedReadHalf, decoder: &mut Decoder) -> Option<Frame> {
-    let mut buffer = vec![0; wire::PAYLOAD_BYTES_MAX];
     loop {
         if let Some(frame) = decoder.next_frame().ok()? {
             return Some(frame);
         }
-        match reader.read(&mut buffer).await {
+        match reader.read_buf(decoder.tail()).await {
             Ok(0) | Err(_) => return None,
-            Ok(count) => decoder.feed(&buffer[..count]),
+            Ok(_) => {}
+        }
+    }
+}
+
+async fn pass_on(mut waiting: mpsc::UnboundedReceiver<Frame>, to_node: mpsc::Sender<Frame>) {
+    while let Some(frame) = waiting.recv().await {
+        if to_node.send(frame).await.is_err() {
+            return;
         }
     }
 }

@@ -4,29 +4,43 @@ use std::collections::BTreeMap;
 
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
-use muster_runtime::unit::{BINDING_REFUSED, PROLOG_FAILED};
+use muster_runtime::unit::{BINDING_REFUSED, OUT_OF_MEMORY, PROLOG_FAILED};
 
-/// Bad ends not yet told, equal ones of a node together.
+use super::progress::Progress;
+
+/// Ends not yet told, equal ones of a node together.
 #[derive(Debug, Default)]
 pub(crate) struct EndMessages {
     ends: BTreeMap<(String, ExitStatus), IndexSet>,
+    hides_signals: bool,
 }
 
 impl EndMessages {
+    /// From now on nothing is said of tasks that a signal ended.
+    pub(crate) fn hide_signals(&mut self) {
+        self.hides_signals = true;
+    }
+
     /// Takes in the end of one task.
     pub(crate) fn add(&mut self, node: &str, rank: u32, exit: ExitStatus) {
+        if self.hides_signals && exit.signal > 0 {
+            return;
+        }
         self.ends.entry((node.to_owned(), exit)).or_default().insert(rank);
     }
 
-    /// What is to be said, without `srun: error: `.
-    pub(crate) fn take_lines(&mut self) -> Vec<String> {
-        let ends = std::mem::take(&mut self.ends);
-        ends.into_iter()
-            .map(|((node, exit), ranks)| {
-                let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
-                format!("{node}: {tasks} {ranks}: {}", describe(exit))
-            })
-            .collect()
+    /// What is to be said, without `srun: `. Good ends are told where progress is.
+    pub(crate) fn take_lines(&mut self, progress: Option<&Progress>) -> Vec<String> {
+        let mut lines = Vec::new();
+        for ((node, exit), ranks) in std::mem::take(&mut self.ends) {
+            lines.extend(progress.map(|progress| progress.ended(&node, &ranks, exit)));
+            let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
+            lines.push(match exit.is_success() {
+                true => format!("launch/slurm: _task_finish: {node}: {tasks} {ranks}: Completed"),
+                false => format!("error: {node}: {tasks} {ranks}: {}", describe(exit)),
+            });
+        }
+        lines
     }
 }
 
@@ -66,6 +80,7 @@ fn is_prolog(errno: u32) -> bool {
 
 fn describe(exit: ExitStatus) -> String {
     match exit.signal {
+        _ if exit == OUT_OF_MEMORY => "Out Of Memory".to_owned(),
         0 => format!("Exited with exit code {}", exit.code),
         signal => signal_words(signal).map_or_else(|| format!("Unknown signal {signal}"), str::to_owned),
     }
@@ -119,7 +134,8 @@ mod tests {
             messages.add("n1", rank, ExitStatus::exited(2));
         }
         messages.add("n2", 2, ExitStatus::signaled(15));
-        assert_eq!(messages.take_lines(), ["n1: tasks 0-1,3: Exited with exit code 2", "n2: task 2: Terminated"]);
-        assert!(messages.take_lines().is_empty());
+        let told = messages.take_lines(None);
+        assert_eq!(told, ["error: n1: tasks 0-1,3: Exited with exit code 2", "error: n2: task 2: Terminated"]);
+        assert!(messages.take_lines(None).is_empty());
     }
 }

@@ -1,15 +1,20 @@
 //! Standard input of a step: read here, given to all tasks or to one.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 use muster_runtime::wire::ALL_RANKS;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use tokio::sync::mpsc;
 
 use super::connection::InputWay;
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// How often a `srun` in the background looks whether the terminal is its again; nobody tells it when it never stood still.
+const BACKGROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Chunks that may wait for nodes with room.
 const CHUNKS_WAITING_MAX: usize = 4;
 
@@ -63,8 +68,18 @@ pub(super) fn open(to: InputTo, file: Option<File>) -> mpsc::Receiver<(u32, Vec<
                 Some(file) => Box::new(file),
                 None => Box::new(std::io::stdin().lock()),
             };
+            // In the background a read fails then, where it would stop the whole of `srun` otherwise.
+            let _ = SigSet::from(Signal::SIGTTIN).thread_block();
             loop {
-                let count = source.read(&mut buffer).unwrap_or(0);
+                let count = match source.read(&mut buffer) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(_) if is_in_background() => {
+                        std::thread::park_timeout(BACKGROUND_PAUSE);
+                        continue;
+                    }
+                    Err(_) => 0,
+                };
                 if sender.blocking_send((to.rank(), buffer[..count].to_vec())).is_err() || count == 0 {
                     return;
                 }
@@ -72,4 +87,9 @@ pub(super) fn open(to: InputTo, file: Option<File>) -> mpsc::Receiver<(u32, Vec<
         });
     }
     receiver
+}
+
+/// Whether the terminal is for another job of the user's shell now.
+fn is_in_background() -> bool {
+    tcgetpgrp(std::io::stdin()).is_ok_and(|foreground| foreground != getpgrp())
 }

@@ -3,12 +3,18 @@
 //! Each node of the step makes one connection to the port opened here; see `muster_runtime::wire` for what is said on
 //! it. Nothing passes through the controller.
 
+pub(crate) mod attached;
 pub(crate) mod broadcast;
 mod connection;
 mod ends;
 mod input;
 mod labels;
+mod lines;
+mod peers;
+mod progress;
+mod reports;
 mod sink;
+mod visit;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -19,16 +25,20 @@ use anyhow::Context;
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
 use muster_runtime::pmi::Hub;
+use muster_runtime::pmix;
+use muster_runtime::unit::OUT_OF_MEMORY;
 use muster_runtime::wire::{ALL_RANKS, Frame, PAYLOAD_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-pub(crate) use ends::EndMessages;
+use ends::EndMessages;
 pub(crate) use input::InputTo;
+pub(crate) use progress::Progress;
 pub(crate) use sink::Sink;
 
 use connection::{Connection, FromNode, InputWay};
 use labels::Labels;
+use lines::Lines;
 
 /// Frames of all nodes that may wait to be written. Nodes wait beyond that, and their tasks in turn.
 const FRAMES_WAITING_MAX: usize = 64;
@@ -55,6 +65,8 @@ pub(crate) struct Streams {
 pub(crate) struct Presentation {
     /// `--label`: each line begins with its rank.
     pub label: bool,
+    /// `--unbuffered`: what comes is shown at once, also where lines of several tasks mix.
+    pub unbuffered: bool,
     /// Where standard output goes.
     pub stdout: Sink,
     /// Where standard error goes.
@@ -75,6 +87,8 @@ pub(crate) struct Presentation {
     pub quiet: bool,
     /// `--bcast`: the program, which is sent to all nodes before any task starts, and its path for messages.
     pub program: Option<(broadcast::Source, String)>,
+    /// `--verbose`: starts and good ends are told, too.
+    pub progress: Option<Progress>,
 }
 
 /// The one rank whose output is shown, where only one is.
@@ -97,6 +111,14 @@ pub(crate) enum Wish {
     WindowSize(u16, u16),
 }
 
+/// How the caller of [`Streams::attend`] hears that there is nothing left to attend.
+pub(crate) struct Over<Job, Step> {
+    /// The job has ended.
+    pub job: Job,
+    /// The step has ended. Looked at only while a node has not called: what does not call says nothing.
+    pub step: Step,
+}
+
 /// The step as it was created.
 pub(crate) struct StepFacts {
     /// `12.0`, for messages.
@@ -114,15 +136,22 @@ pub(crate) struct StepEnd {
     pub exits: BTreeMap<u32, ExitStatus>,
     /// A node could not set the step up, with its error number.
     pub failure: Option<(u32, String)>,
+    /// A task ended the step by its MPI library, and wanted this exit code.
+    pub abort_code: Option<u8>,
 }
 
 impl StepEnd {
-    /// The exit code of srun: the highest of the tasks; 128 and the number for a signal.
+    /// The exit code of srun: the highest of the tasks; 128 and the number for a signal, 1 for a lack of memory.
     pub(crate) fn exit_code(&self) -> u8 {
-        let code = |exit: &ExitStatus| {
-            if exit.signal > 0 { 128_u8.saturating_add(exit.signal) } else { exit.code }
+        let code = |exit: &ExitStatus| match exit.signal {
+            _ if *exit == OUT_OF_MEMORY => 1,
+            0 => exit.code,
+            signal => 128_u8.saturating_add(signal),
         };
         let worst = self.exits.values().map(code).max().unwrap_or(0);
+        if let Some(code) = self.abort_code {
+            return code;
+        }
         match &self.failure {
             Some((errno, _)) if worst == 0 => ends::code_of_failure(*errno),
             _ => worst,
@@ -167,23 +196,29 @@ impl Streams {
         step: &StepFacts,
         mut presentation: Presentation,
         mut wishes: mpsc::Receiver<Wish>,
-        over: impl Future<Output = ()>,
+        over: Over<impl Future<Output = ()>, impl Future<Output = ()>>,
     ) -> anyhow::Result<StepEnd> {
         let (sender, mut frames) = mpsc::channel(FRAMES_WAITING_MAX);
         let program = presentation.program.as_ref().map(|(source, _)| source.clone());
         let accepting = tokio::spawn(connection::accept_all(self.listener, self.cookie, sender, program));
         let input = input::open(presentation.input, presentation.input_file.take());
         let mut stage = Stage::new(step, presentation, input);
-        tokio::pin!(over);
+        let (job_over, step_over) = (over.job, over.step);
+        tokio::pin!(job_over, step_over);
         while stage.nodes_finished < step.nodes {
             tokio::select! {
                 Some(message) = frames.recv() => stage.take(message)?,
                 Some(wish) = wishes.recv() => stage.wish(wish)?,
                 () = tokio::time::sleep_until(stage.next_deadline()) => stage.deadline()?,
                 // The controller saw the end first: what is still on its way gets a moment.
-                () = &mut over, if !stage.is_over => stage.grant_grace(),
+                () = &mut job_over, if !stage.is_over => stage.grant_grace(),
+                () = &mut step_over, if !stage.is_over && stage.waits_for_calls() => stage.grant_grace(),
             }
-            if stage.gave_up() || stage.is_not_broadcast {
+            if stage.gave_up() {
+                stage.tell_who_is_missing();
+                break;
+            }
+            if stage.is_not_broadcast {
                 break;
             }
         }
@@ -204,6 +239,7 @@ struct Stage<'a> {
     nodes: Vec<Connection>,
     nodes_finished: usize,
     labels: Option<Labels>,
+    lines: Option<Lines>,
     stdout: Sink,
     stderr: Sink,
     ranks_shown: RanksShown,
@@ -212,12 +248,16 @@ struct Stage<'a> {
     chunks: Option<mpsc::Receiver<(u32, Vec<u8>)>>,
     feeding: Option<tokio::task::JoinHandle<()>>,
     hub: Hub,
+    /// Between the PMIx servers of the nodes.
+    peers: pmix::Hub,
+    early: peers::Early,
     kill_on_bad_exit: bool,
     wait_after_first_end: Option<Duration>,
     kill_wait: Duration,
     quiet: bool,
     end: StepEnd,
     messages: EndMessages,
+    progress: Option<Progress>,
     flush_messages_at: Option<tokio::time::Instant>,
     end_step_at: Option<tokio::time::Instant>,
     kill_at: Option<tokio::time::Instant>,
@@ -230,8 +270,6 @@ struct Stage<'a> {
     is_ended: bool,
     /// That somebody ended the step has been told.
     is_aborted: bool,
-    /// The user knows how the tasks end.
-    hides_ends: bool,
     /// Path of the program that is sent to the nodes first.
     program: Option<String>,
     /// It could not be sent to a node, so that no task starts.
@@ -245,6 +283,7 @@ impl<'a> Stage<'a> {
             nodes: Vec::new(),
             nodes_finished: 0,
             labels: presentation.label.then(|| Labels::new(step.tasks)),
+            lines: (step.tasks > 1 && !presentation.unbuffered).then(Lines::default),
             stdout: presentation.stdout,
             stderr: presentation.stderr,
             ranks_shown: presentation.ranks_shown,
@@ -252,12 +291,15 @@ impl<'a> Stage<'a> {
             chunks: Some(chunks),
             feeding: None,
             hub: Hub::new(step.nodes),
+            peers: pmix::Hub::default(),
+            early: peers::Early::default(),
             kill_on_bad_exit: presentation.kill_on_bad_exit,
             wait_after_first_end: presentation.wait_after_first_end,
             kill_wait: presentation.kill_wait,
             quiet: presentation.quiet,
             end: StepEnd::default(),
             messages: EndMessages::default(),
+            progress: presentation.progress,
             flush_messages_at: None,
             end_step_at: None,
             kill_at: None,
@@ -267,7 +309,6 @@ impl<'a> Stage<'a> {
             nodes_end_it: false,
             is_ended: false,
             is_aborted: false,
-            hides_ends: false,
             program: presentation.program.map(|(_, path)| path),
             is_not_broadcast: false,
         }
@@ -276,6 +317,7 @@ impl<'a> Stage<'a> {
     fn take(&mut self, message: FromNode) -> anyhow::Result<()> {
         match message {
             FromNode::Connected(node) => {
+                node.send_all(self.early.take(&node.node));
                 self.nodes.push(node);
                 if self.program.is_some() && self.nodes.len() >= self.step.nodes {
                     self.nodes.iter().for_each(|node| node.send_all(vec![Frame::Welcome]));
@@ -312,6 +354,7 @@ impl<'a> Stage<'a> {
         match frame {
             Frame::Stdout { rank, bytes } => self.write(node, rank, &bytes, false)?,
             Frame::Stderr { rank, bytes } => self.write(node, rank, &bytes, true)?,
+            Frame::Started { .. } => self.task_started(node),
             Frame::Ending if !self.is_ended => {
                 self.nodes_end_it = true;
                 self.abort();
@@ -328,6 +371,8 @@ impl<'a> Stage<'a> {
                     self.nodes.iter().for_each(|node| node.send_all(frames.clone()));
                 }
             }
+            Frame::Peers { bytes } => self.hear_peer(node, &bytes)?,
+            Frame::Abort { rank: ALL_RANKS, message } => self.lose_peers(node, &message)?,
             Frame::Abort { .. } => self.end_step(KILL)?,
             Frame::Failed { errno, message } => {
                 for line in ends::launch_failure(&self.step.step_name, node, errno, &message) {
@@ -335,7 +380,7 @@ impl<'a> Stage<'a> {
                 }
                 self.end.failure.get_or_insert((errno, message));
             }
-            // Process numbers are of no use here; the rest is never sent by nodes.
+            // The rest is never sent by nodes.
             _ => {}
         }
         Ok(())
@@ -349,7 +394,12 @@ impl<'a> Stage<'a> {
         }
         let sink = if is_error { &mut self.stderr } else { &mut self.stdout };
         let Some(labels) = &mut self.labels else {
-            return sink.write(bytes);
+            let Some(lines) = self.lines.as_mut().filter(|_| rank != ALL_RANKS) else {
+                return sink.write(bytes);
+            };
+            let (before, whole) = lines.take(rank, is_error, bytes);
+            sink.write(&before)?;
+            return sink.write(whole);
         };
         let first =
             self.nodes.iter().find(|known| known.node == node).and_then(|known| known.ranks.iter().min().copied());
@@ -363,20 +413,32 @@ impl<'a> Stage<'a> {
         }
     }
 
+    fn task_started(&mut self, node: &str) {
+        let tasks = self.nodes.iter().find(|known| known.node == node).map_or(0, |known| known.ranks.len());
+        if let Some(line) = self.progress.as_mut().and_then(|progress| progress.started(node, tasks)) {
+            self.say(&line);
+        }
+    }
+
     fn task_ended(&mut self, node: &str, rank: u32, exit: ExitStatus) -> anyhow::Result<()> {
         self.end.exits.insert(rank, exit);
-        if !exit.is_success() {
+        if let Some(lines) = &mut self.lines {
+            self.stdout.write(&lines.rest(rank, false))?;
+            self.stderr.write(&lines.rest(rank, true))?;
+        }
+        if !exit.is_success() || self.progress.is_some() {
             self.messages.add(node, rank, exit);
             self.flush_messages_at.get_or_insert_with(|| tokio::time::Instant::now() + END_GATHER_TIME);
-            if self.kill_on_bad_exit
-                && !self.is_ended
-                && !self.is_aborted
-                && self.end.exits.len() < self.step.tasks as usize
-            {
-                self.flush_messages();
-                self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
-                self.end_step(TERMINATE)?;
-            }
+        }
+        if !exit.is_success()
+            && self.kill_on_bad_exit
+            && !self.is_ended
+            && !self.is_aborted
+            && self.end.exits.len() < self.step.tasks as usize
+        {
+            self.flush_messages();
+            self.say(&format!("launch/slurm: _step_signal: Terminating StepId={}", self.step.step_name));
+            self.end_step(TERMINATE)?;
         }
         if let Some(wait) = self.wait_after_first_end {
             self.end_step_at.get_or_insert_with(|| tokio::time::Instant::now() + wait);
@@ -388,12 +450,11 @@ impl<'a> Stage<'a> {
         match wish {
             Wish::Signal(signal) => self.signal_all(signal),
             Wish::End(INTERRUPT) => {
-                // The user sees what comes of Ctrl-C.
-                self.hides_ends = true;
+                // That they died of it is no news to who pressed Ctrl-C. What outlives it is killed.
+                self.messages.hide_signals();
                 self.abort();
-                self.is_ended = true;
-                self.signal_all(INTERRUPT);
-                self.kill_at = Some(tokio::time::Instant::now() + self.kill_wait);
+                self.end_step(INTERRUPT)?;
+                self.kill_at = Some(tokio::time::Instant::now() + FORCE_PAUSE);
             }
             Wish::End(_) => {
                 self.abort();
@@ -434,6 +495,7 @@ impl<'a> Stage<'a> {
             self.is_aborted = true;
             let seconds = self.kill_wait.as_secs().saturating_add(AFTER_KILL_SECONDS);
             self.say(&format!("Job step aborted: Waiting up to {seconds} seconds for job step to finish."));
+            self.give_up_at.get_or_insert_with(|| tokio::time::Instant::now() + Duration::from_secs(seconds));
         }
     }
 
@@ -480,11 +542,16 @@ impl<'a> Stage<'a> {
 
     /// Which tasks run and which have ended.
     fn tell_tasks(&self) {
-        let (mut running, mut exited) = (IndexSet::default(), IndexSet::default());
+        let mut ranks = [IndexSet::default(), IndexSet::default(), IndexSet::default()];
         for rank in 0..self.step.tasks {
-            if self.end.exits.contains_key(&rank) { exited.insert(rank) } else { running.insert(rank) }
+            let state = match self.end.exits.get(&rank) {
+                None => 0,
+                Some(exit) if exit.is_success() => 1,
+                Some(_) => 2,
+            };
+            ranks[state].insert(rank);
         }
-        for (ranks, state) in [(running, "running"), (exited, "exited")] {
+        for (ranks, state) in ranks.into_iter().zip(["running", "exited", "exited abnormally"]) {
             if !ranks.is_empty() {
                 let tasks = if ranks.len() == 1 { "task" } else { "tasks" };
                 self.say(&format!("StepId={} {tasks} {ranks}: {state}", self.step.step_name));
@@ -494,16 +561,36 @@ impl<'a> Stage<'a> {
 
     fn flush_messages(&mut self) {
         self.flush_messages_at = None;
-        for line in self.messages.take_lines() {
-            if !self.hides_ends {
-                eprintln!("srun: error: {line}");
-            }
+        for line in self.messages.take_lines(self.progress.as_ref()) {
+            eprintln!("srun: {line}");
         }
     }
 
     fn grant_grace(&mut self) {
         self.is_over = true;
         self.give_up_at = Some(tokio::time::Instant::now() + GRACE);
+    }
+
+    /// Whether a node of the step has never called.
+    fn waits_for_calls(&self) -> bool {
+        self.nodes.len() < self.step.nodes
+    }
+
+    /// The end did not come from all nodes.
+    fn tell_who_is_missing(&mut self) {
+        if !self.is_over {
+            eprintln!("srun: error: Timed out waiting for job step to complete");
+            self.end.failure.get_or_insert((0, "timed out".to_owned()));
+        } else if self.waits_for_calls() {
+            if self.end.failure.is_none() && !self.is_aborted {
+                eprintln!(
+                    "srun: error: Task launch for StepId={} failed on a node that never called",
+                    self.step.step_name
+                );
+                eprintln!("srun: error: Application launch failed: see the log of that node");
+            }
+            self.end.failure.get_or_insert((0, "a node never called".to_owned()));
+        }
     }
 
     fn gave_up(&self) -> bool {
@@ -515,6 +602,10 @@ impl<'a> Stage<'a> {
             let (out, err) = labels.rest();
             self.stdout.write(&out)?;
             self.stderr.write(&err)?;
+        }
+        if let Some(lines) = &mut self.lines {
+            self.stdout.write(&lines.all(false))?;
+            self.stderr.write(&lines.all(true))?;
         }
         self.stdout.flush()?;
         self.stderr.flush()?;

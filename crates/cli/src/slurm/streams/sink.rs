@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 /// The end of a stream.
 #[derive(Debug)]
@@ -41,10 +43,11 @@ impl Sink {
         }
         let (written, name) = match self {
             Sink::Stdout => {
-                let mut stdout = std::io::stdout().lock();
-                (stdout.write_all(bytes).and_then(|()| stdout.flush()), "standard output")
+                // Straight to the descriptor: what looks for ends of lines would read all of it once more.
+                let stdout = std::io::stdout().lock();
+                (write_all(&stdout, bytes), "standard output")
             }
-            Sink::Stderr => (std::io::stderr().lock().write_all(bytes), "standard error"),
+            Sink::Stderr => (write_all(&std::io::stderr().lock(), bytes), "standard error"),
             Sink::File(file, path) => (file.write_all(bytes), path.as_str()),
         };
         match written {
@@ -59,4 +62,23 @@ impl Sink {
             Sink::Stdout | Sink::Stderr => Ok(()),
         }
     }
+}
+
+fn write_all(end: &impl AsFd, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(end, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(nix::errno::Errno::EINTR) => {}
+            // Whoever gave it to us does not want to wait; we do.
+            Err(nix::errno::Errno::EAGAIN) => {
+                let mut waiting = [PollFd::new(end.as_fd(), PollFlags::POLLOUT)];
+                match nix::poll::poll(&mut waiting, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }

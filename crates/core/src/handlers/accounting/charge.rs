@@ -6,6 +6,7 @@ use muster_model::accounting::{
 use muster_model::ids::{JobId, Name};
 use muster_model::job::{Job, JobSpec};
 use muster_model::partition::Partition;
+use muster_model::priority::with_billing;
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::resources::NodeShare;
 use muster_model::state::{JobState, Reason};
@@ -50,7 +51,11 @@ fn layers(cluster: &Cluster, charge: (&Option<accounting::AssociationId>, &Optio
         let nodes = cluster.nodes.iter().enumerate().filter(|(index, _)| {
             of_partition.is_none_or(|partition| partition.nodes.iter().any(|node| node.0 as usize == *index))
         });
-        accounting::amounts_of(nodes.map(|(_, node)| &**node), &cluster.licenses_total())
+        let amounts = accounting::amounts_of(nodes.map(|(_, node)| &**node), &cluster.licenses_total());
+        match whole {
+            Whole::Cluster => amounts,
+            Whole::Partition => with_billing(amounts, partition, &cluster.config.priority),
+        }
     };
     Layers::of(&cluster.accounting, *charge.0, charge.1.as_deref(), partition_qos.as_deref(), whole)
 }
@@ -70,7 +75,7 @@ pub(crate) fn check_submit(
     let layers = layers(cluster, (&charge.association, &charge.qos), &partition.name);
     let time_limit = default_time_limit(&layers, spec, partition, time_limit);
     let jobs = spec.array.as_ref().map_or(1, |array| array.tasks.iter().count() as u64);
-    let tres = accounting::asked(&spec.request);
+    let tres = with_billing(accounting::asked(&spec.request), &partition.name, &cluster.config.priority);
     let request = Request {
         user: &spec.identity.user,
         account: charge.account.as_ref(),
@@ -130,6 +135,7 @@ pub(crate) fn forbids(
     let layers = layers(cluster, (&job.association, &job.qos), partition);
     let tres: TresAmounts =
         accounting::in_all(shares.iter().map(NodeAmounts::from), job.spec.request.licenses.as_deref());
+    let tres = with_billing(tres, partition, &cluster.config.priority);
     let request = Request {
         user: &job.spec.identity.user,
         account: job.account.as_ref(),

@@ -89,7 +89,7 @@ impl Counting {
         // A new slice is decayed over its own length, as Slurm does it.
         let left = UsageAccounts::decay_factor(config).powf(seconds);
         let amounts = allocated(allocation);
-        let billing = billed(&amounts, partition, config);
+        let billing = allocation.billing.map_or_else(|| billed(&amounts, partition, config), |billing| billing.0);
         let qos = qos_of(job, &cluster.accounting);
         let factor = qos.map_or(1.0, |qos| qos.usage_factor);
         let mut to = |of: UsageOf, seconds: f64, amounts: &TresAmounts| {

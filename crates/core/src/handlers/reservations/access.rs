@@ -19,12 +19,12 @@ pub(in crate::handlers) fn may_ask(
     cluster: &Cluster,
     now: Timestamp,
     spec: &JobSpec,
-    partition: &str,
+    applicant: &Applicant<'_>,
 ) -> Result<(), Refusal> {
     for name in claim::names_of(spec) {
         let found = cluster.reservations.get(name);
         let found = found.filter(|found| found.window(now).1 > now || found.recurrence().is_some());
-        if !found.ok_or(RefusalCode::InvalidReservation)?.admits(&Applicant::of(spec, partition)) {
+        if !found.ok_or(RefusalCode::InvalidReservation)?.admits(applicant) {
             return Err(RefusalCode::ReservationAccessDenied.into());
         }
     }
@@ -58,7 +58,7 @@ pub(in crate::handlers) fn may_enter(cluster: &Cluster, now: Timestamp, job: &Jo
     };
     let named = claim::names_of(&job.spec).any(|asked| *asked == **name);
     (named || (!asked && reservation.has(ReservationFlag::Magnetic)))
-        && reservation.admits(&Applicant::of(&job.spec, &start.partition))
+        && reservation.admits(&Applicant::of_job(job, &start.partition))
         && Claim::of(&job.spec, Some(reservation)).may_start(&setting(cluster, now), now)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nodes that are named are taken as they are. Nodes that are counted are taken out of one partition, the default one
 //! unless another is named: nodes in service that nobody else has reserved for that time and that no job holds past its
-//! begin, idle ones first, then by weight and in the order of the configuration.
+//! begin, idle ones first, in the order of the configuration, as Slurm takes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -198,7 +198,7 @@ impl Chooser<'_> {
     fn candidates(&self, reservation: &Reservation, partition: &Partition) -> Result<Vec<NodeIndex>, Refusal> {
         let features = Features::read(self.cluster, reservation.features.as_deref().unwrap_or_default())?;
         let busy = self.held_past(reservation);
-        let mut found: Vec<(bool, u32, NodeIndex)> = Vec::new();
+        let mut found: Vec<(bool, NodeIndex)> = Vec::new();
         for index in &partition.nodes {
             let Some(node) = self.node(*index) else { continue };
             if node.health != NodeHealth::Up || node.drain || node.not_responding || !features.hold(node) {
@@ -207,10 +207,10 @@ impl Chooser<'_> {
             if busy.contains(index) && reservation.cores_wanted.is_empty() && wanted_gres(reservation).is_empty() {
                 continue;
             }
-            found.push((node.used.jobs_running + node.used.jobs_completing > 0, node.config.weight, *index));
+            found.push((node.used.jobs_running + node.used.jobs_completing > 0, *index));
         }
         found.sort_unstable();
-        Ok(found.into_iter().map(|(_, _, index)| index).collect())
+        Ok(found.into_iter().map(|(_, index)| index).collect())
     }
 
     /// Those of `candidates` that nobody else has reserved.

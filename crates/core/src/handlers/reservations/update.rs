@@ -37,6 +37,10 @@ fn skipped(
     cluster: &Cluster,
     reservation: &muster_model::reservation::Reservation,
 ) -> Result<muster_model::reservation::Reservation, Refusal> {
+    // Also where a job only waits for it (observed with 22.05).
+    if cluster.reservation_jobs.get(&reservation.name).is_some_and(|jobs| !jobs.is_empty()) {
+        return Err(RefusalCode::ReservationInUse.into());
+    }
     let next = reservation.occurrence_after(&cluster.config.zone, reservation.end);
     let next = next.ok_or(RefusalCode::ReservationNotSkippable)?;
     let mut reservation = reservation.clone();

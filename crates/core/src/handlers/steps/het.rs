@@ -33,6 +33,7 @@ pub(super) fn in_common(
     let tally = Tally::of(jobs, layouts);
     let names: Vec<Name> = cluster.node_names(tally.nodes.keys().copied()).cloned().collect();
     let node_list: Name = hostlist::compress(names.iter().map(|name| &**name)).into();
+    let ranks = if parts.iter().any(asks_for_ranks) { ranks(cluster, layouts) } else { Vec::new() };
     let common = |(first_rank, layout): (u32, &Vec<StepNode>)| {
         Some(Box::new(HetStep {
             leader,
@@ -42,9 +43,20 @@ pub(super) fn in_common(
             tasks_per_node: tally.nodes.values().map(|(tasks, _)| *tasks).collect(),
             cpus_per_node: tally.nodes.values().map(|(_, cpus)| *cpus).collect(),
             node_ids: layout.iter().map(|on| tally.position(on.node)).collect(),
+            ranks: ranks.clone(),
         }))
     };
     first_ranks.into_iter().zip(layouts.iter()).map(common).collect()
+}
+
+/// Libraries of PMIx have to be told where every task is.
+fn asks_for_ranks(part: &StepPart) -> bool {
+    part.launch.mpi.starts_with("pmix")
+}
+
+fn ranks(cluster: &Cluster, layouts: &[Vec<StepNode>]) -> Vec<(Name, Vec<u32>)> {
+    let named = |on: &StepNode| Some((cluster.node_names([on.node]).next()?.clone(), on.ranks.clone()));
+    layouts.iter().flatten().filter_map(named).collect()
 }
 
 /// What lies on each node.

@@ -43,9 +43,11 @@ pub(super) fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Re
     gres::check(&allocation.shares, request)?;
     let ever: Vec<Room<'_>> =
         shares.iter().map(|share| room(share, share.cpus.clone(), Units::of(share), request)).collect();
-    let (counts, granted) = place(&ever, request)?;
+    let order = task_order(cluster, request)?;
+    let order = order.as_deref();
+    let (counts, granted) = place(&ever, request, order)?;
     if request.overlap {
-        return Ok(assign(&ever, &counts, granted, request));
+        return Ok(assign(&ever, &counts, granted, request, order));
     }
     let now = shares.iter().map(|share| {
         let free = free_cpus(cluster, job.id, share);
@@ -54,16 +56,44 @@ pub(super) fn lay_out(cluster: &Cluster, job: &Job, request: &StepRequest) -> Re
         room(share, free, Units::free(cluster, job.id, share), request)
     });
     let now: Vec<Room<'_>> = now.collect();
-    let (counts, granted) = place(&now, request).map_err(|_| NoRoom::Busy)?;
-    Ok(assign(&now, &counts, granted, request))
+    let (counts, granted) = place(&now, request, order).map_err(|_| NoRoom::Busy)?;
+    Ok(assign(&now, &counts, granted, request, order))
+}
+
+/// The node of each task, where that is said.
+fn task_order(cluster: &Cluster, request: &StepRequest) -> Result<Option<Vec<NodeIndex>>, NoRoom> {
+    let Some(list) = &request.task_nodes else { return Ok(None) };
+    let invalid = || NoRoom::from(RefusalCode::StepTooLarge);
+    let names = hostlist::expand(list).map_err(|_| invalid())?;
+    if names.len() != request.tasks as usize {
+        return Err(invalid());
+    }
+    let nodes = names.iter().map(|name| cluster.node_index.get(&**name).copied().ok_or_else(invalid));
+    nodes.collect::<Result<_, _>>().map(Some)
+}
+
+/// As many tasks on each room as the list says; `None` where one has no room for its.
+fn deal_in_order(rooms: &[Room<'_>], order: &[NodeIndex]) -> Option<Vec<u32>> {
+    let wanted = |room: &Room<'_>| order.iter().filter(|node| **node == room.share.node).count() as u32;
+    let counts: Vec<u32> = rooms.iter().map(wanted).collect();
+    let is_all = counts.iter().map(|count| *count as usize).sum::<usize>() == order.len();
+    let fits = rooms.iter().zip(&counts).all(|(room, count)| *count <= room.tasks);
+    (is_all && fits).then_some(counts)
 }
 
 /// Tasks and units on each room; the refusal is for rooms that nobody else uses.
-fn place(rooms: &[Room<'_>], request: &StepRequest) -> Result<(Vec<u32>, Vec<Units>), NoRoom> {
+fn place(
+    rooms: &[Room<'_>],
+    request: &StepRequest,
+    order: Option<&[NodeIndex]>,
+) -> Result<(Vec<u32>, Vec<Units>), NoRoom> {
     let usable = rooms.iter().filter(|room| room.tasks > 0).count();
     let nodes_min = request.nodes.map_or(1, |(min, _)| min.min(request.tasks) as usize);
-    let too_few = if usable < nodes_min { RefusalCode::StepTooLarge } else { RefusalCode::TooManyCpus };
-    let counts = deal(rooms, request)
+    let wide = rooms.iter().filter(|room| room.free.len() >= request.cpus_per_task).count();
+    let lacks_cpus = rooms.len() >= nodes_min && wide < nodes_min;
+    let too_few = if usable < nodes_min && !lacks_cpus { RefusalCode::StepTooLarge } else { RefusalCode::TooManyCpus };
+    let counts = order
+        .map_or_else(|| deal(rooms, request), |order| deal_in_order(rooms, order))
         .ok_or_else(|| if lacks_units(rooms, request) { RefusalCode::InsufficientGres } else { too_few })?;
     let granted = gres::grant(rooms, &counts, request).ok_or(RefusalCode::InsufficientGres)?;
     Ok((counts, granted))
@@ -163,8 +193,23 @@ fn deal(rooms: &[Room<'_>], request: &StepRequest) -> Option<Vec<u32>> {
 }
 
 /// Ranks, CPUs and memory on each node that gets tasks.
-fn assign(rooms: &[Room<'_>], counts: &[u32], granted: Vec<Units>, request: &StepRequest) -> Vec<StepNode> {
-    let mut ranks = deal_ranks(counts, request.distribution);
+fn assign(
+    rooms: &[Room<'_>],
+    counts: &[u32],
+    granted: Vec<Units>,
+    request: &StepRequest,
+    order: Option<&[NodeIndex]>,
+) -> Vec<StepNode> {
+    let mut ranks = match order {
+        Some(order) => {
+            let own = |room: &Room<'_>| {
+                let ranks = (0..).zip(order).filter(|(_, node)| **node == room.share.node);
+                ranks.map(|(rank, _)| rank).collect::<Vec<u32>>()
+            };
+            rooms.iter().map(own).collect()
+        }
+        None => deal_ranks(counts, request.distribution),
+    };
     let mut layout = Vec::new();
     for ((at, room), units) in rooms.iter().enumerate().zip(granted).filter(|((at, _), _)| counts[*at] > 0) {
         let wanted = counts[at].saturating_mul(request.cpus_per_task);
@@ -215,19 +260,19 @@ fn deal_ranks(counts: &[u32], distribution: Distribution) -> Vec<Vec<u32>> {
 mod tests {
     use super::*;
 
+    fn share(cpus: u32, node: u32) -> NodeShare {
+        NodeShare {
+            node: NodeIndex(node),
+            cpus: IndexSet::first_n(cpus),
+            memory: Megabytes(0),
+            gres: Vec::new(),
+            tasks: 0,
+        }
+    }
+
     /// Deals tasks to nodes with these numbers of CPUs; the ranks of each node.
     fn dealt(cpus: &[u32], request: &StepRequest) -> Option<Vec<Vec<u32>>> {
-        let shares: Vec<NodeShare> = cpus
-            .iter()
-            .zip(0..)
-            .map(|(cpus, node)| NodeShare {
-                node: NodeIndex(node),
-                cpus: IndexSet::first_n(*cpus),
-                memory: Megabytes(0),
-                gres: Vec::new(),
-                tasks: 0,
-            })
-            .collect();
+        let shares: Vec<NodeShare> = cpus.iter().zip(0..).map(|(cpus, node)| share(*cpus, node)).collect();
         let rooms: Vec<Room<'_>> =
             shares.iter().map(|share| room(share, share.cpus.clone(), Units::of(share), request)).collect();
         deal(&rooms, request).map(|counts| deal_ranks(&counts, request.distribution))
@@ -243,6 +288,7 @@ mod tests {
             memory: None,
             gres: Vec::new(),
             nodes_required: None,
+            task_nodes: None,
             nodes_excluded: None,
             first_node: 0,
             exact: false,
@@ -252,6 +298,22 @@ mod tests {
             time_limit: None,
             immediate: false,
         }
+    }
+
+    #[test]
+    fn a_list_says_where_each_task_goes() {
+        let check = |order: &[u32], expected: Option<&[u32]>| {
+            let shares: Vec<NodeShare> = [2, 2].into_iter().zip(0..).map(|(cpus, node)| share(cpus, node)).collect();
+            let request = request(order.len() as u32, 2, Distribution::Block);
+            let rooms: Vec<Room<'_>> =
+                shares.iter().map(|share| room(share, share.cpus.clone(), Units::of(share), &request)).collect();
+            let order: Vec<NodeIndex> = order.iter().copied().map(NodeIndex).collect();
+            assert_eq!(deal_in_order(&rooms, &order).as_deref(), expected, "{order:?}");
+        };
+        check(&[1, 0, 1], Some(&[1, 2]));
+        check(&[1, 1], Some(&[0, 2]));
+        check(&[1, 1, 1], None);
+        check(&[0, 7], None);
     }
 
     #[test]

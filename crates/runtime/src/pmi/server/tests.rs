@@ -43,8 +43,7 @@ fn check_2(server: &mut Server, rank: u32, text: &str, expected: &str) {
 fn pass(server: &mut Server, values: &[u8]) -> String {
     // In two parts, cut anywhere.
     let (front, back) = values.split_at(values.len() / 2);
-    server.add_values(front);
-    server.add_values(back);
+    assert!(server.add_values(front) && server.add_values(back));
     shown(server.pass_fence())
 }
 

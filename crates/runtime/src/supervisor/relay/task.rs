@@ -8,6 +8,9 @@ use super::TaskStreams;
 use super::watch::Watch;
 use crate::system;
 
+/// Bytes of answers kept for an MPI library that does not read them, before its questions are left unread.
+const ANSWERS_BYTES_MAX: usize = 1 << 20;
+
 /// What can be read of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
@@ -46,7 +49,8 @@ impl Watches {
     /// What can be read now: the place of the task in the list, and what of it.
     pub(super) fn readable_now(&self) -> io::Result<Vec<(usize, Which)>> {
         let ready = self.readable.ready()?.into_iter();
-        Ok(ready.filter_map(|token| Some((token as usize / 4, *Which::ALL.get(token as usize % 4)?))).collect())
+        let count = Which::ALL.len();
+        Ok(ready.filter_map(|token| Some((token as usize / count, *Which::ALL.get(token as usize % count)?))).collect())
     }
 
     /// What can be written to now.
@@ -68,25 +72,41 @@ struct Waiting {
 pub(super) struct Task {
     pub(super) index: usize,
     pub(super) streams: TaskStreams,
+    /// Its process has ended.
+    pub(super) is_over: bool,
     input: Waiting,
     is_input_ended: bool,
     answers: Waiting,
+    /// It has to take answers before more of its questions are read.
+    owes_reading: bool,
 }
 
 impl Task {
     pub(super) fn new(index: usize, streams: TaskStreams, watches: &Watches) -> io::Result<Task> {
-        let task =
-            Task { index, streams, input: Waiting::default(), is_input_ended: false, answers: Waiting::default() };
-        for (at, which) in (0..).zip(Which::ALL) {
+        let task = Task {
+            index,
+            streams,
+            is_over: false,
+            input: Waiting::default(),
+            is_input_ended: false,
+            answers: Waiting::default(),
+            owes_reading: false,
+        };
+        for which in Which::ALL {
             if let Some(fd) = task.reading_end(which) {
                 system::set_nonblocking(fd)?;
-                watches.readable.add_readable(fd, index as u64 * 4 + at)?;
+                watches.readable.add_readable(fd, task.token(which))?;
             }
         }
         if let Some(fd) = &task.streams.input {
             system::set_nonblocking(fd.as_raw_fd())?;
         }
         Ok(task)
+    }
+
+    /// By which [`Watches::readable_now`] knows one of its streams.
+    fn token(&self, which: Which) -> u64 {
+        self.index as u64 * Which::ALL.len() as u64 + which as u64
     }
 
     fn slot(&mut self, which: Which) -> &mut Option<OwnedFd> {
@@ -153,6 +173,21 @@ impl Task {
         self.write(Into::Pmi, watches);
     }
 
+    /// Leaves its questions unread while it does not read the answers, and reads them again once it does.
+    fn hold_questions(&mut self, watches: &Watches) {
+        let Some(fd) = self.reading_end(Which::Pmi) else { return };
+        let waiting = self.answers.bytes.len();
+        if !self.owes_reading && waiting > ANSWERS_BYTES_MAX {
+            watches.readable.remove(fd);
+            self.owes_reading = true;
+        } else if self.owes_reading && waiting == 0 {
+            self.owes_reading = false;
+            if watches.readable.add_readable(fd, self.token(Which::Pmi)).is_err() {
+                self.give_up(Into::Pmi, watches);
+            }
+        }
+    }
+
     /// Nobody reads its input any more.
     pub(super) fn close_input(&mut self, watches: &Watches) {
         if let Some(fd) = self.streams.input.take() {
@@ -194,6 +229,9 @@ impl Task {
                 return self.give_up(into, watches);
             }
         }
+        if into == Into::Pmi {
+            self.hold_questions(watches);
+        }
         if into == Into::Input && self.is_input_ended && self.input.bytes.is_empty() && self.streams.input.is_some() {
             self.close_input(watches);
         }
@@ -211,5 +249,32 @@ impl Task {
             Into::Input => self.close_input(watches),
             Into::Pmi => self.close(Which::Pmi, watches),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_left_unread_while_their_answers_are() {
+        let (ours, theirs) = system::socket_pair().unwrap();
+        let watches = Watches::new().unwrap();
+        let mut task = Task::new(1, TaskStreams { pmi: Some(ours), ..TaskStreams::none(5) }, &watches).unwrap();
+        system::write(theirs.as_raw_fd(), b"cmd=get").unwrap();
+        let readable = || watches.readable_now().unwrap();
+        assert_eq!(readable(), [(1, Which::Pmi)]);
+        let mut count = 0;
+        while !readable().is_empty() {
+            task.put_answer(&[0; 4096], &watches);
+            count += 4096;
+        }
+        assert!(task.answers.bytes.len() <= ANSWERS_BYTES_MAX + 4096);
+        let (mut taken, mut buffer) = (0, vec![0; 1 << 20]);
+        while taken < count {
+            taken += system::read(theirs.as_raw_fd(), &mut buffer).unwrap();
+            task.write(Into::Pmi, &watches);
+        }
+        assert_eq!((taken, readable()), (count, vec![(1, Which::Pmi)]));
     }
 }

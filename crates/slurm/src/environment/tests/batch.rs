@@ -111,7 +111,8 @@ fn other_options() {
     let chosen = of(93, &[(1, 1, 1, 0), (3, 1, 1, 0)], |spec| {
         let kind = DependencyKind::Singleton;
         let state = DependencyState::Unfulfilled;
-        spec.dependencies.all = vec![Dependency { kind, job: None, task_index: None, delay_minutes: 0, state }];
+        spec.dependencies.all =
+            vec![Dependency { kind, job: None, task_index: None, delay_minutes: 0, of_array: false, state }];
     });
     check("sbatch -w n2,n4 -d singleton", &chosen, &USER, &CLIENT);
 }

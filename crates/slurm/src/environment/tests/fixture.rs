@@ -12,7 +12,9 @@ use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::step::{Step, StepLaunch, StepNode, StreamTarget};
 use muster_model::time::{TimeLimit, Timestamp};
 
-use crate::environment::{ClientFacts, LaunchFacts, NodeFacts};
+use crate::environment::{ClientFacts, GpuFacts, LaunchFacts, NodeFacts};
+
+pub(crate) static GPUS: GpuFacts = GpuFacts::UNKNOWN;
 
 pub(crate) const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 
@@ -55,6 +57,7 @@ fn spec() -> JobSpec {
         account: Some("root".into()),
         qos: None,
         request: ResourceRequest::default(),
+        nodes_when_empty: None,
         time_limit: None,
         time_limit_min: None,
         begin: None,
@@ -111,7 +114,7 @@ pub(crate) fn allocate(job: &mut Job, shares: &[(u32, u32, u32, u32)]) {
         gres: held(gpus),
         tasks,
     };
-    job.allocation = Some(Arc::new(Allocation { shares: shares.iter().map(share).collect() }));
+    job.allocation = Some(Arc::new(Allocation::from(shares.iter().map(share).collect::<Vec<_>>())));
 }
 
 pub(crate) fn held(gpus: u32) -> Vec<GresShare> {
@@ -140,6 +143,7 @@ pub(crate) fn launch<'a>(job: &'a Job, nodes: &'a [NodeFacts<'a>], here: u32) ->
         here: NodeIndex(here),
         components: &[],
         slurm_conf: Some("/etc/slurm/slurm.conf"),
+        gpus: &GPUS,
     }
 }
 
@@ -174,6 +178,7 @@ pub(crate) fn step(
         time_limit: None,
         exit: ExitStatus::SUCCESS,
         usage: Usage::default(),
+        measured: None,
         out_of_memory: false,
         cancelled_by: None,
         gres_given: false,
@@ -196,12 +201,16 @@ pub(crate) fn step(
             client_process: (String::new(), 0),
             pty: None,
             kill_on_bad_exit: false,
+            measure_seconds: None,
+            keeps_counts: false,
             unbuffered: false,
             mpi: String::new(),
             broadcast: None,
             task_prolog: None,
             task_epilog: None,
             binding: Default::default(),
+            container: None,
+            bundle: None,
         })),
     }
 }

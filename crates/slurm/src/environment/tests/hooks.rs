@@ -26,6 +26,7 @@ fn hooks_get_what_real_slurm_gave_them_and_nothing_else() {
         here: NodeIndex(0),
         components: &[],
         slurm_conf: Some("/etc/slurm/slurm.conf"),
+        gpus: &fixture::GPUS,
     };
     let prolog = text(node_hook_environment(&facts, HookMoment::Prolog));
     for line in ["SLURMD_NODENAME=n1", "SLURM_SCRIPT_CONTEXT=prolog_slurmd", "SLURM_JOB_ID=5", "SLURM_JOBID=5"] {

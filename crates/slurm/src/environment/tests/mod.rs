@@ -10,6 +10,14 @@ mod hooks;
 mod paths;
 mod step;
 
+/// What the script of a job is told of the GPUs that it holds.
+pub(crate) fn gpu_lines(held: &[muster_model::resources::GresShare], gpus: &super::GpuFacts) -> String {
+    let mut list = super::facts::Builder::default();
+    super::gpus::of_job(&mut list, held, gpus);
+    let lines = list.finish().into_iter().map(|(name, value)| format!("{name}={value}"));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 /// The lines of the section `title` in a file of sections.
 fn section(file: &str, title: &str) -> Vec<String> {
     let heading = format!("== {title}");

@@ -1,8 +1,10 @@
 //! What the tasks of steps see.
 
+use std::sync::Arc;
+
 use muster_model::job::{Job, JobKind};
 use muster_model::resources::{GresScope, Megabytes, MemoryRequest};
-use muster_model::step::Step;
+use muster_model::step::{Step, StepLaunch};
 
 use super::fixture::{CLIENT, USER, allocate, change, gpus, job, launch, nodes, step};
 use super::section;
@@ -102,6 +104,23 @@ fn a_step_may_have_a_name_of_its_own() {
 }
 
 #[test]
+fn counts_can_be_kept_as_srun_saw_them() {
+    let job = script_job(104);
+    let facts = StepClientFacts { allocation: Some(&job), tasks: 1, nodes: 1, ..StepClientFacts::default() };
+    let shell = [script_environment(&job), vec!["SLURM_NNODES=7".to_owned(), "SLURM_NTASKS=9".to_owned()]].concat();
+    let mut step = step(&job, 9, 1, captured(&shell, &CLIENT, &facts), &[(0, &[0], 3, 1)]);
+    let counts = |step: &Step| {
+        let lines = task(&job, step, 0, 0);
+        let of = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        [of("SLURM_NNODES="), of("SLURM_NTASKS="), of("SLURM_STEP_NUM_TASKS=")]
+    };
+    assert_eq!(counts(&step), ["1", "1", "1"]);
+    let how = step.launch.take().unwrap();
+    step.launch = Some(Arc::new(StepLaunch { keeps_counts: true, ..(*how).clone() }));
+    assert_eq!(counts(&step), ["7", "9", "1"]);
+}
+
+#[test]
 fn steps_with_a_job_of_their_own() {
     let own = |id| {
         let mut job = job(id);
@@ -173,6 +192,16 @@ fn tasks_share_or_divide_gpus() {
     assert_eq!(line(divided, 1, "SLURM_STEP_GPUS"), "1");
     assert_eq!(line(divided, 1, "SLURM_GPUS_ON_NODE"), "2");
     assert_eq!(line(divided, 1, "SLURMD_TRES_BIND"), "gpu:per_task:1");
+    let none = StepClientFacts { gpu_bind: Some("none"), ..divided };
+    let told = ["CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "SLURMD_TRES_BIND"];
+    assert_eq!(told.map(|name| line(none, 1, name)), ["", "", "2", "gpu:none"]);
+    // Who is alone on a node has all of it.
+    let alone = step(&job, 0, 1, captured::<&str>(&[], &CLIENT, &divided), &[(0, &[0], 2, 2)]);
+    let lines = task(&job, &alone, 0, 0);
+    assert!(
+        lines.contains(&"SLURM_STEP_GPUS=0,1".to_owned()) && lines.contains(&"CUDA_VISIBLE_DEVICES=0,1".to_owned())
+    );
+    assert!(!lines.iter().any(|line| line.starts_with("SLURMD_TRES_BIND=")));
 
     // A step without GPUs must not see those of the shell.
     let none =

@@ -4,12 +4,15 @@
 
 use muster_model::ids::StepId;
 use muster_model::job::Job;
-use muster_model::state::Reason;
+use muster_model::state::{ExitStatus, Reason};
 use muster_model::step::Step;
 use muster_model::time::{TimeLimit, format_days_hours};
 
 use super::super::context::Context;
 use super::super::job_text;
+use super::super::measured::Of::{self, Max, Mean, Min, Total};
+use super::super::measured::{self, Figures, IN, Kind, OUT};
+use super::super::units;
 use super::row::Row;
 
 /// One column.
@@ -36,12 +39,17 @@ fn cpu_time(microseconds: u64) -> String {
     }
 }
 
+/// How `sacct` shows an end: as if a code of 128 and more stood for a signal, which it takes away. `scontrol` shows it whole.
+fn exit_code(exit: ExitStatus) -> String {
+    ExitStatus { code: if exit.code >= 128 { exit.code - 128 } else { exit.code }, ..exit }.to_string()
+}
+
 fn state(row: &Row, _: &Context) -> String {
     if row.step.is_none() && row.was_requeued() {
         return "REQUEUED".to_owned();
     }
     match row.state() {
-        (state, true) => match row.job.cancelled_by {
+        (state, true) => match row.step.as_ref().map_or(row.job.cancelled_by, |step| step.cancelled_by) {
             Some(uid) => format!("{state} by {uid}"),
             None => state.to_string(),
         },
@@ -71,10 +79,6 @@ fn start(row: &Row, context: &Context) -> String {
     job_text::time(row.start(), unset, context)
 }
 
-fn first_node(step: &Step) -> String {
-    muster_model::hostlist::expand(&step.node_list).ok().and_then(|names| names.into_iter().next()).unwrap_or_default()
-}
-
 fn layout(step: &Step) -> String {
     match step.step_id {
         StepId::Number(_) if step.tasks as usize <= step.layout.len() => "Cyclic",
@@ -88,40 +92,36 @@ fn submit_line(row: &Row, _: &Context) -> String {
     row.of_job(|job| job.spec.submit_line.as_deref().unwrap_or_default().to_owned())
 }
 
+/// What was measured of a step; empty for a job, and where nothing was.
+fn measured(row: &Row, text: impl FnOnce(&Figures<'_>) -> String) -> String {
+    let memory = |bytes: u64| row.memory_bytes(bytes);
+    row.of_step(|step| {
+        measured::of_step(step)
+            .map(|measured| text(&Figures::new(measured, &step.node_list, &memory)))
+            .unwrap_or_default()
+    })
+}
+
+/// Energy of a step; 0 where none was measured.
+fn energy(row: &Row, text: impl FnOnce(&Figures<'_>) -> String) -> String {
+    Some(measured(row, text)).filter(|text| !text.is_empty()).unwrap_or_else(|| "0".to_owned())
+}
+
+/// Bytes read or written.
+fn transferred(row: &Row, kind: Kind, of: Of) -> String {
+    measured(row, |figures| figures.amount(kind, of).map(units::transferred).unwrap_or_default())
+}
+
+/// The greatest resident set of any process: of each step that ended, whatever was measured.
 fn rss(row: &Row, _: &Context) -> String {
-    row.sampled(|step| row.kilobytes(step.usage.rss_kb_max))
-}
-
-fn rss_mean(row: &Row, _: &Context) -> String {
-    row.sampled_task(|step| row.kilobytes(step.usage.rss_kb_max))
-}
-
-fn cpu_seconds(step: &Step) -> String {
-    format_days_hours(((step.usage.user_cpu_us + step.usage.system_cpu_us) / 1_000_000) as i64)
-}
-
-fn usage_in(row: &Row, _: &Context) -> String {
-    row.sampled_task(|step| format!("cpu={},mem={}", cpu_seconds(step), row.kilobytes(step.usage.rss_kb_max)))
-}
-
-fn usage_in_total(row: &Row, _: &Context) -> String {
-    row.sampled(|step| format!("cpu={},mem={}", cpu_seconds(step), row.kilobytes(step.usage.rss_kb_max)))
-}
-
-fn usage_in_node(row: &Row, _: &Context) -> String {
-    row.sampled_task(|step| format!("cpu={0},mem={0}", first_node(step)))
-}
-
-fn usage_in_task(row: &Row, _: &Context) -> String {
-    row.sampled_task(|_| "cpu=0,mem=0".to_owned())
-}
-
-fn node_of_task(row: &Row, _: &Context) -> String {
-    row.sampled_task(first_node)
-}
-
-fn rank_of_task(row: &Row, _: &Context) -> String {
-    row.sampled_task(|_| "0".to_owned())
+    let text = measured(row, |figures| figures.text(Kind::Rss, Max));
+    if !text.is_empty() {
+        return text;
+    }
+    row.of_step(|step| match step.usage.rss_kb_max {
+        0 => String::new(),
+        peak => row.memory_bytes(peak.saturating_mul(1024)),
+    })
 }
 
 fn nothing(_: &Row, _: &Context) -> String {
@@ -140,26 +140,26 @@ pub static FIELDS: &[Field] = &[
     field("AllocNodes", 10, |row, _| if row.start().is_some() { row.nodes() } else { 0 }.to_string()),
     field("AllocTRES", 10, |row, _| row.allocated()),
     field("AssocID", 7, zero),
-    field("AveCPU", 10, |row, _| row.sampled_task(cpu_seconds)),
+    field("AveCPU", 10, |row, _| measured(row, |of| of.text(Kind::Cpu, Mean))),
     field("AveCPUFreq", 10, |row, _| row.of_step(|_| "0".to_owned())),
-    field("AveDiskRead", 14, nothing),
-    field("AveDiskWrite", 14, nothing),
-    field("AvePages", 10, nothing),
-    field("AveRSS", 10, rss_mean),
-    field("AveVMSize", 10, nothing),
+    field("AveDiskRead", 14, |row, _| transferred(row, Kind::Read, Mean)),
+    field("AveDiskWrite", 14, |row, _| transferred(row, Kind::Written, Mean)),
+    field("AvePages", 10, |row, _| measured(row, |of| of.text(Kind::Pages, Mean))),
+    field("AveRSS", 10, |row, _| measured(row, |of| of.text(Kind::Rss, Mean))),
+    field("AveVMSize", 10, |row, _| measured(row, |of| of.text(Kind::Vm, Mean))),
     field("BlockID", 16, nothing),
     field("Cluster", 10, |row, _| row.cluster.name.as_deref().unwrap_or_default().to_owned()),
     field("Comment", 14, |row, _| row.of_job(|job| job_text::comment(job).unwrap_or_default().to_owned())),
     field("Constraints", 19, |row, _| {
         row.of_job(|job| job.spec.request.constraint.as_deref().unwrap_or_default().to_owned())
     }),
-    field("ConsumedEnergy", 14, |row, _| row.of_step(|_| "0".to_owned())),
-    field("ConsumedEnergyRaw", 17, |row, _| row.of_step(|_| "0".to_owned())),
+    field("ConsumedEnergy", 14, |row, _| energy(row, |of| of.energy())),
+    field("ConsumedEnergyRaw", 17, |row, _| energy(row, |of| of.text(Kind::Energy, Total))),
     field("Container", 19, |row, _| row.of_job(|job| job_text::rare(job, "container").unwrap_or_default().to_owned())),
     field("CPUTime", 10, |row, context| format_days_hours(row.elapsed(context).saturating_mul(i64::from(row.cpus())))),
     field("CPUTimeRAW", 10, |row, context| row.elapsed(context).saturating_mul(i64::from(row.cpus())).to_string()),
     field("DBIndex", -10, |row, _| (u64::from(row.job.id.0) << 16 | u64::from(row.job.restart.0 & 0xffff)).to_string()),
-    field("DerivedExitCode", 15, |row, _| row.of_job(|job| job.derived_exit.to_string())),
+    field("DerivedExitCode", 15, |row, _| row.of_job(|job| exit_code(job.derived_exit))),
     field("Elapsed", 10, |row, context| format_days_hours(row.elapsed(context))),
     field("ElapsedRaw", 10, |row, context| row.elapsed(context).to_string()),
     field("Eligible", 19, |row, context| {
@@ -167,7 +167,7 @@ pub static FIELDS: &[Field] = &[
         job_text::time(time, "Unknown", context)
     }),
     field("End", 19, end),
-    field("ExitCode", 8, |row, _| row.exit().to_string()),
+    field("ExitCode", 8, |row, _| exit_code(row.exit())),
     field("Flags", 19, |row, _| {
         row.of_job(|_| if row.start().is_some() { "SchedMain,StartRecieved" } else { "StartRecieved" }.to_owned())
     }),
@@ -183,25 +183,25 @@ pub static FIELDS: &[Field] = &[
     }),
     field("JobName", 10, |row, _| row.step.as_ref().map_or(&row.spec().name, |step| &step.name).to_string()),
     field("Layout", 9, |row, _| row.of_step(layout)),
-    field("MaxDiskRead", 12, nothing),
-    field("MaxDiskReadNode", 15, nothing),
-    field("MaxDiskReadTask", 15, nothing),
-    field("MaxDiskWrite", 12, nothing),
-    field("MaxDiskWriteNode", 16, nothing),
-    field("MaxDiskWriteTask", 16, nothing),
-    field("MaxPages", 8, nothing),
-    field("MaxPagesNode", 12, nothing),
-    field("MaxPagesTask", 14, nothing),
+    field("MaxDiskRead", 12, |row, _| transferred(row, Kind::Read, Max)),
+    field("MaxDiskReadNode", 15, |row, _| measured(row, |of| of.node(Kind::Read, Max))),
+    field("MaxDiskReadTask", 15, |row, _| measured(row, |of| of.task(Kind::Read, Max))),
+    field("MaxDiskWrite", 12, |row, _| transferred(row, Kind::Written, Max)),
+    field("MaxDiskWriteNode", 16, |row, _| measured(row, |of| of.node(Kind::Written, Max))),
+    field("MaxDiskWriteTask", 16, |row, _| measured(row, |of| of.task(Kind::Written, Max))),
+    field("MaxPages", 8, |row, _| measured(row, |of| of.text(Kind::Pages, Max))),
+    field("MaxPagesNode", 12, |row, _| measured(row, |of| of.node(Kind::Pages, Max))),
+    field("MaxPagesTask", 14, |row, _| measured(row, |of| of.task(Kind::Pages, Max))),
     field("MaxRSS", 10, rss),
-    field("MaxRSSNode", 10, node_of_task),
-    field("MaxRSSTask", 10, rank_of_task),
-    field("MaxVMSize", 10, nothing),
-    field("MaxVMSizeNode", 14, nothing),
-    field("MaxVMSizeTask", 14, nothing),
+    field("MaxRSSNode", 10, |row, _| measured(row, |of| of.node(Kind::Rss, Max))),
+    field("MaxRSSTask", 10, |row, _| measured(row, |of| of.task(Kind::Rss, Max))),
+    field("MaxVMSize", 10, |row, _| measured(row, |of| of.text(Kind::Vm, Max))),
+    field("MaxVMSizeNode", 14, |row, _| measured(row, |of| of.node(Kind::Vm, Max))),
+    field("MaxVMSizeTask", 14, |row, _| measured(row, |of| of.task(Kind::Vm, Max))),
     field("McsLabel", 12, |row, _| row.of_job(|job| job_text::rare(job, "mcs-label").unwrap_or_default().to_owned())),
-    field("MinCPU", 10, |row, _| row.sampled_task(cpu_seconds)),
-    field("MinCPUNode", 10, node_of_task),
-    field("MinCPUTask", 10, rank_of_task),
+    field("MinCPU", 10, |row, _| measured(row, |of| of.text(Kind::Cpu, Min))),
+    field("MinCPUNode", 10, |row, _| measured(row, |of| of.node(Kind::Cpu, Min))),
+    field("MinCPUTask", 10, |row, _| measured(row, |of| of.task(Kind::Cpu, Min))),
     field("NCPUS", 10, |row, _| row.cpus().to_string()),
     field("NNodes", 8, |row, _| row.nodes().to_string()),
     field("NodeList", 15, |row, _| row.node_list().to_owned()),
@@ -249,7 +249,7 @@ pub static FIELDS: &[Field] = &[
         let stood = job_text::stood(&row.job, context.now).seconds();
         format_days_hours(if row.step.is_some() { 0 } else { stood })
     }),
-    field("SystemComment", 15, nothing),
+    field("SystemComment", 15, |row, _| row.of_job(|job| job_text::system_comment(job).unwrap_or_default().to_owned())),
     field("SystemCPU", 10, |row, _| cpu_time(row.usage().system_cpu_us)),
     field("Timelimit", 10, |row, _| row.of_job(|job| job.time_limit.to_string())),
     field("TimelimitRaw", 10, |row, _| {
@@ -259,22 +259,22 @@ pub static FIELDS: &[Field] = &[
         })
     }),
     field("TotalCPU", 10, |row, _| cpu_time(row.usage().user_cpu_us + row.usage().system_cpu_us)),
-    field("TRESUsageInAve", 14, usage_in),
-    field("TRESUsageInMax", 14, usage_in),
-    field("TRESUsageInMaxNode", 18, usage_in_node),
-    field("TRESUsageInMaxTask", 18, usage_in_task),
-    field("TRESUsageInMin", 14, usage_in),
-    field("TRESUsageInMinNode", 18, usage_in_node),
-    field("TRESUsageInMinTask", 18, usage_in_task),
-    field("TRESUsageInTot", 14, usage_in_total),
-    field("TRESUsageOutAve", 15, nothing),
-    field("TRESUsageOutMax", 15, nothing),
-    field("TRESUsageOutMaxNode", 19, nothing),
-    field("TRESUsageOutMaxTask", 19, nothing),
-    field("TRESUsageOutMin", 15, nothing),
-    field("TRESUsageOutMinNode", 19, nothing),
-    field("TRESUsageOutMinTask", 19, nothing),
-    field("TRESUsageOutTot", 15, nothing),
+    field("TRESUsageInAve", 14, |row, _| measured(row, |of| of.list(IN, Mean))),
+    field("TRESUsageInMax", 14, |row, _| measured(row, |of| of.list(IN, Max))),
+    field("TRESUsageInMaxNode", 18, |row, _| measured(row, |of| of.node_list(IN, Max))),
+    field("TRESUsageInMaxTask", 18, |row, _| measured(row, |of| of.task_list(IN, Max))),
+    field("TRESUsageInMin", 14, |row, _| measured(row, |of| of.list(IN, Min))),
+    field("TRESUsageInMinNode", 18, |row, _| measured(row, |of| of.node_list(IN, Min))),
+    field("TRESUsageInMinTask", 18, |row, _| measured(row, |of| of.task_list(IN, Min))),
+    field("TRESUsageInTot", 14, |row, _| measured(row, |of| of.list(IN, Total))),
+    field("TRESUsageOutAve", 15, |row, _| measured(row, |of| of.list(OUT, Mean))),
+    field("TRESUsageOutMax", 15, |row, _| measured(row, |of| of.list(OUT, Max))),
+    field("TRESUsageOutMaxNode", 19, |row, _| measured(row, |of| of.node_list(OUT, Max))),
+    field("TRESUsageOutMaxTask", 19, |row, _| measured(row, |of| of.task_list(OUT, Max))),
+    field("TRESUsageOutMin", 15, |row, _| measured(row, |of| of.list(OUT, Min))),
+    field("TRESUsageOutMinNode", 19, |row, _| measured(row, |of| of.node_list(OUT, Min))),
+    field("TRESUsageOutMinTask", 19, |row, _| measured(row, |of| of.task_list(OUT, Min))),
+    field("TRESUsageOutTot", 15, |row, _| measured(row, |of| of.list(OUT, Total))),
     field("UID", 6, |row, _| row.of_job(|job| job.spec.identity.uid.to_string())),
     field("User", 9, |row, _| row.of_job(|job| job.spec.identity.user.to_string())),
     field("UserCPU", 10, |row, _| cpu_time(row.usage().user_cpu_us)),

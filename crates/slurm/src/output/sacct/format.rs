@@ -74,7 +74,7 @@ impl Format {
                     self.columns.iter().map(|(_, width)| format!("{} ", "-".repeat(abs(*width)))).collect();
                 format!("{names}\n{dashes}\n")
             }
-            _ => self.join(style, self.columns.iter().map(|(field, _)| field.name.to_owned())),
+            _ => style.join(self.columns.iter().map(|(field, _)| field.name.to_owned())),
         }
     }
 
@@ -86,12 +86,15 @@ impl Format {
                 let cells = texts.zip(&self.columns).map(|(text, (_, width))| pad(&cut(&text, abs(*width)), *width));
                 cells.collect::<String>() + "\n"
             }
-            _ => self.join(style, texts),
+            _ => style.join(texts),
         }
     }
+}
 
-    fn join(&self, style: &Style, texts: impl Iterator<Item = String>) -> String {
-        match style {
+impl Style {
+    /// A line of these values.
+    pub(crate) fn join(&self, texts: impl Iterator<Item = String>) -> String {
+        match self {
             Style::Ended(delimiter) => texts.map(|text| text + delimiter).collect::<String>() + "\n",
             Style::Separated(delimiter) => texts.collect::<Vec<_>>().join(delimiter) + "\n",
             Style::Table => texts.collect::<String>() + "\n",
@@ -99,18 +102,18 @@ impl Format {
     }
 }
 
-fn abs(width: i32) -> usize {
+pub(crate) fn abs(width: i32) -> usize {
     width.unsigned_abs() as usize
 }
 
 /// `text` in a column, with the blank behind it.
-fn pad(text: &str, width: i32) -> String {
+pub(crate) fn pad(text: &str, width: i32) -> String {
     let padding = " ".repeat(abs(width).saturating_sub(text.len()));
     if width < 0 { format!("{text}{padding} ") } else { format!("{padding}{text} ") }
 }
 
 /// `text` cut to `width`, the last character then a plus sign.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.len() <= width {
         return text.to_owned();
     }

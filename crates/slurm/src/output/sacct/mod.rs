@@ -3,7 +3,7 @@
 mod content;
 mod fields;
 mod filter;
-mod format;
+pub(super) mod format;
 mod options;
 mod row;
 mod sizes;

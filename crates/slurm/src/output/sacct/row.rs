@@ -135,9 +135,9 @@ impl Row {
         match &self.step {
             // A step that a signal ended counts as cancelled.
             Some(step) if step.exit.signal > 0 && step.state.is_final() && step.state != JobState::OutOfMemory => {
-                (JobState::Cancelled, false)
+                (JobState::Cancelled, step.cancelled_by.is_some())
             }
-            Some(step) => (step.state, false),
+            Some(step) => (step.state, step.state == JobState::Cancelled && step.cancelled_by.is_some()),
             None => (self.job.state, self.job.state == JobState::Cancelled),
         }
     }
@@ -148,7 +148,7 @@ impl Row {
             // What ends a job from outside is told by its state.
             None if matches!(
                 self.job.state,
-                JobState::Cancelled | JobState::Timeout | JobState::Pending | JobState::Running
+                JobState::Cancelled | JobState::Timeout | JobState::Preempted | JobState::Pending | JobState::Running
             ) =>
             {
                 ExitStatus::SUCCESS
@@ -167,11 +167,11 @@ impl Row {
         }
     }
 
-    pub(super) fn kilobytes(&self, amount: u64) -> String {
+    pub(super) fn memory_bytes(&self, amount: u64) -> String {
         match self.units {
-            Units::Exact => units::kilobytes(amount),
-            Units::AsKept => format!("{amount}K"),
-            Units::In(unit) => in_unit(amount as f64, unit),
+            Units::Exact => units::bytes(amount),
+            Units::AsKept => amount.to_string(),
+            Units::In(unit) => in_unit(amount as f64 / 1024.0, unit),
         }
     }
 
@@ -181,16 +181,6 @@ impl Row {
             Units::AsKept => format!("{}M", amount.0),
             Units::In(unit) => in_unit(amount.0 as f64 * 1024.0, unit),
         }
-    }
-
-    /// What sampling saw of a step, where it saw anything.
-    pub(super) fn sampled(&self, text: impl FnOnce(&Step) -> String) -> String {
-        self.of_step(|step| if step.usage.rss_kb_max > 0 { text(step) } else { String::new() })
-    }
-
-    /// As [`Row::sampled`] where the step has a single task, so that least, greatest and mean are the same.
-    pub(super) fn sampled_task(&self, text: impl FnOnce(&Step) -> String) -> String {
-        self.sampled(|step| if step.tasks == 1 { text(step) } else { String::new() })
     }
 
     pub(super) fn tracked(&self) -> Vec<Name> {
@@ -207,7 +197,7 @@ impl Row {
                 let memory: u64 = step.layout.iter().map(|node| node.memory.0).sum();
                 format!("cpu={},mem={},node={}", self.cpus(), units::megabytes(memory), self.nodes())
             }
-            (None, Some(allocation)) => Amounts::allocated(allocation, &self.tracked()).text_sorted(),
+            (None, Some(allocation)) => Amounts::held(&self.job, allocation, &self.cluster).text_sorted(),
             (None, None) => String::new(),
         }
     }

@@ -64,7 +64,7 @@ mod tests {
         let spec = Arc::new(JobSpec::new(identity, "s".into(), JobKind::Batch));
         let at = Timestamp::from_seconds;
         let mut job = Job::new(JobId(2), SpecId(1), spec, "debug".into(), at(1));
-        let none = || Arc::new(Allocation { shares: Vec::new() });
+        let none = || Arc::new(Allocation::default());
         job.state = JobState::Running;
         (job.start_time, job.allocation, job.node_list) = (Some(at(10)), Some(none()), Some("n[1-4]".into()));
         job.change_size(at(20), none(), "n[1-2]".into());

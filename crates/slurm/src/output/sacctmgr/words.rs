@@ -223,11 +223,19 @@ fn tres(text: &str, tracked: &[Name]) -> Result<BTreeMap<Name, Option<u64>>, Com
         let amount = match value {
             "-1" => None,
             value if name == "mem" => Some(Megabytes::parse(value).ok_or_else(bad)?.0),
-            value => Some(value.parse::<u64>().map_err(|_| bad())?),
+            value => Some(counted(value).ok_or_else(bad)?),
         };
         amounts.insert(name.as_str().into(), amount);
     }
     Ok(amounts)
+}
+
+/// A count, with a suffix for powers of 1024: `100`, `4K`, `2M`.
+fn counted(text: &str) -> Option<u64> {
+    let power = text.chars().last().and_then(|unit| "KMGTP".find(unit.to_ascii_uppercase()));
+    let Some(power) = power else { return text.parse().ok() };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    number.checked_mul(1_u64 << (10 * (power + 1)))
 }
 
 /// The names of all QOS in the order of their numbers, as complaints list them.
@@ -293,6 +301,7 @@ mod tests {
         check("GrpNodes=3", false, "GrpTRES=node=3");
         check("MaxTRESPerUser=cpu=8", true, "MaxTRESPU=cpu=8");
         check("MaxTRES=cpu=8", true, "MaxTRES=cpu=8");
+        check("grptres=billing=100K,cpu=3k,node=1G", true, "GrpTRES=cpu=3072,node=1073741824,billing=102400");
         check("grpjobs=-1", false, "");
     }
 
@@ -301,6 +310,8 @@ mod tests {
         check("MaxTRESPerUser=cpu=8", false, "");
         check("bogus=1", true, "");
         check("grpjobs=many", false, "sacctmgr: error: Invalid value for GrpJobs (many)");
+        check("grptres=cpu=3x", false, "sacctmgr: error: slurmdb_format_tres_str: no value found cpu=3x");
+        check("grptres=cpu=K", false, "sacctmgr: error: slurmdb_format_tres_str: no value found cpu=K");
         check("grptres=apples=1", false, "sacctmgr: error: slurmdb_format_tres_str: no TRES known by type apples");
     }
 }

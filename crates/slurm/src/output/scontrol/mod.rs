@@ -5,13 +5,14 @@
 
 mod changes;
 mod explain;
+mod incomplete;
 mod options;
 mod partition;
 mod record;
 mod reservation;
 mod resize;
 mod show;
-mod show_job;
+pub(super) mod show_job;
 mod show_license;
 mod show_node;
 mod show_partition;
@@ -96,7 +97,7 @@ enum Next {
     Resize(Box<resize::Resize>),
     /// Make these changes to all jobs of this name.
     UpdateNamed(String, Box<muster_model::request::JobChanges>),
-    /// Do this with those of the jobs that did not complete.
+    /// Do this with those of the jobs, and of their tasks, that have not completed.
     Incomplete(Vec<(String, Option<JobTarget>)>, Verb),
 }
 
@@ -120,12 +121,7 @@ impl Lookup {
             Next::AdjustLimit(change) => change.resume(answers),
             Next::Resize(resize) => resize.resume(answers),
             Next::Incomplete(jobs, verb) => {
-                let completed = |target: &JobTarget| {
-                    let mut found = answers.jobs.iter().filter(|job| ids::matches(target, job)).peekable();
-                    found.peek().is_some() && found.all(|job| job.state == muster_model::state::JobState::Completed)
-                };
-                let left = jobs.into_iter().filter(|(_, target)| !target.as_ref().is_some_and(completed));
-                Action::Change(Changes::of_jobs(left, verb))
+                Action::Change(Changes::of_jobs(jobs.into_iter().flat_map(|job| incomplete::of(job, answers)), verb))
             }
             Next::UpdateNamed(name, changes) => {
                 let each = named(&name).into_iter().map(|target| Change {

@@ -335,8 +335,10 @@ fn read_lists(
         // Who may and who may not cannot be told in one list.
         return Err(Box::new(verb.refuse(RefusalCode::ReservationEmpty)));
     }
+    // `Users=+bob` means what `Users+=bob` does.
+    let adds = setting.operator.is_none() && setting.value.starts_with('+');
     *place = Some(ListChange {
-        operation: operation(setting),
+        operation: if adds { SetOperation::Add } else { operation(setting) },
         denied: denied > 0,
         names: names.into_iter().map(|(name, _)| name).collect(),
     });
@@ -345,7 +347,8 @@ fn read_lists(
 
 /// Names with whether they are written with a leading `-`.
 fn names(setting: &Setting<'_>) -> Vec<(Name, bool)> {
-    let parts = setting.value.split(',').filter(|part| !part.is_empty());
+    let parts =
+        setting.value.split(',').map(|part| part.strip_prefix('+').unwrap_or(part)).filter(|part| !part.is_empty());
     parts.map(|part| part.strip_prefix('-').map_or((part.into(), false), |name| (name.into(), true))).collect()
 }
 

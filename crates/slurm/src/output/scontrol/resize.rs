@@ -58,9 +58,11 @@ pub struct ShellFile {
 /// variables that tell a size only those are named that the caller has.
 pub fn shell_files(job: &Job, environment: &Environment) -> Option<([ShellFile; 2], String)> {
     environment.get("SLURM_JOBID")?;
-    let nodes = job.allocation.as_ref().map_or(0, |allocation| allocation.shares.len()).to_string();
-    let list = format!("\"{}\"", job.node_list.as_deref().unwrap_or_default());
-    let cpus = format!("\"{}\"", cpus_per_node(job));
+    // One that gave all that it had to another has nothing left, whatever its row tells of what it had.
+    let has_any = job.holds_resources();
+    let nodes = job.allocation.as_ref().filter(|_| has_any).map_or(0, |allocation| allocation.shares.len()).to_string();
+    let list = format!("\"{}\"", job.node_list.as_deref().filter(|_| has_any).unwrap_or_default());
+    let cpus = if has_any { format!("\"{}\"", cpus_per_node(job)) } else { "\"\"".to_owned() };
     let values = [
         ("SLURM_NODELIST", &list),
         ("SLURM_JOB_NODELIST", &list),
@@ -96,6 +98,7 @@ mod tests {
     use muster_model::ids::{Identity, JobId, NodeIndex, SpecId};
     use muster_model::job::{JobKind, JobSpec};
     use muster_model::resources::{Allocation, IndexSet, Megabytes, NodeShare};
+    use muster_model::state::JobState;
     use muster_model::time::Timestamp;
 
     use super::*;
@@ -109,8 +112,9 @@ mod tests {
             NodeShare { node: NodeIndex(node), cpus: set, memory: Megabytes(0), gres: Vec::new(), tasks: 1 }
         };
         let mut job = Job::new(JobId(2), SpecId(1), spec, "debug".into(), Timestamp::from_seconds(1));
-        job.allocation = Some(Arc::new(Allocation { shares: vec![share(0, &[0, 1, 2, 3, 4]), share(1, &[0])] }));
+        job.allocation = Some(Arc::new(Allocation::from(vec![share(0, &[0, 1, 2, 3, 4]), share(1, &[0])])));
         job.node_list = Some("n[1-2]".into());
+        job.state = JobState::Running;
         job
     }
 
@@ -156,6 +160,14 @@ mod tests {
             ("setenv SLURM_NNODES 2\n", "export SLURM_NNODES=2\n")
         );
         assert_eq!(shell_files(&job(), &variables(&["SLURM_NNODES"])), None);
+        let gave_all = Job { state: JobState::Completed, ..job() };
+        let (files, _) = shell_files(&gave_all, &variables(&all)).unwrap();
+        assert_eq!(
+            files[1].content,
+            "export SLURM_NODELIST=\"\"\nexport SLURM_JOB_NODELIST=\"\"\nexport SLURM_NNODES=0\n\
+             export SLURM_JOB_NUM_NODES=0\nexport SLURM_JOB_CPUS_PER_NODE=\"\"\nunset SLURM_NPROCS\n\
+             unset SLURM_NTASKS\nunset SLURM_TASKS_PER_NODE\n"
+        );
     }
 
     #[test]

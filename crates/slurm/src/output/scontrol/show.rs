@@ -212,7 +212,11 @@ fn config(answers: &Answers, context: &Context) -> String {
         parameters.push((key, value.clone()));
     }
     for (key, value) in parameters {
-        text.push_str(&format!("{key:<23} = {value}\n"));
+        // The heading of a section has no value.
+        match key.ends_with(':') && value.is_empty() {
+            true => text.push_str(&format!("\n{key}\n")),
+            false => text.push_str(&format!("{key:<23} = {value}\n")),
+        }
     }
     text.push('\n');
     text.push_str(&up(answers));

@@ -7,7 +7,7 @@ use muster_model::hostlist;
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::resources::{GresScope, Megabytes, MemoryRequest, NodeShare};
 use muster_model::state::JobState;
-use muster_model::time::{TimeLimit, format_days_hours};
+use muster_model::time::{Span, TimeLimit, format_days_hours};
 
 use super::super::context::{Cluster, Context};
 use super::super::explanation;
@@ -15,6 +15,9 @@ use super::super::job_text::{self, or_null};
 use super::super::tres::{self, Amounts};
 use super::super::{states, units};
 use super::record::Record;
+
+/// How long a job waits for few switches where `max_switch_wait` is not set.
+const SWITCH_WAIT_SECONDS: i64 = 300;
 
 /// What is common to all records of one answer.
 pub struct JobPrinter<'a> {
@@ -31,6 +34,13 @@ pub struct JobPrinter<'a> {
 }
 
 impl JobPrinter<'_> {
+    /// How long a job waits for few switches at most (`max_switch_wait`).
+    fn switch_wait_seconds(&self) -> i64 {
+        let list = self.cluster.parameter("SchedulerParameters").unwrap_or_default();
+        let said = list.split(',').find_map(|word| word.trim().strip_prefix("max_switch_wait=")?.parse().ok());
+        said.unwrap_or(SWITCH_WAIT_SECONDS)
+    }
+
     /// The record of `job`; `task` names one of its waiting tasks.
     pub fn print(&self, job: &Arc<Job>, task: Option<u32>) -> String {
         let mut record = Record::new(self.one_line);
@@ -137,8 +147,13 @@ impl JobPrinter<'_> {
         record
             .line(format!("Partition={partition} AllocNode:Sid={}:{}", job.spec.submit_host, job.spec.submit_session));
         let request = &job.spec.request;
-        let required = or_null(request.nodes_required.as_deref());
-        record.line(format!("ReqNodeList={required} ExcNodeList={}", or_null(request.nodes_excluded.as_deref())));
+        let hosts = |list: Option<&str>| {
+            let names = list.and_then(|list| hostlist::expand(list).ok()).unwrap_or_default();
+            or_null(Some(hostlist::compress(&names)).as_deref())
+        };
+        let [required, excluded] =
+            [&request.nodes_required, &request.nodes_excluded].map(|list| hosts(list.as_deref()));
+        record.line(format!("ReqNodeList={required} ExcNodeList={excluded}"));
         let mut nodes = format!("NodeList={}", job_text::nodes(job));
         if let Some(planned) = job.planned_nodes.as_deref().filter(|_| job.state == JobState::Pending) {
             nodes.push_str(&format!(" SchedNodeList={planned}"));
@@ -156,18 +171,18 @@ impl JobPrinter<'_> {
             "NumNodes={}{most} NumCPUs={} NumTasks={} CPUs/Task={} ReqB:S:C:T=0:0:{cores}:{threads}",
             job_text::node_count(job),
             job_text::cpus(job),
-            request.tasks,
+            job_text::tasks(job),
             request.cpus_per_task
         ));
         let tracked = self.cluster.tracked_gres();
         let amounts = match job.allocation.as_ref().filter(|_| !waits) {
-            Some(allocation) => Amounts::allocated(allocation, &tracked),
+            Some(allocation) => Amounts::held(job, allocation, self.cluster),
             None => Amounts::requested(job, self.cluster, &tracked),
         };
         record.line(format!("TRES={}", amounts.text()));
-        let per_socket = job_text::rare(job, "ntasks-per-socket").unwrap_or("*");
-        let per_core = job_text::rare(job, "ntasks-per-core").unwrap_or("*");
-        let spec_cores = job_text::rare(job, "core-spec").unwrap_or("*");
+        let layout = &request.layout;
+        let [per_socket, per_core, spec_cores] =
+            [layout.tasks_per_socket, layout.tasks_per_core, layout.cores_reserved].map(any);
         let per_node = request.tasks_per_node.unwrap_or(0);
         record.line(format!(
             "Socks/Node={sockets} NtasksPerN:B:S:C={per_node}:0:{per_socket}:{per_core} CoreSpec={spec_cores}"
@@ -182,8 +197,11 @@ impl JobPrinter<'_> {
         };
         let disk = units::megabytes(request.tmp_disk_min.map_or(0, |Megabytes(size)| size));
         record.line(format!("MinCPUsNode={} {memory} MinTmpDiskNode={disk}", job_text::cpus_per_node_min(job)));
-        record.line(format!("Features={} DelayBoot=00:00:00", or_null(request.constraint.as_deref())));
-        record.optional("Reservation", job.reservation_shown().map(|name| &**name));
+        let delay = job_text::rare(job, "delay-boot").and_then(TimeLimit::parse).and_then(TimeLimit::span);
+        let delay = format_days_hours(delay.map_or(0, Span::seconds));
+        record.line(format!("Features={} DelayBoot={delay}", or_null(request.constraint.as_deref())));
+        record.optional("Prefer", request.preference.features.as_deref());
+        record.optional("Reservation", reservations(job));
         record.line(format!(
             "OverSubscribe={} Contiguous={} Licenses={} Network={}",
             job_text::over_subscribe(job, self.cluster),
@@ -239,7 +257,11 @@ impl JobPrinter<'_> {
     fn execution(&self, record: &mut Record, job: &Job, task: Option<u32>) {
         record.line(format!("Command={}", job_text::command(job)));
         record.line(format!("WorkDir={}", job.spec.work_dir));
-        for (key, comment) in [("AdminComment", job_text::admin_comment(job)), ("Comment", job_text::comment(job))] {
+        for (key, comment) in [
+            ("AdminComment", job_text::admin_comment(job)),
+            ("SystemComment", job_text::system_comment(job)),
+            ("Comment", job_text::comment(job)),
+        ] {
             record.optional(key, comment.filter(|text| !text.is_empty()).map(|text| format!("{text} ")).as_deref());
         }
         if job.spec.kind != JobKind::Allocation {
@@ -248,12 +270,16 @@ impl JobPrinter<'_> {
             record.line(format!("StdIn={}", files.input));
             record.line(format!("StdOut={}", files.output));
         }
-        record.optional("Switches", job_text::rare(job, "switches"));
+        let most = self.switch_wait_seconds();
+        let switches = job.spec.request.preference.switches.map(|limit| {
+            let wait = limit.wait.map_or(most, |wait| wait.seconds().min(most));
+            format!("{}@{}", limit.count, format_days_hours(wait))
+        });
+        record.optional("Switches", switches.as_deref());
         record.line("Power=");
-        record.optional(
-            "CpusPerTres",
-            job_text::rare(job, "cpus-per-gpu").map(|count| format!("gres:gpu:{count}")).as_deref(),
-        );
+        record.optional("Container", job_text::rare(job, "container"));
+        let cpus_per_gpu = job.spec.request.gpu_terms.cpus;
+        record.optional("CpusPerTres", cpus_per_gpu.map(|count| format!("gres:gpu:{count}")).as_deref());
         if let Some(MemoryRequest::PerGpu(memory)) = job.spec.request.memory {
             record.line(format!("MemPerTres=gres:gpu:{}", memory.0));
         }
@@ -271,9 +297,36 @@ impl JobPrinter<'_> {
             let user = rare.and_then(|rare| rare.mail_user.as_deref()).unwrap_or(&job.spec.identity.user);
             record.line(format!("MailUser={user} MailType={kind}"));
         }
+        record.optional("NtasksPerTRES", job_text::rare(job, "ntasks-per-gpu"));
     }
 }
 
 fn any(value: Option<u32>) -> String {
     value.map_or("*".to_owned(), |value| value.to_string())
+}
+
+/// Of several that it may run in all are shown, whichever it runs in, as observed with Slurm 22.05.
+fn reservations(job: &Job) -> Option<&str> {
+    let several = job.spec.reservation.as_ref().filter(|names| names.contains(','));
+    several.or(job.reservation_shown()).map(|name| &**name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::tests::scenes;
+
+    #[test]
+    fn all_reservations_that_were_asked_for_are_shown() {
+        let job = |asked: Option<&str>, own: Option<&str>| {
+            scenes::job(12, "reserved", "08:00:00", |job, spec| {
+                spec.reservation = asked.map(Into::into);
+                job.reservation = own.map(Into::into);
+            })
+        };
+        assert_eq!(reservations(&job(Some("a,b"), Some("b"))), Some("a,b"));
+        assert_eq!(reservations(&job(Some("a"), Some("a"))), Some("a"));
+        assert_eq!(reservations(&job(None, Some("magnetic"))), Some("magnetic"));
+        assert_eq!(reservations(&job(None, None)), None);
+    }
 }

@@ -8,6 +8,7 @@ use muster_model::node::{Node, NodeHealth};
 use muster_model::resources::Megabytes;
 use muster_model::time::Timestamp;
 
+use super::super::billing;
 use super::super::context::{Cluster, Context};
 use super::super::job_text::{self, NULL};
 use super::super::node_text::NodeState;
@@ -83,9 +84,10 @@ impl NodePrinter<'_> {
             record.line(format!("Partitions={partitions} "));
         }
         self.times(&mut record, node);
-        self.tres(&mut record, node);
+        self.tres(&mut record, node, partitions);
         record.line("CapWatts=n/a");
-        record.line("CurrentWatts=0 AveWatts=0");
+        let power = node.report.power.unwrap_or_default();
+        record.line(format!("CurrentWatts={} AveWatts={}", power.current_watts, power.average_watts));
         record.line("ExtSensorsJoules=n/s ExtSensorsWatts=0 ExtSensorsTemp=n/s");
         if let Some(extra) = &node.extra {
             record.line(format!("Extra={extra}"));
@@ -173,20 +175,20 @@ impl NodePrinter<'_> {
         record.line(format!("LastBusyTime={busy}"));
     }
 
-    fn tres(&self, record: &mut Record, node: &Node) {
+    fn tres(&self, record: &mut Record, node: &Node, partitions: &str) {
         let tracked = self.cluster.tracked_gres();
-        let counted = |name: &str| tracked.iter().any(|tracked| **tracked == *name);
         let hardware = &node.config.hardware;
         let mut has = Amounts { cpus: u64::from(hardware.cpus), memory: hardware.memory, ..Amounts::default() };
-        for gres in hardware.gres.iter().filter(|gres| counted(&gres.name)) {
-            *has.gres.entry(format!("gres/{}", gres.name)).or_default() += gres.count;
+        for gres in &hardware.gres {
+            has.add_gres(&gres.name, gres.kind.as_ref(), gres.count, &tracked);
         }
+        has.billing = billing::of_node(&has, partitions.split(','), self.cluster);
         record.line(format!("CfgTRES={}", has.text_of_node()));
         let memory =
             if node.used.cpus.is_empty() && node.used.jobs_suspended == 0 { Megabytes(0) } else { node.used.memory };
         let mut used = Amounts { cpus: u64::from(node.used.cpus.len()), memory, ..Amounts::default() };
-        for share in node.used.gres.iter().filter(|share| counted(&share.name)) {
-            *used.gres.entry(format!("gres/{}", share.name)).or_default() += u64::from(share.units.len());
+        for share in &node.used.gres {
+            used.add_gres(&share.name, share.kind.as_ref(), u64::from(share.units.len()), &tracked);
         }
         record.line(format!("AllocTRES={}", used.text_of_node_use()));
     }

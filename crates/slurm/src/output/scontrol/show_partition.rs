@@ -1,9 +1,11 @@
 //! `scontrol show partition`: one record for each partition.
 
 use muster_model::ids::Name;
+use muster_model::licenses;
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::resources::Megabytes;
 
+use super::super::billing;
 use super::super::context::Cluster;
 use super::super::job_text::NULL;
 use super::super::tres::Amounts;
@@ -163,9 +165,17 @@ fn amounts(cluster: &Cluster, partition: &Partition) -> Amounts {
         let hardware = &node.config.hardware;
         amounts.cpus += u64::from(hardware.cpus);
         amounts.memory = Megabytes(amounts.memory.0.saturating_add(hardware.memory.0));
-        for gres in hardware.gres.iter().filter(|gres| tracked.contains(&gres.name)) {
-            *amounts.gres.entry(format!("gres/{}", gres.name)).or_default() += gres.count;
+        for gres in &hardware.gres {
+            amounts.add_gres(&gres.name, gres.kind.as_ref(), gres.count, &tracked);
         }
     }
+    // Licences are those of the whole cluster.
+    let licenses = cluster.parameter("Licenses").and_then(licenses::parse).unwrap_or_default();
+    for name in cluster.tracked_licenses() {
+        if let Some(count) = licenses.get(&name) {
+            amounts.gres.insert(format!("license/{name}"), *count);
+        }
+    }
+    amounts.billing = billing::in_partition(&amounts, &partition.name, cluster);
     amounts
 }

@@ -56,7 +56,7 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
         return partition::update(&words);
     }
     if given(&[("JobId", 3), ("JobName", 4)]) {
-        return update_job::parse(&words, context);
+        return update_job::parse(&join_pairs(&words), context);
     }
     if given(&[("SlurmctldDebug", 3), ("StepId", 4)]) {
         return Action::complain("slurm_update error: Requested operation not supported on this system\n");
@@ -78,6 +78,18 @@ fn join_subject(arguments: &[String]) -> Vec<String> {
         }
         _ => arguments.to_vec(),
     }
+}
+
+/// Changes of jobs may stand as `KEY VALUE`, as real scontrol takes them.
+fn join_pairs(words: &[String]) -> Vec<String> {
+    let mut joined = Vec::with_capacity(words.len());
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let stands_alone = word.contains('=') || word.eq_ignore_ascii_case("nice");
+        let value = if stands_alone { None } else { rest.next() };
+        joined.push(value.map_or_else(|| word.clone(), |value| format!("{word}={value}")));
+    }
+    joined
 }
 
 /// The complaint about a word without a sign of equality.
@@ -170,5 +182,20 @@ fn node_state(value: &str) -> Result<NodeTransition, &'static str> {
         () => Err(
             "Invalid input: {}\nRequest aborted\nValid states are: NoResp DRAIN FAIL FUTURE RESUME POWER_DOWN POWER_UP UNDRAIN\nNot all states are valid given a node's prior state\n",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_jobs_may_stand_without_a_sign_of_equality() {
+        let joined = |line: &str| join_pairs(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ");
+        assert_eq!(
+            joined("jobid=12 arraytaskthrottle 2 nice comment=x"),
+            "jobid=12 arraytaskthrottle=2 nice comment=x"
+        );
+        assert_eq!(joined("jobid=12 noequals"), "jobid=12 noequals");
     }
 }

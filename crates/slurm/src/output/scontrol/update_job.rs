@@ -2,7 +2,7 @@
 
 use muster_model::ids::Name;
 use muster_model::request::{Command, JobChanges, JobTarget, Query, RefusalCode};
-use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest, Sharing};
+use muster_model::resources::{GresRequest, GresScope, Megabytes, MemoryRequest, Sharing, SwitchLimit};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use super::super::context::{Answers, Context, Outcome};
@@ -24,6 +24,14 @@ pub struct LimitChange {
 impl LimitChange {
     /// The changes, now that the present limits are known.
     pub(super) fn resume(self, answers: &Answers) -> Action {
+        let limits =
+            self.jobs.iter().filter_map(|(_, target)| answers.jobs.iter().find(|job| ids::matches(target, job)));
+        let shortest = limits.filter_map(|job| job.time_limit.span()).map(Span::seconds).min();
+        if let Some(now) = shortest.filter(|now| now + self.seconds < 0) {
+            let (less, now) = (-self.seconds / 60, now / 60);
+            let said = format!("TimeLimit decrement larger than current time limit ({less} > {now})");
+            return Action::complain(&format!("scontrol: error: {said}\n"));
+        }
         let each = self.jobs.into_iter().map(|(text, target)| {
             let now = answers.jobs.iter().find(|job| ids::matches(&target, job)).map(|job| job.time_limit);
             let time_limit = now.map(|limit| match limit {
@@ -50,6 +58,8 @@ struct Wanted {
     changes: JobChanges,
     /// Seconds to add to the limits.
     seconds: Option<i64>,
+    /// `NumNodes=ALL`: no other size, but the files that tell of the present one.
+    keeps_size: bool,
     /// Why all of it is refused.
     refused: Option<RefusalCode>,
 }
@@ -62,23 +72,31 @@ pub(super) fn parse(words: &[String], context: &Context) -> Action {
     };
     let mut changes = Box::new(wanted.changes);
     let Some(subject) = wanted.subject else {
+        if wanted.seconds.is_some() || wanted.refused.is_some() {
+            return Action::complain("scontrol: error: name the jobs by JobId= for this change\n");
+        }
         let name = wanted.name.unwrap_or_default().to_string();
         let query = Query::Jobs { ids: None, uids: None, active_only: true };
         return Action::Lookup(Box::new(Lookup { query, next: Next::UpdateNamed(name, changes) }));
     };
     changes.name = wanted.name;
-    let nothing = *changes == JobChanges::default() && wanted.seconds.is_none() && wanted.refused.is_none();
+    let nothing =
+        *changes == JobChanges::default() && wanted.seconds.is_none() && wanted.refused.is_none() && !wanted.keeps_size;
     if subject.is_empty() || nothing {
         return no_changes();
     }
     let target = |text: &str| ids::target(text).filter(|target| target.step.is_none());
     let jobs: Vec<(String, Option<JobTarget>)> =
         ids::split(&subject).into_iter().map(|text| (text.to_owned(), target(text))).collect();
-    let resizes = changes.nodes.is_some() || changes.nodes_required.is_some();
+    let resizes = changes.nodes.is_some() || changes.nodes_required.is_some() || wanted.keeps_size;
     match wanted.seconds {
         None if resizes => {
             let whole = target(&subject);
             resize::begin(&subject, whole, update_each(jobs, &changes, wanted.refused))
+        }
+        Some(_) if wanted.refused.is_some() => Action::Change(update_each(jobs, &changes, wanted.refused)),
+        Some(_) if jobs.iter().any(|(_, target)| target.is_none()) => {
+            Action::Change(update_each(jobs, &changes, Some(RefusalCode::InvalidJobId)))
         }
         Some(seconds) => adjust_limits(jobs, seconds, changes),
         None => Action::Change(update_each(jobs, &changes, wanted.refused)),
@@ -104,6 +122,7 @@ fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
                 Ok(dependencies) => wanted.changes.dependencies = Some(dependencies),
                 Err(_) => wanted.refused = Some(RefusalCode::Dependency),
             },
+            () if setting.is("NumNodes", 8) && setting.value.eq_ignore_ascii_case("all") => wanted.keeps_size = true,
             // Slurm takes the user for a part of the job's name, which alone changes nothing.
             () if setting.is("UserId", 3) => {}
             () if refusal_of(&setting).is_some() => wanted.refused = refusal_of(&setting),
@@ -148,7 +167,7 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
     if apply_text(changes, setting)
         || apply_resource(changes, setting)?
         || apply_shape(changes, setting)?
-        || apply_shown(changes, setting)
+        || apply_shown(changes, setting)?
     {
         return Ok(None);
     }
@@ -164,7 +183,8 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
         }
         () if setting.is("SiteFactor", 5) => {
             let factor = i32::try_from(numbers::leading_or_zero(value));
-            changes.site_factor = Some(factor.map_err(|_| invalid("SiteFactor"))?);
+            let beyond = "scontrol: error: SiteFactor value out of range (+/- 2147483645). Value ignored\n";
+            changes.site_factor = Some(factor.map_err(|_| Action::complain(beyond))?);
         }
         () if setting.is("MailType", 5) => {
             changes.mail_type = Some(mail::parse(value).ok_or_else(|| invalid("MailType"))?.into());
@@ -179,6 +199,9 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
             changes.begin = Some(point_in_time(value, context)?);
         }
         () if setting.is("EndTime", 2) => changes.end_time = Some(point_in_time(value, context)?),
+        () if setting.is("TimeMin", 5) => {
+            changes.time_limit_min = Some(TimeLimit::parse(value).ok_or_else(|| invalid("TimeMin"))?);
+        }
         () if setting.is("Deadline", 3) => changes.deadline = Some(point_in_time(value, context)?),
         () => return Err(not_supported(setting.word)),
     }
@@ -203,7 +226,7 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
         }
         () if setting.is("OverSubscribe", 5) || setting.is("Shared", 2) => {
             changes.sharing = Some(match () {
-                () if is(value, "yes", 1) => Sharing::Oversubscribe,
+                () if is(value, "yes", 1) || value == "1" => Sharing::Oversubscribe,
                 () if is(value, "no", 1) || value == "0" => Sharing::Exclusive,
                 () => return Err(complain("OverSubscribe", value)),
             });
@@ -225,15 +248,36 @@ fn apply_shape(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, 
     Ok(true)
 }
 
-/// Settings that are kept to be shown, as their options of `sbatch` are.
-fn apply_shown(changes: &mut JobChanges, setting: &Setting<'_>) -> bool {
+/// Settings that are shown as they are written, as their options of `sbatch` are; `false` when this is none.
+fn apply_shown(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<bool, Action> {
+    if setting.is("DelayBoot", 5) && TimeLimit::parse(setting.value).is_none() {
+        return Err(complain("DelayBoot", setting.value));
+    }
     let name = match () {
         () if setting.is("DelayBoot", 5) => "delay-boot",
-        () if setting.is("Switches", 5) => "switches",
-        () => return false,
+        () if setting.is("Switches", 5) => {
+            let limit = switch_limit(setting.value).ok_or_else(|| complain("Switches", setting.value))?;
+            changes.switches = Some(limit);
+            "switches"
+        }
+        () if setting.is("Prefer", 3) => {
+            changes.preferred = Some(setting.value.into());
+            "prefer"
+        }
+        () => return Ok(false),
     };
     changes.others.push((name.into(), setting.value.into()));
-    true
+    Ok(true)
+}
+
+/// `count[@time]`.
+fn switch_limit(text: &str) -> Option<SwitchLimit> {
+    let (count, wait) = text.split_once('@').map_or((text, None), |(count, wait)| (count, Some(wait)));
+    let wait = match wait {
+        Some(wait) => TimeLimit::parse(wait)?.span(),
+        None => None,
+    };
+    Some(SwitchLimit { count: count.parse().ok()?, wait })
 }
 
 /// Settings that real clusters refuse too, with their reason, unless they have what is named.
@@ -258,8 +302,10 @@ fn complain(key: &str, value: &str) -> Action {
 
 fn apply_limit(changes: &mut JobChanges, setting: &Setting<'_>) -> Result<Option<i64>, Action> {
     let invalid = || Action::complain("scontrol: error: Invalid TimeLimit value\n");
-    let limit = TimeLimit::parse(setting.value).ok_or_else(invalid)?;
-    match (setting.operator, limit.span()) {
+    // `TimeLimit+=5` and `TimeLimit=+5` mean the same.
+    let sign = setting.value.chars().next().filter(|sign| setting.operator.is_none() && "+-".contains(*sign));
+    let limit = TimeLimit::parse(setting.value.trim_start_matches(|c: char| Some(c) == sign)).ok_or_else(invalid)?;
+    match (setting.operator.or(sign), limit.span()) {
         (None, _) => changes.time_limit = Some(limit),
         (Some('-'), Some(span)) => return Ok(Some(-span.seconds())),
         (Some(_), Some(span)) => return Ok(Some(span.seconds())),
@@ -386,6 +432,40 @@ mod tests {
         let memory = Some(MemoryRequest::PerCpu(Megabytes(100)));
         check("minmemorycpu=100", JobChanges { memory, ..none() });
         check("reqnodelist=n1", JobChanges { nodes_required: Some("n1".into()), ..none() });
+        check("timemin=5", JobChanges { time_limit_min: Some(TimeLimit::from_minutes(5)), ..none() });
+        let others = |name: &str, value: &str| vec![(Name::from(name), Name::from(value))];
+        check("prefer=a", JobChanges { preferred: Some("a".into()), others: others("prefer", "a"), ..none() });
+        let limit = SwitchLimit { count: 1, wait: Some(Span::from_minutes(5)) };
+        check("switches=1@5", JobChanges { switches: Some(limit), others: others("switches", "1@5"), ..none() });
+    }
+
+    #[test]
+    fn limits_grow_and_shrink_from_what_they_are() {
+        let caller = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
+        let context = Context::new(Timestamp::from_seconds(1000), TimeZone::UTC, &Environment::new(), caller);
+        let change = |setting: &str| {
+            let Action::Lookup(lookup) = parse(&["jobid=12".to_owned(), setting.to_owned()], &context) else {
+                panic!("{setting}: the present limit is not asked for");
+            };
+            let Next::AdjustLimit(change) = lookup.next else { panic!("{setting}") };
+            let job = crate::output::tests::scenes::job(12, "limit", "08:00:00", |job, _| {
+                job.time_limit = TimeLimit::from_minutes(10);
+            });
+            match change.resume(&Answers { jobs: vec![job], ..Answers::default() }) {
+                Action::Change(changes) => match &changes.list[0].command {
+                    Ok(Command::UpdateJob { changes, .. }) => format!("{:?}", changes.time_limit),
+                    other => panic!("{setting}: {other:?}"),
+                },
+                Action::Print(outcome) => outcome.stderr,
+                other => panic!("{setting}: {other:?}"),
+            }
+        };
+        let minutes = |minutes| format!("{:?}", Some(TimeLimit::from_minutes(minutes)));
+        assert_eq!(change("timelimit=+5"), minutes(15));
+        assert_eq!(change("timelimit+=5"), minutes(15));
+        assert_eq!(change("timelimit=-3"), minutes(7));
+        let said = "scontrol: error: TimeLimit decrement larger than current time limit (1000 > 10)\n";
+        assert_eq!(change("timelimit=-1000"), said);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_model::heterogeneous::HetRole;
 use muster_model::ids::Name;
 use muster_model::job::{Job, JobKind};
-use muster_model::resources::{GresScope, Megabytes, MemoryRequest};
+use muster_model::resources::{CoreLayout, GresScope, Megabytes, MemoryRequest};
 use muster_model::time::{TimeLimit, format_short};
 
 use super::super::context::{Cluster, Context};
@@ -34,6 +34,10 @@ impl JobRow {
             Some(partition) => partition.to_string(),
             None => partition_text(&self.job),
         }
+    }
+
+    fn layout(&self) -> &CoreLayout {
+        &self.job.spec.request.layout
     }
 
     fn rare(&self, name: &str) -> Option<&str> {
@@ -79,6 +83,10 @@ fn min_memory(row: &JobRow) -> String {
     }
 }
 
+fn or_not_there(value: Option<u32>) -> String {
+    value.map_or("N/A".to_owned(), |value| value.to_string())
+}
+
 fn or_any(value: Option<u32>) -> String {
     value.map_or("*".to_owned(), |value| value.to_string())
 }
@@ -94,7 +102,7 @@ fn tres_per(row: &JobRow, scope: GresScope) -> String {
 fn tres_alloc(row: &JobRow) -> String {
     let tracked = row.cluster.tracked_gres();
     match &row.job.allocation {
-        Some(allocation) => Amounts::allocated(allocation, &tracked).text(),
+        Some(allocation) => Amounts::held(&row.job, allocation, &row.cluster).text(),
         None => Amounts::requested(&row.job, &row.cluster, &tracked).text(),
     }
 }
@@ -212,7 +220,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('x', &[], "EXC_NODES", |row, _| {
         row.job.spec.request.nodes_excluded.as_deref().unwrap_or_default().to_owned()
     }),
-    field('X', &["corespec"], "CORE_SPEC", |row, _| row.rare("core-spec").unwrap_or("N/A").to_owned()),
+    field('X', &["corespec"], "CORE_SPEC", |row, _| or_not_there(row.layout().cores_reserved)),
     field('z', &["sct"], "S:C:T", |row, _| sockets_cores_threads(row)),
     field('\0', &["boardspernode"], "BOARDS_PER_NODE", |_, _| constant("0")),
     field('\0', &["burstbuffer"], "BURST_BUFFER", |row, _| or_null(row.rare("bb"))),
@@ -220,7 +228,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('\0', &["clusterfeature"], "CLUSTER_FEATURES", |row, _| or_null(row.rare("cluster-constraint"))),
     field('\0', &["cpus-per-task"], "CPUS_PER_TASK", |row, _| row.job.spec.request.cpus_per_task.to_string()),
     field('\0', &["cpus-per-tres"], "CPUS_PER_TRES", |row, _| {
-        row.rare("cpus-per-gpu").map_or("N/A".to_owned(), |count| format!("gres:gpu:{count}"))
+        row.job.spec.request.gpu_terms.cpus.map_or("N/A".to_owned(), |count| format!("gres:gpu:{count}"))
     }),
     field('\0', &["maxcpus"], "MAX_CPUS", |row, _| job_text::cpus(&row.job).to_string()),
     field('\0', &["maxnodes"], "MAX_NODES", |row, _| {
@@ -229,14 +237,12 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('\0', &["mem-per-tres"], "MEM_PER_TRES", |row, _| mem_per_tres(row)),
     field('\0', &["network"], "NETWORK", |row, _| or_null(row.rare("network"))),
     field('\0', &["ntperboard"], "NTASKS_PER_BOARD", |_, _| constant("0")),
-    field('\0', &["ntpercore"], "NTASKS_PER_CORE", |row, _| row.rare("ntasks-per-core").unwrap_or("N/A").to_owned()),
+    field('\0', &["ntpercore"], "NTASKS_PER_CORE", |row, _| or_not_there(row.layout().tasks_per_core)),
     field('\0', &["ntpernode"], "NTASKS_PER_NODE", |row, _| {
         row.job.spec.request.tasks_per_node.unwrap_or(0).to_string()
     }),
-    field('\0', &["ntpersocket"], "NTASKS_PER_SOCKET", |row, _| {
-        row.rare("ntasks-per-socket").unwrap_or("N/A").to_owned()
-    }),
-    field('\0', &["numtasks"], "TASKS", |row, _| row.job.spec.request.tasks.to_string()),
+    field('\0', &["ntpersocket"], "NTASKS_PER_SOCKET", |row, _| or_not_there(row.layout().tasks_per_socket)),
+    field('\0', &["numtasks"], "TASKS", |row, _| job_text::tasks(&row.job).to_string()),
     field('\0', &["prefer"], "PREFER", |row, _| or_null(row.rare("prefer"))),
     field('\0', &["reboot"], "REBOOT", |row, _| flag(row.rare("reboot").is_some())),
     field('\0', &["reqswitch"], "REQ_SWITCH", |row, _| {

@@ -76,8 +76,8 @@ impl Squeue {
                     || field.names.iter().any(|name| names_wanted.contains(name))
             }),
         };
-        let nodes = self.options.nodes.is_some() || self.options.json || shows(&[], &["tres-alloc"]);
-        let partitions = shows(&['m', 'h'], &[]);
+        let nodes = self.options.nodes.is_some() || self.options.json || shows(&['h'], &["tres-alloc"]);
+        let partitions = shows(&['m'], &[]);
         let name = self.options.cluster.is_some() || self.options.json || shows(&[], &["cluster"]);
         (nodes, partitions, name)
     }

@@ -56,6 +56,8 @@ fn fair_share(line: &Line<'_>) -> String {
 fn level(line: &Line<'_>) -> String {
     match line.row.shares {
         Shares::Parent => String::new(),
+        // Classic fair share works out none; Slurm 22.05 prints the number that it has never set.
+        Shares::Raw(_) if line.classic => format!("{:.6}", 0.0),
         Shares::Raw(_) if line.row.found.level_is_infinite => "inf".to_owned(),
         Shares::Raw(_) => line.row.found.level.map_or(String::new(), |level| format!("{level:.6}")),
     }
@@ -163,4 +165,32 @@ fn cell(text: &str, width: i32) -> String {
     };
     let padding = " ".repeat(size.saturating_sub(shown.len()));
     if width < 0 { format!("{shown}{padding} ") } else { format!("{padding}{shown} ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_model::accounting::{AssociationId, AssociationKey};
+    use muster_model::priority::FairShare;
+
+    #[test]
+    fn classic_fair_share_has_no_levels() {
+        let shown = |shares: Shares, classic: bool| {
+            let key = AssociationKey { account: "phys".into(), user: "alice".into(), partition: "".into() };
+            let row = ShareRow {
+                id: AssociationId(3),
+                parent: Some(AssociationId(2)),
+                key,
+                shares,
+                found: FairShare::default().into(),
+                tres_minutes_max: Default::default(),
+                tres_seconds: Default::default(),
+                tres_seconds_running: Default::default(),
+            };
+            level(&Line { row: &row, depth: 1, classic, tracked: &[], cluster: "c" })
+        };
+        assert_eq!(shown(Shares::Raw(2), true), "0.000000");
+        assert_eq!(shown(Shares::Raw(2), false), "");
+        assert_eq!(shown(Shares::Parent, true), "");
+    }
 }

@@ -14,7 +14,7 @@ use super::scene_nodes;
 use super::scenes::{Scene, alice, at, end, gpu, hold, job, run, share, step, task, waiting};
 
 fn dependency(kind: DependencyKind, id: u32, state: DependencyState) -> Dependency {
-    Dependency { kind, job: Some(JobId(id)), task_index: None, delay_minutes: 0, state }
+    Dependency { kind, job: Some(JobId(id)), task_index: None, delay_minutes: 0, of_array: false, state }
 }
 
 fn waits(job: &mut Job, reason: Reason) {
@@ -230,8 +230,8 @@ fn special() -> Vec<Arc<Job>> {
             request.nodes_excluded = Some("n4".into());
             request.contiguous = true;
             spec.nice = 7;
-            let others = vec![("extra-node-info".into(), "1:2:1".into())];
-            spec.rare = Some(Box::new(RareOptions { others, ..RareOptions::default() }));
+            let layout = &mut spec.request.layout;
+            (layout.sockets_per_node, layout.cores_per_socket, layout.threads_per_core) = (Some(1), Some(2), Some(1));
             hold(job, Hold::User);
         }),
     ]

@@ -118,7 +118,11 @@ fn full() -> Arc<Job> {
         spec.deadline = Some(Timestamp::from_seconds(1_801_440_000));
         spec.work_dir = "/tmp".into();
         spec.error = Some("err-%j".into());
-        let others = [("reboot", ""), ("switches", "1@00:05:00"), ("extra-node-info", "1:8:1"), ("profile", "Task")];
+        let layout = &mut spec.request.layout;
+        (layout.sockets_per_node, layout.cores_per_socket, layout.threads_per_core) = (Some(1), Some(8), Some(1));
+        let wait = Some(muster_model::time::Span::from_minutes(5));
+        spec.request.preference.switches = Some(muster_model::resources::SwitchLimit { count: 1, wait });
+        let others = [("reboot", ""), ("switches", "1@00:05:00"), ("profile", "Task")];
         spec.rare = Some(Box::new(RareOptions {
             comment: Some("a comment".into()),
             mail_type: Some("INVALID_DEPEND,BEGIN,END,FAIL,REQUEUE,STAGE_OUT".into()),
@@ -135,6 +139,7 @@ fn full() -> Arc<Job> {
             job: Some(JobId(51)),
             task_index: None,
             delay_minutes: 0,
+            of_array: false,
             state: DependencyState::Unfulfilled,
         }];
     })

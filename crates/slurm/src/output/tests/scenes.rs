@@ -139,7 +139,7 @@ pub fn run(job: &mut Job, start: &str, shares: Vec<NodeShare>) {
     job.batch_host = names.first().map(|name| name.as_str().into());
     job.node_list = Some(muster_model::hostlist::compress(&names).into());
     job.end_time = job.time_limit.span().map(|span| at(start) + span);
-    job.allocation = Some(Arc::new(Allocation { shares }));
+    job.allocation = Some(Arc::new(Allocation::from(shares)));
 }
 
 /// Makes `job`, which runs, end in `state` at `end`.

@@ -54,7 +54,8 @@ fn counts_follow_from_each_other() {
     sbatch("-N2 ok.sh", "N2-2 n2? c1");
     sbatch("-N2 --ntasks-per-node=3 ok.sh", "N2-2 n6 c1");
     sbatch("-N1-3 -n3 ok.sh", "N1-3 n3 c1");
-    sbatch("-N 0 ok.sh", "N1 n1? c1");
+    sbatch("-N 0 ok.sh", "sbatch: error: Batch job submission failed: Node count specification invalid\nexit 1");
+    sbatch("-N 0-2 ok.sh", "N1-2 n1? c1");
     sbatch("-n8 --ntasks-per-node=2 -N2 ok.sh", "N2-2 n8 c1");
     sbatch("-n4 -N8 ok.sh", "sbatch: Warning: can't run 4 processes on 8 nodes, setting nnodes to 4\nN4-4 n4 c1");
     sbatch("-n4 -N2-8 ok.sh", "N2-4 n4 c1");
@@ -105,6 +106,10 @@ fn contradictions() {
         "-m arbitrary ok.sh",
         "sbatch: error: With Arbitrary distribution you need to specify a nodelist or hostfile with the -w option\nexit 1",
     );
+    sbatch(
+        "--begin=now+2hours --deadline=now+1hour ok.sh",
+        "sbatch: error: Incompatible begin and deadline time specification\nexit 1",
+    );
     sbatch("--export-file=/nosuch ok.sh", "sbatch: error: Could not open user environment file /nosuch\nexit 1");
 }
 
@@ -113,13 +118,18 @@ fn what_the_controller_would_refuse() {
     let refused = |text: &str| format!("sbatch: error: Batch job submission failed: {text}\nexit 1");
     sbatch("-w n[1 ok.sh", &refused("Invalid node name specified"));
     sbatch("-d garbage ok.sh", &refused("Job dependency problem"));
-    sbatch("-d expand:9 ok.sh", &refused("Requested operation not supported on this system"));
+    sbatch("-d expand:9:10 ok.sh", &refused("Job dependency problem"));
     sbatch("--array=0-1001 ok.sh", &refused("Invalid job array specification"));
     sbatch("--gres= ok.sh", &refused("Invalid Trackable RESource (TRES) specification"));
     sbatch("--deadline=now-1hour ok.sh", &refused("Requested time limit is invalid (missing or exceeds some limit)"));
     sbatch(
         "--time-min=2:00:00 -t 60 ok.sh",
         &refused("Invalid time-min specification (exceeds job's time or other limits)"),
+    );
+    sbatch("--time-min=30 ok.sh", &refused("Invalid time-min specification (exceeds job's time or other limits)"));
+    sbatch(
+        "-S 1 --thread-spec=1 ok.sh",
+        "sbatch: fatal: -S/--core-spec and --thred-spec options are mutually exclusive\nexit 1",
     );
     sbatch(
         "-p _ ok.sh",

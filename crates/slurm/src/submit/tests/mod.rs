@@ -2,6 +2,7 @@
 
 mod batch;
 mod components;
+mod container;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use super::*;
 struct TestHost {
     files: BTreeMap<String, Vec<u8>>,
     input: Vec<u8>,
+    /// `WITH_PMIX` in the environment of the test.
+    pmix: Option<u32>,
 }
 
 impl Host for TestHost {
@@ -43,6 +46,10 @@ impl Host for TestHost {
         }
     }
 
+    fn pmix_version(&self) -> Option<u32> {
+        self.pmix
+    }
+
     fn standard_input(&self) -> Result<Vec<u8>, ReadError> {
         Ok(self.input.clone())
     }
@@ -54,11 +61,16 @@ impl Host for TestHost {
 
 /// Runs `with` in surroundings with this environment and these files (`ok.sh` is always there).
 fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl FnOnce(&Surroundings<'_>) -> T) -> T {
-    let base = [("/tmp/w/ok.sh", "#!/bin/sh\necho hi\n"), ("/tools/inpath.sh", "#!/bin/sh\n")];
+    let base = [
+        ("/tmp/w/ok.sh", "#!/bin/sh\necho hi\n"),
+        ("/tools/inpath.sh", "#!/bin/sh\n"),
+        ("/hosts", "n2\nn1*2\n# x\nn3\n"),
+    ];
     let files = base.iter().chain(files).map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
-    let host = TestHost { files, input: input.as_bytes().to_vec() };
     let pairs = environment.split(' ').filter_map(|pair| pair.split_once('='));
     let mut environment: BTreeMap<String, String> = pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let pmix = environment.remove("WITH_PMIX").and_then(|version| version.parse().ok());
+    let host = TestHost { files, input: input.as_bytes().to_vec(), pmix };
     environment.insert("PATH".to_owned(), "/usr/bin:/tools".to_owned());
     let types: [Name; 1] = ["gpu".into()];
     with(&Surroundings {
@@ -81,6 +93,7 @@ fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl 
         limits: &[(0, u64::MAX), (7, 1024)],
         array_size_max: Some(1001),
         script_size_max: None,
+        limits_propagated: None,
     })
 }
 
@@ -122,7 +135,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn no_option_value_panics(at in 0usize..150, value in "[-0-9a-zA-Z:@,%+*=.\\[\\]]{0,14}") {
+    fn no_option_value_panics(at in 0usize..170, value in "[-0-9a-zA-Z:@,%+*=.\\[\\]]{0,14}") {
         if let Some(spec) = crate::options::of(crate::options::Command::Srun).nth(at) {
             let _ = srun_plan("", &format!("--{}={value} true", spec.name));
             let _ = sbatch_plan("", &format!("--{}={value} ok.sh", spec.name), "");

@@ -44,7 +44,7 @@ fn steps() {
     srun(JOB, "-N1 -n1 --exclusive --mem=2G --gres=gpu:1 x", "in 5 x N1-1 n1 c1 PerNode(Megabytes(2048)) gpu:1 exact");
     srun(JOB, "--overlap --immediate x", "in 5 x N2-2 n4 c1 overlap immediate");
     srun("SLURM_JOB_ID=5 SLURM_JOB_NUM_NODES=2", "x", "in 5 x N2-2 n2 c1");
-    srun(JOB, "-n2 -E x", "in 5 x N2-2 n4 c1");
+    srun(JOB, "-n2 -E x", "in 5 x N2-2 n2 c1");
     srun("", "--jobid=9 x", "in 9 x Nany n1 c1");
     srun(JOB, "-N3 x", "srun: error: Only allocated 2 nodes asked for 3\nexit 1");
     srun(
@@ -71,13 +71,24 @@ fn srun_complains() {
     srun("", "--mpi=openmpi x", "new x x Nany n1 c1");
     srun("", "-r1 true", "srun: fatal: --relative option invalid for job allocation request\nexit 1");
     srun("", "--x11 true", "srun: error: X11 forwarding is not supported\nexit 255");
-    let order = "srun: warning: the order of the nodes of --distribution=arbitrary is not followed yet\n";
-    srun("", "-m arbitrary -w n2,n1 x", &format!("{order}new x x N2-2 n2 c1"));
+    srun("", "-m arbitrary -w n2,n1,n1 x", "new x x N2-2 n3 c1");
+    let other = "srun: error: --distribution=arbitrary needs one node for each task: 2 nodes, 3 tasks\nexit 1";
+    srun("", "-m arbitrary -n3 -w n2,n1 x", other);
+    // Each line of /hosts is a list or a name with a number.
+    srun("SLURM_HOSTFILE=/hosts", "x", "new x x N3-3 n4 c1");
+    srun("SLURM_HOSTFILE=/hosts", "-n2 x", "new x x N2-2 n2 c1");
+    let lines = "srun: error: Failure getting NodeNames from hostfile\nsrun: error: ";
+    srun("SLURM_HOSTFILE=/hosts", "-n5 x", &format!("{lines}Too few NodeNames in Slurm Hostfile\nexit 1"));
+    let missing = "slurm_allocate_resources error opening file /nosuch, No such file or directory\nexit 1";
+    srun("SLURM_HOSTFILE=/nosuch", "x", &format!("{lines}{missing}"));
     let ranks = "srun: warning: --label puts no ranks into files of single tasks or nodes yet\n";
     srun("", "-l -o %t x", &format!("{ranks}new x x Nany n1 c1"));
     srun("", "--cpu-bind=quiet,none x", "new x x Nany n1 c1");
     srun("", "--cpu-bind=cores x", "new x x Nany n1 c1");
     srun("", "--mpi=list", "MPI plugin types are...\n\tnone\n\tpmi2\nexit 0");
+    let found = "\tpmix\nspecific pmix plugin versions available: pmix_v4\nexit 0";
+    srun("WITH_PMIX=4", "--mpi=list", &format!("MPI plugin types are...\n\tnone\n\tpmi2\n{found}"));
+    srun("", "--mpi=pmix_v4 x", "new x x Nany n1 c1");
     srun("", "-d garbage true", "srun: error: Unable to allocate resources: Job dependency problem\nexit 1");
     srun(
         "",

@@ -1,6 +1,9 @@
 //! Accounts, QOS and their limits, with the real scheduler over the real core: reasons that jobs wait for, and what must
 //! hold over random sequences of submits, starts, ends and changes of limits.
 
+mod billing;
+mod room;
+
 use std::collections::BTreeMap;
 
 use muster_core::event::UnitEnd;
@@ -23,8 +26,8 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::{ExitStatus, JobState, Usage};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
-use muster_testkit::builders;
 use muster_testkit::load::Numbers;
+use muster_testkit::{builders, cases};
 
 struct Stage {
     cluster: Cluster,
@@ -148,6 +151,13 @@ impl Stage {
         self.pass(Planner::plan);
     }
 
+    /// One pass over everything that may have jobs make room.
+    fn plan_with_evictions(&mut self) {
+        let view = self.cluster.plan_view(Timestamp::from_seconds(self.seconds + 1));
+        let plan = self.planner.plan(&view, &Budget::default());
+        self.step(Event::Plan(plan));
+    }
+
     /// One pass. All that it starts must be started: it knows the same limits as the core.
     fn pass(&mut self, pass: fn(&mut Planner, &PlanView, &Budget) -> Plan) {
         let view = self.cluster.plan_view(Timestamp::from_seconds(self.seconds + 1));
@@ -171,6 +181,7 @@ impl Stage {
             key,
             exit: ExitStatus::SUCCESS,
             usage: Usage::default(),
+            measured: None,
             failure: None,
             job_is_clean: true,
             out_of_memory: false,
@@ -629,7 +640,7 @@ fn set_limits(stage: &mut Stage, numbers: &mut Numbers) -> Random {
 
 #[test]
 fn limits_hold_at_all_times() {
-    for seed in 0..25 {
+    for seed in 0..u64::from(cases(25)) {
         let mut numbers = Numbers::new(seed);
         let mut stage = stage();
         let mut limits = set_limits(&mut stage, &mut numbers);

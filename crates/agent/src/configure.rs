@@ -46,8 +46,10 @@ impl AgentOptions {
         self.pmix = pmix_settings(&conf.mpi);
         self.report_hardware = !conf.cluster.hardware_overrides;
         self.slurm_conf = path.canonicalize().ok();
+        self.apply_overrides();
     }
 }
+
 fn pmix_settings(said: &MpiSettings) -> PmixSettings {
     let usual = PmixSettings::default();
     PmixSettings {

@@ -35,5 +35,5 @@ mod users;
 mod watermark;
 
 pub use gres::GresSource;
-pub use options::AgentOptions;
+pub use options::{AgentOptions, Overrides};
 pub use run::{run, run_until};

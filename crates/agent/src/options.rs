@@ -54,6 +54,8 @@ pub struct AgentOptions {
     /// Whether the detected hardware is told to the controller, which drains a node that has less than configured.
     /// Off where the configuration alone decides.
     pub report_hardware: bool,
+    /// What the command line says whatever the configuration has.
+    pub overrides: Overrides,
     /// Path of `slurm.conf`, told to jobs as `SLURM_CONF`; `None` where the cluster has none.
     pub slurm_conf: Option<PathBuf>,
     /// The temporary file system (`TmpFS`): its size is told, and each job has a directory there (`SLURM_TMPDIR`).
@@ -62,6 +64,17 @@ pub struct AgentOptions {
     pub supervisor: Vec<OsString>,
     /// How a supervisor that is started works.
     pub supervisor_options: supervisor::Options,
+}
+
+/// What stands above the configuration, also when that is read again.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The temporary file system.
+    pub tmp_dir: Option<PathBuf>,
+    /// Tasks are not bound to CPUs.
+    pub no_cpu_binding: bool,
+    /// The detected hardware is not told.
+    pub no_hardware: bool,
 }
 
 impl AgentOptions {
@@ -95,6 +108,7 @@ impl AgentOptions {
             shape: None,
             cores_by_block: false,
             report_hardware: true,
+            overrides: Overrides::default(),
             slurm_conf: None,
             tmp_dir: PathBuf::from("/tmp"),
             supervisor: vec![std::env::current_exe()?.into_os_string(), "supervisor".into()],
@@ -105,6 +119,15 @@ impl AgentOptions {
                 ..supervisor::Options::default()
             },
         })
+    }
+
+    /// Lets the overrides count.
+    pub fn apply_overrides(&mut self) {
+        if let Some(tmp_dir) = &self.overrides.tmp_dir {
+            self.tmp_dir = tmp_dir.clone();
+        }
+        self.cpu_binding &= !self.overrides.no_cpu_binding;
+        self.report_hardware &= !self.overrides.no_hardware;
     }
 
     /// Whether tasks can open only the devices that they were given.

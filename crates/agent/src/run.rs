@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::clock;
-use crate::engine::EngineHandle;
+use crate::engine::{EngineHandle, Input};
 use crate::health::Health;
 use crate::launch;
 use crate::link::Link;
@@ -50,6 +50,7 @@ pub async fn run_until(mut options: AgentOptions, stop: impl Future<Output = ()>
     let health = Health::watch(&options.gres_source, &options.gres);
     let sensor = options.measure.energy.map(launch::energy_source);
     let health = Arc::new(health.with_power(sensor, &options.gres_source.world));
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for HUP")?;
     let engine = EngineHandle::start(&options, spool, Arc::clone(&health), tokio::runtime::Handle::current())?;
     let link = Link {
         controller: options.controller.clone(),
@@ -59,9 +60,15 @@ pub async fn run_until(mut options: AgentOptions, stop: impl Future<Output = ()>
         start_time,
         health,
     };
+    let inputs = engine.inputs.clone();
+    let reconfiguring = async move {
+        while hangup.recv().await.is_some() && inputs.send(Input::Reconfigure).is_ok() {}
+        std::future::pending::<()>().await;
+    };
     let result = tokio::select! {
         result = link.keep() => result,
         () = stop => Ok(()),
+        () = reconfiguring => Ok(()),
     };
     tracing::info!("agent ends; what runs goes on");
     engine.stop().await;

@@ -38,5 +38,6 @@ mod statistics;
 mod tree;
 mod watchers;
 
+pub use api::ReadConfig;
 pub use pace::{Pace, Planning};
 pub use server::{ControllerOptions, run};

@@ -171,6 +171,7 @@ impl Writer {
                     epilog: if step.is_none() { self.epilog(job_id, restart, node).map(Box::new) } else { None },
                 })
             }
+            NodeCommand::Reconfigure => to_agent::Message::Reconfigure(wire::Reconfigure {}),
             NodeCommand::Pause { job_id, restart, resume } => {
                 to_agent::Message::Pause(wire::Pause { job_id: job_id.0, restart: restart.0, resume })
             }

@@ -23,7 +23,7 @@ use tonic::transport::Server;
 use tracing::info;
 
 use crate::agents::LinkService;
-use crate::api::ApiService;
+use crate::api::{ApiService, ReadConfig};
 use crate::blobs::Blobs;
 use crate::clock;
 use crate::committer;
@@ -56,6 +56,8 @@ pub struct ControllerOptions {
     pub agent_token: String,
     /// Name of this host, as shown by `scontrol ping`.
     pub host: String,
+    /// How the configuration is read again.
+    pub read_config: ReadConfig,
     /// How much the planner works.
     pub pace: Pace,
 }
@@ -96,6 +98,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
         identities: Identities::default(),
         adviser: Arc::new(Mutex::new(Planner::new())),
         explainer: Arc::new(Mutex::new(Planner::new())),
+        read_config: options.read_config.clone(),
         host: host.clone(),
         meters: meters.clone(),
         batches,
@@ -106,6 +109,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (inbox_of_agents, sessions) = (inbox.clone(), dispatch.sessions.clone());
     // Agents run as root, and have no other name on the network.
     let agents_user = Identity { uid: 0, gid: 0, user: "root".into(), group: "root".into() };
+    tokio::spawn(api.clone().reconfigure_on_hangup(agents_user.clone()));
     let names = Arc::default();
     let link = LinkService {
         inbox: inbox_of_agents,
@@ -151,8 +155,7 @@ fn open_state(options: &ControllerOptions) -> anyhow::Result<State> {
     let (jobs, sequence) = (loaded.state.jobs.len(), loaded.sequence);
     let mut first = Outcome::default();
     let mut config = options.config.clone();
-    // Reservations recur by the calendar of the controller's host.
-    config.zone = jiff::tz::TimeZone::system();
+    config.zone = clock::zone();
     let cluster = Cluster::restore(config, loaded.state, clock::now(), &mut first);
     info!(jobs, sequence = sequence.0, "state loaded from {}", options.state_directory.display());
     Ok((Box::new(store), history, sequence, cluster, first))

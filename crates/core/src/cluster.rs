@@ -60,6 +60,8 @@ pub struct Cluster {
     pub(crate) node_jobs: BTreeMap<NodeIndex, BTreeSet<JobId>>,
     /// Numbers of the connections of agents.
     pub(crate) sessions: BTreeMap<NodeIndex, u64>,
+    /// The configuration was read again since the controller started. Not stored: who starts reads it.
+    pub(crate) is_reconfigured: bool,
     /// Leftovers of jobs that hold nothing any more, on nodes whose agents are connected. Such a node takes no jobs until
     /// they are gone: their CPUs were given back while it was lost.
     pub(crate) leftovers: BTreeMap<NodeIndex, BTreeSet<(JobId, RestartCount)>>,
@@ -174,6 +176,7 @@ impl Cluster {
             array_slots: OrdMap::new(),
             node_jobs: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            is_reconfigured: false,
             leftovers: BTreeMap::new(),
             dependents: BTreeMap::new(),
             named: BTreeSet::new(),

@@ -43,6 +43,8 @@ pub enum Effect {
 /// What an agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeCommand {
+    /// Read the configuration again.
+    Reconfigure,
     /// Start the main unit of a job, or a step.
     Launch {
         /// Ascending on each node. The agent drops what it has passed and does not know.

@@ -108,6 +108,9 @@ pub struct ClusterConfig {
     /// Whether users may have tables of jobs that come again (`ScronParameters=enable`).
     #[serde(default)]
     pub cron: bool,
+    /// What of partitions stays as operators have made it when the configuration is read again (`ReconfigFlags`).
+    #[serde(default)]
+    pub kept_partitions: KeptPartitions,
     /// Programs that run around jobs.
     #[serde(default)]
     pub hooks: HookConfig,
@@ -215,6 +218,7 @@ impl Default for ClusterConfig {
             accounting: false,
             limits_stop_queue: false,
             cron: false,
+            kept_partitions: KeptPartitions::Nothing,
             hooks: HookConfig::default(),
             het_jobs: HetJobRules::default(),
             resize: ResizeRules::default(),
@@ -236,6 +240,19 @@ pub enum PartitionEnforcement {
     Any,
     /// Refused where one of these does not.
     All,
+}
+
+/// What `ReconfigFlags` keeps of partitions that operators have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptPartitions {
+    /// The file alone counts.
+    #[default]
+    Nothing,
+    /// `KeepPartState`: whether they are up.
+    State,
+    /// `KeepPartInfo`: all of them; the file can only add partitions.
+    Whole,
 }
 
 /// Slurm's `SchedulerTimeSlice` where none is set.

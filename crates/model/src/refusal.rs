@@ -169,6 +169,16 @@ refusals! {
     NotWholeHetJob = 2108 "Operation not permitted on individual component of heterogeneous job",
     /// The controller cannot write its state.
     WritingToFile = 2019 "I/O error writing script/environment to file",
+    /// Another way of choosing nodes in a configuration that is read again.
+    SelectTypeChange = 2033 "SelectType change requires restart of the slurmctld daemon to take effect",
+    /// Another scheduler in it.
+    SchedulerTypeChange = 2032 "SchedulerType change requires restart of the slurmctld daemon to take effect",
+    /// Another interconnect in it.
+    SwitchTypeChange = 2034 "SwitchType change requires restart of all Slurm daemons and jobs to take effect",
+    /// Another authentication in it.
+    AuthTypeChange = 2030 "AuthType change requires restart of all Slurm daemons and commands to take effect",
+    /// A configuration that is read again is wrong, or needs a restart; the detail says what.
+    InvalidConfiguration = 1 "Unable to process configuration file",
     /// Internal error; see the log of the controller.
     Internal = 1 "Unspecified error",
 }

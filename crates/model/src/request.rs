@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::AccountingChange;
 use crate::array::TaskSet;
+use crate::config::ClusterConfig;
 use crate::dependency::Dependencies;
 use crate::document::Document;
 use crate::ids::{JobId, Name, StepId};
@@ -81,6 +82,12 @@ pub enum Command {
         /// Shown as `SPECIAL_EXIT` while it is held (`requeuehold State=SpecialExit`).
         #[serde(default)]
         special_exit: bool,
+    },
+    /// Read the configuration again and go on by it (`scontrol reconfigure`). The controller reads it on the way to the state.
+    Reconfigure {
+        /// What was read; a client has nothing to say here.
+        #[serde(skip)]
+        config: Option<Box<ClusterConfig>>,
     },
     /// Forget what an association or a QOS used (`sacctmgr modify … set RawUsage=0`).
     ResetUsage(UsageOf),

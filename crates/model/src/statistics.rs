@@ -164,6 +164,7 @@ pub enum CallKind {
     UpdateJob,
     Requeue,
     Top,
+    Reconfigure,
     Suspend,
     UpdateNodes,
     UpdatePartition,
@@ -221,6 +222,7 @@ impl CallKind {
             Command::Hold { .. } | Command::Release(_) | Command::UpdateJob { .. } => CallKind::UpdateJob,
             Command::Requeue { .. } => CallKind::Requeue,
             Command::Top(_) => CallKind::Top,
+            Command::Reconfigure { .. } => CallKind::Reconfigure,
             Command::Suspend(_) | Command::Resume(_) => CallKind::Suspend,
             Command::UpdateNodes { .. } => CallKind::UpdateNodes,
             Command::UpdatePartition { .. } | Command::ChangePartition { create: false, .. } => {

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::Parser;
 use muster_agent::AgentOptions;
-use muster_controller::{ControllerOptions, Pace};
+use muster_controller::{ControllerOptions, Pace, ReadConfig};
+use muster_model::request::{Refusal, RefusalCode};
 use muster_runtime::gpu::World;
 use muster_slurm::conf::{self, NodeGres};
 use tracing::{info, warn};
@@ -82,7 +84,7 @@ fn run_controller(path: &Path) -> anyhow::Result<()> {
     for warning in &conf.warnings {
         warn!("{warning}");
     }
-    let settings = &conf.daemon;
+    let settings = conf.daemon.clone();
     std::fs::create_dir_all(&settings.state_save_location)
         .with_context(|| format!("cannot make StateSaveLocation {}", settings.state_save_location.display()))?;
     let options = ControllerOptions {
@@ -91,10 +93,28 @@ fn run_controller(path: &Path) -> anyhow::Result<()> {
         state_directory: settings.state_save_location.clone(),
         listen: settings.controller_address(),
         host: settings.controller_host.clone(),
-        config: conf.cluster,
+        config: conf.cluster.clone(),
+        read_config: read_again(path.to_owned(), conf),
         pace: Pace::default(),
     };
     reactor(4)?.block_on(muster_controller::run(options))
+}
+
+/// How a controller that runs by `loaded` reads its configuration again.
+fn read_again(path: PathBuf, loaded: conf::Loaded) -> ReadConfig {
+    let present = Mutex::new(loaded);
+    ReadConfig::new(move || {
+        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = read_conf(&path)
+            .map_err(|problem| Refusal::new(RefusalCode::InvalidConfiguration, format!("{problem:#}")))?;
+        let notes = conf::can_take_over(&present, &read)?;
+        for note in read.warnings.iter().chain(&notes) {
+            warn!("{note}");
+        }
+        *present = read;
+        info!("configuration read again from {}", path.display());
+        Ok(present.cluster.clone())
+    })
 }
 
 /// `muster agent`, `slurmd`.

@@ -187,7 +187,7 @@ impl World {
         if self.node(node).connection != Some(id) {
             return;
         }
-        let event = agent_event(message);
+        let Some(event) = agent_event(message) else { return };
         if !matches!(event, Event::Acknowledge(_)) {
             self.note(format!("agent {} is told {}", node.0, describe(&event)));
         }
@@ -309,8 +309,10 @@ fn describe(event: &Event<Launch, UnitReport>) -> String {
 }
 
 /// What the link of a real agent makes of a command.
-fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
-    match command {
+fn agent_event(command: NodeCommand) -> Option<Event<Launch, UnitReport>> {
+    Some(match command {
+        // It has no files to read.
+        NodeCommand::Reconfigure => return None,
         NodeCommand::Launch { sequence, job, step, .. } => {
             let step_id = step.as_ref().map_or(muster_model::ids::StepId::Batch, |step| step.step_id);
             let key = UnitKey { job_id: job.id, restart: job.restart, step: step_id };
@@ -339,5 +341,5 @@ fn agent_event(command: NodeCommand) -> Event<Launch, UnitReport> {
         NodeCommand::Acknowledge(key) => {
             Event::Acknowledge(UnitKey { job_id: key.job_id, restart: key.restart, step: key.step })
         }
-    }
+    })
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use lexopt::prelude::*;
-use muster_agent::AgentOptions;
+use muster_agent::{AgentOptions, Overrides};
 use muster_runtime::gpu::World;
 use muster_runtime::supervisor::{self, CgroupUse};
 
@@ -109,16 +109,16 @@ fn options(found: Arguments) -> anyhow::Result<AgentOptions> {
     let name = found.node_name.clone();
     let mut options = AgentOptions::new(found.node_name, found.controller, found.token_file, found.spool_dir)
         .context("cannot find out where this program is")?;
+    let Arguments { tmp_dir, no_cpu_binding, no_hardware, .. } = found;
+    options.overrides = Overrides { tmp_dir, no_cpu_binding, no_hardware };
     if let Some(path) = &found.slurm_conf {
         let conf = muster_slurm::conf::load(path, &|path| std::fs::read_to_string(path))?;
         let node = conf.cluster.nodes.iter().find(|node| *node.name == *name);
         let node = node.with_context(|| format!("no node {name} in {}", path.display()))?;
         options.configure(&conf, node, path, World::default());
     }
-    options.tmp_dir = found.tmp_dir.unwrap_or(options.tmp_dir);
+    options.apply_overrides();
     options.supervisor_options.cgroup = found.cgroup.unwrap_or(options.supervisor_options.cgroup);
-    options.cpu_binding &= !found.no_cpu_binding;
-    options.report_hardware &= !found.no_hardware;
     Ok(options)
 }
 

@@ -35,6 +35,7 @@ impl Engine {
                 self.supervisor = None;
                 self.cannot_measure();
             }
+            Input::Reconfigure => self.reconfigure(),
             Input::Stop => {}
         }
     }
@@ -97,6 +98,7 @@ impl Engine {
             }),
             to_agent::Message::Blob(blob) => self.content(&BlobId(blob.id.into()), &blob.content),
             to_agent::Message::OutputWanted(wanted) => self.output_wanted(wanted),
+            to_agent::Message::Reconfigure(_) => self.reconfigure(),
             to_agent::Message::CallClient(call) => self.call_client(call),
             to_agent::Message::OutputCancel(request_id) => {
                 if let Some(reader) = self.readers.remove(&request_id) {

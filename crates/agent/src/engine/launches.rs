@@ -66,22 +66,8 @@ struct Waiting {
 
 impl Launches {
     pub(super) fn open(options: &AgentOptions, spool: &Spool) -> Launches {
-        let site = Site {
-            node_name: options.node_name.clone(),
-            binding: Binding::new(options),
-            rules: Rules::new(options),
-            space: launch::space_of_site(options),
-            logs: spool.logs(),
-            hook_outputs: spool.hook_outputs(),
-            measure: options.measure,
-            oci: options.oci.clone(),
-            pyxis: options.pyxis,
-            pmix: options.pmix.clone(),
-            gpus: options.gpu_facts(),
-            slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),
-        };
         Launches {
-            site,
+            site: site(options, spool),
             blobs: Blobs::open(spool.dir()),
             contexts: Contexts::default(),
             users: Users::default(),
@@ -91,6 +77,11 @@ impl Launches {
             refusals: HashMap::new(),
             begun_elsewhere: HashSet::new(),
         }
+    }
+
+    /// From now on launches are made by these options; those under way stay as they are.
+    pub(super) fn go_by(&mut self, options: &AgentOptions, spool: &Spool) {
+        self.site = site(options, spool);
     }
 
     /// Makes a unit of an order, if all it needs is here.
@@ -245,6 +236,24 @@ impl Launches {
         self.given.clear();
         self.launched.clear();
         self.refusals.clear();
+    }
+}
+
+/// What launches are made by.
+fn site(options: &AgentOptions, spool: &Spool) -> Site {
+    Site {
+        node_name: options.node_name.clone(),
+        binding: Binding::new(options),
+        rules: Rules::new(options),
+        space: launch::space_of_site(options),
+        logs: spool.logs(),
+        hook_outputs: spool.hook_outputs(),
+        measure: options.measure,
+        oci: options.oci.clone(),
+        pyxis: options.pyxis,
+        pmix: options.pmix.clone(),
+        gpus: options.gpu_facts(),
+        slurm_conf: options.slurm_conf.as_ref().map(|path| path.to_string_lossy().into_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ mod actions;
 pub(crate) mod calls;
 mod inputs;
 mod launches;
+mod reconfigure;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub(crate) enum Input {
     Notice(Notice),
     /// The connection to the supervisor broke.
     SupervisorGone,
+    /// The configuration is to be read again.
+    Reconfigure,
     /// The agent ends; units go on.
     Stop,
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use muster_client::{Client, ClientError};
-use muster_model::request::Query;
+use muster_model::request::{Query, RefusalCode};
 use muster_model::time::Timestamp;
 use muster_slurm::output::{Answers, CONNECT_FAILURE, Context, Environment, Outcome};
 use nix::unistd::{Gid, Group, Uid, User};
@@ -94,6 +94,10 @@ pub(super) async fn ask_with(client: &Client, queries: Vec<Query>) -> Result<Ans
 pub(super) fn reason(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { .. } | ClientError::Broken(_) => CONNECT_FAILURE.to_owned(),
+        // Which line of which file it is, only the controller knows.
+        ClientError::Refused(refusal) if refusal.code == RefusalCode::InvalidConfiguration => {
+            format!("{}: {}", refusal.code.text(), refusal.detail)
+        }
         ClientError::Refused(refusal) => refusal.code.text().to_owned(),
         ClientError::Unconfigured | ClientError::Protocol(_) => error.to_string(),
     }

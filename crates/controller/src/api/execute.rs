@@ -130,6 +130,9 @@ impl ApiService {
         if let Some(why) = self.published.standstill().filter(|_| !changes_nothing) {
             return Err(Refusal::new(RefusalCode::WritingToFile, why));
         }
+        if let Command::Reconfigure { config } = &mut command {
+            *config = Some(self.read_config(caller).await?);
+        }
         let mut attachments = Vec::new();
         let specs: &mut [JobSpec] = match &mut command {
             Command::Submit(spec) | Command::TestSubmit(spec) => std::slice::from_mut(spec),

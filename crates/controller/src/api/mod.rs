@@ -6,6 +6,7 @@ mod call_nodes;
 mod execute;
 mod explain;
 mod output;
+mod reconfigure;
 mod statistics;
 mod watch;
 
@@ -19,6 +20,8 @@ use muster_store::History;
 use tokio::sync::mpsc::WeakSender;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
+
+pub use reconfigure::ReadConfig;
 
 use crate::blobs::Blobs;
 use crate::dispatch::Dispatch;
@@ -44,6 +47,7 @@ pub(crate) struct ApiService {
     pub adviser: Adviser,
     /// Another one for explanations, which take longer than a submit should wait.
     pub explainer: Adviser,
+    pub read_config: ReadConfig,
     pub host: Arc<str>,
     pub meters: Meters,
     /// The way from the sequencer to the database; weak, so that it ends with the sequencer.

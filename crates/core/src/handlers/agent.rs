@@ -32,6 +32,10 @@ pub(crate) fn report(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, rep
             }
             cluster.sessions.insert(node, session);
             come_back(cluster, now, node, hardware, report, out);
+            if cluster.is_reconfigured {
+                // It may have been away then.
+                out.send(node, NodeCommand::Reconfigure);
+            }
             reconcile(cluster, now, node, launch_sequence_seen, &units, out);
         }
         AgentReport::Disconnected { session } if cluster.sessions.get(&node) == Some(&session) => {
@@ -344,7 +348,8 @@ pub(super) fn silent(cluster: &mut Cluster, now: Timestamp, index: NodeIndex, ou
     let Some(node) = cluster.nodes.get(index.0 as usize) else {
         return;
     };
-    if cluster.is_connected(index) || node.health == NodeHealth::Future {
+    // The limit may have been lifted since the timer was set.
+    if cluster.is_connected(index) || node.health == NodeHealth::Future || timeout <= Span::ZERO {
         return;
     }
     let silent_for = now.since(node.last_response.unwrap_or(now));

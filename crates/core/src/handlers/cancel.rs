@@ -103,15 +103,20 @@ pub(super) fn end_pending(cluster: &mut Cluster, now: Timestamp, job: Job, by: O
 }
 
 fn end_waiting(cluster: &mut Cluster, now: Timestamp, mut job: Job, by: Option<u32>, out: &mut Outcome) {
-    job.state = JobState::Cancelled;
     job.cancelled_by = by;
+    if job.reason != Reason::DependencyNeverSatisfied {
+        job.reason = Reason::None;
+    }
+    never_starts(cluster, now, job, JobState::Cancelled, out);
+}
+
+/// Ends a job that holds nothing; the reason that its row gives stays.
+pub(super) fn never_starts(cluster: &mut Cluster, now: Timestamp, mut job: Job, state: JobState, out: &mut Outcome) {
+    job.state = state;
     job.end_time = Some(now);
     job.start_time = None;
     job.planned_nodes = None;
     job.requeue_pending = false;
-    if job.reason != Reason::DependencyNeverSatisfied {
-        job.reason = Reason::None;
-    }
     if let Some(info) = cluster.arrays.get_mut(&job.id)
         && matches!(job.array, Some(ArrayRole::Waiting { .. }))
     {

@@ -17,6 +17,7 @@ mod nodes;
 mod partitions;
 pub(crate) mod plan;
 pub(crate) mod priority;
+mod reconfigure;
 mod requeue;
 pub(crate) mod reservations;
 mod resize;
@@ -62,6 +63,7 @@ pub(crate) fn command(
         Command::Requeue { target, hold, special_exit } => {
             done(requeue::requeue(cluster, now, identity, &target, requeue::Held { hold, special_exit }, out))
         }
+        Command::Reconfigure { config } => done(reconfigure::reconfigure(cluster, now, identity, config, out)),
         Command::ResetUsage(of) => done(priority::reset(cluster, now, identity, &of, out)),
         Command::Top(jobs) => done(priority::top(cluster, now, identity, &jobs, out)),
         Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_agent::bare::BareNode;
-use muster_controller::{ControllerOptions, Pace};
+use muster_controller::{ControllerOptions, Pace, ReadConfig};
 use muster_model::config::ClusterConfig;
 use muster_model::node::NodeConfig;
 use muster_model::partition::Partition;
+use muster_model::request::RefusalCode;
 use muster_testkit::builders;
 
 use crate::Failure;
@@ -113,6 +114,7 @@ pub(crate) fn serve(words: &[String]) -> Result<(), Failure> {
     };
     let directory = Path::new(directory);
     let options = ControllerOptions {
+        read_config: ReadConfig::new(|| Err(RefusalCode::NotSupported.into())),
         config,
         state_directory: directory.to_owned(),
         socket: socket(directory),

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use muster_controller::{ControllerOptions, Pace};
+use muster_controller::{ControllerOptions, Pace, ReadConfig};
 use muster_model::config::ClusterConfig;
 use muster_model::fact::Fact;
 use muster_model::ids::{CommitSequence, JobId, SpecId};
 use muster_model::job::Job;
 use muster_model::planning::PlanView;
+use muster_model::request::RefusalCode;
 use muster_model::time::{Span, Timestamp};
 use muster_store::{SqliteStore, Store};
 use muster_testkit::builders;
@@ -86,6 +87,7 @@ pub(crate) fn options(directory: &Path, port: u16, view: &PlanView, pace: Pace) 
     };
     ControllerOptions {
         config,
+        read_config: ReadConfig::new(|| Err(RefusalCode::NotSupported.into())),
         state_directory: directory.to_owned(),
         socket: socket(directory),
         listen: format!("127.0.0.1:{port}"),

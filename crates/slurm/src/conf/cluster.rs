@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use muster_model::accounting::AccountingEnforce;
-use muster_model::config::{ClusterConfig, CpuUnit, PartitionEnforcement, PlacementRules};
+use muster_model::config::{ClusterConfig, CpuUnit, KeptPartitions, PartitionEnforcement, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{InitialState, NodeConfig};
 use muster_model::resources::IndexSet;
@@ -208,6 +208,7 @@ impl<'a> Reader<'a> {
             enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
+            kept_partitions: self.kept_partitions()?,
             hooks: hooks::read(&|key| self.find(key), |word| self.scheduler(word).is_some())?,
             het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
             resize: scheduling::resize(|name| self.scheduler(name)),
@@ -282,6 +283,21 @@ impl<'a> Reader<'a> {
             "" | "none" | "default" | "flat" | "3d_torus" | "hypercube" | "node_rank" => Ok(None),
             _ => Err(line.error(format!("cannot find topo plugin for {plugin}"))),
         }
+    }
+
+    /// `ReconfigFlags`: `KeepPartInfo` is more than `KeepPartState`.
+    fn kept_partitions(&self) -> Result<KeptPartitions, ConfError> {
+        let Some((line, value)) = self.find("ReconfigFlags") else { return Ok(KeptPartitions::Nothing) };
+        let mut kept = KeptPartitions::Nothing;
+        for word in value.split(',').map(str::trim).filter(|word| !word.is_empty() && *word != "(null)") {
+            match word.to_ascii_lowercase().as_str() {
+                "keeppartinfo" => kept = KeptPartitions::Whole,
+                "keeppartstate" if kept == KeptPartitions::Nothing => kept = KeptPartitions::State,
+                "keeppartstate" => {}
+                _ => return Err(line.error(format!("Invalid ReconfigFlag: {word}"))),
+            }
+        }
+        Ok(kept)
     }
 
     /// Slurm holds a requeued job back until the credential of its last start has run out.

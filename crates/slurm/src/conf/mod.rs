@@ -26,6 +26,7 @@ mod partitions;
 mod plugstack;
 mod preemption;
 pub(crate) mod priority;
+mod reconfigure;
 mod scheduler_words;
 mod scheduling;
 mod shown;
@@ -52,6 +53,7 @@ pub use lines::ReadFile;
 pub use measure::{EnergySensor, MeasureSettings, MemoryCount, task_seconds};
 pub use mpi::MpiSettings;
 pub use plugstack::PyxisSettings;
+pub use reconfigure::can_take_over;
 pub use task::TaskSettings;
 
 #[cfg(test)]

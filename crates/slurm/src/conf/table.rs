@@ -159,7 +159,7 @@ pub(super) const SHOWN: &[Parameter] = &[
     Parameter { name: "PropagateResourceLimits", default: "ALL", unit: "", standing: Used },
     Parameter { name: "PropagateResourceLimitsExcept", default: "(null)", unit: "", standing: Used },
     Parameter { name: "RebootProgram", default: "(null)", unit: "", standing: Known },
-    Parameter { name: "ReconfigFlags", default: "(null)", unit: "", standing: Known },
+    Parameter { name: "ReconfigFlags", default: "(null)", unit: "", standing: Used },
     Parameter { name: "RequeueExit", default: "(null)", unit: "", standing: Used },
     Parameter { name: "RequeueExitHold", default: "(null)", unit: "", standing: Used },
     Parameter { name: "ResumeFailProgram", default: "(null)", unit: "", standing: Known },

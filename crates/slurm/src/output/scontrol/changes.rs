@@ -32,6 +32,8 @@ pub enum What {
     Tasks(String),
     /// Nodes or a partition.
     Other,
+    /// The configuration, which is read again.
+    Configuration,
     /// Something with words of its own before the reason.
     Named(String),
     /// A reservation that is made.
@@ -83,6 +85,7 @@ impl Changes {
                 }
                 What::Tasks(text) => format!("{text}: {reason}\n"),
                 What::Other => format!("slurm_update error: {reason}\n"),
+                What::Configuration => format!("slurm_reconfigure error: {reason}\n"),
                 What::Named(words) => format!("{words}: {reason}\n"),
                 What::NewReservation => {
                     let busy = *reason == RefusalCode::NodesBusy.text();

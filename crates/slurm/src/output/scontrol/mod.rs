@@ -192,6 +192,7 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
         _ if is("hold", 4) => jobs(keyword, arguments, Verb::Hold),
         _ if is("holdu", 5) || is("uhold", 2) => jobs(keyword, arguments, Verb::UserHold),
         _ if is("release", 3) => jobs(keyword, arguments, Verb::Release),
+        _ if is("reconfigure", 3) => reconfigure(arguments),
         _ if is("requeuehold", 8) => jobs(keyword, arguments, Verb::RequeueHold),
         _ if is("requeue", 3) => jobs(keyword, arguments, Verb::Requeue),
         _ if is("suspend", 2) => jobs(keyword, arguments, Verb::Suspend),
@@ -275,7 +276,6 @@ fn not_here(keyword: &str) -> Action {
         "notify",
         "pidinfo",
         "reboot",
-        "reconfigure",
         "schedloglevel",
         "setdebug",
         "setdebugflags",
@@ -338,6 +338,15 @@ fn jobs(keyword: &str, arguments: &[String], verb: Verb) -> Action {
         }));
     }
     Action::Change(Changes::of_jobs(named, verb))
+}
+
+/// Slurm passes over one argument.
+fn reconfigure(arguments: &[String]) -> Action {
+    if arguments.len() > 1 {
+        return Action::complain("too many arguments for keyword:reconfigure\n");
+    }
+    let change = Change { what: What::Configuration, command: Ok(Command::Reconfigure { config: None }) };
+    Action::Change(Changes { list: vec![change], trailer: None })
 }
 
 fn wait_job(arguments: &[String]) -> Action {

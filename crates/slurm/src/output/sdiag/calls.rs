@@ -62,6 +62,7 @@ pub(super) fn by_type(calls: &[(CallKind, Calls)]) -> Vec<Line> {
 pub(super) fn slurm_name(kind: CallKind) -> (u32, &'static str) {
     match kind {
         CallKind::NodeReport => (1002, "MESSAGE_NODE_REGISTRATION_STATUS"),
+        CallKind::Reconfigure => (1003, "REQUEST_RECONFIGURE"),
         CallKind::Ping => (1008, "REQUEST_PING"),
         CallKind::AskConfig => (2001, "REQUEST_BUILD_INFO"),
         CallKind::AskJobs => (2003, "REQUEST_JOB_INFO"),

@@ -133,7 +133,8 @@ fn steps_within_an_allocation() {
     assert_eq!(cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun {show}")), "0,1");
     assert_eq!(cluster.out(&format!("salloc -Q -n1 --gres=gpu:2 srun --gres=gpu:1 {show}")), "0");
     // Two steps at once do not share a unit.
-    let both = "srun --exact -n1 --gres=gpu:1 sh -c 'echo $SLURM_JOB_ID >/dev/null; sleep 1; echo $SLURM_STEP_GPUS' & ";
+    let meet = "echo >at.$SLURM_STEP_ID; until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.05; done";
+    let both = format!("srun --exact -n1 --gres=gpu:1 sh -c '{meet}; echo $SLURM_STEP_GPUS' & ");
     cluster.file("both.sh", &format!("#!/bin/bash\n{both}\n{both}\nwait\n"));
     assert_eq!(cluster.run("salloc -Q -n2 --gres=gpu:2 bash both.sh | sort").stdout, "0\n1\n");
 }
@@ -141,7 +142,7 @@ fn steps_within_an_allocation() {
 #[test]
 fn allocations_that_end_early_or_stay() {
     let cluster = Cluster::start(&["--nodes", "1"]);
-    let ran = cluster.run("salloc sh -c 'scancel $SLURM_JOB_ID; sleep 1; echo still'");
+    let ran = cluster.run("salloc sh -c 'scancel $SLURM_JOB_ID; while squeue -h -j $SLURM_JOB_ID | grep -q .; do sleep 0.05; done; sleep 1; echo still'");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "still\n"));
     assert_eq!(ran.stderr, "salloc: Granted job allocation 1\nsalloc: Job allocation 1 has been revoked.\n");
     says(&cluster, "salloc --no-shell -J stays", 0, "salloc: Granted job allocation 2\n");

@@ -13,7 +13,18 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::workspace::cargo;
 
 /// What can be killed; each is a test of that name.
-const VICTIMS: &[&str] = &["agent", "supervisor", "controller", "client", "docker"];
+const VICTIMS: &[&str] = &[
+    "agent",
+    "supervisor",
+    "controller",
+    "client",
+    "docker",
+    "podman",
+    "agent_of_containers",
+    "supervisor_of_containers",
+    "controller_of_containers",
+    "runner",
+];
 
 /// Rounds of each drill where nobody says how many.
 const COUNT_DEFAULT: u64 = 100;

@@ -103,6 +103,11 @@ fn supervisor_of_containers() {
 }
 
 #[test]
+fn controller_of_containers() {
+    drill(Victim::Controller, Some(Engine::Docker));
+}
+
+#[test]
 fn runner() {
     drill(Victim::Runner, Some(Engine::Docker));
 }

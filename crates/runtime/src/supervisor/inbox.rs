@@ -35,6 +35,8 @@ pub(crate) enum Message {
     Released { key: Option<UnitKey>, left: Option<Box<Lease>> },
     /// The containers of an earlier supervisor were removed, or could not be.
     Swept { is_done: bool },
+    /// A container was given back that was not there; its daemon may make it yet.
+    ContainerMayCome,
 }
 
 /// The main thread's queue.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::client_link;
-use super::container::{BundleLease, Containers, Lease, Within};
+use super::container::{BundleLease, Containers, Lease, Released, Within};
 use super::inbox::{Inbox, Mailbox, Message};
 use super::relay::RelayCommand;
 use super::spaces::Spaces;
@@ -243,6 +243,10 @@ impl Shared {
             match self.next() {
                 Work::Launch(launch) => {
                     let key = launch.unit.key;
+                    if launch.unit.bundle.is_some() {
+                        let cgroups = self.context.cgroups.as_deref().ok();
+                        self.context.containers.settle_bundles_left(cgroups, &mut stack);
+                    }
                     // A thread must not end, for its tasks would die with it.
                     let launched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         start_unit::launch(&self.context, launch, &mut stack)
@@ -307,7 +311,8 @@ impl Shared {
         drop(visit);
         let left = result.is_err().then_some(lease);
         match (result, key) {
-            (Ok(()), _) => {}
+            (Ok(Released::Done), _) => {}
+            (Ok(Released::MayCome), _) => self.context.main.send(Message::ContainerMayCome),
             (Err(error), Some(key)) => {
                 tracing::warn!(unit = %key, %error, "cannot remove its container; it is tried again");
             }

@@ -30,6 +30,7 @@ mod spaces;
 mod spawn;
 mod start_unit;
 mod startup;
+mod sweeps;
 mod task_hooks;
 mod terminal;
 mod units;

@@ -23,6 +23,7 @@ use super::relay::RelayCommand;
 use super::sampler::Sampler;
 use super::signals;
 use super::spaces::Spaces;
+use super::sweeps::Sweeps;
 use super::units::{Orphans, Phase, Told, Unit, told_by};
 use super::waiting::Waiting;
 use crate::cgroup::{Cgroups, UnitGroup};
@@ -83,10 +84,9 @@ pub(crate) struct State {
     groups_to_remove: Vec<UnitGroup>,
     /// Containers that could not be given back.
     leases_left: Vec<Lease>,
-    /// Containers of an earlier supervisor are still there.
-    sweep_wanted: bool,
-    /// When these two are tried again.
+    /// When they are tried again.
     containers_at: Option<Instant>,
+    sweeps: Sweeps,
     retry_journal_at: Option<Instant>,
     retiring: Option<Retirement>,
 }
@@ -141,6 +141,7 @@ impl Server {
             self.is_idle().then(|| now + IDLE_TICK),
             state.retry_journal_at,
             state.containers_at,
+            state.sweeps.next_at(),
         ];
         let wakes = self.units.values().filter_map(|unit| unit.wake_at(now));
         match wakes.chain(ticks.into_iter().flatten()).min() {
@@ -267,7 +268,8 @@ impl Server {
                 }
                 key.into_iter().for_each(|key| self.advance(key));
             }
-            Message::Swept { is_done } => self.state.sweep_wanted = !is_done,
+            Message::Swept { is_done } => self.state.sweeps.ended(is_done, Instant::now()),
+            Message::ContainerMayCome => self.state.sweeps.expect_one(Instant::now()),
         }
     }
 
@@ -384,7 +386,10 @@ impl Server {
     /// Tries again, now and then, to remove containers while their daemon is away.
     fn settle_containers(&mut self) {
         let now = Instant::now();
-        if self.state.leases_left.is_empty() && !self.state.sweep_wanted {
+        if self.state.sweeps.take_due(now) {
+            self.launcher.submit(Work::SweepContainers);
+        }
+        if self.state.leases_left.is_empty() {
             return;
         }
         if now < *self.state.containers_at.get_or_insert(now + CONTAINERS_RETRY) {
@@ -394,9 +399,6 @@ impl Server {
         for lease in self.state.leases_left.drain(..) {
             let within = Within::default();
             self.launcher.submit(Work::Release { key: None, lease: Box::new(lease), within });
-        }
-        if std::mem::take(&mut self.state.sweep_wanted) {
-            self.launcher.submit(Work::SweepContainers);
         }
     }
 

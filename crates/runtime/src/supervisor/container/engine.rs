@@ -207,25 +207,27 @@ pub(crate) fn find(engine: &Engine, name: &str, cancelled: &AtomicBool) -> Resul
     }))
 }
 
-/// Removes a container, whatever its state. That it is gone already is no error.
-pub(crate) fn remove(engine: &Engine, name: &str) -> Result<(), EngineError> {
+/// Removes a container, whatever its state; whether there was one.
+pub(crate) fn remove(engine: &Engine, name: &str) -> Result<bool, EngineError> {
     settle(engine, "DELETE", &format!("/containers/{}?force=1&v=1", escaped(name)))
 }
 
 /// Ends the process of a container that stays. That it has ended already is no error.
 pub(crate) fn stop(engine: &Engine, name: &str) -> Result<(), EngineError> {
-    settle(engine, "POST", &format!("/containers/{}/kill", escaped(name)))
+    settle(engine, "POST", &format!("/containers/{}/kill", escaped(name))).map(drop)
 }
 
-fn settle(engine: &Engine, method: &str, path: &str) -> Result<(), EngineError> {
+/// Whether there was something to do it to.
+fn settle(engine: &Engine, method: &str, path: &str) -> Result<bool, EngineError> {
     let never = AtomicBool::new(false);
     let patience = Patience { cancelled: &never, silence: REMOVAL_SILENCE };
     match engine.send(method, path, "", None, patience).and_then(|mut answer| answer.document()) {
-        // Not there, or on its way out by another's hand, or not running.
-        Err(EngineError::Refused { status: 404 | 409, .. }) => Ok(()),
+        Err(error) if error.is_absence() => Ok(false),
+        // On its way out by another's hand, or not running.
+        Err(EngineError::Refused { status: 409, .. }) => Ok(true),
         // Podman's words for one that is not running.
-        Err(EngineError::Refused { message, .. }) if message.contains("container state improper") => Ok(()),
-        result => result.map(drop),
+        Err(EngineError::Refused { message, .. }) if message.contains("container state improper") => Ok(true),
+        result => result.map(|_| true),
     }
 }
 
@@ -239,6 +241,8 @@ pub(crate) fn job_label((job_id, restart): SpaceKey) -> String {
 pub(crate) struct OwnContainer {
     /// Its number.
     pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
     /// It stays when its unit has ended.
     pub(crate) is_kept: bool,
     /// The label of the job that it goes with.
@@ -256,7 +260,9 @@ pub(crate) fn of_supervisor(engine: &Engine, owner: &str) -> Result<Vec<OwnConta
     let read = |container: &Value| -> Option<OwnContainer> {
         let label = |name: &str| container.get("Labels")?.get(name)?.as_str().map(str::to_owned);
         let id = container.get("Id")?.as_str()?.to_owned();
-        Some(OwnContainer { id, is_kept: label(LABEL_KEPT).is_some(), job: label(LABEL_JOB) })
+        let name = container.get("Names").and_then(|names| names.get(0)?.as_str()).unwrap_or_default();
+        let name = name.trim_start_matches('/').to_owned();
+        Some(OwnContainer { id, name, is_kept: label(LABEL_KEPT).is_some(), job: label(LABEL_JOB) })
     };
     Ok(containers.filter_map(read).collect())
 }

@@ -76,8 +76,19 @@ pub(crate) struct Containers {
     kept: Mutex<BTreeMap<String, u32>>,
     /// Jobs with named containers that go with them.
     of_jobs: Mutex<BTreeSet<SpaceKey>>,
-    /// What an earlier supervisor has left of bundles; taken when it is removed.
+    /// Names of containers that units of this supervisor use or are having made: no leftovers of an earlier one.
+    in_use: Mutex<BTreeSet<String>>,
+    /// What an earlier supervisor has left of bundles. Locked while it is removed.
     bundles_left: Mutex<Vec<PathBuf>>,
+}
+
+/// What has become of what was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Released {
+    Done,
+    /// It was not there. The daemon may be about to make it: it goes on with what it was asked for when nobody waits for the answer any
+    /// more.
+    MayCome,
 }
 
 /// What is to be given back when nothing of a unit is left.
@@ -184,7 +195,7 @@ impl Applicant<'_> {
 impl Containers {
     /// Those of the supervisor with the number `owner`.
     pub(crate) fn new(host: Option<String>, owner: &str, spool: &Path) -> Containers {
-        remove_entrances(&spool.join(DIRECTORY));
+        remove_files_left(&spool.join(DIRECTORY));
         Containers {
             host,
             owner: owner.to_owned(),
@@ -192,6 +203,7 @@ impl Containers {
             spool: spool.to_owned(),
             kept: Mutex::default(),
             of_jobs: Mutex::default(),
+            in_use: Mutex::default(),
             bundles_left: Mutex::new(bundle_lease::left(spool)),
         }
     }
@@ -219,6 +231,7 @@ impl Containers {
                 let image = request.image.as_deref().ok_or("there is no image")?;
                 let facts = provide(&engine, applicant, image, tell)?;
                 let name = format!("muster-{}-{}", applicant.unit.key, self.owner);
+                self.use_name(&name);
                 // Even a refused request may have made it.
                 let lease = lease.insert(DaemonLease {
                     engine,
@@ -248,6 +261,7 @@ impl Containers {
         let job = (wanted.scope == NameScope::Job).then_some((key.job_id, key.restart));
         let of_job = job.map(|(id, restart)| format!("{id}.{}-", restart.0)).unwrap_or_default();
         let name = format!("pyxis-{}-{of_job}{}-{owner}", applicant.unit.user.uid, wanted.name);
+        self.use_name(&name);
         let failed = |error: EngineError| error.to_string();
         let is_there = engine::find(&engine, &name, applicant.cancelled).map_err(failed)?.is_some();
         let image = request.image.as_deref().filter(|_| !is_there);
@@ -410,31 +424,37 @@ impl Containers {
     }
 
     /// Gives a container back: what does not stay is removed. Programs that are run for that are run `within`.
-    pub(crate) fn release(&self, lease: &Lease, within: &Within, stack: &mut Stack) -> Result<(), EngineError> {
+    pub(crate) fn release(&self, lease: &Lease, within: &Within, stack: &mut Stack) -> Result<Released, EngineError> {
         let lease = match lease {
             Lease::Daemon(lease) => lease,
             Lease::Bundle(lease) => {
                 lease.release(within, stack);
-                return Ok(());
+                return Ok(Released::Done);
             }
-            Lease::OfJob(key) => return self.remove_of_job(*key),
+            Lease::OfJob(key) => return self.remove_of_job(*key).map(|()| Released::Done),
         };
         if let Some(entrance) = &lease.entrance {
             // Nobody comes in any more; gone already when this is done again.
             let _ = std::fs::remove_file(entrance);
         }
         if !lease.is_kept {
-            return engine::remove(&lease.engine, &lease.name);
+            self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease.name);
+            let was_there = engine::remove(&lease.engine, &lease.name)?;
+            return Ok(if was_there { Released::Done } else { Released::MayCome });
         }
         let mut kept = self.lock();
         match kept.get_mut(&lease.name) {
             Some(users) if *users > 1 => {
                 *users -= 1;
-                return Ok(());
+                return Ok(Released::Done);
             }
             _ => drop(kept.remove(&lease.name)),
         }
-        engine::stop(&lease.engine, &lease.name)
+        engine::stop(&lease.engine, &lease.name).map(|()| Released::Done)
+    }
+
+    fn use_name(&self, name: &str) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// Whether a job has named containers that go with it.
@@ -447,26 +467,35 @@ impl Containers {
         let is_its = |found: &OwnContainer| found.job.as_ref() == Some(&label);
         for engine in Engine::all(self.host.as_deref()) {
             let found = engine::of_supervisor(&engine, &self.owner)?.into_iter().filter(is_its);
-            found.map(|found| engine::remove(&engine, &found.id)).fold(Ok(()), Result::and)?;
+            found.map(|found| engine::remove(&engine, &found.id).map(drop)).fold(Ok(()), Result::and)?;
         }
         self.of_jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         Ok(())
     }
 
-    /// Removes what an earlier supervisor of this spool left behind, and stops what stays. `jobs` are not over.
+    /// Removes what an earlier supervisor of this spool left behind, and stops what stays. `jobs` are not over. What units of this one use is
+    /// left alone.
     pub(crate) fn sweep(
         &self,
         jobs: &[SpaceKey],
         cgroups: Option<&Cgroups>,
         stack: &mut Stack,
     ) -> Result<(), EngineError> {
-        let left = std::mem::take(&mut *self.bundles_left.lock().unwrap_or_else(PoisonError::into_inner));
-        left.iter().for_each(|document| self.settle_bundles(document, cgroups, stack));
+        self.settle_bundles_left(cgroups, stack);
         // Of one that is away the others know nothing.
         Engine::all(self.host.as_deref()).iter().map(|engine| self.sweep_engine(engine, jobs)).fold(Ok(()), Result::and)
     }
 
+    /// Removes what an earlier supervisor left of bundles, once; who comes meanwhile waits. A job that is started again has the same names
+    /// for its containers, so nothing of it may be started before.
+    pub(crate) fn settle_bundles_left(&self, cgroups: Option<&Cgroups>, stack: &mut Stack) {
+        let mut left = self.bundles_left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.drain(..).for_each(|document| self.settle_bundles(&document, cgroups, stack));
+    }
+
     fn sweep_engine(&self, engine: &Engine, jobs: &[SpaceKey]) -> Result<(), EngineError> {
+        let is_left =
+            |found: &OwnContainer| !self.in_use.lock().unwrap_or_else(PoisonError::into_inner).contains(&found.name);
         let settle = |found: OwnContainer| {
             tracing::info!(?found, "a container of an earlier supervisor");
             let job = found.job.map(|label| jobs.iter().find(|key| engine::job_label(**key) == label).copied());
@@ -477,11 +506,11 @@ impl Containers {
                     engine::stop(engine, &found.id)
                 }
                 None if found.is_kept => engine::stop(engine, &found.id),
-                _ => engine::remove(engine, &found.id),
+                _ => engine::remove(engine, &found.id).map(drop),
             }
         };
         // One that does not go keeps no other.
-        engine::of_supervisor(engine, &self.owner)?.into_iter().map(settle).fold(Ok(()), Result::and)
+        engine::of_supervisor(engine, &self.owner)?.into_iter().filter(is_left).map(settle).fold(Ok(()), Result::and)
     }
 
     /// Removes what is left of the bundles of a unit, and then whatever the runtime has left running.
@@ -518,11 +547,13 @@ impl Containers {
     }
 }
 
-/// Removes the entrances of an earlier supervisor: nothing listens behind them.
-fn remove_entrances(directory: &Path) {
+/// Removes files of an earlier supervisor: entrances, behind which nothing listens, and what it was about to put in its place.
+fn remove_files_left(directory: &Path) {
+    const PREFIXES: [&str; 3] = ["entrance.", "users.", "pause."];
+    let is_left = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    for entrance in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("entrance.")) {
-        let _ = std::fs::remove_file(entrance.path());
+    for entry in entries.filter(|entry| is_left(&entry.file_name().to_string_lossy())) {
+        let _ = std::fs::remove_file(entry.path());
     }
 }
 

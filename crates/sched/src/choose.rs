@@ -3,8 +3,11 @@
 //! The order of preference is Slurm's (select/cons_tres without topology), as observed with 22.05. Nodes that can
 //! take part form runs: neighbours of equal weight. Once required nodes are taken, lower weights come first, then runs with
 //! required nodes, then the tightest run that suffices, else the greatest. Within a run a job that fits on one node takes the one with least
-//! to spare; otherwise nodes are filled from the lowest index up, but the last that there may be is one that holds all that is left. Each
-//! node leaves one task for each node still wanted.
+//! to spare; otherwise nodes are filled from the lowest index up, but the last that there may be is one that holds all that is left.
+//!
+//! A node is taken for all tasks that are left and fit on it, but leaves one for each node that the job needs at the least, and is taken for
+//! one task where none is left. Where that makes more than there are tasks (`-N1-3` takes three nodes), these are dealt out one by one, round
+//! the nodes, to those that have room: 12 free CPUs on each of three nodes hold 16 tasks as 11, 4 and 1.
 
 use crate::ask::{Ask, NodeOrder, Spread};
 use crate::complete;
@@ -200,6 +203,8 @@ pub(crate) struct Filling<'a> {
     choices: Vec<Choice>,
     tasks_left: u64,
     units_left: Total,
+    /// Nodes for which something is left over.
+    nodes_least: u32,
     nodes_wanted: u32,
 }
 
@@ -216,6 +221,7 @@ impl<'a> Filling<'a> {
         let there = candidates.len() as u32;
         let wanted = ask.nodes_wanted.max(nodes_for_units).max(required.len() as u32);
         let nodes_wanted = wanted.min(ask.nodes_max).min(there);
+        let least = ask.nodes_min.max(nodes_for_units).max(required.len() as u32);
         let mut filling = Filling {
             ask,
             candidates,
@@ -227,6 +233,7 @@ impl<'a> Filling<'a> {
                 Spread::PerNode(tasks) => u64::from(tasks) * u64::from(nodes_wanted),
             },
             units_left,
+            nodes_least: least.min(nodes_wanted),
             nodes_wanted,
         };
         for node in required {
@@ -266,7 +273,7 @@ impl<'a> Filling<'a> {
         }
         self.taken[position] = true;
         let candidate = self.candidates[position];
-        let for_others = self.nodes_left().saturating_sub(1);
+        let for_others = self.nodes_least.saturating_sub(self.choices.len() as u32 + 1);
         let tasks = match self.ask.spread {
             Spread::Total(_) => {
                 let here = self.tasks_left.saturating_sub(u64::from(for_others)).max(1);
@@ -370,10 +377,35 @@ impl<'a> Filling<'a> {
         own.covers(&self.units_left)
     }
 
-    pub(crate) fn finish(self) -> Option<Vec<Choice>> {
+    pub(crate) fn finish(mut self) -> Option<Vec<Choice>> {
+        if let Spread::Total(tasks) = self.ask.spread {
+            deal(tasks, &mut self.choices);
+        }
         let has_tasks = self.tasks_left == 0 || matches!(self.ask.spread, Spread::PerNode(_));
         let has_nodes = self.choices.len() as u32 >= self.ask.nodes_min;
         (has_tasks && has_nodes && self.units_left.is_none()).then_some(self.choices)
+    }
+}
+
+/// Deals `tasks` out over nodes that were taken for more: one by one, round the nodes in their order, to those that have room. Each keeps one.
+fn deal(tasks: u32, choices: &mut [Choice]) {
+    let up_to = |level: u32| choices.iter().map(|choice| u64::from(choice.tasks.min(level))).sum::<u64>();
+    let most = choices.iter().map(|choice| choice.tasks).max().unwrap_or(0);
+    if up_to(most) <= u64::from(tasks) {
+        return;
+    }
+    // Rounds that all who have room for them get in full.
+    let (mut rounds, mut too_many) = (1, most);
+    while rounds + 1 < too_many {
+        let middle = rounds.midpoint(too_many);
+        if up_to(middle) <= u64::from(tasks) { rounds = middle } else { too_many = middle }
+    }
+    let mut left = u64::from(tasks).saturating_sub(up_to(rounds));
+    choices.sort_unstable_by_key(|choice| choice.node);
+    for choice in choices.iter_mut().filter(|choice| choice.tasks > rounds) {
+        let one_more = left.min(1);
+        left -= one_more;
+        choice.tasks = rounds + one_more as u32;
     }
 }
 

@@ -64,6 +64,29 @@ fn fewer_nodes_than_wanted_take_all_tasks() {
     place_on(apart, "N=1-3 n=16", "n1 8c 8t | n3 8c 8t");
 }
 
+/// Nodes are taken for as many tasks as fit beside the least number of nodes; where that is more than there are, these go round the nodes.
+#[test]
+fn tasks_of_more_nodes_than_are_needed_are_dealt_round_them() {
+    let twelve = "nodes n[1-4] cpus=12";
+    place_on(twelve, "N=1-3 n=16", "n1 11c 11t | n2 4c 4t | n3 1c 1t");
+    place_on(twelve, "N=2-3 n=16", "n1 11c 11t | n2 4c 4t | n3 1c 1t");
+    place_on(twelve, "N=3 n=16", "n1 12c 12t | n2 3c 3t | n3 1c 1t");
+    place_on(twelve, "N=2-4 n=13", "n1 10c 10t | n2 1c 1t | n3 1c 1t | n4 1c 1t");
+    place_on(twelve, "N=1-4 n=16 w=n[1-3]", "n1 11c 11t | n2 3c 3t | n3 1c 1t | n4 1c 1t");
+    place_on("nodes n[1-4] cpus=9", "N=1-4 n=9 c=3", "n1 9c 3t | n2 9c 3t | n3 6c 2t | n4 3c 1t");
+    let unequal = "nodes n1 cpus=3\nnodes n2 cpus=2\nnodes n[3-4] cpus=12";
+    place_on(unequal, "N=1-3 n=16", "n1 3c 3t | n2 2c 2t | n3 11c 11t");
+    place_on(unequal, "N=1-4 n=16", "n1 3c 3t | n2 2c 2t | n3 10c 10t | n4 1c 1t");
+    let falling = "nodes n[1-2] cpus=8\nnodes n3 cpus=3\nnodes n4 cpus=2";
+    place_on(falling, "N=1-4 n=12 w=n3", "n1 1c 1t | n2 6c 6t | n3 3c 3t | n4 2c 2t");
+    place_on(falling, "N=1-4 n=12 w=n2", "n1 1c 1t | n2 7c 7t | n3 3c 3t | n4 1c 1t");
+    place_on(falling, "spread n=18", "n1 8c 8t | n2 7c 7t | n3 2c 2t | n4 1c 1t");
+    let apart = "nodes n[1-4] cpus=12\nrun 7 on=n2:0-11";
+    place_on(apart, "N=1-3 n=18", "n1 1c 1t | n3 11c 11t | n4 6c 6t");
+    // Units that are counted over the job end it before all nodes that there may be are used.
+    place_on("nodes n[1-4] cpus=16 gres=gpu:4", "N=2-3 n=6 gpus=6", "n1 5c 5t gpu:0-3 | n2 1c 1t gpu:0-1");
+}
+
 #[test]
 fn tasks_per_node() {
     place("N=2 tpn=2 mem=1", "n1 2c 2t 1M | n2 2c 2t 1M");

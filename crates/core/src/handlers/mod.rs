@@ -13,6 +13,7 @@ pub(crate) mod expand;
 mod hold;
 pub(crate) mod holder;
 pub(crate) mod hooks;
+mod least_time;
 mod nodes;
 mod partitions;
 pub(crate) mod plan;

@@ -13,7 +13,7 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::reservation::Applicant;
 use muster_model::time::{TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, expand, priority, reservations};
+use super::{accounting, authorisation, dependency, expand, least_time, priority, reservations};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 
@@ -119,6 +119,7 @@ pub(super) struct Admitted {
     partition: Arc<Partition>,
     charge: Charge,
     time_limit: TimeLimit,
+    time_limit_min: Option<TimeLimit>,
     dependencies: Dependencies,
 }
 
@@ -126,13 +127,14 @@ pub(super) struct Admitted {
 fn admit_all(cluster: &Cluster, now: Timestamp, identity: &Identity, spec: &JobSpec) -> Result<Admitted, Refusal> {
     authorisation::may_submit_as(identity, &spec.identity)?;
     let (partition, charge, time_limit) = admit(cluster, now, identity, spec)?;
+    let time_limit_min = least_time::of_new(now, spec, &partition, time_limit)?;
     check_place(cluster, now, spec, &partition, &charge)?;
     let dependencies = check_dependencies(&spec.dependencies)?;
     let (association, qos) = (charge.association, charge.qos.as_ref());
     let uid = spec.identity.uid;
     expand::may_ask(cluster, &dependencies, &expand::Asker { uid, partition: &partition.name, association, qos })?;
     check_priority(identity, spec)?;
-    Ok(Admitted { partition, charge, time_limit, dependencies })
+    Ok(Admitted { partition, charge, time_limit, time_limit_min, dependencies })
 }
 
 fn new_job(
@@ -148,6 +150,7 @@ fn new_job(
     let named = std::mem::take(&mut spec.partitions);
     let lets_in = |name: &Name| cluster.partition(name).is_some_and(|part| is_open(part, identity, &spec).is_ok());
     spec.partitions = named.into_iter().filter(lets_in).collect();
+    spec.time_limit_min = admitted.time_limit_min;
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let row = Job {
@@ -232,14 +235,7 @@ fn admits(partition: &Partition, identity: &Identity, spec: &JobSpec) -> Result<
             format!("partition {} takes no jobs", partition.name),
         ));
     }
-    is_open(partition, identity, spec)?;
-    if let (Some(TimeLimit::Limited(asked)), Some(least)) =
-        (spec.time_limit, spec.time_limit_min.and_then(TimeLimit::span))
-        && least > asked
-    {
-        return Err(RefusalCode::InvalidTimeLimit.into());
-    }
-    Ok(())
+    is_open(partition, identity, spec)
 }
 
 /// Whether a partition takes jobs of whoever asks at all.

@@ -93,6 +93,7 @@ fn check(
     }
     check_reservation(cluster, now, job, changes)?;
     check_licenses(cluster, now, job, changes)?;
+    least_time::may_change(job, changes)?;
     check_rights(cluster, identity, job, changes)
 }
 
@@ -315,7 +316,7 @@ fn change_spec(spec: &mut JobSpec, changes: &JobChanges) {
     }
     spec.deadline = changes.deadline.or(spec.deadline);
     spec.time_limit = changes.time_limit.or(spec.time_limit);
-    spec.time_limit_min = changes.time_limit_min.or(spec.time_limit_min);
+    spec.time_limit_min = least_time::after(spec.time_limit_min, changes);
     spec.requeue = changes.requeue.or(spec.requeue);
     spec.begin = changes.begin.or(spec.begin);
     if let (Some(throttle), Some(array)) = (changes.array_throttle, spec.array.as_mut()) {

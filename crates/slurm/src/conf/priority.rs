@@ -23,7 +23,7 @@ pub(super) fn read<'a>(find: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>) -> Re
         kind: kind(find("PriorityType"))?,
         flags: flags(find("PriorityFlags"))?,
         calculation_period: period(find("PriorityCalcPeriod"), defaults.calculation_period)?,
-        decay_half_life: span(find("PriorityDecayHalfLife"), "PriorityDecayHalfLife", defaults.decay_half_life)?,
+        decay_half_life: half_life(find, defaults.decay_half_life)?,
         usage_reset: usage_reset(find("PriorityUsageResetPeriod"))?,
         age_max: span(find("PriorityMaxAge"), "PriorityMaxAge", defaults.age_max)?,
         favor_small: match find("PriorityFavorSmall") {
@@ -106,6 +106,20 @@ fn usage_reset(given: Option<(&Line, &str)>) -> Result<UsageResetPeriod, ConfErr
         "QUARTERLY" => Ok(UsageResetPeriod::Quarterly),
         "YEARLY" => Ok(UsageResetPeriod::Yearly),
         _ => Err(line.error(format!("Bad value \"{text}\" for PriorityUsageResetPeriod"))),
+    }
+}
+
+/// After which time half of a usage is forgotten. None at all has to be wanted: beside it something must be said of resets, if only that
+/// there are none, as observed with Slurm 22.05. Without limit (`INFINITE`) is no such mistake.
+fn half_life<'a>(find: &dyn Fn(&str) -> Option<(&'a Line, &'a str)>, otherwise: Span) -> Result<Span, ConfError> {
+    let given = find("PriorityDecayHalfLife");
+    let half_life = span(given, "PriorityDecayHalfLife", otherwise)?;
+    let is_zero = |text: &str| TimeLimit::parse(text) == Some(TimeLimit::Limited(Span::ZERO));
+    match given {
+        Some((line, text)) if is_zero(text) && find("PriorityUsageResetPeriod").is_none() => Err(line.error(
+            "You have to either have PriorityDecayHalfLife != 0 or PriorityUsageResetPeriod set to something or the priority plugin will result in rolling over.",
+        )),
+        _ => Ok(half_life),
     }
 }
 
@@ -243,5 +257,23 @@ mod tests {
         assert_eq!(bad("PriorityFlags", "TICKET_BASED"), "no PriorityFlags TICKET_BASED");
         assert_eq!(bad("PriorityType", "priority/x"), "no PriorityType priority/x");
         assert_eq!(bad("PriorityMaxAge", "soon"), "Bad value \"soon\" for PriorityMaxAge");
+    }
+
+    #[test]
+    fn usage_that_is_never_forgotten_has_to_be_wanted() {
+        let line = line();
+        let check = |pairs: &[(&str, &'static str)], is_taken: bool| {
+            let find = |key: &str| pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| (&line, *value));
+            match read(&find) {
+                Ok(config) => assert!(is_taken && config.decay_half_life == Span::ZERO, "{pairs:?}"),
+                Err(error) => assert!(!is_taken && error.message.contains("rolling over"), "{pairs:?}: {error}"),
+            }
+        };
+        check(&[("PriorityDecayHalfLife", "0")], false);
+        check(&[("PriorityDecayHalfLife", "0-0")], false);
+        check(&[("PriorityDecayHalfLife", "0"), ("PriorityType", "priority/basic")], false);
+        check(&[("PriorityDecayHalfLife", "0"), ("PriorityUsageResetPeriod", "NONE")], true);
+        check(&[("PriorityDecayHalfLife", "0"), ("PriorityUsageResetPeriod", "MONTHLY")], true);
+        check(&[("PriorityDecayHalfLife", "INFINITE")], true);
     }
 }

@@ -123,11 +123,6 @@ fn what_the_controller_would_refuse() {
     sbatch("--gres= ok.sh", &refused("Invalid Trackable RESource (TRES) specification"));
     sbatch("--deadline=now-1hour ok.sh", &refused("Requested time limit is invalid (missing or exceeds some limit)"));
     sbatch(
-        "--time-min=2:00:00 -t 60 ok.sh",
-        &refused("Invalid time-min specification (exceeds job's time or other limits)"),
-    );
-    sbatch("--time-min=30 ok.sh", &refused("Invalid time-min specification (exceeds job's time or other limits)"));
-    sbatch(
         "-S 1 --thread-spec=1 ok.sh",
         "sbatch: fatal: -S/--core-spec and --thred-spec options are mutually exclusive\nexit 1",
     );

@@ -139,8 +139,11 @@ fn the_least_time_fits_into_limit_and_deadline() {
 fn a_change_keeps_the_least_time_within_the_limit() {
     let mut cluster = submitted(|spec| (spec.time_limit, spec.hold) = (minutes(30), true));
     let mut change = |limit: Option<i64>, least: Option<i64>, expected: &str| {
-        let changes =
-            JobChanges { time_limit: limit.and_then(minutes), time_limit_min: least.and_then(minutes), ..JobChanges::default() };
+        let changes = JobChanges {
+            time_limit: limit.and_then(minutes),
+            time_limit_min: least.and_then(minutes),
+            ..JobChanges::default()
+        };
         let command = Command::UpdateJob { target: JobTarget::job(JobId(1)), changes: Box::new(changes) };
         let found = match answer(&mut cluster, 0, command) {
             Err(_) => "refused".to_owned(),

@@ -12,6 +12,9 @@ use crate::priority::PriorityLedger;
 use crate::state::Reason;
 use crate::time::{Span, TimeLimit, Timestamp};
 
+/// Most reasons for which nodes are out of service that are written out: more would hide the rest.
+const MISSING_SHOWN: usize = 5;
+
 /// All that is to be said about one waiting job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -19,7 +22,8 @@ pub struct Explanation {
     pub job_id: JobId,
     /// When this was true.
     pub time: Timestamp,
-    /// The reason that Slurm's commands show.
+    /// The reason that Slurm's commands show; but never that others are before it where the nodes in service could not hold it
+    /// anyway.
     pub reason: Reason,
     /// Each thing that keeps it from starting now.
     pub causes: Vec<Cause>,
@@ -184,6 +188,9 @@ pub enum Cause {
         partition: Name,
         /// The limit, with its numbers.
         violation: Violation,
+        /// When there is room under it, if that follows from the ends of those who run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<Room>,
     },
     /// Another rule, with what it says.
     Rule {
@@ -194,6 +201,15 @@ pub enum Cause {
     },
     /// Too few nodes can take it.
     Nodes(Census),
+}
+
+/// When there is room under a limit, if all who run take all of their time and nobody before the job takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// How long until then.
+    pub wait: Span,
+    /// The running job whose end makes enough of it.
+    pub job_id: JobId,
 }
 
 /// The nodes of a partition, counted by what keeps each from taking part in a job now. Each is counted once, under the
@@ -208,6 +224,9 @@ pub struct Census {
     pub needed: u32,
     /// Down, drained or silent.
     pub out_of_service: u32,
+    /// Those of them that could take part if they were in service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
     /// Excluded by name or constraint.
     pub not_matching: u32,
     /// Do not have what it wants on one node even when idle; with what they lack.
@@ -218,6 +237,17 @@ pub struct Census {
     pub kept: u32,
     /// Could take part of it now.
     pub able: u32,
+}
+
+/// Nodes that are out of service for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Missing {
+    /// A list of their names.
+    pub nodes: String,
+    /// What keeps them out: `down`, `drained`, `not responding`.
+    pub state: String,
+    /// The reason that was given, or empty.
+    pub reason: String,
 }
 
 /// Nodes that lack one thing.
@@ -253,6 +283,9 @@ impl fmt::Display for Cause {
             Cause::Licence { name, wanted, free, total } => {
                 write!(f, "asks for {wanted} of licence {name}; {free} of {total} are left to it")
             }
+            Cause::Limit { violation, room: Some(Room { wait, job_id }), .. } => {
+                write!(f, "{violation}; room {} at the latest, when {job_id} ends", distance(*wait))
+            }
             Cause::Limit { violation, .. } if violation.may_pass() => write!(f, "{violation}"),
             Cause::Limit { violation, .. } => {
                 write!(f, "{violation}: it cannot start unless one of the two is changed")
@@ -274,7 +307,7 @@ impl fmt::Display for Census {
                 parts.push(format!("{count} {words}"));
             }
         };
-        part(self.out_of_service, "out of service");
+        part(self.out_of_service, &format!("out of service{}", missing_words(&self.missing)));
         part(self.not_matching, "not matching");
         for shortage in &self.too_small {
             part(shortage.nodes, &format!("too small ({})", shortage.resource));
@@ -286,6 +319,22 @@ impl fmt::Display for Census {
         part(self.able, "could take part now");
         if parts.is_empty() { Ok(()) } else { write!(f, "; {}", parts.join(", ")) }
     }
+}
+
+/// ` (n[5-6] drained: bad fan; n7 down)`; nothing for none.
+fn missing_words(missing: &[Missing]) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    let one = |Missing { nodes, state, reason }: &Missing| {
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        format!("{nodes} {state}{why}")
+    };
+    let mut all: Vec<String> = missing.iter().take(MISSING_SHOWN).map(one).collect();
+    if missing.len() > MISSING_SHOWN {
+        all.push("and others".to_owned());
+    }
+    format!(" ({})", all.join("; "))
 }
 
 /// How far ahead an expectation lies, for people: `now`, `in 12 min`, `in 3 h 05 min`, `in 2 d 4 h`.

@@ -38,6 +38,7 @@ impl Planner {
         let wait = outlook.get(job_id)?.clone();
         let finding = self.look_into(view, budget, key, &outlook)?;
         let mut causes = finding.causes;
+        let is_withheld = wait.reason == Reason::Priority && finding.is_out_of_service;
         let mut ahead = finding.ahead;
         for other in &mut ahead {
             other.expected_start = outlook.get(other.job_id).and_then(|wait| wait.expected_start);
@@ -56,18 +57,19 @@ impl Planner {
         if !jobs.is_empty() {
             causes.push(Cause::MakingRoom { jobs });
         }
+        let played = play::alternatives(view, budget, job, &wait, finding.alternatives);
         Some(Explanation {
             job_id,
             time: view.now,
-            reason: wait.reason,
+            reason: if is_withheld { Reason::Resources } else { wait.reason },
+            expected_start: wait.expected_start.or(played.start.filter(|_| is_foreseen(&causes))),
             causes,
-            expected_start: wait.expected_start,
             expected_nodes: wait.expected_nodes.clone(),
             is_forecast: wait.is_forecast,
             ahead_count: finding.ahead_count,
             ahead,
             blockers: blockers(view, budget, job),
-            alternatives: play::alternatives(view, budget, job, &wait, finding.alternatives),
+            alternatives: played.alternatives,
             priorities: Vec::new(),
             latest_start: job.latest_start(),
         })
@@ -93,6 +95,14 @@ impl Planner {
         self.plain = Some(books);
         Some(finding)
     }
+}
+
+/// Whether what keeps a job back goes by what runs. Usage that is counted up and forgotten is not played on.
+fn is_foreseen(causes: &[Cause]) -> bool {
+    causes.iter().all(|cause| match cause {
+        Cause::Limit { violation, .. } => violation.limit.is_of_what_runs(),
+        _ => true,
+    })
 }
 
 /// The jobs without which `job` starts in the next pass, none of them for nothing.

@@ -11,6 +11,7 @@ use muster_model::accounting::{
     AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, QosFlag, Request, Tallies, TresAmounts,
     Violation, Whole, amounts_of, asked, check_start, in_all, partition_takes,
 };
+use muster_model::explain::Room;
 use muster_model::ids::{Name, SpecId};
 use muster_model::job::Job;
 use muster_model::licenses;
@@ -21,6 +22,9 @@ use muster_model::request::RefusalCode;
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{JobState, Reason};
 use muster_model::time::TimeLimit;
+
+/// Most ends of running jobs after which it is looked whether there is room under a limit.
+const ENDS_MAX: usize = 10_000;
 
 type LayersKey = (Option<AssociationId>, Option<Name>, Option<Name>, Option<Name>);
 
@@ -100,6 +104,34 @@ impl<'a> Limits<'a> {
         let layers = self.layers(job, partition);
         let tres = with_billing(asked(request), &partition.name, &self.view.config.priority);
         self.find(job, &layers, &tres, limit)
+    }
+
+    /// When `job` comes within the limit that it is beyond, if those who run take all of their time.
+    pub(crate) fn room(
+        &mut self,
+        job: &Job,
+        partition: &Partition,
+        limit: TimeLimit,
+        beyond: &Violation,
+    ) -> Option<Room> {
+        if !beyond.may_pass() || !beyond.limit.is_of_what_runs() {
+            return None;
+        }
+        let view = self.view;
+        let (layers, tres) = (self.layers(job, partition), self.asked(job, partition));
+        let now = self.tallies.clone();
+        let room =
+            view.running.iter().take(ENDS_MAX).take_while(|((end, _), _)| end.0 < i64::MAX).find(|(_, other)| {
+                let place = view.partitions.iter().find(|partition| partition.name == other.partition);
+                let qos = place.and_then(|partition| partition.qos.clone());
+                self.tallies.remove(&Charged::of(&view.accounting, other, qos.as_ref()));
+                // Limits are looked at in one order: another one that is in the way then comes after this.
+                let left = self.find(job, &layers, &tres, limit);
+                left.is_none_or(|left| (&left.level, &left.limit) != (&beyond.level, &beyond.limit))
+            });
+        let room = room.map(|((end, job_id), _)| Room { wait: end.since(view.now), job_id: *job_id });
+        self.tallies = now;
+        room
     }
 
     /// The limit that kept the last job from starting on the nodes that were found for it.

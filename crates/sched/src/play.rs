@@ -37,7 +37,15 @@ const WORK_OF_START: (usize, usize) = (1, 2_000);
 /// The first number of tasks that have been started here; they count down.
 const TASKS_FROM: u32 = u32::MAX - 1;
 
-/// When `job` would start if it asked for something else: those of its other forms that start earlier than it does, of which
+/// What comes of a job when the queue is played on.
+pub(crate) struct Played {
+    /// When it starts as it is, if that has been found out.
+    pub(crate) start: Option<Timestamp>,
+    /// When it would start if it asked for something else.
+    pub(crate) alternatives: Vec<Alternative>,
+}
+
+/// When `job` starts, and when it would if it asked for something else: those of its other forms that start earlier than it does, of which
 /// `told` is what it was told. Where there is too much to play through, or something that cannot be foreseen, what has been
 /// `estimated` stands. Of a heterogeneous job a shorter limit is one of all components: it starts when the last of them can. The
 /// rest is asked of the component that is explained.
@@ -47,18 +55,22 @@ pub(crate) fn alternatives(
     job: &Job,
     told: &PlannedWait,
     estimated: Vec<Alternative>,
-) -> Vec<Alternative> {
+) -> Played {
     // Who will share whose cores, and how long somebody is suspended, is for the core to decide.
     let shares_cores = view.partitions.iter().any(|partition| partition.over_subscribe.may_share());
     let is_unclear = shares_cores || view.running.values().any(|other| other.state == JobState::Suspended);
     let starts_max = view.queue.len().min(budget.reservations_max as usize);
     if is_unclear || work_of_pass(view, starts_max) > WORK_OF_PASS_MAX {
-        return estimated;
+        return Played { start: None, alternatives: estimated };
     }
     let mut play = Play { budget, work_left: WORK_MAX / 2 };
-    let base = match play.start_of(view.clone(), job.id, None) {
-        Some(Outcome::Starts(start)) => Some(start),
-        Some(Outcome::Not) => None,
+    let outcome = play.start_of(view.clone(), job.id, None);
+    let start = match &outcome {
+        Some(Outcome::Starts(start)) => Some(*start),
+        Some(Outcome::Not) | None => None,
+    };
+    let base = match outcome {
+        Some(_) => start,
         None => {
             // It takes too long to find out; whether it would start earlier otherwise may be seen sooner.
             play.work_left = 0;
@@ -80,7 +92,7 @@ pub(crate) fn alternatives(
             }
         }
     }
-    variants::arrange(found)
+    Played { start, alternatives: variants::arrange(found) }
 }
 
 /// Whether a job that asks for this has a known place in the queue: components stand side by side, so one of another tier would

@@ -5,7 +5,7 @@
 //! ```text
 //! config gang memory=on backfill=off whole_nodes licenses=matlab:2 preempt=qos:requeue
 //! qos high prio=10 preempts=low,lower jobs=2 cpus=16 flags=NoReserve
-//! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain
+//! nodes n[1-4] cpus=16 threads=1 mem=64000 gres=gpu:a100:2 features=fast,ssd weight=1 tmp=0 state=drain reason=bad_fan
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
 //! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1 yields=2
 //! reservation noon nodes=n[1-2] from=60 until=120 users=u1001 flags=maint,overlap cpus=0-3 gres=gpu:0 delay=10 L=matlab:2
@@ -39,7 +39,7 @@ use muster_model::heterogeneous::HetRole;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex};
 use muster_model::job::{ArrayRole, EarlySignal};
-use muster_model::node::{CpuRow, GresPlace, Node, NodeHealth};
+use muster_model::node::{CpuRow, GresPlace, Node, NodeHealth, NodeReason};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
 use muster_model::planning::PlanView;
 use muster_model::preemption::{PreemptMode, PreemptType};
@@ -48,7 +48,7 @@ use muster_model::resources::{
     CoreOrder, Gres, GresBinding, GresRequest, GresScope, GresShare, IndexSet, Megabytes, MemoryRequest, NodeShare,
     ResourceRequest, Sharing, SwitchLimit,
 };
-use muster_model::time::{Span, TimeLimit};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_model::topology::{Block, Blocks, Switch, Topology};
 
 use crate::builders;
@@ -170,7 +170,7 @@ impl Reader {
         let (list, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         for name in hostlist::expand(list).map_err(|error| error.to_string())? {
             let mut config = builders::node_config(&name, 1);
-            let mut state = "";
+            let (mut state, mut reason) = ("", "");
             for (key, value) in words(rest) {
                 match key {
                     "cpus" => config.hardware.cpus = number(value)?,
@@ -189,6 +189,7 @@ impl Reader {
                     "features" => config.features = names(value),
                     "weight" => config.weight = number(value)?,
                     "state" => state = value,
+                    "reason" => reason = value,
                     _ => return Err(format!("unknown key {key}")),
                 }
             }
@@ -201,6 +202,10 @@ impl Reader {
                 "down" => node.health = NodeHealth::Down,
                 "silent" => node.not_responding = true,
                 _ => return Err(format!("unknown state {state}")),
+            }
+            if !reason.is_empty() {
+                let text = reason.replace('_', " ").into();
+                node.reason = Some(NodeReason { text, user: "root".into(), uid: 0, time: Timestamp(0) });
             }
             self.nodes.push(node);
         }

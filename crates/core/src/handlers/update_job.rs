@@ -13,7 +13,9 @@ use muster_model::resources::ResourceRequest;
 use muster_model::state::JobState;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
-use super::{accounting, authorisation, dependency, expand, priority, resize, submit, targets, update_check};
+use super::{
+    accounting, authorisation, dependency, expand, least_time, priority, resize, submit, targets, update_check,
+};
 use crate::cluster::Cluster;
 use crate::effect::Outcome;
 

@@ -83,6 +83,28 @@ impl Violation {
     }
 }
 
+impl Limit {
+    /// Whether what counts against it is what runs, so that each end makes room.
+    pub fn is_of_what_runs(&self) -> bool {
+        match self {
+            Limit::Count(limit) => matches!(
+                limit,
+                CountLimit::GrpJobs | CountLimit::MaxJobs | CountLimit::MaxJobsPerUser | CountLimit::MaxJobsPerAccount
+            ),
+            Limit::Tres(limit, _) => matches!(
+                limit,
+                TresLimit::GrpTres
+                    | TresLimit::GrpTresRunMins
+                    | TresLimit::MaxTresPerUser
+                    | TresLimit::MaxTresPerAccount
+                    | TresLimit::MaxTresRunMinsPerUser
+                    | TresLimit::MaxTresRunMinsPerAccount
+            ),
+            Limit::UsageThreshold => false,
+        }
+    }
+}
+
 /// `QOS normal allows 8 gres/gpu per user, 8 in use, 4 asked`.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,10 +1,10 @@
 //! Why one job waits, at the point of the pass at which its turn comes: everything before it has been looked at, and
 //! nothing behind it has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use muster_model::accounting::Violation;
-use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
+use muster_model::explain::{Ahead, Alternative, Cause, Change, Room};
 use muster_model::job::Job;
 use muster_model::licenses::{self, Licenses};
 use muster_model::partition::PartitionState;
@@ -18,9 +18,7 @@ use super::start::{Lack, Trial, Way};
 use super::variants::{self, Variant};
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
-use crate::capacity::{self, Offer};
 use crate::feasible::Verdict;
-use crate::free::Amounts;
 use crate::planner::AskId;
 use crate::queue::GroupId;
 use crate::reservation::Open;
@@ -37,6 +35,8 @@ pub(crate) struct Finding {
     pub(crate) ahead_count: u32,
     pub(crate) ahead: Vec<Ahead>,
     pub(crate) alternatives: Vec<Alternative>,
+    /// Whether the nodes in service could not hold it in any of its partitions, even if nothing ran there.
+    pub(crate) is_out_of_service: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -52,10 +52,15 @@ impl<'a> Pass<'a> {
         let entry = Entry { group, key, job, task_index: None, before: None };
         let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();
+        let mut is_out_of_service = !asks.is_empty();
         for id in asks.iter() {
             let duration = self.duration(job, self.tables.partition_of(*id));
             let case = Case { id: *id, verdict: self.tables.verdict(*id).clone(), duration, lack: Lack::Busy };
             causes.extend(self.causes(entry, &case));
+            is_out_of_service &= match &*case.verdict {
+                Verdict::Possible(ask) => self.is_out_of_service(entry, &case, ask),
+                Verdict::Waits(_) | Verdict::Never(_) => false,
+            };
         }
         if causes.is_empty() {
             causes.extend(self.limits_of_start(entry, &asks));
@@ -64,7 +69,7 @@ impl<'a> Pass<'a> {
         let alternatives = if job.het.is_none() { self.alternatives(entry) } else { Vec::new() };
         let ahead = self.first_ahead(&turn, job);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
-        Finding { causes, ahead_count, ahead, alternatives }
+        Finding { causes, ahead_count, ahead, alternatives, is_out_of_service }
     }
 
     /// Its requests in all its partitions, in the order in which it names them.
@@ -131,7 +136,8 @@ impl<'a> Pass<'a> {
         };
         let mut causes = self.licence_causes(entry, ask, case.duration);
         if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
-            causes.push(Cause::Limit { partition, violation });
+            let room = self.room_under(entry.job, case, &violation);
+            causes.push(Cause::Limit { partition, violation, room });
         }
         if !self.fits_now(entry, case, ask) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
@@ -151,11 +157,22 @@ impl<'a> Pass<'a> {
 
     /// The limit in the way of a job that would run for `duration`, or without end where its limit is none.
     fn violation(&mut self, job: &Job, id: AskId, duration: Span, request: &ResourceRequest) -> Option<Violation> {
+        let (at, limit) = (self.tables.partition_of(id), self.limit_judged(job, id, duration));
+        self.limits.violation(job, self.tables.fleet.partition(at), limit, request)
+    }
+
+    /// The time for which a job that would run for `duration` is judged by limits.
+    fn limit_judged(&self, job: &Job, id: AskId, duration: Span) -> TimeLimit {
         let at = self.tables.partition_of(id);
         let is_endless = self.limit(job, at) == TimeLimit::Unlimited && self.duration(job, at) == duration;
         let limit = if is_endless { TimeLimit::Unlimited } else { TimeLimit::Limited(duration) };
-        let limit = TimeLimit::min(limit, job.spec.time_limit_min.unwrap_or(TimeLimit::Unlimited));
-        self.limits.violation(job, self.tables.fleet.partition(at), limit, request)
+        TimeLimit::min(limit, job.spec.time_limit_min.unwrap_or(TimeLimit::Unlimited))
+    }
+
+    /// When there is room for the job under the limit that it is beyond.
+    fn room_under(&mut self, job: &Job, case: &Case, violation: &Violation) -> Option<Room> {
+        let (at, limit) = (self.tables.partition_of(case.id), self.limit_judged(job, case.id, case.duration));
+        self.limits.room(job, self.tables.fleet.partition(at), limit, violation)
     }
 
     /// Limits that are met only with what it would get, which may be more than it asks for: whole cores, whole nodes.
@@ -170,7 +187,11 @@ impl<'a> Pass<'a> {
                 return Vec::new();
             }
             let partition = self.tables.fleet.partition(at).name.clone();
-            causes.extend(self.limits.take_last_violation().map(|violation| Cause::Limit { partition, violation }));
+            causes.extend(self.limits.take_last_violation().map(|violation| Cause::Limit {
+                partition,
+                violation,
+                room: None,
+            }));
         }
         causes
     }
@@ -198,86 +219,6 @@ impl<'a> Pass<'a> {
                 total: totals.get(name).copied().unwrap_or(0),
             })
             .collect()
-    }
-
-    /// Counts the nodes of a partition by what keeps them from taking part now.
-    fn census(&mut self, entry: Entry<'_>, case: &Case, ask: &Ask) -> Census {
-        let at = self.tables.partition_of(case.id);
-        let fleet = &self.tables.fleet;
-        let nodes = fleet.partition_nodes[at as usize].clone();
-        let mut census = Census {
-            partition: fleet.partition(at).name.to_string(),
-            nodes: nodes.len(),
-            needed: ask.nodes_min.max(1),
-            ..Census::default()
-        };
-        let (mut too_small, mut in_use): (BTreeMap<String, u32>, BTreeMap<String, u32>) = Default::default();
-        for node in nodes.iter() {
-            if !self.books.in_service.contains(node) {
-                census.out_of_service += 1;
-            } else if !ask.eligible.contains(node) {
-                census.not_matching += 1;
-            } else if let Some(what) = self.shortage(ask, node, &fleet.total_of(node), &fleet.total_of(node)) {
-                *too_small.entry(what).or_default() += 1;
-            } else if let Some(what) = self.shortage(ask, node, &self.books.free.of(node), &fleet.total_of(node)) {
-                *in_use.entry(what).or_default() += 1;
-            } else {
-                let until = self.view.now + case.duration;
-                let left = self.available(node, &self.books.free, self.view.now, until, &entry.rank());
-                if self.fits_on(ask, node, &left) { census.able += 1 } else { census.kept += 1 }
-            }
-        }
-        let list = |counts: BTreeMap<String, u32>| {
-            counts.into_iter().map(|(resource, nodes)| Shortage { resource, nodes }).collect()
-        };
-        (census.too_small, census.in_use) = (list(too_small), list(in_use));
-        census
-    }
-
-    fn fits_on(&self, ask: &Ask, node: u32, amounts: &Amounts) -> bool {
-        let offer = Offer { node, cpus: amounts.cpus, memory: amounts.memory, columns: &amounts.columns };
-        capacity::tasks(ask, &self.tables.fleet, offer) > 0
-    }
-
-    /// What of `have` does not suffice for a part of the job on `node`, which has `total`: the first resource that would
-    /// let it fit if all of it were there.
-    fn shortage(&self, ask: &Ask, node: u32, have: &Amounts, total: &Amounts) -> Option<String> {
-        if self.fits_on(ask, node, have) {
-            return None;
-        }
-        let fleet = &self.tables.fleet;
-        let helps = |change: &dyn Fn(&mut Amounts)| {
-            let mut amounts = have.clone();
-            change(&mut amounts);
-            self.fits_on(ask, node, &amounts)
-        };
-        let plenty = u32::MAX / 4;
-        let is_total = have == total;
-        let cpus = if is_total { plenty } else { total.cpus };
-        let memory = if is_total { u64::MAX / 4 } else { total.memory };
-        if helps(&|amounts| amounts.cpus = cpus) {
-            return Some("cpu".to_owned());
-        }
-        if helps(&|amounts| amounts.memory = memory) {
-            return Some("mem".to_owned());
-        }
-        for need in &ask.gres {
-            let fill = |amounts: &mut Amounts| {
-                for slot in &need.slots {
-                    amounts.columns[*slot] = if is_total { plenty } else { total.columns[*slot] };
-                }
-            };
-            if let Some(slot) = need.slots.first().map(|slot| &fleet.gres_slots[*slot])
-                && helps(&fill)
-            {
-                let kind = slot.kind.as_ref().filter(|_| need.slots.len() == 1);
-                return Some(match kind {
-                    Some(kind) => format!("gres/{}:{kind}", slot.name),
-                    None => format!("gres/{}", slot.name),
-                });
-            }
-        }
-        Some("cpu and more".to_owned())
     }
 
     /// The compiled request of a job that may run so long in its partition, where no limit is in its way: these go by what

@@ -21,6 +21,7 @@
 //! | a walk over what has changed only | `partial` |
 
 mod beyond;
+mod census;
 mod evict;
 mod expected;
 mod explain;

@@ -61,7 +61,7 @@ fn what_is_lacking_is_counted() {
          run 9 on=n4:0-0 t=600 gres=gpu:h100:0-0
          job 1 gres=gpu:h100:2 t=60 n=1",
         1,
-        "partition p: needs 1 of 5 nodes; 1 out of service, 2 too small (gres/gpu:h100), 1 in use (cpu and more), 1 in use (gres/gpu:h100)
+        "partition p: needs 1 of 5 nodes; 1 out of service (n5 drained), 2 too small (gres/gpu:h100), 1 in use (cpu and more), 1 in use (gres/gpu:h100)
          blocked by running 9
          starts in 2 h 00 min",
     );
@@ -125,13 +125,20 @@ fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
          job 1 qos=small n=4 t=60
          job 2 qos=small n=2 N=1 exclusive t=60
          job 3 qos=small n=8 t=60";
-    check(text, 1, "QOS small allows 6 cpu, 4 in use, 4 asked\nblocked by running 8");
+    check(
+        text,
+        1,
+        "QOS small allows 6 cpu, 4 in use, 4 asked; room in 2 h 00 min at the latest, when 8 ends
+         blocked by running 8
+         starts in 2 h 00 min",
+    );
     // Four CPUs where it asks for two: that is found only with the node that it would get.
     check(
         text,
         2,
         "QOS small allows 6 cpu, 4 in use, 4 asked
          blocked by running 8, waiting 1
+         starts in 3 h 00 min
          without --exclusive: now",
     );
     check(
@@ -139,6 +146,53 @@ fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
         3,
         "QOS small allows 6 cpu, 4 in use, 8 asked: it cannot start unless one of the two is changed
          partition main: needs 1 of 3 nodes; 2 in use (cpu), 1 could take part now",
+    );
+}
+
+/// Room under a limit is there when enough of those have ended who count against it, and none earlier for others.
+#[test]
+fn a_limit_is_told_with_the_time_at_which_there_is_room() {
+    let text = "nodes n[1-4] cpus=4
+         qos small cpus=9
+         run 7 on=n1:0-3 t=30
+         run 8 qos=small on=n2:0-3 t=120
+         run 9 qos=small on=n3:0-3 t=60
+         job 1 qos=small n=2 t=60
+         job 2 qos=small n=8 t=60";
+    check(
+        text,
+        1,
+        "QOS small allows 9 cpu, 8 in use, 2 asked; room in 1 h 00 min at the latest, when 9 ends
+         blocked by running 8
+         starts in 1 h 00 min",
+    );
+    check(
+        text,
+        2,
+        "QOS small allows 9 cpu, 8 in use, 8 asked; room in 2 h 00 min at the latest, when 8 ends
+         partition main: needs 1 of 4 nodes; 3 in use (cpu), 1 could take part now
+         blocked by running 8, running 9, waiting 1
+         starts in 2 h 00 min",
+    );
+}
+
+/// Nodes that are missed are named with what is wrong with them, as far as they would be of use.
+#[test]
+fn nodes_out_of_service_are_named_and_nobody_is_waited_for_in_their_place() {
+    let text = "nodes n[1-2] cpus=4
+         nodes n[3-4] cpus=8 state=drain reason=bad_fan
+         nodes n5 cpus=8 state=down reason=Not_responding
+         nodes n6 cpus=4 state=drain reason=too_small_anyway
+         run 8 on=n1:0-3+n2:0-3 t=120
+         job 1 n=8 N=2 t=60
+         job 2 n=8 N=1 t=60
+         job 3 n=4 N=1 t=60";
+    let reason = |id| explain(&view(text), id).unwrap().reason.to_string();
+    assert_eq!([1, 2, 3].map(reason), ["Resources", "Resources", "Priority"]);
+    check(
+        text,
+        2,
+        "partition main: needs 1 of 6 nodes; 4 out of service (n[3-4] drained: bad fan; n5 down: Not responding), 2 too small (cpu)",
     );
 }
 

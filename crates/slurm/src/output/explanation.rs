@@ -126,7 +126,7 @@ pub fn blockers(all: &[Blocker]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Shortage};
+    use muster_model::explain::{Ahead, Alternative, Cause, Census, Change, Missing, Shortage};
     use muster_model::ids::JobId;
     use muster_model::state::Reason;
     use muster_model::time::{Span, TimeLimit};
@@ -152,6 +152,7 @@ mod tests {
             nodes: 4,
             needed: 2,
             out_of_service: 1,
+            missing: vec![Missing { nodes: "n4".into(), state: "drained".into(), reason: "bad fan".into() }],
             in_use: vec![Shortage { resource: "gres/gpu:h100".to_owned(), nodes: 2 }],
             able: 1,
             ..Census::default()
@@ -187,7 +188,7 @@ mod tests {
         let text = text(&explanation, &TimeZone::UTC);
         let expected = "\
 Job 7 waits (Resources).
-  - partition gpu: needs 2 of 4 nodes; 1 out of service, 2 in use (gres/gpu:h100), 1 could take part now
+  - partition gpu: needs 2 of 4 nodes; 1 out of service (n4 drained: bad fan), 2 in use (gres/gpu:h100), 1 could take part now
 Expected to start in 2 h 05 min, ";
         assert!(text.starts_with(expected), "{text}");
         let rest = "\

@@ -28,6 +28,7 @@ const TOOLS: &[Tool] = &[
 const TOOLS_OF_ROOT: &[Tool] = &[
     Tool { check: "command -v dockerd", package: "docker.io" },
     Tool { check: "command -v docker-registry", package: "docker-registry" },
+    Tool { check: "command -v podman", package: "podman" },
     Tool { check: "command -v crun", package: "crun" },
     Tool { check: "command -v runc", package: "runc" },
     Tool { check: "command -v mpirun", package: "openmpi-bin" },

@@ -119,12 +119,23 @@ fn limits() -> impl Iterator<Item = (&'static str, i64)> {
     })
 }
 
+/// What of the node's files is seen in containers, as enroot has it: `/sys`, where libraries look for networks and control groups, and
+/// how hosts are found.
+fn files_of_node() -> impl Iterator<Item = &'static str> {
+    ["/sys", "/etc/hosts", "/etc/resolv.conf"].into_iter().filter(|path| Path::new(path).exists())
+}
+
 /// Everything but the file system is that of the node, as enroot has it; which is also what MPI libraries need.
+///
+/// The daemon is to make no network: tasks never enter that of the container. Docker keeps books of it even where it is the node's, and
+/// its version 20.10 stands still for ever when several containers end at once, for two threads of it wait for each other's locks.
 fn describe(new: &NewContainer<'_>) -> Value {
+    let mut binds = vec![format!("{}:{PAUSE_PATH}:ro", new.pause.display())];
+    binds.extend(files_of_node().map(|path| format!("{path}:{path}:ro")));
     let mut host = json!({
         "NetworkMode": "host", "PidMode": "host", "IpcMode": "host", "UTSMode": "host",
         "CgroupnsMode": "host", "UsernsMode": "host",
-        "Binds": [format!("{}:{PAUSE_PATH}:ro", new.pause.display())],
+        "Binds": binds,
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none"},
         "CapDrop": ["ALL"],
@@ -143,6 +154,7 @@ fn describe(new: &NewContainer<'_>) -> Value {
         "Entrypoint": [PAUSE_PATH],
         "Cmd": [],
         "User": format!("{}:{}", new.user.0, new.user.1),
+        "NetworkDisabled": true,
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": labels(new),
         "HostConfig": host,
@@ -287,7 +299,8 @@ mod tests {
         let document = describe(&new);
         assert_eq!(document["User"], "1000:100");
         assert_eq!(document["Labels"], json!({"muster.supervisor": "12ab", "muster.unit": "1.0.batch"}));
-        assert_eq!(document["HostConfig"]["Binds"], json!(["/spool/pause:/.muster-pause:ro"]));
+        assert_eq!(document["HostConfig"]["Binds"][0], "/spool/pause:/.muster-pause:ro");
+        assert_eq!(document["HostConfig"]["Binds"][1], "/sys:/sys:ro");
         assert_eq!(document["HostConfig"]["PidMode"], "host");
         assert_eq!(document["HostConfig"].get("DeviceRequests"), None);
         let gpus = Gpus { nvidia: true, amd: true };

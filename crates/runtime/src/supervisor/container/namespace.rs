@@ -226,8 +226,13 @@ fn take_rights(proc: &OwnedFd) -> io::Result<()> {
     File::from(table).take(MOUNT_TABLE_BYTES_MAX).read_to_string(&mut text)?;
     for point in text.lines().filter_map(|line| line.split(' ').nth(4)) {
         // That one the daemon has filled itself.
-        if point != "/dev" && !point.starts_with("/dev/") {
-            kernel::set_attributes(libc::AT_FDCWD, &CString::new(unescaped(point))?, false, kernel::NO_DEVICES)?;
+        if point == "/dev" || point.starts_with("/dev/") {
+            continue;
+        }
+        match kernel::set_attributes(libc::AT_FDCWD, &CString::new(unescaped(point))?, false, kernel::NO_DEVICES) {
+            // Something else is mounted over it, and nobody gets there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::hooks;
 use crate::inbox::{Pending, ReplyTo, Verdict};
+use crate::mail;
 use crate::sessions::Sessions;
 use crate::statistics::OpenCall;
 use crate::watchers::Watchers;
@@ -19,6 +20,8 @@ pub(crate) struct Dispatch {
     pub watchers: Watchers,
     /// Runs prologs and epilogs here; `None` where nothing of the kind is ever asked for.
     pub hooks: Option<hooks::Sender>,
+    /// Sends mails; `None` where nobody is written to.
+    pub mails: Option<mail::Sender>,
 }
 
 impl Dispatch {
@@ -41,6 +44,8 @@ impl Dispatch {
                     self.sessions.send(&nodes, command);
                 }
                 Effect::News(job) => self.watchers.tell(&job),
+                // They end only with the controller.
+                Effect::Mail(mail) => drop(self.mails.as_ref().map(|mails| mails.send(*mail))),
                 Effect::RunHook { moment, job } => {
                     // It ends only with the controller, and after a restart what is needed is asked for again.
                     let _ = self.hooks.as_ref().map(|hooks| hooks.send((moment, job)));

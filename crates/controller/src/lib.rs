@@ -22,6 +22,7 @@ mod hooks;
 mod http;
 mod identity;
 mod inbox;
+mod mail;
 mod niceness;
 mod node_commands;
 mod node_names;

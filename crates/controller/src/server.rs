@@ -32,6 +32,7 @@ use crate::hooks;
 use crate::http;
 use crate::identity::Identities;
 use crate::inbox::{INBOX_SIZE, Inbox};
+use crate::mail;
 use crate::pace::Pace;
 use crate::planner;
 use crate::published::Published;
@@ -70,7 +71,8 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let (store, history, sequence, cluster, first) = open_state(&options)?;
     let published = Published::new(cluster.read_view());
     let (hook_sender, hook_receiver) = mpsc::unbounded_channel();
-    let dispatch = Dispatch { hooks: Some(hook_sender), ..Dispatch::default() };
+    let (mail_sender, mail_receiver) = mpsc::unbounded_channel();
+    let dispatch = Dispatch { hooks: Some(hook_sender), mails: Some(mail_sender), ..Dispatch::default() };
     let (inbox, inbox_receiver) = mpsc::channel(INBOX_SIZE);
     let (plan_sender, plan_receiver) = mpsc::channel(1);
     let (batch_sender, batch_receiver) = mpsc::channel(committer::QUEUE_SIZE);
@@ -85,6 +87,7 @@ pub async fn run(options: ControllerOptions) -> anyhow::Result<()> {
     let threads = [spawn_thread("sequencer", sequencer.run())?, spawn_thread("committer", committing)?];
     spawn_planner(plan_receiver, &inbox, &meters, &options.pace)?;
 
+    tokio::spawn(mail::run(mail_receiver, published.clone()));
     tokio::spawn(hooks::run(hook_receiver, inbox.clone(), published.clone()));
 
     let host: Arc<str> = options.host.as_str().into();

@@ -141,6 +141,10 @@ pub(crate) struct ArrayInfo {
     pub any_failed: bool,
     /// Tasks with a record that has not ended.
     pub unfinished: u32,
+    /// Those of them whose processes may still be there; ones that are only cleaned up after are not among them.
+    pub open: u32,
+    /// A task has started.
+    pub began: bool,
 }
 
 /// A step that waits for resources of its job.

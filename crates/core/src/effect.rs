@@ -6,6 +6,7 @@ use muster_model::fact::Fact;
 use muster_model::hooks::HookMoment;
 use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::Job;
+use muster_model::mail::Mail;
 use muster_model::request::{Answer, Refusal};
 use muster_model::step::Step;
 
@@ -30,6 +31,8 @@ pub enum Effect {
     },
     /// Tell those who wait for news about this job.
     News(Arc<Job>),
+    /// Write a mail to the user of a job. One that is lost with the controller is not written again.
+    Mail(Box<Mail>),
     /// Run what the site has for this moment where the controller is. The end of a prolog comes back as
     /// [`Event::PrologEnded`](crate::Event::PrologEnded); it is run again where a restart of the controller lost it.
     RunHook {

@@ -16,6 +16,7 @@ use muster_model::time::{Span, Timestamp};
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
 use crate::handlers::dependency;
+use crate::mail;
 use crate::timers::Timer;
 
 /// The end of a job without limit, in the order of ends.
@@ -33,9 +34,11 @@ impl Cluster {
     pub(crate) fn put_job_quietly(&mut self, now: Timestamp, job: Job, out: &mut Outcome) {
         let job = Arc::new(job);
         let old = self.jobs.get(&job.id).cloned();
+        let had_begun = mail::has_begun(self, &job);
         let was_queued = old.as_deref().is_some_and(|old| self.is_in_queue(old.id));
         self.index_job(old.as_deref(), &job, now);
         out.facts.push(Fact::Job(job.clone()));
+        mail::tell(self, old.as_ref(), &job, had_begun, out);
         // A begin time that has come changes nothing in the row that the scheduler looks at, but the queue.
         if scheduler_cares(old.as_deref(), &job) || (!was_queued && is_queued(&job, now)) {
             self.ask_for_pass(now, old.is_none() && job.spec.kind == JobKind::Batch, out);
@@ -161,6 +164,9 @@ impl Cluster {
         let active = |job: &Job| u32::from(task(job) && job.holds_resources());
         let unfinished = |job: &Job| u32::from(Cluster::is_unfinished_task(job));
         info.active = info.active + active(new) - old.map_or(0, active);
+        let open = |job: &Job| u32::from(task(job) && !job.state.is_final());
+        info.open = info.open + open(new) - old.map_or(0, open);
+        info.began |= task(new) && new.state != JobState::Pending && new.start_time.is_some();
         info.unfinished = info.unfinished + unfinished(new) - old.map_or(0, unfinished);
         if task(new) && new.state.is_final() && !new.completing && new.state != JobState::Completed {
             info.any_failed = true;
@@ -255,6 +261,9 @@ impl Cluster {
                 }
                 if let Some(end) = job.end_time {
                     self.timers.set(end + self.over_time(job), Timer::TimeLimit(id));
+                    for (_, at) in mail::limit_moments(job) {
+                        self.timers.set(at, Timer::LimitMail(id));
+                    }
                     if let Some(early) = job.spec.early_signal {
                         self.timers.set(end - early.before_end, Timer::EarlySignal(id));
                     }

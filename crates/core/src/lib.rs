@@ -12,6 +12,7 @@ mod het_queue;
 mod index;
 pub mod invariants;
 mod licenses;
+mod mail;
 mod placement;
 mod queue;
 mod restore;

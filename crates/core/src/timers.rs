@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Eligible(JobId),
     /// The early signal of a running job.
     EarlySignal(JobId),
+    /// A share of the time limit of a running job is over, of which its user wants to hear.
+    LimitMail(JobId),
     /// The time limit of a running job.
     TimeLimit(JobId),
     /// The time limit of a step.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::AccountingEnforce;
 use crate::hooks::HookConfig;
 use crate::ids::Name;
+use crate::mail::MailConfig;
+use crate::mcs::McsConfig;
 use crate::node::NodeConfig;
 use crate::partition::Partition;
 use crate::preemption::PreemptionConfig;
@@ -111,6 +113,12 @@ pub struct ClusterConfig {
     /// What of partitions stays as operators have made it when the configuration is read again (`ReconfigFlags`).
     #[serde(default)]
     pub kept_partitions: KeptPartitions,
+    /// Security labels of jobs.
+    #[serde(default)]
+    pub mcs: McsConfig,
+    /// How mails are sent.
+    #[serde(default)]
+    pub mail: MailConfig,
     /// Programs that run around jobs.
     #[serde(default)]
     pub hooks: HookConfig,
@@ -219,6 +227,8 @@ impl Default for ClusterConfig {
             limits_stop_queue: false,
             cron: false,
             kept_partitions: KeptPartitions::Nothing,
+            mcs: McsConfig::default(),
+            mail: MailConfig::default(),
             hooks: HookConfig::default(),
             het_jobs: HetJobRules::default(),
             resize: ResizeRules::default(),

@@ -237,6 +237,11 @@ fn is_zero(value: &i32) -> bool {
     *value == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_nothing_told(share: &u8) -> bool {
+    *share == 0
+}
+
 /// Options that few jobs give. Kept apart so that a pending job stays small.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -439,6 +444,9 @@ pub struct Job {
     /// The signal of [`JobSpec::early_signal`] was sent to this start.
     #[serde(default)]
     pub early_signal_sent: bool,
+    /// The last share of its time limit that a mail told of in this start, in percent.
+    #[serde(default, skip_serializing_if = "is_nothing_told")]
+    pub limit_told: u8,
     /// Put back into the queue and held to be looked into (Slurm: SPECIAL_EXIT).
     #[serde(default)]
     pub special_exit: bool,
@@ -486,6 +494,12 @@ impl Setbacks {
 }
 
 impl Job {
+    /// Whether mails of this type are wanted (`--mail-type`).
+    pub fn wants_mail(&self, word: &str) -> bool {
+        let types = self.spec.rare.as_ref().and_then(|rare| rare.mail_type.as_deref());
+        types.is_some_and(|types| types.split(',').any(|wanted| wanted == word))
+    }
+
     /// The partitions that it asks for, in order: those of its specification, or else the one it was given.
     pub fn partitions_wanted(&self) -> &[Name] {
         if self.spec.partitions.is_empty() { std::slice::from_ref(&self.partition) } else { &self.spec.partitions }
@@ -531,6 +545,7 @@ impl Job {
             dependencies: Dependencies::default(),
             next_step: 0,
             early_signal_sent: false,
+            limit_told: 0,
             account: None,
             association: None,
             qos: None,

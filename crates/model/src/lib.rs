@@ -18,6 +18,8 @@ pub mod hostlist;
 pub mod ids;
 pub mod job;
 pub mod licenses;
+pub mod mail;
+pub mod mcs;
 pub mod measure;
 pub mod node;
 pub mod node_call;

@@ -80,6 +80,9 @@ pub struct NodeConfig {
     /// Features, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Name>,
+    /// Those of them that it does not have at present (`ActiveFeatures`), as an operator has said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features_inactive: Vec<Name>,
     /// Nodes with lower weight are used first.
     pub weight: u32,
     /// Whether it may be used as soon as it registers, or begins drained or down.
@@ -88,6 +91,13 @@ pub struct NodeConfig {
     /// Reason written in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Name>,
+}
+
+impl NodeConfig {
+    /// The features that it has at present: jobs are placed by these.
+    pub fn active_features(&self) -> impl Iterator<Item = &Name> {
+        self.features.iter().filter(|name| !self.features_inactive.contains(name))
+    }
 }
 
 /// `State=` of a node line.

@@ -57,6 +57,8 @@ refusals! {
     InvalidTimeLimit = 2051 "Requested time limit is invalid (missing or exceeds some limit)",
     /// No such feature.
     InvalidFeature = 2029 "Invalid feature specification",
+    /// A feature that a node is to have at present is none that it can have.
+    ActiveFeature = 2031 "Active features not subset of available features",
     /// No such generic resource.
     InvalidGres = 2072 "Invalid generic resource (gres) specification",
     /// More memory than any node has.
@@ -161,6 +163,8 @@ refusals! {
     CronJobFixed = 2096 "Cannot modify scrontab jobs through scontrol",
     /// A request that makes no sense for what it names.
     UnexpectedMessage = 1000 "Unexpected message received",
+    /// A security label that the user cannot have.
+    InvalidMcsLabel = 2099 "Invalid mcs_label specified",
     /// The jobs are not components of one heterogeneous job.
     NotHetJob = 2106 "Job not heterogeneous job",
     /// Asked of one component, where only the whole can be meant.

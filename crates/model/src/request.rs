@@ -294,8 +294,10 @@ pub struct NodeChanges {
     pub reason: Option<Name>,
     /// New weight.
     pub weight: Option<u32>,
-    /// New features.
+    /// New features (`AvailableFeatures`).
     pub features: Option<Vec<Name>>,
+    /// Those that the node has at present (`ActiveFeatures`).
+    pub features_active: Option<Vec<Name>>,
     /// A remark; empty takes it away.
     pub comment: Option<Name>,
     /// A further remark; empty takes it away.

@@ -135,6 +135,7 @@ fn node_config(index: u32, cpus: u32) -> NodeConfig {
         port: 0,
         hardware: Hardware { memory: Megabytes(u64::from(cpus)), ..Hardware::of_cpus(cpus) },
         features: Vec::new(),
+        features_inactive: Vec::new(),
         weight: 1,
         initial_state: InitialState::Unknown,
         reason: None,

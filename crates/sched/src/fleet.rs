@@ -72,6 +72,8 @@ pub(crate) struct Fleet {
     pub(crate) weight: Vec<u32>,
     /// Which of [`Fleet::feature_sets`] a node has.
     pub(crate) feature_class: Vec<u32>,
+    /// All features that some node can have.
+    features_known: BTreeSet<Name>,
     /// Distinct sets of features.
     pub(crate) feature_sets: Vec<BTreeSet<Name>>,
     /// The first columns of counted things on nodes: generic resources, in order of name and type.
@@ -140,6 +142,7 @@ impl Fleet {
             sockets: node_configs.iter().map(|node| node.hardware.sockets.max(1)).collect(),
             weight: node_configs.iter().map(|node| node.weight).collect(),
             feature_class: Vec::with_capacity(count),
+            features_known: BTreeSet::new(),
             feature_sets: Vec::new(),
             gres_slots: Vec::new(),
             quota_columns: Vec::new(),
@@ -218,7 +221,8 @@ impl Fleet {
     fn read_features(&mut self) {
         let mut classes: BTreeMap<BTreeSet<Name>, u32> = BTreeMap::new();
         for node in &self.node_configs {
-            let set: BTreeSet<Name> = node.features.iter().cloned().collect();
+            self.features_known.extend(node.features.iter().cloned());
+            let set: BTreeSet<Name> = node.active_features().cloned().collect();
             let next = classes.len() as u32;
             let class = *classes.entry(set).or_insert_with_key(|set| {
                 self.feature_sets.push(set.clone());
@@ -369,6 +373,6 @@ impl Fleet {
 
     /// Whether any node has this feature.
     pub(crate) fn knows_feature(&self, feature: &str) -> bool {
-        self.feature_sets.iter().any(|set| set.contains(feature))
+        self.features_known.contains(feature)
     }
 }

@@ -89,6 +89,7 @@ fn node(random: &mut Random, number: u32, threads: u32) -> NodeConfig {
             ..Hardware::of_cpus(cores * threads)
         },
         features: Vec::new(),
+        features_inactive: Vec::new(),
         weight: 1,
         initial_state: if random.chance(50) { InitialState::Drain } else { InitialState::Unknown },
         reason: None,

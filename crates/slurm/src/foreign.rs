@@ -134,25 +134,35 @@ fn pbs_resource(resource: &str, to: &mut Translated) {
 
 /// `2`, `2:ppn=3`, `host1+host2:ppn=3`, with features between colons.
 fn pbs_nodes(value: &str, to: &mut Translated) {
-    let (mut hosts, mut count) = (Vec::new(), 0_u32);
+    let (mut hosts, mut count, mut tasks_each) = (Vec::new(), 0_u32, None);
     for chunk in value.split('+') {
-        let mut parts = chunk.split(':');
-        let first = parts.next().unwrap_or_default();
+        // `ppn` may stand behind a plus, too.
+        let (first, parts) = match chunk.split_once(':') {
+            Some((first, parts)) => (first, parts),
+            None if chunk.contains('=') => ("0", chunk),
+            None => (chunk, ""),
+        };
         match first.parse::<u32>() {
             Ok(number) => count = count.saturating_add(number),
             Err(_) => hosts.push(first),
         }
-        for part in parts {
+        for part in parts.split(':').filter(|part| !part.is_empty()) {
             match part.split_once('=') {
-                Some(("ppn", tasks)) => to.option("ntasks-per-node", tasks),
+                Some(("ppn", tasks)) => tasks_each = Some(tasks),
                 Some(("gpus", gpus)) => to.option("gpus-per-node", gpus),
                 None => to.option("constraint", part),
                 Some(_) => to.unknown('l', part),
             }
         }
     }
+    count = if count > 0 { count.saturating_add(hosts.len() as u32) } else { 0 };
+    match (tasks_each, tasks_each.and_then(|tasks| tasks.parse::<u32>().ok()).filter(|_| count > 0)) {
+        (Some(_), Some(tasks)) => to.option("ntasks", &count.saturating_mul(tasks).to_string()),
+        (Some(tasks), None) => to.option("ntasks-per-node", tasks),
+        (None, _) => {}
+    }
     if count > 0 {
-        to.option("nodes", &count.saturating_add(hosts.len() as u32).to_string());
+        to.option("nodes", &count.to_string());
     }
     if !hosts.is_empty() {
         to.option("nodelist", &hosts.join(","));
@@ -170,6 +180,11 @@ fn lsf(letter: char, value: &str, to: &mut Translated) {
                 to.option("array", &format!("{tasks}{limit}"));
             }
             None => to.option("job-name", value),
+        },
+        // Kilobytes; for each processor, as real sbatch takes it.
+        'M' => match value.parse::<u64>() {
+            Ok(kilobytes) => to.option("mem-per-cpu", &kilobytes.div_ceil(1024).to_string()),
+            Err(_) => to.unknown(letter, value),
         },
         'm' => to.option("nodelist", &value.split_whitespace().collect::<Vec<_>>().join(",")),
         'n' => to.option("ntasks", value.split(',').next().unwrap_or_default()),
@@ -246,7 +261,8 @@ mod tests {
         };
         let pbs = Dialect::Pbs;
         check(pbs, "-N name -q batch -o out -e host:err", "--job-name=name --partition=batch --output=out --error=err");
-        check(pbs, "-l nodes=2:ppn=3,walltime=00:20:00", "--ntasks-per-node=3 --nodes=2 --time=00:20:00");
+        check(pbs, "-l nodes=2:ppn=3,walltime=00:20:00", "--ntasks=6 --nodes=2 --time=00:20:00");
+        check(pbs, "-l nodes=3+ppn=2,mem=1024mb", "--ntasks=6 --nodes=3 --mem=1024mb");
         check(pbs, "-l nodes=a+b:ppn=2", "--ntasks-per-node=2 --nodelist=a,b");
         check(pbs, "-lselect=2:ncpus=4:mem=1gb", "--nodes=2 --mincpus=4 --mem=1gb");
         check(pbs, "-j oe -m ae -M me@x -V", "--mail-type=FAIL,END --mail-user=me@x");
@@ -259,6 +275,7 @@ mod tests {
             "-J lsf -n 4 -W 20 -q batch -o lsf.out",
             "--job-name=lsf --ntasks=4 --time=20 --partition=batch --output=lsf.out",
         );
+        check(lsf, "-M 1025 -J x", "--mem-per-cpu=2 --job-name=x");
         check(lsf, "-J a[1-9]%2 -W 1:30 -n 2,4 -x", "--job-name=a --array=1-9%2 --time=1:30:00 --ntasks=2 --exclusive");
     }
 

@@ -26,6 +26,7 @@ pub fn node_config(name: &str, cpus: u32) -> NodeConfig {
         port: 0,
         hardware: Hardware { memory: Megabytes(64_000), ..Hardware::of_cpus(cpus) },
         features: Vec::new(),
+        features_inactive: Vec::new(),
         weight: 1,
         initial_state: InitialState::Unknown,
         reason: None,

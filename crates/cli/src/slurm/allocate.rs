@@ -197,6 +197,7 @@ fn obstacle(job: &Job) -> Option<&'static str> {
         Reason::PartitionNodeLimit | Reason::PartitionTimeLimit | Reason::PartitionConfig => {
             Some(RefusalCode::PartitionConfigUnavailable.text())
         }
+        Reason::PartitionDown => Some("Partition in DOWN state"),
         _ if job.hold.is_some() => Some("Job is in held state, pending scheduler release"),
         _ => None,
     }

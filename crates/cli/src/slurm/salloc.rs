@@ -54,6 +54,13 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
         quiet: plan.quiet,
         verbose: plan.verbose > 0,
     };
+    // The words by which real salloc tells that it listens for what becomes of its job.
+    let debug = |text: &str| {
+        if plan.verbose > 1 && !plan.quiet {
+            eprintln!("salloc: debug:  {text}");
+        }
+    };
+    debug("Entering _msg_thr_internal");
     let Held { job, news } = wanted.get(&client).await?;
     let say = |text: String| {
         if !plan.quiet {
@@ -79,6 +86,7 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
         Err(_) => (1, ExitStatus::exited(1)),
     };
     give_back(&client, job.id, exit).await;
+    debug("Leaving _msg_thr_internal");
     result.map(|_| code)
 }
 

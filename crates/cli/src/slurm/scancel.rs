@@ -43,10 +43,11 @@ async fn end_all(scancel: &Scancel, call: &Call) -> Outcome {
         Err(error) => return failure("scancel", "slurm_load_jobs error", &error),
     };
     let kills = scancel.kills(&answers, &call.context);
+    let mut result = scancel.unmatched(&answers);
     if kills.is_empty() {
-        return Outcome::failure(scancel.nothing_matches(), 0);
+        result.stderr.push_str(&scancel.nothing_matches());
+        return result;
     }
-    let mut result = Outcome::default();
     let mut on_their_way: VecDeque<(Kill, JoinHandle<Result<(), ClientError>>)> = VecDeque::new();
     for kill in kills {
         if kill.question.as_ref().is_some_and(|question| !confirmed(question)) {

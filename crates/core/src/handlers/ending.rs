@@ -223,7 +223,7 @@ pub(super) fn back_to_pending(
     job.reason = Reason::None;
     job.reason_detail = None;
     job.next_step = 0;
-    job.early_signal_sent = false;
+    (job.early_signal_sent, job.limit_told) = (false, 0);
     let partition = cluster.partition(&job.partition).cloned();
     if let Some(partition) = partition {
         job.time_limit = job.spec.time_limit.or(partition.time_default).unwrap_or(partition.time_max);

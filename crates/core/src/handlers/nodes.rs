@@ -30,8 +30,9 @@ pub(super) fn update(
     if changes.state == Some(NodeTransition::Resume) {
         may_resume(cluster, &indices)?;
     }
-    for index in indices {
-        change(cluster, now, identity, index, changes, out);
+    let features = indices.iter().map(|index| features_of(cluster, *index, changes)).collect::<Result<Vec<_>, _>>()?;
+    for (index, features) in indices.into_iter().zip(features) {
+        change(cluster, now, identity, (index, features), changes, out);
     }
     out.plan_needed = true;
     Ok(())
@@ -63,7 +64,7 @@ fn change(
     cluster: &mut Cluster,
     now: Timestamp,
     identity: &Identity,
-    index: NodeIndex,
+    (index, features): (NodeIndex, Option<Features>),
     changes: &NodeChanges,
     out: &mut Outcome,
 ) {
@@ -107,15 +108,45 @@ fn change(
                 *place = (!text.is_empty()).then(|| text.clone());
             }
         }
-        if changes.weight.is_none() && changes.features.is_none() {
+        if changes.weight.is_none() && features.is_none() {
             return;
         }
         let config = Arc::make_mut(&mut node.config);
         if let Some(weight) = changes.weight {
             config.weight = weight;
         }
-        if let Some(features) = &changes.features {
-            config.features = features.clone();
+        if let Some(features) = features {
+            (config.features, config.features_inactive) = (features.all, features.inactive);
         }
     });
+}
+
+/// Features of a node after a change.
+struct Features {
+    all: Vec<Name>,
+    inactive: Vec<Name>,
+}
+
+/// What a change makes of the features of a node. As in Slurm, a node without any active feature gets all that it can have, and
+/// what is active must be among those; `None` where nothing is said of them.
+fn features_of(cluster: &Cluster, index: NodeIndex, changes: &NodeChanges) -> Result<Option<Features>, Refusal> {
+    let Some(node) = cluster.nodes.get(index.0 as usize) else { return Ok(None) };
+    if changes.features.is_none() && changes.features_active.is_none() {
+        return Ok(None);
+    }
+    let all = changes.features.as_ref().unwrap_or(&node.config.features);
+    let active: Vec<Name> = match &changes.features_active {
+        Some(active) => active.clone(),
+        None => {
+            let present: Vec<Name> = node.config.active_features().cloned().collect();
+            if present.is_empty() { all.clone() } else { present }
+        }
+    };
+    match active.iter().find(|name| !all.contains(name)) {
+        Some(name) => Err(Refusal::new(RefusalCode::ActiveFeature, format!("{} cannot have {name}", node.name()))),
+        None => {
+            let inactive = all.iter().filter(|name| !active.contains(name)).cloned().collect();
+            Ok(Some(Features { all: all.clone(), inactive }))
+        }
+    }
 }

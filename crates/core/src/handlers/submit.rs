@@ -8,9 +8,11 @@ use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
 use muster_model::heterogeneous::{COMPONENTS_MAX, HetRole};
 use muster_model::ids::{Identity, JobId, Name, SpecId};
 use muster_model::job::{Hold, Job, JobKind, JobSpec};
+use muster_model::mcs::{Labelled, McsConfig, McsPlugin};
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::request::{Refusal, RefusalCode};
 use muster_model::reservation::Applicant;
+use muster_model::resources::Sharing;
 use muster_model::time::{TimeLimit, Timestamp};
 
 use super::{accounting, authorisation, dependency, expand, least_time, priority, reservations};
@@ -121,6 +123,7 @@ pub(super) struct Admitted {
     time_limit: TimeLimit,
     time_limit_min: Option<TimeLimit>,
     dependencies: Dependencies,
+    labelled: Labelled,
 }
 
 /// All checks of one job.
@@ -134,7 +137,36 @@ fn admit_all(cluster: &Cluster, now: Timestamp, identity: &Identity, spec: &JobS
     let uid = spec.identity.uid;
     expand::may_ask(cluster, &dependencies, &expand::Asker { uid, partition: &partition.name, association, qos })?;
     check_priority(identity, spec)?;
-    Ok(Admitted { partition, charge, time_limit, time_limit_min, dependencies })
+    let labelled = labelled(cluster, spec, charge.account.as_ref())?;
+    Ok(Admitted { partition, charge, time_limit, time_limit_min, dependencies, labelled })
+}
+
+/// The security label of a job.
+fn labelled(cluster: &Cluster, spec: &JobSpec, account: Option<&Name>) -> Result<Labelled, Refusal> {
+    let (wanted, exclusive) = (spec.request.mcs_label.as_ref(), spec.request.sharing == Sharing::ExclusiveMcs);
+    let found = cluster.config.mcs.label(wanted, exclusive, &spec.identity, account);
+    found.ok_or_else(|| RefusalCode::InvalidMcsLabel.into())
+}
+
+/// What the site makes of the label of a job: what keeps others away, and what is shown.
+fn label(spec: &mut JobSpec, config: &McsConfig, labelled: &Labelled) {
+    /// The option under which the label is shown.
+    const SHOWN: &str = "mcs-label";
+    if config.plugin == McsPlugin::None {
+        return;
+    }
+    spec.request.mcs_label = labelled.label.clone().filter(|_| labelled.keeps_others_away);
+    match (labelled.keeps_others_away, spec.request.sharing) {
+        (true, Sharing::Default | Sharing::ExclusiveMcs) => spec.request.sharing = Sharing::ExclusiveMcs,
+        (false, Sharing::ExclusiveMcs) => spec.request.sharing = Sharing::Default,
+        _ => {}
+    }
+    if let Some(rare) = spec.rare.as_mut() {
+        rare.others.retain(|(name, _)| &**name != SHOWN);
+    }
+    if let Some(label) = &labelled.label {
+        spec.rare.get_or_insert_default().others.push((SHOWN.into(), label.clone()));
+    }
 }
 
 fn new_job(
@@ -151,6 +183,11 @@ fn new_job(
     let lets_in = |name: &Name| cluster.partition(name).is_some_and(|part| is_open(part, identity, &spec).is_ok());
     spec.partitions = named.into_iter().filter(lets_in).collect();
     spec.time_limit_min = admitted.time_limit_min;
+    label(&mut spec, &cluster.config.mcs, &admitted.labelled);
+    let address = cluster.config.mail.usual_address(&spec.identity.user);
+    if let Some(rare) = spec.rare.as_deref_mut().filter(|rare| rare.mail_type.is_some() && rare.mail_user.is_none()) {
+        rare.mail_user = address;
+    }
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let row = Job {

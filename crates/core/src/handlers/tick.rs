@@ -9,6 +9,7 @@ use muster_model::time::{Span, Timestamp};
 use super::{agent, cancel, dependency, evict, holder, priority, reservations, turns};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, Outcome, SignalScope};
+use crate::mail;
 use crate::timers::Timer;
 
 /// Most timers handled by one event, so that a flood of them cannot delay everything else. The rest is due at once again.
@@ -29,6 +30,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
         match timer {
             Timer::Eligible(job_id) => dependency::evaluate(cluster, now, job_id, out),
             Timer::EarlySignal(job_id) => early_signal(cluster, now, job_id, out),
+            Timer::LimitMail(job_id) => mail::limit_reached(cluster, now, job_id, out),
             Timer::TimeLimit(job_id) => time_limit(cluster, now, job_id, out),
             Timer::StepTimeLimit(job_id, step_id) => step_time_limit(cluster, now, job_id, step_id, out),
             Timer::Pass(job_id) => pass(cluster, job_id, out),

@@ -7,6 +7,7 @@ use muster_model::fact::Fact;
 use muster_model::ids::{Identity, Name};
 use muster_model::job::{Job, JobSpec};
 use muster_model::licenses;
+use muster_model::mail::MailConfig;
 use muster_model::request::{JobChanges, JobTarget, Refusal, RefusalCode};
 use muster_model::reservation::Applicant;
 use muster_model::resources::ResourceRequest;
@@ -232,7 +233,7 @@ fn apply(cluster: &mut Cluster, now: Timestamp, old: &Job, changes: &JobChanges,
         // Of a job whose priority is or was set directly, Slurm leaves the nice value alone, and says nothing.
         spec.nice = if changes.priority.is_some_and(|to| to > 0) { 0 } else { old.spec.nice };
     }
-    change_rare(&mut spec, changes);
+    change_rare(&mut spec, changes, &cluster.config.mail);
     if !waits {
         // Which nodes it has is no wish for its next start. The order of the queue is over for it.
         spec.request.nodes_required.clone_from(&old.spec.request.nodes_required);
@@ -374,7 +375,7 @@ fn change_request(request: &mut ResourceRequest, changes: &JobChanges) {
     }
 }
 
-fn change_rare(spec: &mut JobSpec, changes: &JobChanges) {
+fn change_rare(spec: &mut JobSpec, changes: &JobChanges, mail: &MailConfig) {
     let pairs = [&changes.comment, &changes.admin_comment, &changes.wckey, &changes.mail_type, &changes.mail_user];
     if pairs.iter().all(|change| change.is_none()) && changes.others.is_empty() {
         return;
@@ -390,5 +391,8 @@ fn change_rare(spec: &mut JobSpec, changes: &JobChanges) {
         if let Some(value) = change {
             *field = (!value.is_empty()).then(|| value.clone());
         }
+    }
+    if rare.mail_type.is_some() && rare.mail_user.is_none() {
+        rare.mail_user = mail.usual_address(&spec.identity.user);
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use muster_model::accounting::AccountingEnforce;
 use muster_model::config::{ClusterConfig, CpuUnit, KeptPartitions, PartitionEnforcement, PlacementRules};
 use muster_model::ids::{Name, NodeIndex};
+use muster_model::mail::MailConfig;
+use muster_model::mcs::{McsConfig, McsPlugin, McsSelect};
 use muster_model::node::{InitialState, NodeConfig};
 use muster_model::resources::IndexSet;
 use muster_model::time::Span;
@@ -69,7 +71,7 @@ struct Reader<'a> {
 const RECORDS: &[&str] =
     &["NodeName", "PartitionName", "NodeSet", "DownNodes", "FrontendName", "SwitchName", "BlockName"];
 
-fn record_kind(line: &Line) -> Option<&'static str> {
+pub(super) fn record_kind(line: &Line) -> Option<&'static str> {
     let (first, _) = line.pairs.first()?;
     RECORDS.iter().copied().find(|kind| kind.eq_ignore_ascii_case(first))
 }
@@ -208,6 +210,12 @@ impl<'a> Reader<'a> {
             enforce_partition_limits: self.enforce_partition_limits()?,
             limits_stop_queue: self.scheduler("assoc_limit_stop").is_some(),
             cron: self.find("ScronParameters").is_some_and(|(_, value)| value.to_ascii_lowercase().contains("enable")),
+            mcs: self.mcs()?,
+            mail: MailConfig {
+                // The usual one is looked for where the machine has it.
+                program: self.text("MailProg").filter(|program| &**program != "/bin/mail"),
+                domain: self.text("MailDomain"),
+            },
             kept_partitions: self.kept_partitions()?,
             hooks: hooks::read(&|key| self.find(key), |word| self.scheduler(word).is_some())?,
             het_jobs: scheduling::het_jobs(|name| self.scheduler(name)),
@@ -261,6 +269,12 @@ impl<'a> Reader<'a> {
             ),
             ("TopologyParam", &["topooptional", "none"]),
         ];
+        if let Some((line, _)) =
+            self.find("MCSParameters").filter(|(_, value)| value.to_ascii_lowercase().contains("privatedata"))
+        {
+            let place = format!("{} line {}", line.file.display(), line.number);
+            warnings.push(format!("MCSParameters=privatedata is not acted on by this version ({place})"));
+        }
         if let Some((line, list)) = self.find("SchedulerParameters") {
             warnings.extend(scheduler_words::remarks(line, list));
         }
@@ -283,6 +297,42 @@ impl<'a> Reader<'a> {
             "" | "none" | "default" | "flat" | "3d_torus" | "hypercube" | "node_rank" => Ok(None),
             _ => Err(line.error(format!("cannot find topo plugin for {plugin}"))),
         }
+    }
+
+    /// `MCSPlugin`, and `MCSParameters` as `[ondemand|enforced][,noselect|select|ondemandselect][,privatedata][:GROUP|GROUP]`.
+    fn mcs(&self) -> Result<McsConfig, ConfError> {
+        let mut mcs = McsConfig::default();
+        if let Some((line, plugin)) = self.find("MCSPlugin") {
+            mcs.plugin = match plugin.to_ascii_lowercase().trim_start_matches("mcs/") {
+                "none" | "" => McsPlugin::None,
+                "account" => McsPlugin::Account,
+                "group" => McsPlugin::Group,
+                "user" => McsPlugin::User,
+                _ => return Err(line.error(format!("cannot find mcs plugin for {plugin}"))),
+            };
+        }
+        let Some((_, value)) = self.find("MCSParameters").filter(|(_, value)| *value != "(null)") else {
+            return Ok(mcs);
+        };
+        let (words, groups) = value.split_once(':').unwrap_or((value, ""));
+        mcs.groups = groups.split('|').filter(|group| !group.is_empty()).map(Into::into).collect();
+        for word in words.split(',').map(str::trim) {
+            match word.to_ascii_lowercase().as_str() {
+                "enforced" => mcs.enforced = true,
+                "noselect" => mcs.select = McsSelect::Never,
+                "select" => mcs.select = McsSelect::Always,
+                "ondemandselect" => mcs.select = McsSelect::OnDemand,
+                // The rest is what holds anyway, or is named in the log as not acted on.
+                _ => {}
+            }
+        }
+        Ok(mcs)
+    }
+
+    /// A parameter as it is written; nothing where nothing is said.
+    fn text(&self, key: &str) -> Option<Name> {
+        let (_, value) = self.find(key)?;
+        (!value.is_empty() && value != "(null)").then(|| value.into())
     }
 
     /// `ReconfigFlags`: `KeepPartInfo` is more than `KeepPartState`.

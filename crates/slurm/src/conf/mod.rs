@@ -35,6 +35,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod written;
 
 use std::path::Path;
 
@@ -55,6 +56,7 @@ pub use mpi::MpiSettings;
 pub use plugstack::PyxisSettings;
 pub use reconfigure::can_take_over;
 pub use task::TaskSettings;
+pub use written::written;
 
 #[cfg(test)]
 pub(crate) use keys::acted_on;

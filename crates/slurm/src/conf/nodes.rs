@@ -88,6 +88,7 @@ pub(super) fn read(line: &Line, default: &Line, warnings: &mut Vec<String>) -> R
             port: port.unwrap_or(0),
             hardware: hardware.clone(),
             features: features.clone(),
+            features_inactive: Vec::new(),
             weight,
             initial_state,
             reason: get("Reason").map(Into::into),

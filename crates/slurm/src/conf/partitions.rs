@@ -76,6 +76,15 @@ pub(super) struct Known<'a> {
     pub memory_per_gpu: Option<Megabytes>,
 }
 
+impl Known<'_> {
+    fn names_of(&self, nodes: &[NodeIndex]) -> Name {
+        let mut names: Vec<(&NodeIndex, &Name)> = self.nodes.iter().map(|(name, index)| (index, name)).collect();
+        names.sort_unstable();
+        let names = names.iter().filter(|(index, _)| nodes.binary_search(index).is_ok()).map(|(_, name)| &***name);
+        hostlist::compress(names).into()
+    }
+}
+
 /// The partitions of one line, with the defaults of `PartitionName=DEFAULT` lines before it.
 pub(super) fn read(
     line: &Line,
@@ -106,7 +115,11 @@ pub(super) fn read(
     };
     let base = Partition {
         name: "".into(),
-        node_list: node_list.into(),
+        node_list: match node_list.eq_ignore_ascii_case("all") {
+            // Shown by name.
+            true => known.names_of(&nodes),
+            false => node_list.into(),
+        },
         nodes,
         default: yes(line, get("Default"), "Default")?,
         state: state(line, get("State"))?,

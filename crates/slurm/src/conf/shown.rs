@@ -5,6 +5,7 @@ use std::path::Path;
 use muster_model::config::ClusterConfig;
 use muster_model::time::{TimeLimit, format_days_hours};
 
+use super::cluster::record_kind;
 use super::keys::{Parameter, Standing};
 use super::lines::Line;
 use super::preemption;
@@ -13,7 +14,8 @@ use super::table::SHOWN;
 /// Parameters in order. Values that only the running controller knows (`BOOT_TIME`, `NEXT_JOB_ID`) are left out here and
 /// added by it.
 pub(super) fn show(lines: &[Line], path: &Path, config: &ClusterConfig) -> Vec<(String, String)> {
-    let find = |key: &str| lines.iter().rev().find_map(|line| line.get(key));
+    // What lines of nodes and partitions say is about these alone.
+    let find = |key: &str| lines.iter().rev().filter(|line| record_kind(line).is_none()).find_map(|line| line.get(key));
     let mut shown = Vec::with_capacity(SHOWN.len());
     for parameter in SHOWN {
         match parameter.standing {

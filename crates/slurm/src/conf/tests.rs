@@ -98,7 +98,7 @@ fn what_is_not_acted_on_is_named_once() {
         "TCPTimeout=8\nTCPTimeout=16\nMailProg=/bin/true\nNodeName=n1\nPartitionName=p Nodes=n1 PowerDownOnIdle=yes\n",
     );
     let words: Vec<&str> = loaded.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    assert_eq!(words, ["TCPTimeout", "MailProg", "PowerDownOnIdle"]);
+    assert_eq!(words, ["TCPTimeout", "PowerDownOnIdle"]);
 }
 
 #[test]
@@ -369,4 +369,18 @@ fn words_of_scheduler_parameters_that_do_nothing_are_named() {
         "SchedulerParameters=batch_sched_delay=soon\nNodeName=n1\nPartitionName=p Nodes=n1\n",
         "/c/slurm.conf line 3: SchedulerParameters batch_sched_delay=\"soon\" is not a valid number",
     );
+}
+
+#[test]
+fn labels_and_mails_are_read() {
+    use muster_model::mcs::{McsPlugin, McsSelect};
+    let tail = "NodeName=n1\nPartitionName=p Nodes=n1\n";
+    let loaded =
+        check(&format!("MCSPlugin=mcs/group\nMCSParameters=enforced,select,privatedata:a|b\nMailProg=/m\n{tail}"));
+    let mcs = &loaded.cluster.mcs;
+    assert_eq!((mcs.plugin, mcs.enforced, mcs.select), (McsPlugin::Group, true, McsSelect::Always));
+    assert_eq!(mcs.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(loaded.cluster.mail.program.as_deref(), Some("/m"));
+    assert_eq!(loaded.warnings, ["MCSParameters=privatedata is not acted on by this version (/c/slurm.conf line 4)"]);
+    check_error(&format!("MCSPlugin=mcs/x\n{tail}"), "/c/slurm.conf line 3: cannot find mcs plugin for mcs/x");
 }

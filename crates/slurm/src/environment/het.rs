@@ -24,14 +24,11 @@ pub(super) fn script(list: &mut Builder, components: &[Job]) {
 }
 
 /// For the command below `salloc` and the steps of an `srun` that got its own allocation: beside the components only the
-/// number of the whole and the tasks of all.
+/// number of the whole. How many tasks there are is said of each: an `srun` for one component must not take the sum for its own.
 pub(super) fn allocation(list: &mut Builder, components: &[Job], cluster_name: &str) {
     size(list, components.len());
     list.set("SLURM_CLUSTER_NAME", cluster_name);
     list.set_some("SLURM_JOB_ID", components.first().map(|leader| leader.id));
-    let tasks: u64 = components.iter().map(|component| u64::from(component.spec.request.tasks)).sum();
-    list.set("SLURM_NTASKS", tasks);
-    list.set("SLURM_NPROCS", tasks);
     for (offset, component) in components.iter().enumerate() {
         groups(list, offset, of_component(component).into_iter());
     }

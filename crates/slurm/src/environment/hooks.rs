@@ -41,7 +41,7 @@ pub fn controller_hook_environment(job: &Job, cluster_name: &str, moment: HookMo
     list.finish()
 }
 
-fn common(job: &Job, cluster_name: &str, moment: HookMoment) -> Builder {
+pub(super) fn common(job: &Job, cluster_name: &str, moment: HookMoment) -> Builder {
     let mut list = Builder::default();
     identity::job(&mut list, job, cluster_name);
     identity::user(&mut list, job);

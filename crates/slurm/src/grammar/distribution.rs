@@ -57,15 +57,20 @@ pub fn parse(text: &str) -> Result<Distribution, DistributionError> {
     let (levels, pack) = match lower.split_once(',') {
         Some((levels, pack @ ("pack" | "nopack"))) => (levels, Some(pack)),
         Some(_) => return Err(DistributionError::Malformed),
+        None if matches!(lower.as_str(), "pack" | "nopack") => {
+            return Ok(Distribution { nodes: Nodes::Block, text: lower, has_lower_levels: true });
+        }
         None => (lower.as_str(), None),
     };
     let mut levels = levels.split(':');
     let first = levels.next().unwrap_or_default();
     let mut lower_levels = Vec::new();
     for level in levels {
+        // Threads are dealt out as sockets are, unless something else is said.
+        let usual = lower_levels.first().copied().unwrap_or("cyclic");
         lower_levels.push(match level {
             "block" | "cyclic" | "fcyclic" => level,
-            "*" => "cyclic",
+            "*" => usual,
             _ => return Err(DistributionError::Malformed),
         });
     }
@@ -113,6 +118,9 @@ mod tests {
         check("Cyclic", "cyclic");
         check("plane=4", "plane=4");
         check("block:*:fcyclic,pack", "block:cyclic:fcyclic,pack");
+        check("*:block:*", "block:block:block");
+        check("*:*:*", "block:cyclic:cyclic");
+        check("NoPack", "nopack");
         check("arbitrary", "arbitrary");
         check("plane", "NoPlaneSize");
         for bad in ["bad", "", "block:", "block:bad", "block,x", "a:b:c:d", "block:block:block:block"] {

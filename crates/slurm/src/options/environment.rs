@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::spec::{Argument, Command, Fault, Input, OptionSpec, Origin, World};
-use super::values::SubmitOptions;
+use super::values::{Given, SubmitOptions};
 use crate::grammar::numbers;
 
 /// Puts the options that `environment` holds for `command` into `options`.
@@ -39,6 +39,9 @@ fn apply_one(
     world: &World<'_>,
     options: &mut SubmitOptions,
 ) -> Result<(), Fault> {
+    if spec.name == "verbose" {
+        return say_more(spec, value, options);
+    }
     if spec.argument == Argument::None && !enables(value) {
         return Ok(());
     }
@@ -47,7 +50,19 @@ fn apply_one(
     spec.apply(options, &Input { command, name: spec.name, value, given, origin: Origin::Environment, world })
 }
 
+/// The variable says how much is told; the command line adds to it.
+fn say_more(spec: &OptionSpec, value: &str, options: &mut SubmitOptions) -> Result<(), Fault> {
+    let count: u32 = value
+        .parse()
+        .map_err(|_| Fault::error(1, format!("Invalid numeric value \"{value}\" for --{}.", spec.name)))?;
+    options.client.verbose = count;
+    if count > 0 {
+        options.given.insert(spec.name, Given { origin: Origin::Environment, shown: count.to_string() });
+    }
+    Ok(())
+}
+
 /// Whether a variable switches a flag on: empty, `yes`, or a number other than 0.
-fn enables(value: &str) -> bool {
+pub(crate) fn enables(value: &str) -> bool {
     value.is_empty() || value.eq_ignore_ascii_case("yes") || numbers::leading_or_zero(value) != 0
 }

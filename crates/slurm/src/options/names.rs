@@ -37,8 +37,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         options.names.mail_type = Some(types);
         Ok(shown)
     })
-    .help("type", "when to write a mail (BEGIN, END, FAIL, ALL, ...)")
-    .not_yet(),
+    .help("type", "when to write a mail (BEGIN, END, FAIL, ALL, ...)"),
     OptionSpec::new("mail-user", ALL, Required, |options, input| text(input, &mut options.names.mail_user))
         .help("user", "to whom"),
     OptionSpec::new("clusters", ALL, Required, clusters)

@@ -67,7 +67,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         .sorted_as("bf")
         .help("spec", "burst buffer")
         .not_yet(),
-    OptionSpec::new("bbf", ALL, Required, keep).sorted_as("bfa").help("file", "file with burst buffers").not_yet(),
+    OptionSpec::new("bbf", ALL, Required, |options, input| {
+        if input.command != Sbatch && !options.not_yet.contains(&input.name) {
+            options.not_yet.push(input.name);
+        }
+        keep(options, input)
+    })
+    .sorted_as("bfa")
+    .help("file", "file with burst buffers; its lines come behind the first of a batch script"),
     OptionSpec::new("container", ALL, Required, keep)
         .env(&[(Sbatch, "SBATCH_CONTAINER"), (Srun, "SRUN_CONTAINER"), (Salloc, "SALLOC_CONTAINER")])
         .help("path", "OCI bundle in which to run"),

@@ -22,6 +22,12 @@ pub fn target(text: &str) -> Option<JobTarget> {
     (job_id.0 > 0).then_some(JobTarget { job_id, tasks, step, component })
 }
 
+/// `0_3`: the tasks with that index of all arrays, as `scontrol show job` takes it.
+pub fn task_of_any(text: &str) -> Option<JobTarget> {
+    let tasks = TaskSet::parse(text.strip_prefix("0_")?, TASK_INDEX_MAX)?;
+    Some(JobTarget { job_id: JobId(0), tasks: Some(tasks), step: None, component: None })
+}
+
 fn number(text: &str) -> Option<u32> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
@@ -56,10 +62,10 @@ pub fn matches(target: &JobTarget, job: &muster_model::job::Job) -> bool {
         (None, None) => job.id == target.job_id || job.het_job_id() == Some(target.job_id),
         (None, _) => job.id == target.job_id || job.array_job_id() == Some(target.job_id),
         (Some(tasks), Some(ArrayRole::Task { array_job_id, task_index })) => {
-            *array_job_id == target.job_id && tasks.contains(*task_index)
+            (*array_job_id == target.job_id || target.job_id.0 == 0) && tasks.contains(*task_index)
         }
         (Some(tasks), Some(ArrayRole::Waiting { tasks: waiting })) => {
-            job.id == target.job_id && tasks.iter().any(|index| waiting.contains(index))
+            (job.id == target.job_id || target.job_id.0 == 0) && tasks.iter().any(|index| waiting.contains(index))
         }
         (Some(_), None) => false,
     }
@@ -84,6 +90,11 @@ mod tests {
         for bad in ["", "abc", "0", "-1", "12.", "12_", "12x", "1 2", "99999999999"] {
             check(bad, None);
         }
+        assert_eq!(
+            task_of_any("0_3").and_then(|target| target.tasks).map(|tasks| tasks.to_string()).as_deref(),
+            Some("3")
+        );
+        assert_eq!((task_of_any("1_3"), task_of_any("0")), (None, None));
         assert_eq!(split("1,2_[1,3],,4"), ["1", "2_[1,3]", "4"]);
     }
 }

@@ -210,7 +210,7 @@ fn node_value(index: usize, node: &Node, cluster: &Cluster) -> Value {
     amounts.billing = billing::of_node(&amounts, partitions.iter().copied(), cluster);
     let taken = Amounts { cpus: u64::from(used), memory: node.used.memory, ..Amounts::default() };
     json!({
-        "active_features": config.features.join(","),
+        "active_features": config.active_features().map(|name| &**name).collect::<Vec<_>>().join(","),
         "address": *config.address,
         "alloc_cpus": used,
         "alloc_memory": node.used.memory.0,

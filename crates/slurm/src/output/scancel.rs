@@ -260,6 +260,25 @@ impl Scancel {
         jobs.iter().flat_map(|job| self.kills_of(job, context)).collect()
     }
 
+    /// What is said of jobs that were named and that no record stands for, where records were asked for: those that have
+    /// ended, and those that the conditions leave out. Slurm tells so before it ends the others.
+    pub fn unmatched(&self, answers: &Answers) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.queries().is_empty() {
+            return outcome;
+        }
+        let is_met = |target: &JobTarget| answers.jobs.iter().any(|job| self.wants(job) && ids::matches(target, job));
+        for (text, target) in self.targets.iter().filter(|(_, target)| !is_met(target)) {
+            outcome.code = 1;
+            if !self.quiet {
+                let what = if target.step.is_some() { "job step id" } else { "job id" };
+                let reason = RefusalCode::InvalidJobId.text();
+                outcome.stderr.push_str(&format!("scancel: error: Kill job error on {what} {text}: {reason}\n"));
+            }
+        }
+        outcome
+    }
+
     /// Its steps or tasks as they were named, or the whole record.
     fn kills_of(&self, job: &Arc<Job>, context: &Context) -> Vec<Kill> {
         let text = job_text::array_id(job, None, context);
@@ -428,6 +447,21 @@ mod tests {
         check("-v -b -s USR1 9", InvalidJobId, batch, 1);
         let denied = "scancel: error: Kill job error on job id 524: Access/permission denied\n";
         check("524", AccessDenied, denied, 210);
+    }
+
+    #[test]
+    fn named_jobs_that_the_conditions_leave_out_are_told() {
+        let check = |line: &str, stderr: &str| {
+            let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let scancel = Scancel::new(&args, &Environment::new(), &context()).expect("a good line");
+            let outcome = scancel.unmatched(&Answers::default());
+            assert_eq!((outcome.stderr.as_str(), outcome.code), (stderr, u8::from(line != "7")), "{line}");
+        };
+        check("7", "");
+        check("-i 7", "scancel: error: Kill job error on job id 7: Invalid job id specified\n");
+        check("-u root 7_3", "scancel: error: Kill job error on job id 7_3: Invalid job id specified\n");
+        check("-i 7.0", "scancel: error: Kill job error on job step id 7.0: Invalid job id specified\n");
+        check("-Q -i 7", "");
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use muster_model::job::ExecutionContext;
+
 use super::surroundings::Surroundings;
 use crate::directives::Directives;
 use crate::foreign;
+use crate::grammar::rlimits;
 use crate::options::{self, Command, Fault, Line, Origin, SubmitOptions, check_talk, parse};
 
 /// A complaint, with the notices that were collected before it.
@@ -149,7 +152,7 @@ fn apply_foreign(
 ) -> Result<(), Fault> {
     let unwanted = options.client.ignore_pbs
         || line.iter().any(|found| found.spec.name == "ignore-pbs")
-        || around.variable("SBATCH_IGNORE_PBS").is_some();
+        || around.variable("SBATCH_IGNORE_PBS").is_some_and(options::environment::enables);
     for (dialect, words) in directives.foreign.iter().filter(|_| !unwanted) {
         let translated = foreign::translate(*dialect, words);
         for unknown in &translated.unknown {
@@ -164,8 +167,33 @@ fn apply_foreign(
 /// What can be asked for in several ways is asked for in one.
 fn one_way_each(options: &mut SubmitOptions) -> Result<(), Fault> {
     one_memory(options)?;
+    hint_alone(options);
     one_kept(options)
 }
+
+/// A hint gives way to whoever says in detail what it would stand for.
+fn hint_alone(options: &mut SubmitOptions) {
+    let is_detail = |name: &&str| match *name {
+        "cpu-bind" => options.given.get("cpu-bind").is_some_and(|given| {
+            !["verbose", "v", "quiet", "q"].iter().any(|word| given.shown.eq_ignore_ascii_case(word))
+        }),
+        name => options.has(name),
+    };
+    const DETAILS: [&str; 4] = ["ntasks-per-core", "threads-per-core", "extra-node-info", "cpu-bind"];
+    if !options.has("hint") || !DETAILS.iter().any(is_detail) {
+        return;
+    }
+    options.given.remove("hint");
+    options.others.remove("hint");
+    options.placement.hint = None;
+    if options.client.verbose > 0 {
+        options.notices.push(Line::Info(HINT_IGNORED.to_owned()));
+    }
+}
+
+/// As real commands tell it, with `-v` only.
+const HINT_IGNORED: &str = "Following options are mutually exclusive with --hint: --ntasks-per-core, --threads-per-core, -B and \
+     --cpu-bind (other then --cpu-bind=verbose). Ignoring --hint.";
 
 /// Memory is asked for in one way only. What is written wins over the environment.
 fn one_memory(options: &mut SubmitOptions) -> Result<(), Fault> {
@@ -210,6 +238,16 @@ fn one_kept(options: &mut SubmitOptions) -> Result<(), Fault> {
             Ok(())
         }
     }
+}
+
+/// What `-vv` tells of what goes along with a batch job.
+pub fn propagation(context: &ExecutionContext) -> String {
+    let limits = context.limits.iter().filter_map(|(number, value)| {
+        let (name, _) = rlimits::KNOWN.iter().find(|(_, known)| known == number)?;
+        Some(format!("RLIMIT_{name}={value}"))
+    });
+    let all = limits.chain([format!("UMASK={:04o}", context.umask)]);
+    all.map(|what| Line::Info(format!("debug:  propagating {what}")).print("sbatch") + "\n").collect()
 }
 
 /// What there is to say before anything is done: the list of `-v`, notices, and options that do not act yet.

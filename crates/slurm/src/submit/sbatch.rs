@@ -136,13 +136,17 @@ fn finish(
         umask: around.umask,
         limits: propagated(options, around),
     };
+    let mut stderr = reading::talk(Command::Sbatch, options);
+    if options.client.verbose > 1 && !options.client.quiet {
+        stderr.push_str(&reading::propagation(&context));
+    }
     Ok(SbatchPlan {
         spec,
         led: Vec::new(),
         is_het: false,
-        script: script.bytes.clone(),
+        script: script::with_file(&script.bytes, options.others.get("bbf").map(String::as_str), around)?,
         context,
-        stderr: reading::talk(Command::Sbatch, options),
+        stderr,
         test_only: options.client.test_only,
         parsable: options.client.parsable,
         wait: options.client.wait,

@@ -76,6 +76,27 @@ fn find(name: &str, around: &Surroundings<'_>) -> Result<Script, Fault> {
     Err(unable(name))
 }
 
+/// The script with the lines of the file of `--bbf` behind its first one, as real `sbatch` puts them there.
+///
+/// # Errors
+/// A file that cannot be read; exit 255.
+pub fn with_file(bytes: &[u8], file: Option<&str>, around: &Surroundings<'_>) -> Result<Vec<u8>, Fault> {
+    let Some(file) = file else { return Ok(bytes.to_vec()) };
+    let path = absolute(around.world.work_dir, file);
+    let lines =
+        around.world.host.read(&path).map_err(|_| Fault::error(255, "Invalid --bbf specification".to_owned()))?;
+    let first = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    let (before, after) = bytes.split_at(first);
+    let mut whole = before.to_vec();
+    for part in [lines.as_slice(), after] {
+        if !whole.ends_with(b"\n") {
+            whole.push(b'\n');
+        }
+        whole.extend_from_slice(part);
+    }
+    Ok(whole)
+}
+
 /// Whether `bytes` can be a batch script.
 ///
 /// # Errors

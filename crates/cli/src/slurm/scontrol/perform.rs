@@ -2,13 +2,18 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use muster_client::{Client, ClientError};
 use muster_model::job::Job;
 use muster_model::request::{JobTarget, Query};
 use muster_model::state::JobState;
-use muster_slurm::output::scontrol::{Action, Changes, Flags, ShellFile, Show, down, host_list_of_text, shell_files};
+use muster_runtime::detect;
+use muster_slurm::output::scontrol::{
+    Action, Changes, Flags, Machine, ShellFile, Show, config_file, down, host_list_of_text, shell_files, slurmd,
+    slurmd_queries,
+};
 use muster_slurm::output::{Outcome, unknown_cluster};
 use nix::errno::Errno;
 
@@ -40,6 +45,8 @@ pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcom
         },
         Action::WaitJob(target) => wait_job(&target).await,
         Action::WriteScript { target, name, file } => write_script(&target, &name, file).await,
+        Action::ShowSlurmd(node) => show_slurmd(node, call).await,
+        Action::WriteConfig(file) => write_config(file.as_deref(), call).await,
         Action::Repeat => Outcome::failure("invalid keyword: !!\n", 1),
         Action::Set(_) | Action::Quit => silent(),
     };
@@ -158,6 +165,39 @@ async fn wait_job(target: &JobTarget) -> Outcome {
             Ok(Some(job)) if job.state == JobState::Pending => tokio::time::sleep(WAIT_INTERVAL).await,
             Ok(_) | Err(ClientError::Refused(_)) => return problem(),
             Err(error) => return failure("scontrol", "slurm_job_node_ready error", &error),
+        }
+    }
+}
+
+/// Tells of the agent of this machine.
+async fn show_slurmd(node: Option<String>, call: &Call) -> Outcome {
+    let answers = match ask(slurmd_queries()).await {
+        Ok(answers) => answers,
+        Err(error) => return failure("scontrol", "slurm_load_slurmd_status", &error),
+    };
+    let tmp_fs = answers.cluster.parameter("TmpFS").unwrap_or("/tmp");
+    let first_number = |path: &str| std::fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok();
+    let machine = Machine {
+        node: node.or_else(|| call.environment.get("SLURMD_NODENAME").cloned()),
+        host: detect::system().host_name,
+        hardware: detect::hardware(Path::new(tmp_fs)),
+        first_number,
+    };
+    slurmd(&machine, &answers, &call.context)
+}
+
+/// Writes what is in force to a new file, so that nothing that is there is lost.
+async fn write_config(file: Option<&str>, call: &Call) -> Outcome {
+    let answers = match ask(vec![Query::Config, Query::Nodes]).await {
+        Ok(answers) => answers,
+        Err(error) => return failure("scontrol", "slurm_load_ctl_conf error", &error),
+    };
+    let (path, text) = config_file(file, &answers, &call.context);
+    match std::fs::write(&path, text) {
+        Ok(()) => Outcome::success(format!("Slurm config saved to {path}\n")),
+        Err(error) => {
+            let reason = error.raw_os_error().map_or("unknown error", |number| Errno::from_raw(number).desc());
+            Outcome::failure(format!("scontrol: error: {path} could not be written: {reason}\n"), 1)
         }
     }
 }

@@ -92,7 +92,7 @@ impl Features {
     }
 
     fn hold(&self, node: &Node) -> bool {
-        let has = |word: &Name| node.config.features.contains(word);
+        let has = |word: &Name| node.config.active_features().any(|own| own == word);
         self.words.is_empty()
             || if self.any_is_enough { self.words.iter().any(has) } else { self.words.iter().all(has) }
     }

@@ -7,6 +7,7 @@ mod allocation;
 mod batch;
 pub(crate) mod fixture;
 mod hooks;
+mod mail;
 mod paths;
 mod step;
 

@@ -89,14 +89,14 @@ pub(super) const HELP: &str = "\
 sacctmgr [OPTION] COMMAND
   Options:
     -h, --help           print this
-    -i, --immediate      commit changes without asking
+    -i, --immediate      commit changes immediately, without asking
     -n, --noheader       no headings
     -p, --parsable       '|' behind each value
     -P, --parsable2      '|' between values
     -Q, --quiet          fewer messages
     -r, --readonly       refuse changes
     -s, --associations   with associations of accounts and users
-    -V, --version        print the version
+    -V, --version        display tool version number
   Commands:
     add ENTITY SPECS               account, coordinator, qos, resource, user
     delete ENTITY [where] SPECS    account, coordinator, qos, resource, user
@@ -107,4 +107,6 @@ sacctmgr [OPTION] COMMAND
                                    account, qos, resource, user
     show ENTITY [SPECS]            account, association, cluster, configuration,
                                    problem, qos, resource, tres, user
+  Not here, where one controller keeps one cluster:
+    add cluster, delete cluster, archive, clear, ping, reconfigure, shutdown
 ";

@@ -4,6 +4,7 @@
 //! something up; [`Lookup::resume`] turns what was found into the next action.
 
 mod changes;
+mod daemon;
 mod explain;
 mod incomplete;
 mod options;
@@ -28,10 +29,11 @@ use muster_model::request::{Command, JobTarget, Query};
 use super::context::{Answers, Context, Environment, Outcome};
 use super::{VERSION_LINE, ids};
 pub use changes::{Change, Changes, What};
+pub use daemon::{Machine, config_file, slurmd, slurmd_queries};
 pub use options::{Flags, Start, start};
 pub use resize::{ShellFile, shell_files};
 pub use show::{Show, compress as host_list_of_text, down};
-pub use show_partition::{over_subscribe_word, state_word as partition_state_word};
+pub use show_partition::{over_subscribe_word, partition_line, state_word as partition_state_word};
 pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
 
 /// What to do.
@@ -65,6 +67,10 @@ pub enum Action {
         /// The file; `None` for `slurm-N.sh`.
         file: Option<String>,
     },
+    /// Tell of the agent of this machine, or of the one of a node of it.
+    ShowSlurmd(Option<String>),
+    /// Write the configuration in force to a file of this name with the time behind it; `None` for that of `slurm.conf`.
+    WriteConfig(Option<String>),
     /// Change how everything is shown from now on.
     Set(Flags),
     /// Do the last line again.
@@ -95,8 +101,8 @@ enum Next {
     AdjustLimit(update_job::LimitChange),
     /// Change the size of a job.
     Resize(Box<resize::Resize>),
-    /// Make these changes to all jobs of this name.
-    UpdateNamed(String, Box<muster_model::request::JobChanges>),
+    /// Make these changes to all jobs of this name, or to those of one user.
+    UpdateNamed(String, Option<u32>, Box<muster_model::request::JobChanges>),
     /// Do this with those of the jobs, and of their tasks, that have not completed.
     Incomplete(Vec<(String, Option<JobTarget>)>, Verb),
 }
@@ -123,8 +129,17 @@ impl Lookup {
             Next::Incomplete(jobs, verb) => {
                 Action::Change(Changes::of_jobs(jobs.into_iter().flat_map(|job| incomplete::of(job, answers)), verb))
             }
-            Next::UpdateNamed(name, changes) => {
-                let each = named(&name).into_iter().map(|target| Change {
+            Next::UpdateNamed(name, user, changes) => {
+                let owner = |target: &JobTarget| {
+                    answers.jobs.iter().find(|job| job.id == target.job_id).map(|job| job.spec.identity.uid)
+                };
+                let mut targets = named(&name);
+                targets.retain(|target| user.is_none() || owner(target) == user);
+                if targets.is_empty() {
+                    let whose = user.map_or_else(String::new, |uid| format!("user ID {uid} and "));
+                    return Action::complain(&format!("scontrol: error: No jobs with {whose}name '{name}'\n"));
+                }
+                let each = targets.into_iter().map(|target| Change {
                     what: What::Job(target.job_id.to_string()),
                     command: Ok(Command::UpdateJob { target, changes: changes.clone() }),
                 });
@@ -259,8 +274,8 @@ fn plain(keyword: &str, arguments: &[String], flags: Flags) -> Option<Action> {
         _ if is("hide", 2) => alone(Action::Set(Flags { all: false, ..flags })),
         _ if is("details", 3) => alone(Action::Set(Flags { details: true, ..flags })),
         _ if is("oneliner", 1) => alone(Action::Set(Flags { one_line: true, ..flags })),
-        _ if is("quiet", 4) => alone(Action::Set(Flags { quiet: true, ..flags })),
-        _ if is("verbose", 4) => alone(Action::Set(Flags { quiet: false, ..flags })),
+        _ if is("quiet", 4) => alone(Action::Set(Flags { quiet: true, verbose: false, ..flags })),
+        _ if is("verbose", 4) => alone(Action::Set(Flags { quiet: false, verbose: true, ..flags })),
         _ => return None,
     })
 }
@@ -364,14 +379,11 @@ fn write(arguments: &[String]) -> Action {
     let Some((what, rest)) = arguments.split_first() else {
         return Action::complain("too few arguments for keyword:write\n");
     };
+    if show::is(what, "config", 2) {
+        return Action::WriteConfig(rest.first().cloned());
+    }
     if !show::is(what, "batch_script", 2) {
-        let known = show::is(what, "config", 2);
-        let text = if known {
-            "scontrol: error: write config is not supported here\n".to_owned()
-        } else {
-            format!("invalid write argument:{what}\n")
-        };
-        return Action::complain(&text);
+        return Action::complain(&format!("invalid write argument:{what}\n"));
     }
     let (id, file) = match rest {
         [] => return Action::complain("too few arguments for keyword:write\n"),

@@ -19,6 +19,8 @@ pub struct Flags {
     pub one_line: bool,
     /// `-Q`: no complaints.
     pub quiet: bool,
+    /// `-v`: also as of when something is shown.
+    pub verbose: bool,
 }
 
 /// How to begin.
@@ -83,13 +85,31 @@ pub const HELP: &str = "scontrol [OPTIONS] [KEYWORD [ARGUMENTS]]
   -Q, --quiet      no complaints
   -V, --version    version
 
-Keywords (without one, lines are read from a prompt):
-  show config|daemons|hostlist|hostlistsorted|hostnames|job|node|partition|reservation|step [ID]
-  hold, uhold, release, requeue, requeuehold, suspend, resume, top JOBS
-  update JobId=N|JobName=X|NodeName=LIST|PartitionName=X KEY=VALUE...
-  write batch_script JOB [FILE]
-  explain JOBS
-  wait_job JOB, ping, version, help, exit, !!
+  -v, --verbose    also as of when something is shown
+
+  Without a <COMMAND> lines are read from a prompt.
+  Valid <COMMAND> values are:
+     create <WHAT>            make a partition or a reservation
+     delete <WHAT>            take one away
+     explain <JOBS>           why jobs wait
+     help                     this page
+     hold, uhold <JOBS>       keep jobs from starting
+     ping                     whether the controller answers
+     reconfigure              have all daemons read their files again
+     release <JOBS>           let held jobs start
+     requeue <JOBS>           put jobs back into the queue
+     requeuehold <JOBS>       the same, held
+     resume <JOBS>            let suspended jobs go on
+     show <ENTITY> [<ID>]     config, daemons, hostlist, hostlistsorted, hostnames, job, licenses, node,
+                              partition, reservation, slurmd, step, topology
+     suspend <JOBS>           have jobs stand still
+     top <JOBS>               put jobs before the others of their user
+     update <KEY=VALUE>...    of JobId=, JobName=, NodeName=, PartitionName=, ReservationName=
+     version                  the version
+     wait_job <JOB>           until the nodes of a job are ready
+     write batch_script <JOB> [<FILE>]
+     write config [<FILE>]    the configuration in force
+     all, hide, details, oneliner, quiet, verbose, !!, exit, quit   at the prompt
 ";
 
 /// Reads the command line (without the program's name).
@@ -121,13 +141,14 @@ pub fn start(args: &[String], environment: &Environment) -> Result<Start, Outcom
             Key::Help | Key::Usage => return Err(Outcome::success(HELP)),
             Key::Hide => start.flags.all = false,
             Key::OneLine => start.flags.one_line = true,
-            Key::Quiet => start.flags.quiet = true,
+            Key::Quiet => (start.flags.quiet, start.flags.verbose) = (true, false),
+            Key::Verbose => (start.flags.quiet, start.flags.verbose) = (false, true),
             Key::Uid => {
                 return Err(Outcome::failure("scontrol: error: --uid is not supported here\n", 1));
             }
             Key::Version => return Err(Outcome::success(VERSION_LINE)),
-            // There are no federations, and nothing more to tell.
-            Key::Federation | Key::Local | Key::Sibling | Key::Verbose => {}
+            // There are no federations.
+            Key::Federation | Key::Local | Key::Sibling => {}
         }
     }
     start.words = parsed.rest;

@@ -1,7 +1,7 @@
 //! `scontrol show`: which questions each entity needs, and how the answers are printed.
 
 use muster_model::hostlist::{self, HostListError};
-use muster_model::ids::StepId;
+use muster_model::ids::{JobId, StepId};
 use muster_model::request::{JobTarget, Query, RefusalCode};
 
 use super::super::context::{Answers, Context, Environment, Outcome};
@@ -42,7 +42,8 @@ impl Show {
     pub fn queries(&self, flags: Flags) -> Vec<Query> {
         match self {
             Show::Jobs(which) => {
-                let ids = which.as_ref().map(|(target, _)| vec![target.job_id]);
+                // Number 0 stands for all jobs.
+                let ids = which.as_ref().map(|(target, _)| vec![target.job_id]).filter(|ids| ids != &[JobId(0)]);
                 let mut all = vec![Query::Jobs { ids, uids: None, active_only: false }, Query::Nodes, Query::Config];
                 all.extend(which.iter().filter(|_| flags.explain).map(|(target, _)| explain::query(target)));
                 all
@@ -114,7 +115,25 @@ impl Show {
             }
             Show::Ping => Outcome::success(up(answers)),
         };
-        if flags.quiet { Outcome { stderr: String::new(), ..outcome } } else { outcome }
+        match self.as_of(answers, context).filter(|_| flags.verbose) {
+            Some(line) => Outcome { stdout: format!("{line}{}", outcome.stdout), ..outcome },
+            None if flags.quiet => Outcome { stderr: String::new(), ..outcome },
+            None => outcome,
+        }
+    }
+
+    /// As of when the records are that are shown, and how many there are.
+    fn as_of(&self, answers: &Answers, context: &Context) -> Option<String> {
+        let count = match self {
+            Show::Jobs(_) => answers.jobs.len(),
+            Show::Nodes(_) => answers.cluster.nodes.len(),
+            Show::Partitions(_) => answers.cluster.partitions.len(),
+            Show::Steps(_) => answers.steps.len(),
+            Show::Reservations(_) => answers.reservations.len(),
+            _ => return None,
+        };
+        let time = time_text::standard(context.now, &context.zone);
+        Some(format!("last_update_time={time}, records={count}\n"))
     }
 }
 
@@ -251,7 +270,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
     }
     let target = |prefix: &str, show: fn(Option<(JobTarget, String)>) -> Show| match id.as_deref() {
         None | Some("0") => Action::Show(show(None)),
-        Some(text) => match ids::target(text) {
+        Some(text) => match ids::target(text).or_else(|| ids::task_of_any(text)) {
             Some(target) => Action::Show(show(Some((target, text.to_owned())))),
             None => Action::Print(invalid_id(prefix)),
         },
@@ -264,6 +283,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
             _ => Action::Show(Show::Nodes(id)),
         },
         _ if is(entity, "partitions", 2) || is(entity, "partitionname", 2) => Action::Show(Show::Partitions(id)),
+        _ if is(entity, "slurmd", 2) => Action::ShowSlurmd(id),
         _ if is(entity, "steps", 2) => target("scontrol_print_step", Show::Steps),
         _ if is(entity, "topology", 1) => Action::Show(Show::Topology(id)),
         _ if is(entity, "config", 1) => Action::Show(Show::Config),
@@ -281,7 +301,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
 
 /// Entities that need no question, among them those that nothing stands behind yet.
 fn plain(entity: &str, id: Option<&str>, environment: &Environment) -> Option<Outcome> {
-    const NOT_HERE: &[(&str, usize)] = &[("assoc_mgr", 2), ("slurmd", 2)];
+    const NOT_HERE: &[(&str, usize)] = &[("assoc_mgr", 2)];
     /// Things that a cluster without them has none of.
     const NONE: &[(&str, usize)] = &[("bbstat", 2), ("burstbuffer", 2), ("dwstat", 2), ("federation", 2)];
     Some(match id {

@@ -187,7 +187,7 @@ impl JobPrinter<'_> {
         record.line(format!(
             "Socks/Node={sockets} NtasksPerN:B:S:C={per_node}:0:{per_socket}:{per_core} CoreSpec={spec_cores}"
         ));
-        if self.details && job.holds_resources() {
+        if self.details && (job.holds_resources() || job.state.is_final()) {
             self.shares(record, job);
         }
         let memory = match job_text::memory_in_force(job, self.cluster) {

@@ -121,7 +121,11 @@ impl NodePrinter<'_> {
             features => features.join(","),
         };
         record.line(format!("AvailableFeatures={features}"));
-        record.line(format!("ActiveFeatures={features}"));
+        let active = match config.features_inactive.is_empty() {
+            true => features,
+            false => config.active_features().map(|name| &**name).collect::<Vec<_>>().join(","),
+        };
+        record.line(format!("ActiveFeatures={active}"));
         record.line(format!("Gres={}", tres::node_gres_of(hardware)));
         if self.details {
             let used = tres::node_gres_used(&hardware.gres, &node.used.gres, false);
@@ -157,9 +161,10 @@ impl NodePrinter<'_> {
             "RealMemory={} AllocMem={} FreeMem={free} Sockets={} Boards={}",
             hardware.memory.0, node.used.memory.0, hardware.sockets, hardware.boards
         ));
+        let label = node.used.exclusive_label.as_deref().filter(|label| !label.is_empty()).unwrap_or("N/A");
         let owner = node.used.exclusive_user.map_or("N/A".to_owned(), |uid| uid.to_string());
         record.line(format!(
-            "State={} ThreadsPerCore={} TmpDisk={} Weight={} Owner={owner} MCS_label=N/A",
+            "State={} ThreadsPerCore={} TmpDisk={} Weight={} Owner={owner} MCS_label={label}",
             NodeState::of(node).complete(),
             hardware.threads_per_core,
             hardware.tmp_disk.0,

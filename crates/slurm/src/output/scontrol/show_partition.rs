@@ -61,6 +61,33 @@ fn other_word(partition: &Partition, key: &str, unset: &str) -> String {
     other(partition, key, unset).to_ascii_uppercase()
 }
 
+/// The line of a `slurm.conf` that says the same. What is left out is as when nobody says anything.
+pub fn partition_line(partition: &Partition) -> String {
+    /// Values by which these records show that nothing is said.
+    const UNSAID: &[&str] = &["", "NONE", "N/A", "(null)", "UNLIMITED"];
+    let mut record = Record::new(true);
+    record.line(format!("PartitionName={} Nodes={}", partition.name, partition.node_list));
+    access(&mut record, partition);
+    limits(&mut record, partition);
+    policy(&mut record, partition);
+    record.line(format!("State={}", state_word(partition.state)));
+    record.line(memory("Def", partition.memory_default));
+    record.line(memory("Max", partition.memory_max));
+    for key in ["DefCpuPerGPU", "DefMemPerGPU", "TRESBillingWeights", "SelectTypeParameters"] {
+        record.optional(key, Some(&other(partition, key, "")));
+    }
+    let text = record.finish(false);
+    let said = text.split_whitespace().filter(|word| {
+        word.split_once('=').is_some_and(|(key, value)| match key {
+            "MaxTime" => true,
+            // Of one that has none of its own that of the cluster is shown.
+            "PreemptMode" => partition.preempt_mode.is_some(),
+            _ => !UNSAID.contains(&value),
+        })
+    });
+    said.collect::<Vec<_>>().join(" ")
+}
+
 fn record(cluster: &Cluster, partition: &Partition, one_line: bool) -> String {
     let mut record = Record::new(one_line);
     record.line(format!("PartitionName={}", partition.name));

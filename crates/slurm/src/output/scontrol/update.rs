@@ -108,6 +108,7 @@ pub(super) fn no_changes() -> Action {
 }
 
 fn nodes(words: &[String]) -> Action {
+    let names = |list: &str| list.split(',').filter(|part| !part.is_empty()).map(Name::from).collect::<Vec<_>>();
     let mut name = "";
     let mut changes = NodeChanges::default();
     for word in words {
@@ -126,8 +127,9 @@ fn nodes(words: &[String]) -> Action {
                 }
             },
             () if setting.is("AvailableFeatures", 2) || setting.is("Features", 1) => {
-                changes.features = Some(value.split(',').filter(|part| !part.is_empty()).map(Name::from).collect());
+                changes.features = Some(names(value));
             }
+            () if setting.is("ActiveFeatures", 2) => changes.features_active = Some(names(value)),
             () if setting.is("Comment", 3) => changes.comment = Some(value.into()),
             () if setting.is("Extra", 3) => changes.extra = Some(value.into()),
             () if setting.is("Reason", 1) => changes.reason = Some(value.into()).filter(|_| !value.is_empty()),

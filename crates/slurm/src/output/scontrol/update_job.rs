@@ -54,6 +54,8 @@ struct Wanted {
     subject: Option<String>,
     /// `JobName=`: the new name, or without `JobId=` the name of the jobs to change.
     name: Option<Name>,
+    /// `UserId=`: whose jobs of that name.
+    user: Option<u32>,
     /// The changes.
     changes: JobChanges,
     /// Seconds to add to the limits.
@@ -77,7 +79,7 @@ pub(super) fn parse(words: &[String], context: &Context) -> Action {
         }
         let name = wanted.name.unwrap_or_default().to_string();
         let query = Query::Jobs { ids: None, uids: None, active_only: true };
-        return Action::Lookup(Box::new(Lookup { query, next: Next::UpdateNamed(name, changes) }));
+        return Action::Lookup(Box::new(Lookup { query, next: Next::UpdateNamed(name, wanted.user, changes) }));
     };
     changes.name = wanted.name;
     let nothing =
@@ -123,8 +125,13 @@ fn read(words: &[String], context: &Context) -> Result<Wanted, Action> {
                 Err(_) => wanted.refused = Some(RefusalCode::Dependency),
             },
             () if setting.is("NumNodes", 8) && setting.value.eq_ignore_ascii_case("all") => wanted.keeps_size = true,
-            // Slurm takes the user for a part of the job's name, which alone changes nothing.
-            () if setting.is("UserId", 3) => {}
+            // It chooses among the jobs of a name; beside a number it says nothing.
+            () if setting.is("UserId", 3) => match context.user(setting.value) {
+                Some(uid) => wanted.user = Some(uid),
+                None => {
+                    return Err(Action::complain(&format!("Invalid UserID: {}\nRequest aborted\n", setting.value)));
+                }
+            },
             () if refusal_of(&setting).is_some() => wanted.refused = refusal_of(&setting),
             () => {
                 let seconds = apply(&mut wanted.changes, &setting, context)?;

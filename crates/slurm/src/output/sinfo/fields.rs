@@ -126,6 +126,16 @@ fn features(group: &Group) -> String {
     )
 }
 
+fn active_features(group: &Group) -> String {
+    group.first(
+        |node| match node.config.features_inactive.is_empty() {
+            true if node.config.features.is_empty() => job_text::NULL.to_owned(),
+            _ => node.config.active_features().map(|name| &**name).collect::<Vec<_>>().join(","),
+        },
+        String::new(),
+    )
+}
+
 fn other(group: &Group, key: &str, unset: &str) -> String {
     let found = group.partition.others.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
     found.map_or(unset.to_owned(), |(_, value)| value.to_string())
@@ -195,7 +205,7 @@ pub static FIELDS: &[Field<Group>] = &[
     whole_field('N', &["nodelist"], "NODELIST", |group, _| list(group, |node| node.name())),
     field('n', &["nodehost"], "HOSTNAMES", |group, _| unique(group, |node| &node.config.host_name)),
     field('o', &["nodeaddr"], "NODE_ADDR", |group, _| unique(group, |node| &node.config.address)),
-    field('b', &["features_act"], "ACTIVE_FEATURES", |group, _| features(group)),
+    field('b', &["features_act"], "ACTIVE_FEATURES", |group, _| active_features(group)),
     field('f', &["features"], "AVAIL_FEATURES", |group, _| features(group)),
     field('G', &["gres"], "GRES", |group, _| {
         group.first(|node| tres::node_gres_of(&node.config.hardware), String::new())

@@ -3,6 +3,7 @@
 mod fields;
 mod group;
 mod options;
+mod page;
 mod reservations;
 
 use muster_model::request::Query;
@@ -64,10 +65,13 @@ impl Sinfo {
             outcome.stdout.push_str(&reservations::table(answers, context, !options.no_header));
             return outcome;
         }
-        if !options.no_header && (options.long || options.iterate.is_some()) {
+        let (format, said) = self.format(&answers.cluster);
+        if options.verbose > 0 {
+            outcome.stdout.push_str(&page::page(options, &format, &said));
+        }
+        if options.verbose > 0 || (!options.no_header && (options.long || options.iterate.is_some())) {
             outcome.stdout.push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
         }
-        let format = self.format(&answers.cluster);
         for word in &format.invalid {
             outcome.stderr.push_str(&match &options.columns {
                 Columns::Names(_) => format!("sinfo: error: Invalid job format specification: {word}\n"),
@@ -86,11 +90,12 @@ impl Sinfo {
         outcome
     }
 
-    fn format(&self, cluster: &Cluster) -> Format<Group> {
+    /// The columns, and how they are written.
+    fn format(&self, cluster: &Cluster) -> (Format<Group>, String) {
         let options = &self.options;
         match &options.columns {
-            Columns::Letters(format) => return letters(format, FIELDS, AllStyle::Blanks),
-            Columns::Names(format) => return names(format, FIELDS),
+            Columns::Letters(format) => return (letters(format, FIELDS, AllStyle::Blanks), format.clone()),
+            Columns::Names(format) => return (names(format, FIELDS), format.clone()),
             Columns::Default => {}
         }
         /// Narrowest columns for names of partitions and nodes.
@@ -110,6 +115,6 @@ impl Sinfo {
             () if options.long => format!("%{partition}P %.5a %.10l %.10s %.4r %.8h %.10g %.6D %.11T %N"),
             () => format!("%{partition}P %.5a %.10l %.6D %.6t %N"),
         };
-        letters(&format, FIELDS, AllStyle::Blanks)
+        (letters(&format, FIELDS, AllStyle::Blanks), format)
     }
 }

@@ -147,6 +147,10 @@ pub struct Options {
     pub partitions: Option<Vec<String>>,
     /// `-t`: states of which one will do, and whether instead all are needed.
     pub states: Option<(Vec<Asked>, bool)>,
+    /// `-t` as written.
+    pub states_said: Option<String>,
+    /// How often `-v`.
+    pub verbose: u32,
 }
 
 /// Reads the command line.
@@ -173,9 +177,12 @@ pub fn read(args: &[String], environment: &Environment) -> Result<Options, Outco
         nodes: None,
         partitions: environment.get("SINFO_PARTITION").map(|value| list(value)),
         states: None,
+        states_said: None,
+        verbose: 0,
     };
+    conflict(environment.contains_key("SINFO_PARTITION") && options.all, "SINFO_ALL and SINFO_PARTITION")?;
     let parsed = getopt::parse(args, OPTIONS);
-    for item in parsed.items {
+    for item in parsed.items.clone() {
         match item {
             Item::Error(complaint) => {
                 return Err(Outcome::failure(
@@ -185,6 +192,13 @@ pub fn read(args: &[String], environment: &Environment) -> Result<Options, Outco
             }
             Item::Option(key, value) => apply(&mut options, key, value.unwrap_or_default())?,
         }
+    }
+    let given =
+        |options: &[Key]| parsed.items.iter().any(|item| matches!(item, Item::Option(key, _) if options.contains(key)));
+    conflict(given(&[Key::All]) && given(&[Key::Partition]), "-a and -p")?;
+    if given(&[Key::All]) {
+        // An option goes before the variable.
+        options.partitions = None;
     }
     let plain = !options.long && !options.node_centric && !options.reasons && !options.summary;
     if options.columns == Columns::Default && plain {
@@ -196,6 +210,13 @@ pub fn read(args: &[String], environment: &Environment) -> Result<Options, Outco
         }
     }
     Ok(options)
+}
+
+fn conflict(is_there: bool, what: &str) -> Result<(), Outcome> {
+    match is_there {
+        true => Err(complain(&format!("Conflicting options, {what}, specified. Please choose one or the other."))),
+        false => Ok(()),
+    }
 }
 
 fn complain(text: &str) -> Outcome {
@@ -237,13 +258,17 @@ fn apply(options: &mut Options, key: Key, value: String) -> Result<(), Outcome> 
         Key::Reservation => options.reservations = true,
         Key::Responding => options.responding = true,
         Key::Sort => options.sort = Some(value),
-        Key::States => options.states = Some(states(&value)?).filter(|_| !value.eq_ignore_ascii_case("all")),
+        Key::States => {
+            options.states_said = Some(value.clone());
+            options.states = Some(states(&value)?).filter(|_| !value.eq_ignore_ascii_case("all"));
+        }
         Key::Summary => options.summary = true,
         Key::Usage => return Err(Outcome::success(USAGE)),
         Key::Version => return Err(Outcome::success(VERSION_LINE)),
         Key::Yaml => return Err(complain("--yaml is not available here; use --json")),
-        // There are no federations, nothing is converted in this table, and there is nothing more to tell.
-        Key::Federation | Key::Local | Key::NoConvert | Key::Verbose => {}
+        // There are no federations, and nothing is converted in this table.
+        Key::Federation | Key::Local | Key::NoConvert => {}
+        Key::Verbose => options.verbose += 1,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod filter;
 mod job_fields;
 mod options;
+mod page;
 mod sort;
 mod step_fields;
 
@@ -111,8 +112,16 @@ impl Squeue {
             Ok(nodes) => nodes,
             Err(outcome) => return outcome,
         };
-        if !options.no_header && (options.long || options.iterate.is_some()) {
+        let is_verbose = options.verbose > 0;
+        if is_verbose {
+            outcome.stdout.push_str(&page::page(options));
+        }
+        if is_verbose || (!options.no_header && (options.long || options.iterate.is_some())) {
             outcome.stdout.push_str(&format!("{}\n", time_text::date_line(context.now, &context.zone)));
+        }
+        if is_verbose {
+            let records = if options.steps.is_some() { answers.steps.len() } else { answers.jobs.len() };
+            outcome.stdout.push_str(&format!("last_update_time={} records={records}\n", context.now.seconds()));
         }
         let failed = match &options.steps {
             None => self.render_jobs(answers, nodes.as_deref(), context, &mut outcome),

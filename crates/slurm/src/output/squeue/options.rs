@@ -1,5 +1,7 @@
 //! The command line and environment of `squeue`.
 
+use std::collections::BTreeMap;
+
 use muster_model::array::TaskSet;
 use muster_model::ids::{JobId, StepId};
 use muster_model::request::JobTarget;
@@ -50,6 +52,7 @@ enum Key {
 
 const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Account, 'A', "account", Value::Needed),
+    opt(Key::Account, '\0', "accounts", Value::Needed),
     opt(Key::All, 'a', "all", Value::None),
     opt(Key::Array, 'r', "array", Value::None),
     opt(Key::ArrayUnique, '\0', "array-unique", Value::None),
@@ -73,6 +76,7 @@ const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Nodes, 'w', "nodelist", Value::Needed),
     opt(Key::NoHeader, 'h', "noheader", Value::None),
     opt(Key::Partition, 'p', "partition", Value::Needed),
+    opt(Key::Partition, '\0', "partitions", Value::Needed),
     opt(Key::Priority, 'P', "priority", Value::None),
     opt(Key::Qos, 'q', "qos", Value::Needed),
     opt(Key::Reservation, 'R', "reservation", Value::Needed),
@@ -184,6 +188,10 @@ pub struct Options {
     pub reservation: Option<String>,
     /// `-w`, as written.
     pub nodes: Option<String>,
+    /// How often `-v`.
+    pub verbose: u32,
+    /// Values of options and variables as written, by the words of the verbose page.
+    pub said: BTreeMap<&'static str, String>,
     /// Complaints that do not stop the command.
     pub warnings: String,
 }
@@ -221,6 +229,8 @@ impl Default for Options {
             licenses: None,
             reservation: None,
             nodes: None,
+            verbose: 0,
+            said: BTreeMap::new(),
             warnings: String::new(),
         }
     }
@@ -323,7 +333,32 @@ fn list(value: &str) -> Option<Vec<String>> {
     Some(value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
+/// The word of the verbose page for an option with a value.
+fn page_word(key: Key) -> Option<&'static str> {
+    Some(match key {
+        Key::Format | Key::FormatNames => "format",
+        Key::Jobs => "jobs",
+        Key::Licenses => "licenses",
+        Key::Name => "names",
+        Key::Nodes => "nodes",
+        Key::Partition => "partitions",
+        Key::Reservation => "reservation",
+        Key::Sort => "sort",
+        Key::States => "states",
+        Key::Steps => "steps",
+        Key::User => "users",
+        Key::All => "all",
+        Key::Federation => "federation",
+        Key::Local => "local",
+        Key::Sibling => "sibling",
+        _ => return None,
+    })
+}
+
 fn apply(options: &mut Options, key: Key, value: String, context: &Context) -> Result<(), Outcome> {
+    if let Some(word) = page_word(key) {
+        options.said.insert(word, value.clone());
+    }
     match key {
         Key::Account => options.accounts = list(&value),
         Key::Array => options.array = true,
@@ -357,8 +392,9 @@ fn apply(options: &mut Options, key: Key, value: String, context: &Context) -> R
         Key::States => options.states = parse_states(&value)?,
         Key::User => read_users(options, &value, context),
         // A single cluster without hidden partitions for some shows the same with and without these; amounts are
-        // never converted further than they can be shown exactly; there is nothing more to tell with -v.
-        Key::All | Key::Hide | Key::Federation | Key::Local | Key::Sibling | Key::NoConvert | Key::Verbose => {}
+        // never converted further than they can be shown exactly.
+        Key::All | Key::Hide | Key::Federation | Key::Local | Key::Sibling | Key::NoConvert => {}
+        Key::Verbose => options.verbose += 1,
     }
     Ok(())
 }

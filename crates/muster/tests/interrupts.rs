@@ -143,3 +143,14 @@ fn what_ends_an_allocation() {
     assert_eq!(cluster.out("sacct -n -X -P -o State,ExitCode | sort -u"), "COMPLETED|0:0");
     check_line(&cluster, &format!("nohup salloc {TASK}"), &["-HUP"], 0, given_back);
 }
+
+#[test]
+fn tasks_stand_still_for_a_debugger_until_it_lets_them_go_on() {
+    let cluster = Cluster::start(&["--nodes", "1"]);
+    let line = "srun --debugger-test sh -c 'echo ran' >out 2>err & \
+        until grep -q pid: err; do sleep 0.1; done; \
+        pid=$(sed -n 's/.*pid:\\([0-9]*\\),.*/\\1/p' err); \
+        until grep -q ') T ' /proc/$pid/stat; do sleep 0.1; done; \
+        cat out; kill -CONT $pid; wait; echo then; cat out; sed 's/pid:[0-9]*/pid/' err";
+    assert_eq!(cluster.out(line), "then\nran\nsrun: task:0, host:n1, pid, executable:sh");
+}

@@ -346,6 +346,7 @@ fn present(plan: &SrunPlan, step: &Step, gathered: &Gathered) -> anyhow::Result<
         kill_wait: gathered.kill_wait(),
         quiet: plan.quiet,
         program: None,
+        debugged: plan.debugged.clone(),
         progress: None,
     })
 }

@@ -94,7 +94,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     .env(&[(Srun, "SLURM_MSG_TIMEOUT")])
     .section(Section::Hidden)
     .moot(),
-    OptionSpec::new("debugger-test", SRUN, NoValue, keep_flag).section(Section::Hidden).not_yet(),
+    OptionSpec::new("debugger-test", SRUN, NoValue, keep_flag).section(Section::Hidden),
     OptionSpec::new("slurmd-debug", SRUN, Required, keep)
         .env(&[(Srun, "SLURMD_DEBUG")])
         .help("level", "how much the node says")

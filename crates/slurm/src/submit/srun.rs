@@ -103,6 +103,8 @@ pub struct SrunPlan {
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbose: u32,
+    /// `--debugger-test`: the program whose tasks stand still at once, for a debugger.
+    pub debugged: Option<String>,
     /// The component of a heterogeneous job in which it runs, where one is named or there are several.
     pub group: Option<u32>,
     /// The same step in the other components, ascending.
@@ -194,6 +196,7 @@ fn work_out(
         stderr: reading::talk(Command::Srun, options),
         quiet: options.client.quiet,
         verbose: options.client.verbose,
+        debugged: options.others.contains_key("debugger-test").then(|| program.clone()),
         group: None,
         others: Vec::new(),
     })
@@ -400,9 +403,14 @@ fn launch(
     streams: &Streams,
     around: &Surroundings<'_>,
 ) -> Result<StepLaunch, Problem> {
-    let programs = if options.step.multi_prog { programs(command, counts.tasks, around)? } else { Vec::new() };
+    let mut programs = if options.step.multi_prog { programs(command, counts.tasks, around)? } else { Vec::new() };
+    let mut command = command.to_vec();
+    if options.others.contains_key("debugger-test") {
+        let all = programs.iter_mut().map(|(_, words)| words).chain([&mut command]);
+        all.for_each(stand_still);
+    }
     Ok(StepLaunch {
-        command: command.to_vec(),
+        command,
         programs,
         work_dir: options.files.chdir.clone().unwrap_or_else(|| around.world.work_dir.to_owned()),
         environment: environment::of_step(options, around),
@@ -434,6 +442,13 @@ fn launch(
         keeps_counts: options.step.preserve_env,
         measure_seconds: options.others.get("acctg-freq").and_then(|text| task_seconds(text)),
     })
+}
+
+/// Puts a shell before a program that stops itself, and becomes the program when a debugger lets it go on: with the number that
+/// it had.
+fn stand_still(words: &mut Vec<String>) {
+    let shell = ["/bin/sh", "-c", "kill -STOP $$; exec \"$@\"", "sh"];
+    words.splice(0..0, shell.map(str::to_owned));
 }
 
 /// Where the program is put, where that is wanted. A path that does not begin at the root is passed over, as in Slurm.

@@ -87,6 +87,8 @@ pub(crate) struct Presentation {
     pub quiet: bool,
     /// `--bcast`: the program, which is sent to all nodes before any task starts, and its path for messages.
     pub program: Option<(broadcast::Source, String)>,
+    /// `--debugger-test`: this program stands still on all nodes, and it is told where.
+    pub debugged: Option<String>,
     /// `--verbose`: starts and good ends are told, too.
     pub progress: Option<Progress>,
 }
@@ -272,6 +274,8 @@ struct Stage<'a> {
     is_aborted: bool,
     /// Path of the program that is sent to the nodes first.
     program: Option<String>,
+    /// The program that stands still, for a debugger.
+    debugged: Option<String>,
     /// It could not be sent to a node, so that no task starts.
     is_not_broadcast: bool,
 }
@@ -300,6 +304,7 @@ impl<'a> Stage<'a> {
             end: StepEnd::default(),
             messages: EndMessages::default(),
             progress: presentation.progress,
+            debugged: presentation.debugged,
             flush_messages_at: None,
             end_step_at: None,
             kill_at: None,
@@ -354,7 +359,12 @@ impl<'a> Stage<'a> {
         match frame {
             Frame::Stdout { rank, bytes } => self.write(node, rank, &bytes, false)?,
             Frame::Stderr { rank, bytes } => self.write(node, rank, &bytes, true)?,
-            Frame::Started { .. } => self.task_started(node),
+            Frame::Started { rank, pid } => {
+                if let Some(program) = &self.debugged {
+                    self.say(&format!("task:{rank}, host:{node}, pid:{pid}, executable:{program}"));
+                }
+                self.task_started(node);
+            }
             Frame::Ending if !self.is_ended => {
                 self.nodes_end_it = true;
                 self.abort();

@@ -172,6 +172,7 @@ mod tests {
             kill_wait: std::time::Duration::ZERO,
             quiet: true,
             program: None,
+            debugged: None,
             progress: None,
             unbuffered: false,
         };

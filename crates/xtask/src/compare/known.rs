@@ -85,7 +85,7 @@ const KNOWN: &[Known] = &[
         is: |difference| {
             difference.is_reason()
                 && difference.theirs == "Priority"
-                && difference.ours == "Resources"
+                && is_of_the_first(&difference.ours)
                 && difference.options.contains("-p batch,high")
         },
         why: "Slurm tells what it found in the last partition of a job, Muster what it found in the one with the highest tier, where nobody is before it",
@@ -114,6 +114,11 @@ const KNOWN: &[Known] = &[
         why: "the place is kept for a job before it, to which Muster gives a planned start there; Slurm has planned it elsewhere or later",
     },
 ];
+
+/// What the first job is told that lacks nodes in a partition: in short, or in the words for nodes that are kept for others.
+fn is_of_the_first(reason: &str) -> bool {
+    reason == "Resources" || reason.starts_with("Nodes required for job are DOWN, DRAINED or reserved")
+}
 
 /// Why a difference is right; `None` where it is ours to fix.
 pub(super) fn why(difference: &Difference) -> Option<&'static str> {

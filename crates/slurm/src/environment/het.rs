@@ -24,11 +24,15 @@ pub(super) fn script(list: &mut Builder, components: &[Job]) {
 }
 
 /// For the command below `salloc` and the steps of an `srun` that got its own allocation: beside the components only the
-/// number of the whole. How many tasks there are is said of each: an `srun` for one component must not take the sum for its own.
+/// number of the whole, and the tasks of all where each was asked for with a number of them.
 pub(super) fn allocation(list: &mut Builder, components: &[Job], cluster_name: &str) {
     size(list, components.len());
     list.set("SLURM_CLUSTER_NAME", cluster_name);
     list.set_some("SLURM_JOB_ID", components.first().map(|leader| leader.id));
+    if let Some(tasks) = components.iter().map(layout::tasks_known).sum::<Option<u64>>() {
+        list.set("SLURM_NTASKS", tasks);
+        list.set("SLURM_NPROCS", tasks);
+    }
     for (offset, component) in components.iter().enumerate() {
         groups(list, offset, of_component(component).into_iter());
     }

@@ -35,12 +35,19 @@ pub(super) fn tasks(list: &mut Builder, job: &Job, nodes: &[NodeFacts<'_>]) {
     list.set("SLURM_NODE_ALIASES", "(null)");
 }
 
+/// How many tasks the user asked for; `None` where that follows from something else.
+pub(super) fn tasks_known(job: &Job) -> Option<u64> {
+    let request = &job.spec.request;
+    let are_known = tasks_are_known(request) || requested::option(job, "ntasks-per-gpu").is_some();
+    are_known.then(|| request.tasks.into())
+}
+
 /// Counts of tasks that the user asked for; what was not asked for is not told.
 pub(super) fn tasks_requested(list: &mut Builder, job: &Job) {
     let request = &job.spec.request;
-    if tasks_are_known(request) || requested::option(job, "ntasks-per-gpu").is_some() {
-        list.set("SLURM_NTASKS", request.tasks);
-        list.set("SLURM_NPROCS", request.tasks);
+    if let Some(tasks) = tasks_known(job) {
+        list.set("SLURM_NTASKS", tasks);
+        list.set("SLURM_NPROCS", tasks);
     }
     list.set_some("SLURM_NTASKS_PER_NODE", request.tasks_per_node);
     list.set_some("SLURM_CPUS_PER_TASK", Some(request.cpus_per_task).filter(|_| request.cpus_per_task_given));

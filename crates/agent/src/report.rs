@@ -7,7 +7,7 @@ use muster_model::time::Timestamp;
 use muster_proto::{self as wire, document};
 use muster_runtime::detect;
 use muster_runtime::unit::{
-    CONFINEMENT_FAILED, Outcome, PROLOG_FAILED, SPACE_FAILED, SPOOL_UNUSABLE, TaskEnd, UnitEnd, UnitKey,
+    CONFINEMENT_FAILED, Outcome, PROLOG_FAILED, SPACE_FAILED, SPOOL_UNUSABLE, TaskEnd, UnitEnd, UnitKey, Unkillable,
 };
 
 use crate::clock;
@@ -42,6 +42,15 @@ pub(crate) fn unit_ended(end: &UnitEnd) -> wire::UnitEnded {
         end_time_ms: end.end_time.0,
         out_of_memory: end.out_of_memory,
         prolog_failed,
+        kill_failure: kill_failure(end.unkillable).into(),
+    }
+}
+
+fn kill_failure(unkillable: Option<Unkillable>) -> wire::KillFailure {
+    match unkillable {
+        None => wire::KillFailure::None,
+        Some(Unkillable::Descendants) => wire::KillFailure::Descendants,
+        Some(Unkillable::Task) => wire::KillFailure::Task,
     }
 }
 
@@ -181,6 +190,7 @@ mod tests {
             end_time: Timestamp(2),
             out_of_memory: false,
             terminated: false,
+            unkillable: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use muster_core::event::{HookEnd, UnitEnd, UnitFailure};
+use muster_core::event::{HookEnd, KillFailure, UnitEnd, UnitFailure};
 use muster_core::{AgentReport, Event, UnitKey};
 use muster_model::ids::{BlobId, Identity, JobId, NodeIndex, RestartCount, StepId};
 use muster_model::measure::{Measured, TaskMeasure};
@@ -285,6 +285,11 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
         failure,
         job_is_clean: end.job_is_clean,
         out_of_memory: end.out_of_memory,
+        kill_failure: match end.kill_failure() {
+            wire::KillFailure::None => None,
+            wire::KillFailure::Descendants => Some(KillFailure::Descendants),
+            wire::KillFailure::Task => Some(KillFailure::Task),
+        },
     })
 }
 

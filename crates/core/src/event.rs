@@ -112,6 +112,17 @@ pub struct UnitEnd {
     pub job_is_clean: bool,
     /// The kernel ended a process of it for lack of memory.
     pub out_of_memory: bool,
+    /// What of it could not be killed, so that it was given up.
+    pub kill_failure: Option<KillFailure>,
+}
+
+/// What outlived KILL for `UnkillableStepTimeout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillFailure {
+    /// Only what its tasks left behind; how they ended is known.
+    Descendants,
+    /// A task itself, so that nobody knows how it ends.
+    Task,
 }
 
 /// How a prolog or epilog of the site ended.

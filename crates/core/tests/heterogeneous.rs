@@ -232,7 +232,16 @@ impl Stage {
         let node = job.allocation.as_ref().unwrap().shares[0].node;
         let key = UnitKey { job_id: job.id, restart: job.restart, step: StepId::Batch };
         let usage = Usage::default();
-        let end = UnitEnd { key, exit, usage, measured: None, failure: None, job_is_clean: true, out_of_memory: false };
+        let end = UnitEnd {
+            key,
+            exit,
+            usage,
+            measured: None,
+            failure: None,
+            job_is_clean: true,
+            out_of_memory: false,
+            kill_failure: None,
+        };
         self.step(Event::Agent(node, AgentReport::UnitEnded(end)));
         self.show(id)
     }

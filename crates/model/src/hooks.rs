@@ -43,13 +43,20 @@ pub struct NodeHooks {
     /// `PrologEpilogTimeout`: how long a prolog or epilog may take; `None` for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// `UnkillableStepProgram`: as root, where processes of a step outlive KILL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkillable: Option<Name>,
+    /// `UnkillableStepTimeout`: after how long such a step is given up; `None` for Slurm's minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkillable_after: Option<Span>,
 }
 
 impl NodeHooks {
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        let NodeHooks { prolog, epilog, task_prolog, task_epilog, timeout: _ } = self;
-        [prolog, epilog, task_prolog, task_epilog].into_iter().all(Option::is_none)
+        let NodeHooks { prolog, epilog, task_prolog, task_epilog, timeout: _, unkillable, unkillable_after } = self;
+        let programs = [prolog, epilog, task_prolog, task_epilog, unkillable];
+        programs.into_iter().all(Option::is_none) && unkillable_after.is_none()
     }
 }
 

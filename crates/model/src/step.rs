@@ -284,6 +284,9 @@ pub struct Step {
     /// A task of it was ended for lack of memory.
     #[serde(default)]
     pub out_of_memory: bool,
+    /// A task of it could not be killed and was given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kill_failed: bool,
     /// User who cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<u32>,

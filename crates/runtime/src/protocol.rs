@@ -9,7 +9,8 @@
 //!   [`Notice::Started`], [`Notice::Ended`], or [`Refused::AlreadyEnded`].
 //! - Exactly one [`UnitEnd`] exists for each accepted launch. It is on disk before it is told, is told again on
 //!   each connect, and is forgotten only after [`Request::Acknowledge`].
-//! - Nothing of an ended unit runs any more: processes that outlive the tasks are killed before the end is told.
+//! - Nothing of an ended unit runs any more, unless its end says so: processes that outlive the tasks are killed before the end is told;
+//!   a unit that cannot be killed is given up after a while ([`crate::unit::Unkillable`]).
 //! - Requests are carried out in order. One about a unit that is not running has no effect.
 
 use muster_model::ids::{BlobId, JobId, RestartCount};

@@ -193,3 +193,15 @@ pub(crate) fn error_text(errno: i32) -> String {
     let suffix = format!(" (os error {errno})");
     text.strip_suffix(suffix.as_str()).unwrap_or(&text).to_owned()
 }
+
+/// This moment as the machine's clock shows it: `YYYY-MM-DDTHH:MM:SS`.
+pub(crate) fn local_time() -> String {
+    let seconds = now().0.div_euclid(1000);
+    // SAFETY: all-zero is a valid value of this plain C structure.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both point to our own variables; this form of the function shares nothing between threads.
+    unsafe { libc::localtime_r(&seconds, &mut parts) };
+    let (year, month) = (parts.tm_year + 1900, parts.tm_mon + 1);
+    let (day, hour, minute, second) = (parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}

@@ -263,6 +263,41 @@ pub struct LaunchUnit {
     /// How that is measured, where it is not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure_how: Option<Box<MeasureHow>>,
+    /// What is done about processes of it that outlive KILL; `None` for what a site gets that says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkillable: Option<Box<UnkillableRule>>,
+}
+
+/// When a unit is given up whose processes outlive KILL, and what is run then (`slurm.conf(5)`, `UnkillableStepTimeout`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnkillableRule {
+    /// Milliseconds after the first KILL.
+    pub after_ms: u64,
+    /// What is run then, as the supervisor's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// Its environment, `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
+    /// Name of the node, for what the unit's error stream is told.
+    #[serde(default)]
+    pub node_name: String,
+}
+
+impl Default for UnkillableRule {
+    fn default() -> Self {
+        UnkillableRule { after_ms: 60_000, program: None, variables: Vec::new(), node_name: String::new() }
+    }
+}
+
+/// What outlived KILL for so long that a unit was given up. It is left alone; the node should take no further jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unkillable {
+    /// Only what its tasks left behind. How they ended is known.
+    Descendants,
+    /// A task itself, so that nobody knows how it ends.
+    Task,
 }
 
 /// An OCI bundle, and how it is run.
@@ -376,6 +411,9 @@ pub struct UnitEnd {
     /// It was asked to end ([`crate::protocol::Request::Terminate`]) before it ended.
     #[serde(default)]
     pub terminated: bool,
+    /// It was given up: some of it still runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkillable: Option<Unkillable>,
 }
 
 /// A unit that has not ended.

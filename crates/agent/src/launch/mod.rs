@@ -26,9 +26,9 @@ use muster_proto::document::{self, DocumentError};
 use muster_proto::{self as wire, NodeAddress};
 use muster_runtime::pmix::Settings as PmixSettings;
 use muster_runtime::space::JobSpace;
-use muster_runtime::unit::{BundleLaunch, LaunchUnit, TaskHooks, UnitKey, UnitUser};
+use muster_runtime::unit::{BundleLaunch, LaunchUnit, TaskHooks, UnitKey, UnitUser, UnkillableRule};
 use muster_slurm::conf::{MeasureSettings, PyxisSettings, task_seconds};
-use muster_slurm::environment::{GpuFacts, LaunchFacts, NodeFacts};
+use muster_slurm::environment::{GpuFacts, LaunchFacts, NodeFacts, unkillable_environment};
 
 pub(crate) use self::binding::Binding;
 pub(crate) use self::confine::{Rules, energy_source};
@@ -198,6 +198,16 @@ impl Launch {
         let prologs = [site(&self.hooks.task_prolog), own(|how| &how.task_prolog)];
         let epilogs = [own(|how| &how.task_epilog), site(&self.hooks.task_epilog)];
         TaskHooks { prologs: prologs.into_iter().flatten().collect(), epilogs: epilogs.into_iter().flatten().collect() }
+    }
+
+    /// What is done about processes of the unit `key` that outlive KILL.
+    fn unkillable(&self, key: UnitKey, site: &Site) -> Option<Box<UnkillableRule>> {
+        let rule = UnkillableRule { node_name: site.node_name.clone(), ..UnkillableRule::default() };
+        let after = self.hooks.unkillable_after.and_then(|after| u64::try_from(after.0).ok());
+        let program = self.hooks.unkillable.as_ref().map(ToString::to_string);
+        let variables = program.iter().flat_map(|_| unkillable_environment(key.job_id, key.step));
+        let variables = environment::lines(variables.collect());
+        Some(Box::new(UnkillableRule { after_ms: after.unwrap_or(rule.after_ms), program, variables, ..rule }))
     }
 
     /// How often it is measured what its tasks use: as the step, else the job, else the site wants it.

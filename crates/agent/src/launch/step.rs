@@ -57,6 +57,7 @@ pub(super) fn prepare(
         refusal,
         measure_ms: launch.measure_ms(site),
         measure_how: None,
+        unkillable: launch.unkillable(launch.key(), site),
     };
     let memory = if here.memory.0 > 0 { here.memory } else { share.memory };
     site.rules.apply(&mut unit, share, memory, &here.gres);

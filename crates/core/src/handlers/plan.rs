@@ -318,6 +318,7 @@ pub(super) fn launch_main_unit(
         usage: Usage::default(),
         measured: None,
         out_of_memory: false,
+        kill_failed: false,
         cancelled_by: None,
         gres_given: false,
         het: None,

@@ -258,6 +258,7 @@ fn start_part(
         usage: Usage::default(),
         measured: None,
         out_of_memory: false,
+        kill_failed: false,
         cancelled_by: None,
         gres_given: !part.request.gres.is_empty(),
         het,

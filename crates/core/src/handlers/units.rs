@@ -12,11 +12,14 @@ use super::ending::{self, End, Requeue};
 use super::{hooks, requeue, steps};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
-use crate::event::{UnitEnd, UnitFailure};
+use crate::event::{KillFailure, UnitEnd, UnitFailure};
 
 /// A unit ended on `node`. The report is repeated until acknowledged, so it is acknowledged even when it says nothing new.
 pub(super) fn ended(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, end: UnitEnd, out: &mut Outcome) {
     out.send(node, NodeCommand::Acknowledge(end.key));
+    if end.kill_failure.is_some() {
+        hooks::drain(cluster, now, node, KILL_FAILED, out);
+    }
     let (job_id, restart) = (end.key.job_id, end.key.restart);
     let known = cluster.steps.get(&(job_id, end.key.step)).filter(|step| step.restart == restart);
     if let Some(step) = known.filter(|step| step.nodes_left.contains(&node)).cloned() {
@@ -30,6 +33,9 @@ pub(super) fn ended(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, end:
         ending::node_is_clean(cluster, now, node, job_id, restart, out);
     }
 }
+
+/// Reason of a node on which something outlived KILL.
+const KILL_FAILED: &str = "Kill task failed";
 
 /// Whether the report means that the node has nothing of the job left. When it was written, the launch of another step may
 /// have been on its way.
@@ -55,6 +61,7 @@ fn step_ended_on(
     step.usage.add(end.usage);
     note_measured(&mut step, node, end);
     step.out_of_memory |= end.out_of_memory;
+    step.kill_failed |= end.kill_failure == Some(KillFailure::Task);
     // How the other nodes of a job are ended says nothing about why the first failed.
     if runs || !is_main || step.exit.is_success() {
         step.exit = step.exit.worse(exit_of(end, is_main));
@@ -119,6 +126,8 @@ fn final_state(step: &Step, job: &Job, now: Timestamp) -> JobState {
     let of_job = job.restart == step.restart;
     match job.state {
         _ if step.out_of_memory => JobState::OutOfMemory,
+        // As in Slurm, whatever became of its job. Nobody knows how it ended.
+        _ if step.kill_failed => JobState::Failed,
         // It ended in the time it was given to make room.
         JobState::Running if of_job && job.eviction.is_some() && step.step_id == StepId::Batch => JobState::Preempted,
         // A script that was asked to end and did so by itself.

@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod docker;
+pub mod hang;
 pub mod image;
 
 use std::path::{Path, PathBuf};

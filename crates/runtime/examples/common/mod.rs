@@ -36,5 +36,6 @@ pub(crate) fn unit(command: &[&str]) -> LaunchUnit {
         refusal: None,
         measure_ms: Some(30_000),
         measure_how: None,
+        unkillable: None,
     }
 }

@@ -20,6 +20,7 @@ use super::spaces::Spaces;
 use super::spawn::Stack;
 use super::start_unit;
 use super::task_hooks::TaskEpilog;
+use super::unkillable;
 use crate::cgroup::{Cgroups, UnitGroup};
 use crate::space::{JobSpace, SpaceKey};
 use crate::system;
@@ -88,6 +89,14 @@ pub(crate) enum Work {
     },
     /// Remove the containers of an earlier supervisor.
     SweepContainers,
+    /// Run what the site wants run where a unit could not be killed.
+    UnkillableProgram {
+        /// Which unit.
+        key: UnitKey,
+        /// What, and its environment.
+        program: String,
+        variables: Vec<String>,
+    },
 }
 
 /// A unit with the blobs that it names.
@@ -281,6 +290,9 @@ impl Shared {
                         tracing::info!(unit = %key, %error, "cannot write a message to the error file");
                     }
                     self.context.main.send(Message::Written { key });
+                }
+                Work::UnkillableProgram { key, program, variables } => {
+                    unkillable::run(key, &program, &variables, &mut stack);
                 }
                 Work::Release { key, lease, within } => {
                     self.release(key, lease, &within, &mut stack);

@@ -34,6 +34,7 @@ mod sweeps;
 mod task_hooks;
 mod terminal;
 mod units;
+mod unkillable;
 mod waiting;
 
 use std::io;

@@ -112,6 +112,7 @@ impl Server {
             self.give_up_writing(now);
             self.stop_overdue(now);
             self.kill_overdue(now);
+            self.give_up_unkillable(now);
             self.advance_all();
             self.end_turn(now);
             if self.is_done() {

@@ -265,7 +265,7 @@ fn run_script(key: SpaceKey, script: &str, patience: Duration, namespace: Option
         error: Arc::new(error.into()),
         message_name: String::new(),
     };
-    match task_hooks::run(&setting, script, "job_container", patience, &mut Stack::new()) {
+    match task_hooks::run(&setting, script, Some("job_container"), patience, &mut Stack::new()) {
         Ok((0, _)) => Ok(()),
         Ok((code, _)) => Err(failed(format!("exit code {code}"))),
         Err(error) => Err(failed(error.to_string())),

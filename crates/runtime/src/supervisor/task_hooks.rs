@@ -66,7 +66,7 @@ impl TaskEpilog {
             Err(error) => return self.setting.complain(&format!("--task-epilog: private directories: {error}")),
         };
         for program in &self.programs {
-            match run(&self.setting, program, "epilog_task", EPILOG_PATIENCE, stack) {
+            match run(&self.setting, program, Some("epilog_task"), EPILOG_PATIENCE, stack) {
                 Ok((0, _)) => {}
                 // As wait(2) tells it.
                 Ok((code, _)) => {
@@ -113,7 +113,7 @@ pub(crate) fn before(setting: &mut Setting, programs: &[String], stack: &mut Sta
     let mut printed = Vec::new();
     let mut refused = None;
     for program in programs {
-        let failed = match run(setting, program, "prolog_task", PROLOG_PATIENCE, stack) {
+        let failed = match run(setting, program, Some("prolog_task"), PROLOG_PATIENCE, stack) {
             Ok((code, output)) => {
                 let changes = Changes::read(&output);
                 setting.additions.extend(changes.variables);
@@ -146,11 +146,11 @@ impl Setting {
     }
 }
 
-/// Runs one program; gives its exit code and what it printed.
+/// Runs one program, with `context` as its `SLURM_SCRIPT_CONTEXT`; gives its exit code and what it printed.
 pub(crate) fn run(
     setting: &Setting,
     program: &str,
-    context: &str,
+    context: Option<&str>,
     patience: Duration,
     stack: &mut Stack,
 ) -> io::Result<(u8, Vec<u8>)> {
@@ -159,8 +159,9 @@ pub(crate) fn run(
     let [.., path] = &arguments;
     // SAFETY: the path ends with NUL. Asked with the rights of the supervisor: others find out when it is executed.
     system::check(unsafe { libc::access(path.as_ptr(), libc::X_OK) })?;
-    let context = format!("SLURM_SCRIPT_CONTEXT={context}");
-    let additions: Vec<&[u8]> = setting.additions.iter().map(Vec::as_slice).chain([context.as_bytes()]).collect();
+    let context = context.map(|context| format!("SLURM_SCRIPT_CONTEXT={context}"));
+    let context = context.as_ref().map(String::as_bytes);
+    let additions: Vec<&[u8]> = setting.additions.iter().map(Vec::as_slice).chain(context).collect();
     let environment = Environment::new(setting.base.clone(), &additions);
     let null = std::fs::File::open("/dev/null")?;
     let (read, write) = system::pipe()?;

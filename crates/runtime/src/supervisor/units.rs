@@ -26,7 +26,9 @@ use crate::cgroup::UnitGroup;
 use crate::measure::MeasureHow;
 use crate::protocol::SignalScope;
 use crate::system;
-use crate::unit::{ClientLink, OUT_OF_MEMORY, Outcome, RunningUnit, TaskEnd, UnitEnd, UnitKey};
+use crate::unit::{
+    ClientLink, OUT_OF_MEMORY, Outcome, RunningUnit, TaskEnd, UnitEnd, UnitKey, Unkillable, UnkillableRule,
+};
 
 /// Slurm's exit status of a job that could not be set up on its node (`ExitCode=0:53`).
 pub(crate) const SETUP_FAILED: ExitStatus = ExitStatus::signaled(53);
@@ -130,6 +132,12 @@ pub(crate) struct Unit {
     pub(crate) meter: Option<Arc<Meter>>,
     /// Tasks that have ended, but not what is run after them.
     epilogs_left: usize,
+    /// What is done when it outlives KILL.
+    pub(crate) unkillable_rule: UnkillableRule,
+    /// When it was first killed.
+    killed_at: Option<Instant>,
+    /// What outlived that for too long.
+    pub(crate) unkillable: Option<Unkillable>,
     /// When to kill, once it was asked to end.
     pub(crate) kill_at: Option<Instant>,
     /// A message is being written; until then the end waits.
@@ -171,6 +179,9 @@ impl Unit {
             measure_how: launch.unit.measure_how.as_deref().cloned().unwrap_or_default(),
             meter: None,
             epilogs_left: 0,
+            unkillable_rule: launch.unit.unkillable.as_deref().cloned().unwrap_or_default(),
+            killed_at: None,
+            unkillable: None,
             kill_at: None,
             writing_until: None,
             term_after_writing: false,
@@ -272,7 +283,8 @@ impl Unit {
     }
 
     /// Kills everything that lives. To be repeated until nothing does.
-    pub(crate) fn kill(&self) {
+    pub(crate) fn kill(&mut self) {
+        self.killed_at.get_or_insert_with(Instant::now);
         match &self.group {
             Some(group) => group.kill(),
             None => self.living().into_iter().for_each(|pid| system::kill(pid, libc::SIGKILL)),
@@ -289,7 +301,7 @@ impl Unit {
         if !is_empty && !self.has_last_words() {
             self.kill();
         }
-        is_empty
+        is_empty || self.unkillable.is_some()
     }
 
     /// What was asked to end along with its tasks may say how that went: an `srun` in a cancelled script.
@@ -368,8 +380,15 @@ impl Unit {
             (self.phase == Phase::Cleaning).then(|| now + pause.clamp(CLEAN_INTERVAL_MIN, CLEAN_INTERVAL_MAX));
         // A kill waits for the message.
         let kill_at = self.kill_at.map(|at| self.writing_until.map_or(at, |until| until.max(at)));
-        let ends = [self.writing_until, self.releasing_until, self.reading_until];
+        let ends = [self.writing_until, self.releasing_until, self.reading_until, self.give_up_at()];
         [kill_at, self.stop_at, cleaning].into_iter().chain(ends).flatten().min()
+    }
+
+    /// When it is given up, unless nothing of it is left by then.
+    pub(crate) fn give_up_at(&self) -> Option<Instant> {
+        let may_be_given_up = self.unkillable.is_none() && matches!(self.phase, Phase::Running | Phase::Cleaning);
+        let patience = Duration::from_millis(self.unkillable_rule.after_ms);
+        self.killed_at.filter(|_| may_be_given_up).and_then(|at| at.checked_add(patience))
     }
 
     /// Sets the time of the next kill.
@@ -402,6 +421,7 @@ impl Unit {
             end_time,
             out_of_memory: self.out_of_memory,
             terminated: self.terminated,
+            unkillable: self.unkillable,
         }
     }
 }

@@ -185,6 +185,7 @@ impl Stage {
             failure: None,
             job_is_clean: true,
             out_of_memory: false,
+            kill_failure: None,
         };
         self.step(Event::Agent(node, AgentReport::UnitEnded(ended)));
         let others: Vec<NodeIndex> = job.allocation.iter().flat_map(|a| &a.shares).map(|share| share.node).collect();

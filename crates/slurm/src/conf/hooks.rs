@@ -31,6 +31,8 @@ pub(super) fn read<'a>(
             task_prolog: program("TaskProlog")?,
             task_epilog: program("TaskEpilog")?,
             timeout: timeout(find)?,
+            unkillable: program("UnkillableStepProgram")?,
+            unkillable_after: unkillable_after(find)?,
         },
         controller_prolog: program("PrologSlurmctld")?,
         controller_epilog: program("EpilogSlurmctld")?,
@@ -45,4 +47,14 @@ fn timeout<'a>(find: &impl Fn(&str) -> Option<(&'a Line, &'a str)>) -> Result<Op
     let bad = |_| line.error(format!("PrologEpilogTimeout value \"{text}\" is not a valid number"));
     let seconds: u16 = text.parse().map_err(bad)?;
     Ok((seconds < NO_TIMEOUT).then(|| Span::from_seconds(seconds.into())))
+}
+
+/// `UnkillableStepTimeout`, where it is given.
+fn unkillable_after<'a>(find: &impl Fn(&str) -> Option<(&'a Line, &'a str)>) -> Result<Option<Span>, ConfError> {
+    let Some((line, text)) = find("UnkillableStepTimeout") else {
+        return Ok(None);
+    };
+    let bad = |_| line.error(format!("UnkillableStepTimeout value \"{text}\" is not a valid number"));
+    let seconds: u16 = text.parse().map_err(bad)?;
+    Ok(Some(Span::from_seconds(seconds.into())))
 }

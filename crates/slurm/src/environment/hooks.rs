@@ -1,13 +1,14 @@
 //! The environment of prologs and epilogs, as real Slurm 22.05 was seen to make it: nothing of the daemon's own, no `PATH`.
 
 use muster_model::hooks::HookMoment;
+use muster_model::ids::{JobId, StepId};
 use muster_model::job::{Job, JobKind};
 use muster_model::state::ExitStatus;
 
 use crate::output::job_text;
 
 use super::facts::{Builder, LaunchFacts, Variables, node_list};
-use super::{array, gpus, identity, layout};
+use super::{array, gpus, identity, layout, step};
 
 /// How variables name it.
 fn word(moment: HookMoment) -> &'static str {
@@ -29,6 +30,18 @@ pub fn node_hook_environment(launch: &LaunchFacts<'_>, moment: HookMoment) -> Va
     list.set("SLURM_JOB_NTASKS", job.spec.request.tasks);
     list.set_some("SLURM_CONF", launch.slurm_conf);
     gpus::of_job(&mut list, launch.share().map_or(&[], |share| &share.gres), launch.gpus);
+    list.finish()
+}
+
+/// What the `UnkillableStepProgram` of a node gets, seen of real Slurm 22.05.
+pub fn unkillable_environment(job_id: JobId, step: StepId) -> Variables {
+    let mut list = Builder::default();
+    for name in ["SLURM_JOBID", "SLURM_JOB_ID"] {
+        list.set(name, job_id);
+    }
+    for name in ["SLURM_STEPID", "SLURM_STEP_ID"] {
+        list.set(name, step::number(step));
+    }
     list.finish()
 }
 

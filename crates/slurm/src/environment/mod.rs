@@ -38,7 +38,7 @@ pub use client::{
 pub use combine::combine;
 pub use facts::{LaunchFacts, NodeFacts, Variables};
 pub use gpu_facts::GpuFacts;
-pub use hooks::{controller_hook_environment, node_hook_environment};
+pub use hooks::{controller_hook_environment, node_hook_environment, unkillable_environment};
 pub use layout::{cpus_per_node, tasks_per_node};
 pub use login::{LoginFacts, login_environment, wants_login_environment};
 pub use mail::{Letter, letter};

@@ -106,7 +106,7 @@ fn numbers(list: &mut Builder, step: &Step) {
 }
 
 /// Steps that are not counted have numbers near the end of the range.
-fn number(id: StepId) -> u32 {
+pub(super) fn number(id: StepId) -> u32 {
     match id {
         StepId::Number(number) => number,
         StepId::Interactive => 0xffff_fffa,

@@ -180,6 +180,7 @@ pub(crate) fn step(
         usage: Usage::default(),
         measured: None,
         out_of_memory: false,
+        kill_failed: false,
         cancelled_by: None,
         gres_given: false,
         het: None,

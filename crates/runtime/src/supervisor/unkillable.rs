@@ -1,0 +1,89 @@
+//! Units whose processes outlive KILL, because they hang in the kernel for instance. As in Slurm they are given up after a while:
+//! what the site wants run is run, the end is told with the word that something is left, and that is left alone. It cannot be told
+//! from a process that would have died a moment later, so nothing rests on it but that the node is to be looked at.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::launcher::Work;
+use super::relay::RelayCommand;
+use super::server::Server;
+use super::spawn::Stack;
+use super::task_hooks::{self, Setting};
+use super::units::{Phase, Unit};
+use crate::system;
+use crate::unit::{UnitKey, Unkillable};
+
+/// How long the program may take. A launcher thread waits for it, nobody else does.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(300);
+
+impl Server {
+    /// Gives up units whose processes have outlived KILL for too long.
+    pub(crate) fn give_up_unkillable(&mut self, now: Instant) {
+        for unit in self.units.values_mut().filter(|unit| unit.give_up_at().is_some_and(|at| at <= now)) {
+            let left = unit.living();
+            let task = unit.living_tasks().next().is_some();
+            if left.is_empty() && !task {
+                continue;
+            }
+            tracing::error!(unit = %unit.key, ?left, "its processes cannot be killed; it is given up");
+            unit.unkillable = Some(if task { Unkillable::Task } else { Unkillable::Descendants });
+            unit.set_phase(Phase::Cleaning);
+            let line = farewell(unit);
+            match (&unit.relay, &unit.error_file) {
+                (_, Some(file)) => {
+                    let work = Work::Write { key: unit.key, file: file.clone(), line };
+                    unit.writes(now);
+                    self.launcher.submit(work);
+                }
+                _ => unit.tell_relay(RelayCommand::Say(line)),
+            }
+            if let Some(program) = unit.unkillable_rule.program.clone() {
+                let variables = unit.unkillable_rule.variables.clone();
+                self.launcher.submit(Work::UnkillableProgram { key: unit.key, program, variables });
+            }
+        }
+    }
+}
+
+/// Slurm's words for the unit's error stream.
+fn farewell(unit: &Unit) -> Vec<u8> {
+    let UnitKey { job_id, step, .. } = unit.key;
+    let what = match step {
+        muster_model::ids::StepId::Batch => format!("JOB {job_id}"),
+        step => format!("STEP {job_id}.{step}"),
+    };
+    let (node, now) = (&unit.unkillable_rule.node_name, system::local_time());
+    let line = format!(
+        "slurmstepd: error: *** {what} STEPD TERMINATED ON {node} AT {now} DUE TO JOB NOT ENDING WITH SIGNALS ***\n"
+    );
+    line.into_bytes()
+}
+
+/// Runs the site's program; what it prints is dropped.
+pub(crate) fn run(key: UnitKey, program: &str, variables: &[String], stack: &mut Stack) {
+    match start(program, variables, stack) {
+        Ok((0, _)) => tracing::info!(unit = %key, program, "the UnkillableStepProgram was run"),
+        Ok((code, _)) => tracing::warn!(unit = %key, program, code, "the UnkillableStepProgram failed"),
+        Err(error) => tracing::error!(unit = %key, program, %error, "the UnkillableStepProgram could not be run"),
+    }
+}
+
+fn start(program: &str, variables: &[String], stack: &mut Stack) -> std::io::Result<(u8, Vec<u8>)> {
+    let root = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open("/")?;
+    let error = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    let setting = Setting {
+        base: None,
+        additions: variables.iter().map(|variable| variable.clone().into_bytes()).collect(),
+        identity: None,
+        work_dir: Arc::new(root.into()),
+        umask: 0o022,
+        limits: Vec::new(),
+        affinity: Vec::new(),
+        groups: Vec::new(),
+        error: Arc::new(error.into()),
+        message_name: String::new(),
+    };
+    task_hooks::run(&setting, program, None, PROGRAM_PATIENCE, stack)
+}

@@ -43,6 +43,7 @@ pub(crate) fn unit_ended(end: &UnitEnd) -> wire::UnitEnded {
         out_of_memory: end.out_of_memory,
         prolog_failed,
         kill_failure: kill_failure(end.unkillable).into(),
+        over_memory: end.over_memory,
     }
 }
 
@@ -190,6 +191,7 @@ mod tests {
             end_time: Timestamp(2),
             out_of_memory: false,
             terminated: false,
+            over_memory: false,
             unkillable: None,
         })
     }

@@ -73,10 +73,30 @@ fn look_up(user: &str, gid: u32) -> Vec<u32> {
         return Vec::new();
     };
     match getgrouplist(&name, Gid::from_raw(gid)) {
-        Ok(groups) => groups.into_iter().map(Gid::as_raw).collect(),
+        Ok(groups) => {
+            let mut groups: Vec<u32> = groups.into_iter().map(Gid::as_raw).collect();
+            // As in Slurm also where the job has another primary group (`--gid`, `--uid` without it).
+            let own = User::from_name(user).ok().flatten().map(|user| user.gid.as_raw());
+            groups.extend(own.filter(|own| !groups.contains(own)));
+            groups
+        }
         Err(error) => {
             tracing::warn!(%error, user, "cannot find the groups of a user");
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_keeps_his_own_group_beside_another() {
+        // Both are on every machine: `root` has the group of this number, and nobody has the other.
+        assert_eq!(look_up("root", 0).first(), Some(&0));
+        let other = look_up("root", 4_000_000_000);
+        assert!(other.first() == Some(&4_000_000_000) && other.contains(&0), "{other:?}");
+        assert!(look_up("no\0such", 1).is_empty());
     }
 }

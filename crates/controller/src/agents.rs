@@ -285,6 +285,7 @@ fn unit_end(end: &wire::UnitEnded) -> Option<UnitEnd> {
         failure,
         job_is_clean: end.job_is_clean,
         out_of_memory: end.out_of_memory,
+        over_memory: end.over_memory,
         kill_failure: match end.kill_failure() {
             wire::KillFailure::None => None,
             wire::KillFailure::Descendants => Some(KillFailure::Descendants),

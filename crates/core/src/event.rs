@@ -112,6 +112,8 @@ pub struct UnitEnd {
     pub job_is_clean: bool,
     /// The kernel ended a process of it for lack of memory.
     pub out_of_memory: bool,
+    /// It was killed because it had more memory than it may, by what was measured (`OverMemoryKill`).
+    pub over_memory: bool,
     /// What of it could not be killed, so that it was given up.
     pub kill_failure: Option<KillFailure>,
 }

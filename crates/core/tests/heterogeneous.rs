@@ -240,6 +240,7 @@ impl Stage {
             failure: None,
             job_is_clean: true,
             out_of_memory: false,
+            over_memory: false,
             kill_failure: None,
         };
         self.step(Event::Agent(node, AgentReport::UnitEnded(end)));
@@ -299,6 +300,7 @@ fn launch() -> StepLaunch {
     StepLaunch {
         measure_seconds: None,
         keeps_counts: false,
+        node_verbosity: 0,
         broadcast: None,
         task_prolog: None,
         task_epilog: None,

@@ -100,6 +100,8 @@ impl Stage {
             failure: None,
             job_is_clean: true,
             out_of_memory: false,
+            over_memory: false,
+            kill_failure: None,
         };
         self.step(Event::Agent(NodeIndex(0), AgentReport::UnitEnded(end)));
     }

@@ -237,6 +237,9 @@ pub struct UnitMeasure {
     pub measured: Measured,
     /// Its processes, ascending.
     pub pids: Vec<u32>,
+    /// Rank and process of each task that has not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<(u32, u32)>,
 }
 
 #[cfg(test)]

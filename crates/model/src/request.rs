@@ -19,7 +19,7 @@ use crate::priority::{PriorityReport, ShareReport, UsageOf};
 use crate::reservation::{Reservation, ReservationChanges};
 use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepPart, StepRequest};
-use crate::time::{TimeLimit, Timestamp};
+use crate::time::{Span, TimeLimit, Timestamp};
 
 pub use self::partition_changes::PartitionChanges;
 pub use crate::refusal::{Refusal, RefusalCode};
@@ -103,6 +103,13 @@ pub enum Command {
         target: JobTarget,
         /// What.
         changes: Box<JobChanges>,
+    },
+    /// Change how long a running step may still run (`scontrol update StepId=`), without a step all steps of the job.
+    UpdateStep {
+        /// Which.
+        target: JobTarget,
+        /// How long.
+        limit: LimitOfStep,
     },
     /// Change nodes (`scontrol update NodeName=`).
     UpdateNodes {
@@ -196,6 +203,16 @@ pub struct CronJob {
     /// Its [`ExecutionContext`](crate::job::ExecutionContext) as JSON; empty once it is stored.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context: String,
+}
+
+/// Another time limit of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOfStep {
+    /// So long from its start.
+    Is(TimeLimit),
+    /// So much more than now, or less. One that has none keeps none.
+    Longer(Span),
 }
 
 /// What `scancel` and its kin ask for.

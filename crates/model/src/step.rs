@@ -165,6 +165,13 @@ pub struct StepLaunch {
     /// `--preserve-env`: the tasks see the counts of nodes and tasks that `srun` saw itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_counts: bool,
+    /// `--slurmd-debug`: how much nodes tell of it on its error stream, as Slurm counts: 2 for `error` up to 4; 0 for nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub node_verbosity: u8,
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// How the tasks of a step are bound to the CPUs and the memory of their nodes, in the words of the options.

@@ -111,6 +111,11 @@ fn a_step_with_too_much_memory_is_killed_where_the_site_wants_it() {
         "{ran:?}"
     );
     assert!(ran.stderr.contains("Exceeded job memory limit"), "{ran:?}");
+    let states = |job: u32| cluster.out(&format!("sacct -n -P -o jobid,state,exitcode -j {job}"));
+    cluster.wait("the end to be known", || states(1).ends_with("1.0|CANCELLED by 0|0:9"));
     let ran = cluster.run("srun -n1 --mem=200 timeout 3 python3 hog.py");
     assert_eq!(ran.code, 124, "enough memory: {ran:?}");
+    let job = cluster.submit("-n1 --mem=20 -o out --wrap 'exec python3 hog.py'");
+    let expected = format!("{job}|FAILED|0:9\n{job}.batch|CANCELLED by 0|0:9");
+    cluster.wait("the script to be killed", || states(job) == expected);
 }

@@ -217,6 +217,9 @@ pub struct UnitSample {
     pub measured: Measured,
     /// Its processes.
     pub pids: Vec<u32>,
+    /// Rank and process number of those that are tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<(u32, u32)>,
 }
 
 /// Makes the blob for [`LaunchUnit::environment`] of `NAME=value` strings. Strings with a NUL byte are left out:

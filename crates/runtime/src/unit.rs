@@ -121,6 +121,9 @@ pub struct TaskLaunch {
     /// What it writes into its error stream before its program is executed: before and behind its process number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement: Option<(String, String)>,
+    /// Further lines that it writes there, each with its end.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub notes: String,
     /// Where it gets memory; `None` for anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<TaskMemory>,
@@ -263,9 +266,16 @@ pub struct LaunchUnit {
     /// How that is measured, where it is not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure_how: Option<Box<MeasureHow>>,
+    /// How much is told of it on its error stream, as Slurm counts (`srun --slurmd-debug`): 2 and more tell of its tasks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub verbosity: u8,
     /// What is done about processes of it that outlive KILL; `None` for what a site gets that says nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unkillable: Option<Box<UnkillableRule>>,
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// When a unit is given up whose processes outlive KILL, and what is run then (`slurm.conf(5)`, `UnkillableStepTimeout`).
@@ -411,6 +421,9 @@ pub struct UnitEnd {
     /// It was asked to end ([`crate::protocol::Request::Terminate`]) before it ended.
     #[serde(default)]
     pub terminated: bool,
+    /// It was killed because it had more memory than it may, by what was measured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_memory: bool,
     /// It was given up: some of it still runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unkillable: Option<Unkillable>,

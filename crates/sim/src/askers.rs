@@ -246,6 +246,7 @@ fn launch(cookie: String) -> StepLaunch {
         bundle: None,
         measure_seconds: None,
         keeps_counts: false,
+        node_verbosity: 0,
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

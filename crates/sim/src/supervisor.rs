@@ -44,6 +44,7 @@ impl UnitReport {
             failure: self.failure.map(|text| UnitFailure { text, node_at_fault, prolog: false }),
             job_is_clean,
             out_of_memory: self.out_of_memory,
+            over_memory: false,
             kill_failure: None,
         }
     }

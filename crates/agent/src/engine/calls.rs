@@ -77,6 +77,7 @@ impl Engine {
             step: sample.key.step,
             measured: sample.measured,
             pids: sample.pids.clone(),
+            tasks: sample.tasks.clone(),
         };
         if let Some(calling) = self.measuring.remove(&number) {
             calling.tell(&units.iter().map(unit).collect::<Vec<_>>());

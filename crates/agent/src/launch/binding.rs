@@ -56,6 +56,13 @@ impl Binding {
         self.machine.as_ref().map(|machine| machine.numbers(cpus).iter().collect()).unwrap_or_default()
     }
 
+    /// The cores, as allocations count them, of machine numbers of CPUs; `None` for all.
+    pub(super) fn cores(&self, cpus: &[u32]) -> Option<IndexSet> {
+        let machine = self.machine.as_ref().filter(|_| !cpus.is_empty())?;
+        let place = |cpu: &u32| machine.order.iter().position(|own| own == cpu).map_or(*cpu, |place| place as u32);
+        Some(set(cpus.iter().map(|cpu| place(cpu) / machine.shape.threads_per_core.max(1))))
+    }
+
     /// Binds each task of a step, and tells it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use muster_dstack::environment::NodePlace;
+use muster_model::resources::IndexSet;
 use muster_model::step::{Step, StepLaunch};
 use muster_slurm::environment::{self as slurm, LaunchFacts, LoginFacts, Variables};
 
@@ -64,9 +65,9 @@ pub(super) fn of_step(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch) ->
     slurm::combine(&how.environment, &removals, &fallbacks, &slurm::step_environment(facts, step))
 }
 
-/// What one task gets over that.
-pub(super) fn of_task(facts: &LaunchFacts<'_>, step: &Step, rank: u32) -> Vec<String> {
-    lines(slurm::task_environment(facts, step, rank))
+/// What one task gets over that, which may run on `cores`; `None` for all.
+pub(super) fn of_task(facts: &LaunchFacts<'_>, step: &Step, rank: u32, cores: Option<&IndexSet>) -> Vec<String> {
+    lines(slurm::task_environment(facts, step, rank, cores))
 }
 
 pub(super) fn lines(variables: Variables) -> Vec<String> {

@@ -61,6 +61,7 @@ pub(super) fn prepare(
         refusal: None,
         measure_ms: None,
         measure_how: None,
+        verbosity: 0,
         unkillable: launch.unkillable(key, site),
     };
     Ok(Prepared { unit, environment: None, record: None })

@@ -62,6 +62,7 @@ pub(super) fn prepare(
         refusal: None,
         measure_ms: launch.measure_ms(site),
         measure_how: None,
+        verbosity: 0,
         unkillable: launch.unkillable(launch.key(), site),
     };
     site.rules.apply(&mut unit, share, share.memory, &share.gres);

@@ -3,7 +3,7 @@
 use muster_model::node_call::FileReceipt;
 use muster_model::step::{Step, StepLaunch};
 use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
-use muster_slurm::environment::{LaunchFacts, task_paths};
+use muster_slurm::environment::{LaunchFacts, task_gpu_lines, task_paths};
 
 use super::streams::streams;
 use super::{Caller, Launch, LaunchError, Prepared, Site, environment, mpi};
@@ -25,6 +25,8 @@ pub(super) fn prepare(
     let mut tasks: Vec<TaskLaunch> = here.ranks.iter().map(|rank| task(facts, step, how, *rank)).collect();
     let refusal = site.binding.bind(&mut tasks, step, how, &here.cpus, &site.node_name).err();
     site.binding.bind_memory(&mut tasks, how, &site.node_name);
+    let whole = site.binding.whole(&here.cpus);
+    tasks.iter_mut().for_each(|task| tell_task(task, facts, step, site, &whole));
     let common = take_common_streams(&mut tasks);
     let (command, broadcast) = program(launch, step, how, site);
     let mut unit = LaunchUnit {
@@ -40,7 +42,7 @@ pub(super) fn prepare(
         broadcast,
         streams: common,
         tasks,
-        affinity: site.binding.whole(&here.cpus),
+        affinity: whole,
         memory_limit: None,
         confinement: None,
         space: Some(Box::new(site.space.clone())),
@@ -57,6 +59,7 @@ pub(super) fn prepare(
         refusal,
         measure_ms: launch.measure_ms(site),
         measure_how: None,
+        verbosity: how.node_verbosity,
         unkillable: launch.unkillable(launch.key(), site),
     };
     let memory = if here.memory.0 > 0 { here.memory } else { share.memory };
@@ -85,10 +88,17 @@ fn program(launch: &Launch, step: &Step, how: &StepLaunch, site: &Site) -> (Vec<
     (command, Some(receipt))
 }
 
+/// What a task gets by its place and by the CPUs that it was bound to; else those are `whole`.
+fn tell_task(task: &mut TaskLaunch, facts: &LaunchFacts<'_>, step: &Step, site: &Site, whole: &[u32]) {
+    let cores = site.binding.cores(task.affinity.as_deref().unwrap_or(whole));
+    task.variables.splice(0..0, environment::of_task(facts, step, task.rank, cores.as_ref()));
+    let notes = task_gpu_lines(facts, step, task.rank, cores.as_ref());
+    task.notes = notes.into_iter().map(|line| line + "\n").collect();
+}
+
 fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> TaskLaunch {
     TaskLaunch {
         rank,
-        variables: environment::of_task(facts, step, rank),
         command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
         streams: task_paths(facts, step, rank).map(|paths| Streams { unbuffered: how.unbuffered, ..streams(paths) }),
         ..TaskLaunch::default()

@@ -1,5 +1,7 @@
 //! `salloc`.
 
+mod terminal;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -14,6 +16,8 @@ use muster_slurm::environment::{self, NodeFacts};
 use muster_slurm::options;
 use muster_slurm::submit::CliExit;
 use muster_slurm::submit::salloc::{self, SallocPlan};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 use super::allocate::{self, Held, Wanted, give_back, is_ignored};
@@ -143,39 +147,40 @@ async fn run_command(
     command.args(arguments).current_dir(&plan.work_dir).env_clear().kill_on_drop(false);
     command.envs(plan.environment.iter().filter_map(|line| line.split_once('=')));
     command.envs(added);
-    // On a terminal the keys and the end of the line reach both; elsewhere the command and what it started get signals as one group.
-    let is_interactive = std::io::stdin().is_terminal();
-    if !is_interactive {
-        command.process_group(0);
-    }
+    // The command and what it started get signals and keys as one group.
+    command.process_group(0);
     let hung_up = hung_up();
     ignore_terminal_signals();
+    terminal::prepare();
     let Ok(mut child) = command.spawn() else {
         eprintln!("salloc: error: _fork_command: Unable to find command \"{program}\"");
         return Ok(Ended::Command(ExitStatus::exited(1)));
     };
-    let pid = child.id();
-    let tell = |signal: Option<u8>| {
-        if let (Some(pid), Some(signal)) = (pid.and_then(|pid| i32::try_from(pid).ok()), signal) {
-            let pid = nix::unistd::Pid::from_raw(if is_interactive { pid } else { -pid });
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::try_from(i32::from(signal)).ok());
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    let terminal = group.and_then(terminal::hand_to);
+    let tell = |group: Option<Pid>, signal: Option<u8>| {
+        if let (Some(group), Some(signal)) = (group, signal) {
+            let _ = killpg(group, Signal::try_from(i32::from(signal)).ok());
         }
     };
     let revoked = allocation_ended(news);
-    tokio::select! {
+    let ended = tokio::select! {
         status = child.wait() => Ok(Ended::Command(exit_of(status))),
         () = revoked => {
             eprintln!("salloc: Job allocation {} has been revoked.", job.id);
-            // A command is left alone unless the user said otherwise; an interactive shell has nothing left to do.
-            tell(plan.kill_command.or(is_interactive.then_some(HANG_UP)));
+            // The command is left alone unless the user said otherwise; what its shell runs in front has nothing left to do.
+            tell(terminal.as_ref().and_then(terminal::Terminal::foreign_group), Some(HANG_UP));
+            tell(group, plan.kill_command);
             Ok(Ended::Revoked(exit_of(child.wait().await)))
         }
         () = hung_up => {
-            tell(Some(HANG_UP));
-            tell(plan.kill_command);
-            Ok(Ended::HungUp)
+            tell(group, Some(HANG_UP));
+            tell(group, plan.kill_command);
+            return Ok(Ended::HungUp);
         }
-    }
+    };
+    terminal.into_iter().for_each(terminal::Terminal::take_back);
+    ended
 }
 
 /// The number of SIGHUP.

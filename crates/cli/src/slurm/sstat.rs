@@ -55,7 +55,11 @@ async fn tell(sstat: &Sstat, host: &str) -> Outcome {
 }
 
 /// Asks the nodes of all these jobs at once.
-async fn reports(client: &Client, jobs: BTreeSet<JobId>, host: &str) -> anyhow::Result<BTreeMap<JobId, Reported>> {
+pub(super) async fn reports(
+    client: &Client,
+    jobs: BTreeSet<JobId>,
+    host: &str,
+) -> anyhow::Result<BTreeMap<JobId, Reported>> {
     let streams = Streams::open(host).await?;
     let address = format!("{host}:{}", streams.address()?.port());
     let mut reported = BTreeMap::new();

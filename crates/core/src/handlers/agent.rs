@@ -305,6 +305,7 @@ fn lost(cluster: &mut Cluster, now: Timestamp, node: NodeIndex, job: &Job, step:
         }),
         job_is_clean: false,
         out_of_memory: false,
+        over_memory: false,
         kill_failure: None,
     };
     units::ended(cluster, now, node, end, out);

@@ -31,6 +31,7 @@ pub(crate) mod turns;
 mod units;
 mod update_check;
 mod update_job;
+mod update_step;
 
 use muster_model::ids::Identity;
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
@@ -71,6 +72,9 @@ pub(crate) fn command(
         Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
         Command::UpdateJob { target, changes } => {
             done(update_job::update(cluster, now, identity, &target, &changes, out))
+        }
+        Command::UpdateStep { target, limit } => {
+            done(update_step::set_limit(cluster, now, identity, &target, limit, out))
         }
         Command::UpdateNodes { nodes, changes } => done(nodes::update(cluster, now, identity, &nodes, &changes, out)),
         Command::UpdatePartition { name, state } => {

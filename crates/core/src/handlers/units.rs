@@ -78,9 +78,13 @@ fn step_ended_on(
     let last = step.nodes_left.is_empty();
     let state = final_state(&step, &job, now);
     let exit = step.exit;
+    if end.over_memory {
+        // As in Slurm, where its node cancels it in the name of root. What becomes of its job follows from how it ended.
+        step.cancelled_by.get_or_insert(0);
+    }
     if last {
         step.end_time = Some(now);
-        step.state = state;
+        step.state = if end.over_memory { JobState::Cancelled } else { state };
     }
     cluster.put_step(step, out);
     if !is_main {

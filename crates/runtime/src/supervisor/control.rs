@@ -98,16 +98,8 @@ impl Server {
         let Some(unit) = self.units.get_mut(&key) else {
             return;
         };
-        let Some(line) = unit.look_for_oom() else {
-            return;
-        };
-        match (&unit.relay, &unit.error_file) {
-            (_, Some(file)) => {
-                let work = Work::Write { key, file: file.clone(), line };
-                unit.writes(Instant::now());
-                self.launcher.submit(work);
-            }
-            _ => unit.tell_relay(RelayCommand::Say(line)),
+        if let Some(line) = unit.look_for_oom() {
+            self.say(key, line);
         }
     }
 

@@ -246,6 +246,7 @@ mod tests {
             end_time: Timestamp(2),
             out_of_memory: false,
             terminated: false,
+            over_memory: false,
             unkillable: None,
         }
     }

@@ -36,6 +36,7 @@ mod terminal;
 mod units;
 mod unkillable;
 mod waiting;
+mod words;
 
 use std::io;
 use std::path::Path;

@@ -162,7 +162,9 @@ impl Work {
         let pids = look(meters, &mut self.marks);
         let samples = meters.iter().zip(pids).map(|(meter, mut pids)| {
             pids.sort_unstable();
-            UnitSample { key: meter.key, measured: meter.measured(), pids }
+            let tasks = meter.tasks.iter().map(|(rank, pid)| (*rank, *pid as u32));
+            let tasks = tasks.filter(|(_, pid)| pids.binary_search(pid).is_ok()).collect();
+            UnitSample { key: meter.key, measured: meter.measured(), pids, tasks }
         });
         self.main.send(Message::Looked { number, units: samples.collect() });
     }

@@ -225,6 +225,7 @@ impl Server {
 
     /// A task has ended, and what is run after it too.
     fn task_is_over(&mut self, key: UnitKey, index: usize) {
+        self.tell_end_of_task(key, index);
         if let Some(unit) = self.units.get_mut(&key)
             && unit.task_is_over(index)
             && unit.phase == Phase::Running
@@ -247,6 +248,7 @@ impl Server {
                     "slurmstepd: error: StepId={job_id}.{step} exceeded memory limit ({used} > {limit}), being killed\n\
                      slurmstepd: error: Exceeded job memory limit"
                 );
+                self.units.get_mut(&key).into_iter().for_each(|unit| unit.over_memory = true);
                 self.terminate(key, Duration::ZERO, Some(text));
             }
             Message::Looked { number, units } => self.state.to_tell.push(Notice::Sampled { number, units }),
@@ -297,6 +299,7 @@ impl Server {
         if unit.tasks.is_empty() {
             unit.set_phase(Phase::Cleaning);
         }
+        self.tell_start(key);
         for (index, (pid, reaps_before)) in started.into_iter().enumerate() {
             match self.state.early_ends.remove(&pid) {
                 // Not the end of another process that had this number before.

@@ -73,6 +73,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) memory_announcement: Option<(&'a str, &'a str)>,
     /// What it says of its CPUs in its error stream: before and behind its process number.
     pub(crate) announcement: Option<(&'a str, &'a str)>,
+    /// Lines that it writes there too, each with its end.
+    pub(crate) notes: &'a [u8],
     /// Files into which the child writes `0`.
     pub(crate) groups: &'a [CString],
     /// It may be started in its group, where there is but one. Otherwise it moves there: kernels since 6.14 kill at once whatever is
@@ -108,6 +110,7 @@ impl<'a> Plan<'a> {
             memory: None,
             memory_announcement: None,
             announcement: None,
+            notes: &[],
             groups: &[],
             is_born_in_group: false,
             supervisor: std::process::id() as i32,
@@ -280,6 +283,9 @@ unsafe fn prepare(plan: &Plan, moves: bool) -> Result<(), i32> {
         }
         if let Some((before, behind)) = plan.memory_announcement {
             announce(before, plan.environment.pid_digits(), behind, has_memory);
+        }
+        if !plan.notes.is_empty() {
+            libc::write(2, plan.notes.as_ptr().cast(), plan.notes.len());
         }
     }
     Ok(())

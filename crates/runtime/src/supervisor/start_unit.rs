@@ -376,9 +376,8 @@ fn start_task(
     let affinity = affinity_mask(task.affinity.as_ref().unwrap_or(&unit.affinity), &context.cpus);
     task.refusal.iter().for_each(|line| complain(common, streams, line));
     let before = before_task(launch, common, task, streams, &affinity, stack);
-    let additions: Vec<&[u8]> = before.additions.iter().map(|addition| &**addition).collect();
     let of_container = common.inside.iter().flat_map(|inside| &inside.variables).map(String::as_bytes);
-    let additions: Vec<&[u8]> = additions.into_iter().chain(of_container).collect();
+    let additions: Vec<&[u8]> = before.additions.iter().map(|addition| &**addition).chain(of_container).collect();
     let command = task.command.as_ref().unwrap_or(&unit.command);
     let refused = before.refused.or((!task.refusal.is_empty()).then_some(1)).or(common.refused);
     let call = match refused {
@@ -414,6 +413,7 @@ fn start_task(
         memory: memory.as_ref().map(|(policy, mask)| (*policy, mask.as_slice())),
         memory_announcement: task.memory.as_ref().and_then(|memory| memory.announcement.as_ref()).map(pair),
         announcement: task.announcement.as_ref().map(pair),
+        notes: task.notes.as_bytes(),
         groups: &common.group_files,
         is_born_in_group: true,
         supervisor: std::process::id() as i32,

@@ -213,6 +213,7 @@ fn note_lost(journal: &mut Journal, spool: &Path) -> io::Result<()> {
             end_time: system::now(),
             out_of_memory: false,
             terminated: false,
+            over_memory: false,
             unkillable: None,
         });
     }

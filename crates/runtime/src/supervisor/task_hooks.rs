@@ -69,12 +69,21 @@ impl TaskEpilog {
             match run(&self.setting, program, Some("epilog_task"), EPILOG_PATIENCE, stack) {
                 Ok((0, _)) => {}
                 // As wait(2) tells it.
-                Ok((code, _)) => {
-                    self.setting.complain(&format!("--task-epilog failed status={}", u32::from(code) << 8))
+                Ok((code, _)) => self.setting.complain(&format!("TaskEpilog failed status={}", status(code))),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    self.setting.complain(&format!("TaskEpilog failed status={}", libc::SIGKILL));
                 }
                 Err(error) => self.setting.complain(&format!("--task-epilog {program}: {error}")),
             }
         }
+    }
+}
+
+/// The status that wait(2) gave the shell around a program, of which it tells signals as 128 and more.
+fn status(code: u8) -> u32 {
+    match code.checked_sub(128) {
+        Some(signal @ 1..=64) => signal.into(),
+        _ => u32::from(code) << 8,
     }
 }
 
@@ -230,6 +239,11 @@ mod tests {
         let changes = Changes::read(b"export A=1 2\nunset HOME \nprint hello  you\nexport broken\nnoise\nprint end");
         assert_eq!(changes.variables, [b"A=1 2".to_vec(), b"HOME".to_vec()]);
         assert_eq!(changes.printed, b"hello  you\nend\n");
+    }
+
+    #[test]
+    fn the_end_of_an_epilog_is_told_as_wait_tells_it() {
+        assert_eq!((status(3), status(137), status(143), status(255)), (768, 9, 15, 255 << 8));
     }
 
     #[test]

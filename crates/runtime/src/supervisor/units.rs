@@ -106,6 +106,8 @@ pub(crate) struct Unit {
     pub(crate) problem: Option<(String, i32)>,
     /// The kernel killed a process of it for a limit of memory.
     out_of_memory: bool,
+    /// It was killed because it had more memory than it may.
+    pub(crate) over_memory: bool,
     pub(crate) wishes: Vec<Wish>,
     /// To be given back when nothing of it is left.
     pub(crate) container: Option<Box<Lease>>,
@@ -132,6 +134,8 @@ pub(crate) struct Unit {
     pub(crate) meter: Option<Arc<Meter>>,
     /// Tasks that have ended, but not what is run after them.
     epilogs_left: usize,
+    /// As [`crate::unit::LaunchUnit::verbosity`].
+    pub(crate) verbosity: u8,
     /// What is done when it outlives KILL.
     pub(crate) unkillable_rule: UnkillableRule,
     /// When it was first killed.
@@ -164,6 +168,7 @@ impl Unit {
             has_mpi_server: launch.unit.pmix.is_some(),
             problem: None,
             out_of_memory: false,
+            over_memory: false,
             wishes: Vec::new(),
             container: None,
             releasing_until: None,
@@ -179,6 +184,7 @@ impl Unit {
             measure_how: launch.unit.measure_how.as_deref().cloned().unwrap_or_default(),
             meter: None,
             epilogs_left: 0,
+            verbosity: launch.unit.verbosity,
             unkillable_rule: launch.unit.unkillable.as_deref().cloned().unwrap_or_default(),
             killed_at: None,
             unkillable: None,
@@ -421,6 +427,7 @@ impl Unit {
             end_time,
             out_of_memory: self.out_of_memory,
             terminated: self.terminated,
+            over_memory: self.over_memory,
             unkillable: self.unkillable,
         }
     }

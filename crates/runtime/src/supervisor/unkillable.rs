@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::launcher::Work;
-use super::relay::RelayCommand;
 use super::server::Server;
 use super::spawn::Stack;
 use super::task_hooks::{self, Setting};
@@ -21,29 +20,29 @@ const PROGRAM_PATIENCE: Duration = Duration::from_secs(300);
 impl Server {
     /// Gives up units whose processes have outlived KILL for too long.
     pub(crate) fn give_up_unkillable(&mut self, now: Instant) {
-        for unit in self.units.values_mut().filter(|unit| unit.give_up_at().is_some_and(|at| at <= now)) {
-            let left = unit.living();
-            let task = unit.living_tasks().next().is_some();
-            if left.is_empty() && !task {
-                continue;
-            }
-            tracing::error!(unit = %unit.key, ?left, "its processes cannot be killed; it is given up");
-            unit.unkillable = Some(if task { Unkillable::Task } else { Unkillable::Descendants });
-            unit.set_phase(Phase::Cleaning);
-            let line = farewell(unit);
-            match (&unit.relay, &unit.error_file) {
-                (_, Some(file)) => {
-                    let work = Work::Write { key: unit.key, file: file.clone(), line };
-                    unit.writes(now);
-                    self.launcher.submit(work);
-                }
-                _ => unit.tell_relay(RelayCommand::Say(line)),
-            }
-            if let Some(program) = unit.unkillable_rule.program.clone() {
-                let variables = unit.unkillable_rule.variables.clone();
-                self.launcher.submit(Work::UnkillableProgram { key: unit.key, program, variables });
-            }
+        let is_due = |unit: &&Unit| unit.give_up_at().is_some_and(|at| at <= now);
+        let due: Vec<UnitKey> = self.units.values().filter(is_due).map(|unit| unit.key).collect();
+        due.into_iter().for_each(|key| self.give_up(key));
+    }
+
+    fn give_up(&mut self, key: UnitKey) {
+        let Some(unit) = self.units.get_mut(&key) else {
+            return;
+        };
+        let left = unit.living();
+        let task = unit.living_tasks().next().is_some();
+        if left.is_empty() && !task {
+            return;
         }
+        tracing::error!(unit = %key, ?left, "its processes cannot be killed; it is given up");
+        unit.unkillable = Some(if task { Unkillable::Task } else { Unkillable::Descendants });
+        unit.set_phase(Phase::Cleaning);
+        let line = farewell(unit);
+        if let Some(program) = unit.unkillable_rule.program.clone() {
+            let variables = unit.unkillable_rule.variables.clone();
+            self.launcher.submit(Work::UnkillableProgram { key, program, variables });
+        }
+        self.say(key, line);
     }
 }
 

@@ -185,6 +185,7 @@ impl Stage {
             failure: None,
             job_is_clean: true,
             out_of_memory: false,
+            over_memory: false,
             kill_failure: None,
         };
         self.step(Event::Agent(node, AgentReport::UnitEnded(ended)));

@@ -27,6 +27,8 @@ struct Gpu {
     index: u32,
     unique_id: Option<String>,
     variables: GpuVariables,
+    /// Cores near it; `None` for all.
+    cores: Option<IndexSet>,
 }
 
 impl GpuFacts {
@@ -37,8 +39,8 @@ impl GpuFacts {
     /// What `node`, which has `gres`, knows.
     pub fn new(node: &NodeConfig, gres: &NodeGres, renumbered: bool) -> GpuFacts {
         let gpu = |unit: &crate::conf::GresUnit| {
-            let (unique_id, variables) = (unit.unique_id.clone(), unit.variables);
-            (unit.unit, Gpu { index: unit.index, unique_id, variables })
+            let (unique_id, variables, cores) = (unit.unique_id.clone(), unit.variables, unit.cores.clone());
+            (unit.unit, Gpu { index: unit.index, unique_id, variables, cores })
         };
         let total = |name: &str| -> u64 {
             node.hardware.gres.iter().filter(|gres| &*gres.name == name).map(|gres| gres.count).sum()
@@ -63,6 +65,17 @@ impl GpuFacts {
             }
         }
         all
+    }
+
+    /// Whether one of `cores` is near the GPU; `None` stands for all cores.
+    pub(super) fn is_near(&self, unit: u32, cores: Option<&IndexSet>) -> bool {
+        let own = self.units.get(&unit).and_then(|gpu| gpu.cores.as_ref());
+        own.zip(cores).is_none_or(|(own, cores)| own.iter().any(|core| cores.contains(core)))
+    }
+
+    /// Whether the node has no GPU of that number, as far as it knows its GPUs.
+    pub(super) fn is_beyond(&self, unit: u32) -> bool {
+        self.units.last_key_value().is_some_and(|(last, _)| unit > *last)
     }
 
     /// How many parts of that kind a GPU has.

@@ -9,6 +9,7 @@ use muster_model::resources::{Gres, GresScope, GresShare, IndexSet};
 use super::facts::Builder;
 use super::gpu_facts::{GpuFacts, PARTS};
 use super::{combine, requested};
+use crate::binding::request::print_mask;
 
 /// Variables by which libraries of the several makers see only some GPUs.
 const VISIBLE: [&str; 4] = ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
@@ -114,13 +115,59 @@ fn of_parts(list: &mut Builder, parts: &GresShare, gpus: &GpuFacts, all: &[u32])
     list.set("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.clamp(1, 100));
 }
 
-/// The GPUs of the task with the place `local` on its node, where `binding`, a value of [`BINDING`], deals them out.
-pub(super) fn of_task(list: &mut Builder, held: &[GresShare], gpus: &GpuFacts, binding: Option<&str>, local: usize) {
+/// A task as its GPUs are chosen.
+#[derive(Clone, Copy)]
+pub(super) struct TaskPlace<'a> {
+    /// Its place among the tasks of its node.
+    pub(super) local: usize,
+    /// The cores that it may run on; `None` for all.
+    pub(super) cores: Option<&'a IndexSet>,
+}
+
+/// The GPUs of a task, where `binding`, a value of [`BINDING`], deals them out.
+pub(super) fn of_task(
+    list: &mut Builder,
+    held: &[GresShare],
+    gpus: &GpuFacts,
+    binding: Option<&str>,
+    task: TaskPlace<'_>,
+) {
     let units = units(held);
-    if let Some(bound) = binding.and_then(|binding| bound(&units, binding, local)) {
-        visible(list, gpus, &bound, &units);
-        list.set("SLURM_STEP_GPUS", gpus.indices(&bound));
+    if let Some(dealt) = binding.and_then(|binding| bound(&units, binding, task, gpus)) {
+        visible(list, gpus, &dealt.units, &units);
+        list.set("SLURM_STEP_GPUS", gpus.indices(&dealt.units));
     }
+}
+
+/// What a task is told of its GPUs before its program runs: what is wrong with the binding, and with `verbose` what came of it.
+pub(super) fn told(held: &[GresShare], gpus: &GpuFacts, binding: Option<&str>, task: TaskPlace<'_>) -> Vec<String> {
+    let units = units(held);
+    let Some((binding, dealt)) = binding.and_then(|how| Some((how, bound(&units, how, task, gpus)?))) else {
+        return Vec::new();
+    };
+    let complain = |text: String| format!("slurmstepd: error: {text}");
+    let mut lines: Vec<String> = dealt.complaint.into_iter().map(complain).collect();
+    if dealt.is_first_of_all {
+        let local = task.local;
+        lines.push(complain(format!(
+            "Bind request {binding} does not specify any devices within the allocation for task {local}. Binding to the \
+             first device in the allocation instead."
+        )));
+    }
+    if binding.starts_with("gpu:verbose,") {
+        let mask = |units: &[u32]| {
+            let units: IndexSet = units.iter().copied().collect();
+            print_mask(&units, 0).to_ascii_lowercase()
+        };
+        lines.push(format!(
+            "gpu-bind: usable_gres=0x{}; bit_alloc=0x{}; local_inx=0; global_list={}; local_list={}",
+            mask(&dealt.units),
+            mask(&units),
+            gpus.indices(&dealt.units),
+            gpus.visible(&dealt.units, &units)
+        ));
+    }
+    lines
 }
 
 /// Whether anything of `held` is a GPU or a part of one.
@@ -169,33 +216,63 @@ fn units(held: &[GresShare]) -> Vec<u32> {
     all.iter().collect()
 }
 
+/// What a task gets of the GPUs of its step on a node.
+struct Dealt {
+    units: Vec<u32>,
+    /// Nothing would have been left for it.
+    is_first_of_all: bool,
+    /// What else is wrong, in the words of real slurmstepd.
+    complaint: Option<String>,
+}
+
 /// `None` where the tasks share all of them. A task for which nothing would be left gets the first.
-fn bound(units: &[u32], binding: &str, local: usize) -> Option<Vec<u32>> {
+fn bound(units: &[u32], binding: &str, task: TaskPlace<'_>, gpus: &GpuFacts) -> Option<Dealt> {
     let first = *units.first()?;
     let (word, value) = words(binding)?;
-    let value = value?;
-    let chosen: Vec<u32> = match word {
-        "per_task" => {
+    let local = task.local;
+    let near = || -> Vec<u32> { units.iter().copied().filter(|unit| gpus.is_near(*unit, task.cores)).collect() };
+    let mut complaint = None;
+    let chosen: Vec<u32> = match (word, value) {
+        ("closest", None) => near(),
+        ("per_task", Some(value)) => {
             let count = number(value)?;
             let from = local.checked_mul(count)?;
-            let to = from.checked_add(count)?;
-            units.get(from..to).map(<[u32]>::to_vec).unwrap_or_default()
+            let chosen: Vec<u32> = units.iter().copied().skip(from).take(count).collect();
+            complaint = (chosen.len() < count).then(|| "Not enough gpus to bind for gpus per task".to_owned());
+            chosen
         }
-        // What is no number counts as 1, as there.
-        "single" => vec![*units.get(local / number(value).unwrap_or(1) % units.len())?],
-        "map_gpu" => {
+        // What is no number counts as 1, as there. Only those near are dealt out.
+        ("single", Some(value)) => {
+            let tasks_each = number(value);
+            let text = || format!("_parse_tres_bind: single:{value} does not specify a valid number. Defaulting to 1.");
+            complaint = tasks_each.is_none().then(text);
+            let near = near();
+            near.get((local / tasks_each.unwrap_or(1)).checked_rem(near.len()).unwrap_or(0))
+                .copied()
+                .into_iter()
+                .collect()
+        }
+        ("map_gpu", Some(value)) => {
             let map = entries(value, |text| text.parse::<u128>().ok())?;
             let wanted = *map.get(local % map.len())?;
+            complaint = beyond(u32::try_from(wanted).unwrap_or(u32::MAX), gpus);
             units.iter().copied().filter(|unit| u128::from(*unit) == wanted).collect()
         }
-        "mask_gpu" => {
+        ("mask_gpu", Some(value)) => {
             let masks = entries(value, mask)?;
             let wanted = *masks.get(local % masks.len())?;
+            complaint = wanted.checked_ilog2().and_then(|last| beyond(last, gpus));
             units.iter().copied().filter(|unit| *unit < 128 && wanted & (1 << *unit) != 0).collect()
         }
         _ => return None,
     };
-    Some(if chosen.is_empty() { vec![first] } else { chosen })
+    let is_first_of_all = chosen.is_empty();
+    Some(Dealt { units: if is_first_of_all { vec![first] } else { chosen }, is_first_of_all, complaint })
+}
+
+/// The complaint about a number that no GPU of the node has.
+fn beyond(unit: u32, gpus: &GpuFacts) -> Option<String> {
+    gpus.is_beyond(unit).then(|| "Invalid --gpu-bind= value specified.".to_owned())
 }
 
 /// The word of a value of [`BINDING`] and what belongs to it.
@@ -229,15 +306,23 @@ fn mask(text: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use muster_model::node::{Hardware, InitialState, NodeConfig};
+
     use super::*;
+    use crate::conf::{GpuVariables, GresUnit, NodeGres};
 
     #[test]
     fn tasks_get_what_real_slurm_gave_them() {
+        let bound = |units: &[u32], binding: &str, local: usize| {
+            super::bound(units, binding, TaskPlace { local, cores: None }, &GpuFacts::UNKNOWN).map(|dealt| dealt.units)
+        };
         let check = |binding: &str, expected: &[&[u32]]| {
             for (local, expected) in expected.iter().enumerate() {
                 assert_eq!(bound(&[0, 1], binding, local).as_deref(), Some(*expected), "{binding} {local}");
             }
         };
+        check("gpu:closest", &[&[0, 1], &[0, 1]]);
+        assert_eq!(bound(&[0, 1, 2], "gpu:per_task:2", 1), Some(vec![2]), "as many as are left");
         check("gpu:per_task:1", &[&[0], &[1], &[0]]);
         check("gpu:per_task:2", &[&[0, 1], &[0]]);
         check("gpu:single:2", &[&[0], &[0], &[1]]);
@@ -247,9 +332,7 @@ mod tests {
         check("gpu:map_gpu:1,0", &[&[1], &[0], &[1], &[0]]);
         check("gpu:verbose,map_gpu:1*2,7", &[&[1], &[1], &[0]]);
         check("gpu:mask_gpu:0x3,0x1", &[&[0, 1], &[0], &[0, 1]]);
-        for shared in
-            ["gpu:closest", "gpu:none", "", "gpu:per_task:0", "gpu:map_gpu:", "gpu:map_gpu:0*0", "gpu:mask_gpu:z"]
-        {
+        for shared in ["gpu:none", "", "gpu:per_task:0", "gpu:map_gpu:", "gpu:map_gpu:0*0", "gpu:mask_gpu:z"] {
             assert_eq!(bound(&[0, 1], shared, 0), None, "{shared:?}");
         }
         assert_eq!(bound(&[], "gpu:single:1", 0), None);
@@ -257,6 +340,70 @@ mod tests {
         assert!(to_none.iter().all(|binding| binds_to_none(Some(binding))));
         assert!([None, Some("gpu:per_task:1"), Some("gpu:closest")].iter().all(|binding| !binds_to_none(*binding)));
         assert!(entries("0*4000000000,1*9", |text| text.parse().ok()).is_some_and(|all| all.len() == ENTRIES_MAX));
+    }
+
+    #[test]
+    fn tasks_are_told_what_real_slurm_told_them() {
+        let gpu = |unit: u32| GresUnit {
+            name: "gpu".into(),
+            kind: None,
+            unit,
+            index: unit,
+            files: Vec::new(),
+            cores: Some([unit].into_iter().collect()),
+            links: Vec::new(),
+            unique_id: None,
+            variables: GpuVariables::ALL,
+        };
+        let gres = NodeGres { units: vec![gpu(0), gpu(1)], ..NodeGres::default() };
+        let hardware = Hardware::of_cpus(2);
+        let node = NodeConfig {
+            name: "n1".into(),
+            host_name: "n1".into(),
+            address: "n1".into(),
+            port: 0,
+            hardware,
+            features: Vec::new(),
+            features_inactive: Vec::new(),
+            weight: 1,
+            initial_state: InitialState::Unknown,
+            reason: None,
+        };
+        let gpus = GpuFacts::new(&node, &gres, false);
+        let share =
+            |units: &[u32]| vec![GresShare { name: "gpu".into(), kind: None, units: units.iter().copied().collect() }];
+        let told = |units: &[u32], binding: &str, local: usize, core: u32| {
+            let cores: IndexSet = [core].into_iter().collect();
+            super::told(&share(units), &gpus, Some(binding), TaskPlace { local, cores: Some(&cores) }).join("\n")
+        };
+        assert_eq!(
+            told(&[0, 1], "gpu:verbose,closest", 0, 1),
+            "gpu-bind: usable_gres=0x2; bit_alloc=0x3; local_inx=0; global_list=1; local_list=1"
+        );
+        let first = "does not specify any devices within the allocation for task 0. Binding to the first device in the \
+                     allocation instead.";
+        assert_eq!(
+            told(&[0], "gpu:verbose,closest", 0, 1),
+            format!(
+                "slurmstepd: error: Bind request gpu:verbose,closest {first}\n\
+                 gpu-bind: usable_gres=0x1; bit_alloc=0x1; local_inx=0; global_list=0; local_list=0"
+            )
+        );
+        // A task gets the only GPU near it, whatever its place.
+        let line = told(&[0, 1], "gpu:verbose,single:1", 0, 1);
+        assert!(line.contains("global_list=1;"), "{line}");
+        assert_eq!(
+            told(&[0, 1], "gpu:map_gpu:5", 0, 0),
+            format!(
+                "slurmstepd: error: Invalid --gpu-bind= value specified.\nslurmstepd: error: Bind request gpu:map_gpu:5 {first}"
+            )
+        );
+        assert_eq!(
+            told(&[0, 1], "gpu:per_task:3", 0, 0),
+            "slurmstepd: error: Not enough gpus to bind for gpus per task"
+        );
+        assert_eq!(told(&[0, 1], "gpu:closest", 0, 0), "");
+        assert_eq!(told(&[0, 1], "gpu:verbose,none", 0, 0), "");
     }
 
     #[test]

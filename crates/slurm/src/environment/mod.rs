@@ -43,4 +43,4 @@ pub use layout::{cpus_per_node, tasks_per_node};
 pub use login::{LoginFacts, login_environment, wants_login_environment};
 pub use mail::{Letter, letter};
 pub use paths::{OutputPaths, Stream, output_paths, task_paths};
-pub use step::{step_environment, step_fallbacks, step_removals, task_environment};
+pub use step::{step_environment, step_fallbacks, step_removals, task_environment, task_gpu_lines};

@@ -1,10 +1,12 @@
 //! The environment of the tasks of a step.
 
 use muster_model::ids::StepId;
+use muster_model::resources::IndexSet;
 use muster_model::step::{Step, StepLaunch};
 
 use super::batch::TMPDIR;
 use super::facts::{Builder, LaunchFacts, Variables};
+use super::gpus::TaskPlace;
 use super::{combine, gpus, het, identity};
 
 /// What wins over the captured environment of a step, the same for all its tasks on this node.
@@ -56,8 +58,17 @@ pub fn step_removals(launch: &LaunchFacts<'_>, step: &Step) -> Vec<&'static str>
     [PMI, gpus, gpus::removed_by(binding)].concat()
 }
 
-/// What wins over the other lists for the task of this `rank`. Empty for a rank that is not on this node.
-pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Variables {
+/// What the task of this `rank` is told of its GPUs before its program runs, line by line. `cores` as in [`task_environment`].
+pub fn task_gpu_lines(launch: &LaunchFacts<'_>, step: &Step, rank: u32, cores: Option<&IndexSet>) -> Vec<String> {
+    let Some((_, node)) = launch.step_node(step) else { return Vec::new() };
+    let Ok(local) = node.ranks.binary_search(&rank) else { return Vec::new() };
+    let binding = gpus::binding_here(captured(step), node.ranks.len());
+    gpus::told(&node.gres, launch.gpus, binding, TaskPlace { local, cores })
+}
+
+/// What wins over the other lists for the task of this `rank`, which may run on `cores` of its node, `None` for all. Empty for a rank
+/// that is not on this node.
+pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32, cores: Option<&IndexSet>) -> Variables {
     let mut list = Builder::default();
     let Some((_, node)) = launch.step_node(step) else {
         return Variables::new();
@@ -68,7 +79,8 @@ pub fn task_environment(launch: &LaunchFacts<'_>, step: &Step, rank: u32) -> Var
     list.set("SLURM_PROCID", rank);
     list.set("SLURM_LOCALID", local);
     let captured = captured(step);
-    gpus::of_task(&mut list, &node.gres, launch.gpus, gpus::binding_here(captured, node.ranks.len()), local);
+    let binding = gpus::binding_here(captured, node.ranks.len());
+    gpus::of_task(&mut list, &node.gres, launch.gpus, binding, TaskPlace { local, cores });
     // Only the first task of each node, as in real Slurm.
     if local == 0 && combine::value(captured, TMPDIR.0).is_none() {
         list.set(TMPDIR.0, TMPDIR.1);

@@ -6,7 +6,7 @@ use super::affinity::keep;
 use super::resources::count;
 use super::spec::Argument::Required;
 use super::spec::Command::{Salloc, Sbatch, Srun};
-use super::spec::{Commands, Fault, Input, Line, OptionSpec, Section};
+use super::spec::{Commands, Fault, Input, OptionSpec, Section};
 use super::values::SubmitOptions;
 use crate::grammar::gres::{self, GresError};
 
@@ -59,16 +59,6 @@ pub const OPTIONS: &[OptionSpec] = &[
         let value = input.value.to_ascii_lowercase();
         let bare = value.strip_prefix("verbose,").unwrap_or(&value);
         check_binding(bare, input.value)?;
-        // With this word the tasks of a step share all its GPUs, wherever these are. The last one given counts.
-        options.not_yet.retain(|name| *name != input.name);
-        if bare == "closest" {
-            options.not_yet.push(input.name);
-        }
-        let tells = "warning: --gpu-bind=verbose: tasks do not tell their GPUs yet";
-        options.notices.retain(|line| !matches!(line, Line::Info(text) if text == tells));
-        if bare.len() < value.len() {
-            options.notices.push(Line::Info(tells.to_owned()));
-        }
         keep(options, input)
     })
     .env(&[(Sbatch, "SBATCH_GPU_BIND"), (Srun, "SLURM_GPU_BIND"), (Salloc, "SALLOC_GPU_BIND")])

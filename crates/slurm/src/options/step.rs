@@ -97,8 +97,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("debugger-test", SRUN, NoValue, keep_flag).section(Section::Hidden),
     OptionSpec::new("slurmd-debug", SRUN, Required, keep)
         .env(&[(Srun, "SLURMD_DEBUG")])
-        .help("level", "how much the node says")
-        .not_yet(),
+        .help("level", "how much the node says"),
     OptionSpec::new("resv-ports", SRUN, Optional, keep)
         .env(&[(Srun, "SLURM_RESV_PORTS")])
         .help("N", "reserve network ports")

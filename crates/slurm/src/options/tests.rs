@@ -385,9 +385,7 @@ fn what_does_not_act_is_told() {
         format!("{:?} {:?}", options.not_yet, options.notices)
     };
     assert_eq!(told("--gpu-bind=none"), "[] []");
-    assert_eq!(told("--gpu-bind=closest"), "[\"gpu-bind\"] []");
-    assert_eq!(told("--gpu-bind=closest --gpu-bind=single:1"), "[] []");
-    assert!(told("--gpu-bind=verbose,map_gpu:0").contains("tasks do not tell their GPUs yet"));
+    assert_eq!(told("--gpu-bind=verbose,closest"), "[] []");
     let notices: Vec<String> = options.notices.iter().map(|line| line.print("sbatch")).collect();
     assert_eq!(
         notices,

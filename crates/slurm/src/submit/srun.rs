@@ -231,8 +231,15 @@ fn check_mpi(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(), P
         Some(known) if MPI_TYPES.contains(&known) || known == "openmpi" => Ok(()),
         Some(known) if MPI_TYPES_OF_LIBRARY.contains(&known) => Ok(()),
         Some(other) => {
-            let text = format!("Invalid MPI type '{other}', --mpi=list for acceptable types");
-            Err(Fault::error(1, text).into())
+            let texts = [
+                format!("Couldn't find the specified plugin name for mpi/{other} looking at all files"),
+                format!("cannot find mpi plugin for mpi/{other}"),
+                format!("MPI: Cannot create context for mpi/{other}"),
+                "MPI: Unable to load any plugin".to_owned(),
+                format!("Invalid MPI type '{other}', --mpi=list for acceptable types"),
+            ];
+            let lines = texts.into_iter().map(Line::Error).collect();
+            Err(Fault { stdout: String::new(), lines, code: 1 }.into())
         }
     }
 }
@@ -440,6 +447,7 @@ fn launch(
         bundle: options.others.get("container").filter(|path| !path.is_empty()).cloned(),
         container: options::container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))?,
         keeps_counts: options.step.preserve_env,
+        node_verbosity: node_verbosity(options),
         measure_seconds: options.others.get("acctg-freq").and_then(|text| task_seconds(text)),
     })
 }
@@ -459,6 +467,20 @@ fn broadcast(options: &SubmitOptions) -> Result<Option<FileReceipt>, Problem> {
     }
     let path = if path.starts_with('/') { path.to_owned() } else { String::new() };
     Ok(Some(FileReceipt { path, force: true, ..FileReceipt::default() }))
+}
+
+/// `--slurmd-debug`: a number or a word of `SlurmdDebug`. What is neither is much, as real srun has it, and more than it takes
+/// from users is less.
+fn node_verbosity(options: &mut SubmitOptions) -> u8 {
+    const WORDS: [&str; 5] = ["quiet", "fatal", "error", "info", "verbose"];
+    const MOST: u8 = 4;
+    let Some(text) = options.others.get("slurmd-debug").map(|text| text.to_ascii_lowercase()) else { return 0 };
+    let word = WORDS.iter().position(|word| *word == text).and_then(|place| u8::try_from(place).ok());
+    let level = word.or_else(|| text.parse().ok()).unwrap_or(u8::MAX);
+    if level > MOST {
+        options.notices.push(Line::Info(format!("Using srun's max debug increment of {MOST}")));
+    }
+    level.min(MOST)
 }
 
 /// A program that was named, as an absolute path; `none` names none.

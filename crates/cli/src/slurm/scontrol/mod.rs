@@ -1,6 +1,7 @@
 //! `scontrol`: one keyword from the command line, or many from a prompt.
 
 mod perform;
+mod pids;
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};

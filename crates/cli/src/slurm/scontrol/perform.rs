@@ -18,7 +18,7 @@ use muster_slurm::output::{Outcome, unknown_cluster};
 use nix::errno::Errno;
 
 use super::super::ask::{Call, ask, ask_with, failure, reason};
-use super::silent;
+use super::{pids, silent};
 
 /// How often `wait_job` looks.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
@@ -43,6 +43,7 @@ pub(super) async fn perform(action: Action, flags: Flags, call: &Call) -> Outcom
             Ok(text) => host_list_of_text(&text, sorted),
             Err(error) => Outcome::failure(format!("scontrol: error: {path}: {error}\n"), 1),
         },
+        Action::Pids(wanted) => pids::tell(&wanted, call).await,
         Action::WaitJob(target) => wait_job(&target).await,
         Action::WriteScript { target, name, file } => write_script(&target, &name, file).await,
         Action::ShowSlurmd(node) => show_slurmd(node, call).await,

@@ -204,6 +204,7 @@ pub(crate) fn step(
             kill_on_bad_exit: false,
             measure_seconds: None,
             keeps_counts: false,
+            node_verbosity: 0,
             unbuffered: false,
             mpi: String::new(),
             broadcast: None,

@@ -35,7 +35,7 @@ fn task(job: &Job, step: &Step, here: u32, rank: u32) -> Vec<String> {
         &step_fallbacks(&launch, step),
         &step_environment(&launch, step),
     );
-    combine(&common, &[], &Vec::new(), &task_environment(&launch, step, rank))
+    combine(&common, &[], &Vec::new(), &task_environment(&launch, step, rank, None))
 }
 
 fn check(title: &str, got: &[String]) {
@@ -215,8 +215,8 @@ fn a_rank_from_elsewhere_has_no_environment_here() {
     let job = script_job(1);
     let nodes = nodes(&job);
     let four = step(&job, 0, 1, Vec::new(), &[(0, &[0, 1, 2], 3, 0), (1, &[3], 1, 0)]);
-    assert_eq!(task_environment(&launch(&job, &nodes, 0), &four, 3), []);
-    assert_eq!(task_environment(&launch(&job, &nodes, 9), &four, 3), []);
+    assert_eq!(task_environment(&launch(&job, &nodes, 0), &four, 3, None), []);
+    assert_eq!(task_environment(&launch(&job, &nodes, 9), &four, 3, None), []);
 }
 
 /// As real `srun` does it; a step that does not come from `srun` has a place and a mask all the same.

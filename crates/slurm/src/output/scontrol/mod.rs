@@ -9,6 +9,7 @@ mod explain;
 mod incomplete;
 mod options;
 mod partition;
+mod pids;
 mod record;
 mod reservation;
 mod resize;
@@ -23,6 +24,7 @@ mod show_topology;
 mod top;
 mod update;
 mod update_job;
+mod update_step;
 
 use muster_model::request::{Command, JobTarget, Query};
 
@@ -31,6 +33,7 @@ use super::{VERSION_LINE, ids};
 pub use changes::{Change, Changes, What};
 pub use daemon::{Machine, config_file, slurmd, slurmd_queries};
 pub use options::{Flags, Start, start};
+pub use pids::{Pids, Told};
 pub use resize::{ShellFile, shell_files};
 pub use show::{Show, compress as host_list_of_text, down};
 pub use show_partition::{over_subscribe_word, partition_line, state_word as partition_state_word};
@@ -56,6 +59,8 @@ pub enum Action {
         /// Sorted, without duplicates.
         sorted: bool,
     },
+    /// Ask nodes for processes of jobs.
+    Pids(Pids),
     /// Wait until the nodes of a job are ready.
     WaitJob(JobTarget),
     /// Write the script of a job to a file, or to standard output with `-`.
@@ -218,6 +223,8 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
             [] => Action::Show(Show::Ping),
             _ => Action::complain("too many arguments for keyword:ping\n"),
         },
+        _ if is("listpids", 1) => pids::list(arguments),
+        _ if is("pidinfo", 3) => pids::info(arguments),
         _ if is("wait_job", 2) => wait_job(arguments),
         _ if is("write", 2) => write(arguments),
         _ if is("completing", 2) => match arguments {
@@ -287,9 +294,7 @@ fn not_here(keyword: &str) -> Action {
         "cancel_reboot",
         "cluster",
         "fsdampeningfactor",
-        "listpids",
         "notify",
-        "pidinfo",
         "reboot",
         "schedloglevel",
         "setdebug",

@@ -7,7 +7,7 @@ use muster_model::request::{Command, NodeChanges, NodeTransition};
 use super::super::context::Context;
 use super::changes::{Change, Changes, What};
 use super::show::is;
-use super::{Action, partition, reservation, update_job};
+use super::{Action, partition, reservation, update_job, update_step};
 
 /// `KEY=VALUE`, `KEY+=VALUE`, `KEY-=VALUE`.
 pub(super) struct Setting<'a> {
@@ -58,7 +58,10 @@ pub fn parse(arguments: &[String], context: &Context) -> Action {
     if given(&[("JobId", 3), ("JobName", 4)]) {
         return update_job::parse(&join_pairs(&words), context);
     }
-    if given(&[("SlurmctldDebug", 3), ("StepId", 4)]) {
+    if given(&[("StepId", 4)]) {
+        return update_step::parse(&words);
+    }
+    if given(&[("SlurmctldDebug", 3)]) {
         return Action::complain("slurm_update error: Requested operation not supported on this system\n");
     }
     Action::complain(

@@ -98,6 +98,7 @@ pub(super) fn slurm_name(kind: CallKind) -> (u32, &'static str) {
         CallKind::StepEnded => (5016, "REQUEST_STEP_COMPLETE"),
         CallKind::EndAllocation => (5017, "REQUEST_COMPLETE_JOB_ALLOCATION"),
         CallKind::BatchEnded => (5018, "REQUEST_COMPLETE_BATCH_SCRIPT"),
+        CallKind::UpdateStep => (5022, "REQUEST_UPDATE_JOB_STEP"),
         CallKind::Requeue => (5023, "REQUEST_JOB_REQUEUE"),
         CallKind::PauseJob => (5031, "REQUEST_SUSPEND_INT"),
         CallKind::Cancel => (5032, "REQUEST_KILL_JOB"),

@@ -28,7 +28,7 @@ fn reported() -> BTreeMap<JobId, Reported> {
     let unit = |step: StepId, tasks: &[(u32, u64)], pids: &[u32]| {
         let mut measured = Measured::default();
         tasks.iter().for_each(|(rank, rss)| measured.add_task(*rank, &task(*rss)));
-        UnitMeasure { step, measured, pids: pids.to_vec() }
+        UnitMeasure { step, measured, pids: pids.to_vec(), tasks: Vec::new() }
     };
     let six = StepId::Number(6);
     let first = vec![

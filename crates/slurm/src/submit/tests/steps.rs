@@ -65,7 +65,11 @@ fn srun_complains() {
     srun("", "", "srun: fatal: No command given to execute.\nexit 1");
     srun("", "-n2", "srun: fatal: No command given to execute.\nexit 1");
     srun("", "-Z true", "srun: error: must specify a node list with -Z, --no-allocate.\nexit 1");
-    let unknown = "srun: error: Invalid MPI type 'nosuch', --mpi=list for acceptable types\nexit";
+    let unknown = "srun: error: Couldn't find the specified plugin name for mpi/nosuch looking at all files\n\
+                   srun: error: cannot find mpi plugin for mpi/nosuch\n\
+                   srun: error: MPI: Cannot create context for mpi/nosuch\n\
+                   srun: error: MPI: Unable to load any plugin\n\
+                   srun: error: Invalid MPI type 'nosuch', --mpi=list for acceptable types\nexit";
     srun("", "--mpi=nosuch true", &format!("{unknown} 1"));
     srun("SLURM_EXIT_ERROR=42", "--mpi=nosuch true", &format!("{unknown} 42"));
     srun("", "--mpi=openmpi x", "new x x Nany n1 c1");

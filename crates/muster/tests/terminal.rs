@@ -100,15 +100,18 @@ fn the_command_of_salloc_has_the_terminal() {
     cluster.wait("the sleep in front", || in_front(&cluster, "sleep 300"));
     terminal.press("\x1a");
     terminal.wait("Stopped");
+    terminal.wait("READY> ");
     terminal.says("fg", "sleep 300");
+    cluster.wait("the sleep in front again", || in_front(&cluster, "sleep 300"));
     terminal.press("\x03");
     terminal.wait("READY> ");
     terminal.says("exit 4", "READY> ");
     terminal.says("echo ended with $?", "ended with 4\r\n");
 
-    // What was started in the background reads once it is in front.
+    // What was started in the background stands when it wants to read, and goes on in front.
     terminal.press("salloc -Q -n1 sh -c 'echo be''gun; exec cat' &\n");
     terminal.wait("begun");
+    cluster.wait("salloc to stand", || cluster.run("ps -e -o stat=,args= | grep -q '^T.* salloc -Q -n1 '").code == 0);
     terminal.press("fg\n");
     terminal.wait("salloc -Q");
     terminal.says("hello", "hello\r\nhello");

@@ -4,17 +4,18 @@
 
 use std::io::IsTerminal;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, killpg, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// A terminal that was handed to a command.
 pub(super) struct Terminal {
     before: Option<Termios>,
     /// The command's process group.
     group: Pid,
-    /// Hands it over once salloc itself is brought to the front.
+    /// Hands it over once salloc itself is brought to the front, and stops with the command.
     waiting: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -38,15 +39,11 @@ pub(super) fn hand_to(group: Pid) -> Option<Terminal> {
     if in_front {
         give(group);
     }
-    let waiting = signal(SignalKind::from_raw(libc::SIGCONT)).ok().map(|mut continued| {
-        tokio::spawn(async move {
-            while continued.recv().await.is_some() {
-                if is_in_front() {
-                    give(group);
-                }
-            }
-        })
-    });
+    let signals = (signal(SignalKind::from_raw(libc::SIGCONT)).ok(), signal(SignalKind::child()).ok());
+    let waiting = match signals {
+        (Some(continued), Some(changed)) => Some(tokio::spawn(follow(group, continued, changed))),
+        _ => None,
+    };
     Some(Terminal { before: before.filter(|_| in_front), group, waiting })
 }
 
@@ -76,6 +73,30 @@ impl Terminal {
 
 fn is_in_front() -> bool {
     tcgetpgrp(std::io::stdin()).is_ok_and(|front| front == getpgrp())
+}
+
+/// Stops together with the command, for a shell looks at salloc alone, and goes on with it. A command in the background that asks for
+/// a key is stopped by the terminal.
+async fn follow(group: Pid, mut continued: Signals, mut changed: Signals) {
+    loop {
+        let goes_on = tokio::select! {
+            told = continued.recv() => told.map(|()| true),
+            told = changed.recv() => told.map(|()| false),
+        };
+        match goes_on {
+            None => return,
+            Some(true) if is_in_front() => give(group),
+            Some(true) => drop(killpg(group, Signal::SIGCONT)),
+            Some(false) if is_stopped(group) => drop(raise(Signal::SIGSTOP)),
+            Some(false) => {}
+        }
+    }
+}
+
+/// Whether the command stands still.
+fn is_stopped(command: Pid) -> bool {
+    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(waitid(Id::Pid(command), flags), Ok(WaitStatus::Stopped(..)))
 }
 
 /// The command may have asked for a key already, and stands then.

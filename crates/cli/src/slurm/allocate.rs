@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the reason of the wait may take on top of it, where the scheduler has not come to the job yet.
 const PATIENCE_FOR_REASON: Duration = Duration::from_secs(5);
 
+/// How often an allocation is given back to a controller that goes while it is told.
+const GIVE_BACK_ATTEMPTS: u32 = 20;
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(200);
+
 /// What is asked for.
 pub(super) struct Wanted<'a> {
     /// `srun` or `salloc`.
@@ -224,10 +228,18 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
 pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
     let command = Command::EndAllocation { job_id, exit };
     // It may have ended by itself; then there is nothing to give back.
-    if let Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) = client.command(&command).await
-        && let Ok(client) = Client::connect().await
-    {
-        drop(client.command(&command).await);
+    let is_lost = |answer| matches!(answer, Err::<Answer, _>(ClientError::Broken(_) | ClientError::Unreachable { .. }));
+    let mut is_left = is_lost(client.command(&command).await);
+    for _ in 0..GIVE_BACK_ATTEMPTS {
+        if !is_left {
+            return;
+        }
+        let Ok(client) = Client::connect().await else { return };
+        is_left = is_lost(client.command(&command).await);
+        if is_left {
+            // Who answered may be the one that is on its way out.
+            tokio::time::sleep(GIVE_BACK_PAUSE).await;
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use muster_model::time::Span;
 use super::ConfError;
 use super::lines::Line;
 
+/// `UnkillableStepTimeout` where nothing is said, in seconds.
+const UNKILLABLE_DEFAULT_S: u16 = 60;
+
 /// `PrologEpilogTimeout` of a site that sets none: for ever.
 const NO_TIMEOUT: u16 = 65_534;
 
@@ -49,12 +52,12 @@ fn timeout<'a>(find: &impl Fn(&str) -> Option<(&'a Line, &'a str)>) -> Result<Op
     Ok((seconds < NO_TIMEOUT).then(|| Span::from_seconds(seconds.into())))
 }
 
-/// `UnkillableStepTimeout`, where it is given.
+/// `UnkillableStepTimeout`, where it is not what nodes take by themselves.
 fn unkillable_after<'a>(find: &impl Fn(&str) -> Option<(&'a Line, &'a str)>) -> Result<Option<Span>, ConfError> {
     let Some((line, text)) = find("UnkillableStepTimeout") else {
         return Ok(None);
     };
     let bad = |_| line.error(format!("UnkillableStepTimeout value \"{text}\" is not a valid number"));
     let seconds: u16 = text.parse().map_err(bad)?;
-    Ok(Some(Span::from_seconds(seconds.into())))
+    Ok((seconds != UNKILLABLE_DEFAULT_S).then(|| Span::from_seconds(seconds.into())))
 }

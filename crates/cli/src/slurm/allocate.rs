@@ -228,7 +228,8 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
 pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
     let command = Command::EndAllocation { job_id, exit };
     // It may have ended by itself; then there is nothing to give back.
-    let is_lost = |answer| matches!(answer, Err::<Answer, _>(ClientError::Broken(_) | ClientError::Unreachable { .. }));
+    // A refusal is an answer; anything else may be what is left of one.
+    let is_lost = |answer| matches!(answer, Err::<Answer, _>(error) if !matches!(error, ClientError::Refused(_)));
     let mut is_left = is_lost(client.command(&command).await);
     for _ in 0..GIVE_BACK_ATTEMPTS {
         if !is_left {

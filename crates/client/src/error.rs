@@ -35,7 +35,8 @@ pub enum ClientError {
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown => {
+            // An answer that a killed controller began is an internal error to tonic; no controller says that word itself.
+            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown | tonic::Code::Internal => {
                 ClientError::Broken(status.message().to_owned())
             }
             _ => ClientError::Protocol(format!("{}: {}", status.code(), status.message())),

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use muster_model::time::Timestamp;
 
@@ -115,6 +116,40 @@ pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is ours and as long as told.
     let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads what a helper prints until `is_end` says so of what is kept and of what came last, or the end has come; `bytes_max` are kept. What a
+/// helper leaves behind may keep its output open, so the end may never come.
+///
+/// # Errors
+/// `TimedOut`, also where something is printed without end.
+pub(crate) fn read_until(
+    read: &OwnedFd,
+    until: Instant,
+    bytes_max: usize,
+    is_end: impl Fn(&[u8], &[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let mut fds = [pollfd(read.as_raw_fd(), libc::POLLIN)];
+        poll(&mut fds, i32::try_from(left).unwrap_or(i32::MAX))?;
+        if Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if fds[0].revents == 0 {
+            continue;
+        }
+        let count = self::read(read.as_raw_fd(), &mut buffer)?;
+        let part = buffer.get(..count).unwrap_or_default();
+        if output.len() < bytes_max {
+            output.extend_from_slice(part);
+        }
+        if part.is_empty() || is_end(&output, part) {
+            return Ok(output);
+        }
+    }
 }
 
 /// Reads once, at most `most` bytes, and appends them. `Ok(0)` is the end.

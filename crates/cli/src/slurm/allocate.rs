@@ -12,17 +12,13 @@ use muster_model::time::Span;
 use muster_slurm::options;
 use muster_slurm::submit::{CliExit, refused};
 
-use super::waiting::Patient;
+use super::waiting::{Patient, insist};
 use super::{ask, end};
 
 /// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the reason of the wait may take on top of it, where the scheduler has not come to the job yet.
 const PATIENCE_FOR_REASON: Duration = Duration::from_secs(5);
-
-/// How often an allocation is given back to a controller that goes while it is told.
-const GIVE_BACK_ATTEMPTS: u32 = 20;
-const GIVE_BACK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What is asked for.
 pub(super) struct Wanted<'a> {
@@ -228,20 +224,7 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
 pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
     let command = Command::EndAllocation { job_id, exit };
     // It may have ended by itself; then there is nothing to give back.
-    // A refusal is an answer; anything else may be what is left of one.
-    let is_lost = |answer| matches!(answer, Err::<Answer, _>(error) if !matches!(error, ClientError::Refused(_)));
-    let mut is_left = is_lost(client.command(&command).await);
-    for _ in 0..GIVE_BACK_ATTEMPTS {
-        if !is_left {
-            return;
-        }
-        let Ok(client) = Client::connect().await else { return };
-        is_left = is_lost(client.command(&command).await);
-        if is_left {
-            // Who answered may be the one that is on its way out.
-            tokio::time::sleep(GIVE_BACK_PAUSE).await;
-        }
-    }
+    drop(insist(client, &command).await);
 }
 
 fn cancel(job_id: JobId) -> Cancel {

@@ -33,7 +33,7 @@ use self::signals::Interrupt;
 use super::allocate::{Held, Wanted, give_back};
 use super::streams::{InputTo, Over, Presentation, Progress, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
-use super::waiting::Patient;
+use super::waiting::{Patient, insist};
 use super::{ask, end};
 use crate::runtime::block_on;
 
@@ -225,7 +225,8 @@ async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<St
         },
         several => Command::CreateHetStep(several.iter().map(part).collect()),
     };
-    let creating = ask_again(client, &command);
+    // It knows by the secret of a step whether it has made it before.
+    let creating = insist(client, &command);
     tokio::pin!(creating);
     let mut told = false;
     let answer = loop {
@@ -258,17 +259,6 @@ async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<St
         eprintln!("srun: Step created for job {job_id}");
     }
     Ok(steps)
-}
-
-/// Asks for a step, and once more when the controller went away meanwhile: it knows by the secret of the step whether it has
-/// made it before.
-async fn ask_again(client: &Client, command: &Command) -> Result<Answer, ClientError> {
-    match client.command(command).await {
-        Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
-            Client::connect().await?.command(command).await
-        }
-        answer => answer,
-    }
 }
 
 /// How often to ask whether a step still runs of which a node has not called.

@@ -1,10 +1,10 @@
-//! Waiting for a job, across restarts of the controller.
+//! Waiting for a job, and saying what must not be lost, across restarts of the controller.
 
 use std::time::Duration;
 
 use muster_client::{Client, ClientError, NewsStream};
 use muster_model::ids::JobId;
-use muster_model::request::JobNews;
+use muster_model::request::{Answer, Command, JobNews};
 
 /// How long a controller may be away before one gives up on it.
 const ABSENCE_MAX: Duration = Duration::from_secs(120);
@@ -25,9 +25,7 @@ impl Patient {
     /// When the controller cannot be reached.
     pub(super) async fn listen(client: &Client, job_id: JobId, holds: bool) -> Result<Patient, ClientError> {
         let news = match client.watch_job(job_id, holds).await {
-            Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
-                Client::connect().await?.watch_job(job_id, holds).await?
-            }
+            Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => watch(job_id, holds).await?,
             news => news?,
         };
         Ok(Patient { job_id, holds, news })
@@ -40,32 +38,43 @@ impl Patient {
     pub(super) async fn next(&mut self) -> Result<Option<JobNews>, ClientError> {
         loop {
             match self.news.next().await {
-                Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => self.come_back().await?,
+                Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
+                    self.news = watch(self.job_id, self.holds).await?;
+                }
                 other => return other,
             }
         }
     }
+}
 
-    async fn come_back(&mut self) -> Result<(), ClientError> {
-        let end = tokio::time::Instant::now() + ABSENCE_MAX;
-        loop {
-            let attempt = async {
-                let client = Client::connect().await?;
-                client.watch_job(self.job_id, self.holds).await
-            };
-            match attempt.await {
-                Ok(news) => {
-                    self.news = news;
-                    return Ok(());
-                }
-                Err(problem @ (ClientError::Broken(_) | ClientError::Unreachable { .. })) => {
-                    if tokio::time::Instant::now() >= end {
-                        return Err(problem);
-                    }
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                Err(other) => return Err(other),
+/// News from a controller that is waited for.
+async fn watch(job_id: JobId, holds: bool) -> Result<NewsStream, ClientError> {
+    outlast(async || Client::connect().await?.watch_job(job_id, holds).await).await
+}
+
+/// Says something that may be said twice to a controller, once more wherever that goes away meanwhile: who answers first may be the one that is
+/// on its way out.
+///
+/// # Errors
+/// What the controller refuses; or when it stays away.
+pub(super) async fn insist(client: &Client, command: &Command) -> Result<Answer, ClientError> {
+    match client.command(command).await {
+        Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
+            outlast(async || Client::connect().await?.command(command).await).await
+        }
+        answer => answer,
+    }
+}
+
+/// Tries until it works, is refused, or the controller has been away for too long.
+async fn outlast<T>(attempt: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let end = tokio::time::Instant::now() + ABSENCE_MAX;
+    loop {
+        match attempt().await {
+            Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) if tokio::time::Instant::now() < end => {
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
+            result => return result,
         }
     }
 }

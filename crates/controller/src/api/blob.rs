@@ -31,8 +31,8 @@ impl ApiService {
         match found {
             Ok(Ok(Some(content))) => Ok(Response::new(wire::Blob { id: wanted.id, content: content.to_vec().into() })),
             Ok(Ok(None)) => Err(not_found()),
-            Ok(Err(problem)) => Err(Status::internal(format!("cannot read it from the store: {problem}"))),
-            Err(_) => Err(Status::internal("reading it failed")),
+            Ok(Err(problem)) => Err(Status::data_loss(format!("cannot read it from the store: {problem}"))),
+            Err(_) => Err(Status::data_loss("reading it failed")),
         }
     }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 pub struct Kind {
     /// Name of its job, with `-SEED` behind it.
     pub name: &'static str,
-    /// The shell line that starts it. `@J` is the name of the job, `@T` how many seconds it is to take.
+    /// The shell line that starts it. `@J` is the name of the job, `@T` how many seconds it is to take, `@I` where an option stands that has
+    /// it run in a container of an image, in drills with such.
     pub line: &'static str,
     /// What its jobs end as, in the words of `sacct`, one for each.
     pub ends: &'static [&'static str],
@@ -31,7 +32,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "array",
-        line: "sbatch -Q -J @J -a 0-2 -o array.%a.job --wrap 'echo begin; sleep @T; echo end; exit $SLURM_ARRAY_TASK_ID'",
+        line: "sbatch -Q -J @J -a 0-2 -o array.%a.job @I --wrap 'echo begin; sleep @T; echo end; exit $SLURM_ARRAY_TASK_ID'",
         ends: &["COMPLETED 0:0", "FAILED 1:0", "FAILED 2:0"],
         code: 0,
         comes_again: true,
@@ -49,7 +50,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "input",
-        line: "(seq 1000; sleep @T; seq 1001 20000) | srun -Q -J @J cat",
+        line: "(seq 1000; sleep @T; seq 1001 20000) | srun -Q -J @J @I cat",
         ends: &["COMPLETED 0:0"],
         code: 0,
         comes_again: false,
@@ -57,7 +58,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "nodes",
-        line: "srun -Q -J @J -N2 -n4 sh -c 'for i in 1 2 3 4; do echo $SLURM_PROCID $i; sleep @T; done; exit $SLURM_PROCID'",
+        line: "srun -Q -J @J -N2 -n4 @I sh -c 'for i in 1 2 3 4; do echo $SLURM_PROCID $i; sleep @T; done; exit $SLURM_PROCID'",
         ends: &["FAILED 3:0"],
         code: 3,
         comes_again: false,
@@ -71,7 +72,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "pty",
-        line: "script -qec 'srun -Q -J @J --pty sh -c \"test -t 0 && echo begin; sleep @T; echo end; exit 6\"' /dev/null",
+        line: "script -qec 'srun -Q -J @J @I --pty sh -c \"test -t 0 && echo begin; sleep @T; echo end; exit 6\"' /dev/null",
         ends: &["FAILED 6:0"],
         code: 6,
         comes_again: false,
@@ -84,7 +85,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "shell",
-        line: "printf 'echo in\\nsrun -Q -N2 sleep @T </dev/null\\nsrun -Q -n1 echo out </dev/null\\nexit 4\\n' | salloc -Q -J @J -N2 bash",
+        line: "printf 'echo in\\nsrun -Q -N2 sleep @T </dev/null\\nsrun -Q -n1 echo out </dev/null\\nexit 4\\n' | salloc -Q -J @J -N2 @I bash",
         ends: &["FAILED 4:0"],
         code: 4,
         comes_again: false,
@@ -92,7 +93,7 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// Those in containers of an image.
+/// Those that are only in containers of an image.
 pub const CONTAINED: &[Kind] = &[
     Kind {
         name: "script",
@@ -101,56 +102,6 @@ pub const CONTAINED: &[Kind] = &[
         code: 0,
         comes_again: true,
         check: |dir| is(dir, "script.job", "begin\nend\n"),
-    },
-    Kind {
-        name: "array",
-        line: "sbatch -Q -J @J -a 0-2 -o array.%a.job --container-image=test --wrap 'echo begin; sleep @T; echo end; exit $SLURM_ARRAY_TASK_ID'",
-        ends: &["COMPLETED 0:0", "FAILED 1:0", "FAILED 2:0"],
-        code: 0,
-        comes_again: true,
-        check: |dir| (0..3).try_for_each(|index| is(dir, &format!("array.{index}.job"), "begin\nend\n")),
-    },
-    Kind {
-        name: "input",
-        line: "(seq 1000; sleep @T; seq 1001 20000) | srun -Q -J @J --container-image=test cat",
-        ends: &["COMPLETED 0:0"],
-        code: 0,
-        comes_again: false,
-        check: |dir| is(dir, "input.out", &(1..=20_000).map(|number| format!("{number}\n")).collect::<String>()),
-    },
-    Kind {
-        name: "nodes",
-        line: "srun -Q -J @J -N2 -n4 --container-image=test sh -c 'for i in 1 2 3 4; do echo $SLURM_PROCID $i; sleep @T; done; exit $SLURM_PROCID'",
-        ends: &["FAILED 3:0"],
-        code: 3,
-        comes_again: false,
-        check: |dir| {
-            let text = read(dir, "nodes.out");
-            (0..4).try_for_each(|rank| {
-                let own = text.lines().filter_map(|line| line.strip_prefix(&format!("{rank} "))).collect::<String>();
-                if own == "1234" { Ok(()) } else { Err(format!("rank {rank} wrote {own}: {text}")) }
-            })
-        },
-    },
-    Kind {
-        name: "pty",
-        line: "script -qec 'srun -Q -J @J --container-image=test --pty sh -c \"test -t 0 && echo begin; sleep @T; echo end; exit 6\"' /dev/null",
-        ends: &["FAILED 6:0"],
-        code: 6,
-        comes_again: false,
-        check: |dir| {
-            let text = read(dir, "pty.out");
-            let whole = text.contains("begin\r\n") && text.contains("end\r\n");
-            if whole { Ok(()) } else { Err(format!("the terminal showed {text:?}")) }
-        },
-    },
-    Kind {
-        name: "shell",
-        line: "printf 'echo in\\nsrun -Q -N2 sleep @T </dev/null\\nsrun -Q -n1 echo out </dev/null\\nexit 4\\n' | salloc -Q -J @J -N2 --container-image=test bash",
-        ends: &["FAILED 4:0"],
-        code: 4,
-        comes_again: false,
-        check: |dir| is(dir, "shell.out", "in\nout\n"),
     },
     Kind {
         name: "task",
@@ -182,6 +133,13 @@ pub const BUNDLED: &[Kind] = &[
         check: |dir| is(dir, "bundles.out", "end\nend\nend\nend\n"),
     },
 ];
+
+impl Kind {
+    /// Whether it may run in a container as well.
+    pub fn may_be_contained(&self) -> bool {
+        self.line.contains("@I")
+    }
+}
 
 /// A file of the round; empty when it does not exist.
 pub fn read(dir: &Path, name: &str) -> String {

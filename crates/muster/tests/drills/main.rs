@@ -41,7 +41,10 @@ fn drill(victim: Victim, engine: Option<Engine>) {
     };
     let host = docker.iter().map(|docker| ("DOCKER_HOST", docker.host())).collect::<Vec<_>>();
     let cluster = Cluster::start_with(&["--nodes", "3", "--cpus", "8"], &host);
-    let mut kinds: Vec<&Kind> = if docker.is_some() { CONTAINED } else { KINDS }.iter().collect();
+    let mut kinds: Vec<&Kind> = match docker {
+        Some(_) => KINDS.iter().filter(|kind| kind.may_be_contained()).chain(CONTAINED).collect(),
+        None => KINDS.iter().collect(),
+    };
     if let Some(docker) = &docker {
         image::runner();
         image::make(docker, &cluster);

@@ -54,9 +54,10 @@ pub fn play(
 ) {
     let dir = cluster.work().join(format!("round-{seed}"));
     fs::create_dir(&dir).expect("a directory for the round");
+    let image = if docker.is_some() { "--container-image=test" } else { "" };
     let life_ms = 100 + dice.below(LIFE_MAX_MS - 100);
     let mut clients: Vec<(&Kind, Child)> =
-        kinds.iter().map(|kind| (*kind, start(cluster, &dir, kind, seed, life_ms))).collect();
+        kinds.iter().map(|kind| (*kind, start(cluster, &dir, kind, image, seed, life_ms))).collect();
     let waits_for_all = dice.below(4) > 0;
     if waits_for_all {
         wait_until_all_run(cluster, seed, &mut clients);
@@ -88,9 +89,9 @@ pub fn play(
     fs::remove_dir_all(dir).expect("the directory of the round");
 }
 
-fn start(cluster: &Cluster, dir: &Path, kind: &Kind, seed: u64, life_ms: u64) -> Child {
+fn start(cluster: &Cluster, dir: &Path, kind: &Kind, image: &str, seed: u64, life_ms: u64) -> Child {
     let life = format!("{}.{:03}", life_ms / 1000, life_ms % 1000);
-    let line = kind.line.replace("@J", &format!("{}-{seed}", kind.name)).replace("@T", &life);
+    let line = kind.line.replace("@J", &format!("{}-{seed}", kind.name)).replace("@T", &life).replace("@I", image);
     let file = |suffix: &str| File::create(dir.join(format!("{}.{suffix}", kind.name))).expect("a file of the round");
     let mut command = cluster.command(&line);
     command.current_dir(dir).stdout(file("out")).stderr(file("err")).env("DRILL", dir);

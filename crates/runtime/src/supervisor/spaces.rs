@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -251,20 +251,7 @@ fn run_script(key: SpaceKey, script: &str, patience: Duration, namespace: Option
     let mut additions =
         vec![format!("SLURM_JOB_ID={}", key.0).into_bytes(), b"PATH=/usr/local/bin:/usr/bin:/bin".to_vec()];
     additions.extend(namespace.map(|path| format!("SLURM_NS={}", path.display()).into_bytes()));
-    let root = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open("/")?;
-    let error = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let setting = Setting {
-        base: None,
-        additions,
-        identity: None,
-        work_dir: Arc::new(root.into()),
-        umask: 0o022,
-        limits: Vec::new(),
-        affinity: Vec::new(),
-        groups: Vec::new(),
-        error: Arc::new(error.into()),
-        message_name: String::new(),
-    };
+    let setting = Setting::of_site(additions)?;
     match task_hooks::run(&setting, script, Some("job_container"), patience, &mut Stack::new()) {
         Ok((0, _)) => Ok(()),
         Ok((code, _)) => Err(failed(format!("exit code {code}"))),

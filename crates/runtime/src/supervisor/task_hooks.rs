@@ -8,6 +8,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,24 @@ pub(crate) fn before(setting: &mut Setting, programs: &[String], stack: &mut Sta
 }
 
 impl Setting {
+    /// For a program of the site that belongs to no task: it runs as the supervisor does, from `/`, and what it complains of is dropped.
+    pub(crate) fn of_site(additions: Vec<Vec<u8>>) -> io::Result<Setting> {
+        let root = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open("/")?;
+        let error = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+        Ok(Setting {
+            base: None,
+            additions,
+            identity: None,
+            work_dir: Arc::new(root.into()),
+            umask: 0o022,
+            limits: Vec::new(),
+            affinity: Vec::new(),
+            groups: Vec::new(),
+            error: Arc::new(error.into()),
+            message_name: String::new(),
+        })
+    }
+
     fn complain(&self, text: &str) {
         // A full disk or a closed pipe changes nothing about the task.
         let _ = system::write(self.error.as_raw_fd(), format!("{}: error: {text}\n", self.message_name).as_bytes());
@@ -194,32 +213,12 @@ pub(crate) fn run(
 
 /// Reads until the exit code has come.
 fn collect(read: &OwnedFd, until: Instant) -> io::Result<(u8, Vec<u8>)> {
-    let mut output = Vec::new();
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
-        let mut fds = [system::pollfd(read.as_raw_fd(), libc::POLLIN)];
-        system::poll(&mut fds, i32::try_from(left).unwrap_or(i32::MAX))?;
-        // Also where something is printed without end.
-        if Instant::now() >= until {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if fds[0].revents == 0 {
-            continue;
-        }
-        let count = system::read(read.as_raw_fd(), &mut buffer)?;
-        let part = buffer.get(..count).unwrap_or_default();
-        if output.len() < OUTPUT_BYTES_MAX {
-            output.extend_from_slice(part);
-        }
-        if let Some((text, code)) = split_code(&output) {
-            return Ok((code, text.to_vec()));
-        }
-        if count == 0 {
-            // The shell itself was killed.
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
+    let output = system::read_until(read, until, OUTPUT_BYTES_MAX, |output, _| split_code(output).is_some())?;
+    let (text, code) = split_code(&output).ok_or_else(|| {
+        // The shell itself was killed.
+        io::Error::from(io::ErrorKind::UnexpectedEof)
+    })?;
+    Ok((code, text.to_vec()))
 }
 
 /// Takes the exit code from the end: NUL, digits, end of line.

@@ -2,8 +2,6 @@
 //! what the site wants run is run, the end is told with the word that something is left, and that is left alone. It cannot be told
 //! from a process that would have died a moment later, so nothing rests on it but that the node is to be looked at.
 
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::launcher::Work;
@@ -70,19 +68,7 @@ pub(crate) fn run(key: UnitKey, program: &str, variables: &[String], stack: &mut
 }
 
 fn start(program: &str, variables: &[String], stack: &mut Stack) -> std::io::Result<(u8, Vec<u8>)> {
-    let root = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open("/")?;
-    let error = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    let setting = Setting {
-        base: None,
-        additions: variables.iter().map(|variable| variable.clone().into_bytes()).collect(),
-        identity: None,
-        work_dir: Arc::new(root.into()),
-        umask: 0o022,
-        limits: Vec::new(),
-        affinity: Vec::new(),
-        groups: Vec::new(),
-        error: Arc::new(error.into()),
-        message_name: String::new(),
-    };
+    let variables = variables.iter().map(|variable| variable.clone().into_bytes());
+    let setting = Setting::of_site(variables.collect())?;
     task_hooks::run(&setting, program, None, PROGRAM_PATIENCE, stack)
 }

@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +28,9 @@ const DELETE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long all of a unit may take together.
 const UNIT_PATIENCE_MAX: Duration = Duration::from_secs(300);
+
+/// So much of what a runtime prints is kept.
+const OUTPUT_BYTES_MAX: usize = 4096;
 
 /// Runs the line `$0` and says when it is over: what it leaves behind may keep its output open.
 const AROUND: &str = r#"/bin/sh -c "$0"; printf '\000'"#;
@@ -188,11 +191,13 @@ impl BundleLease {
         if let Some(Failure::Setup(errno) | Failure::Execute(errno)) = child.failure {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        let output = read_until(&read, Instant::now() + DELETE_PATIENCE);
+        // Until [`AROUND`] says that it is over.
+        let is_over = |_: &[u8], part: &[u8]| part.ends_with(b"\0");
+        let output = system::read_until(&read, Instant::now() + DELETE_PATIENCE, OUTPUT_BYTES_MAX, is_over);
         if output.is_err() {
             system::kill(-child.pid, libc::SIGKILL);
         }
-        output
+        output.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches('\0').trim_end().to_owned())
     }
 }
 
@@ -209,34 +214,6 @@ pub(super) fn settle(document: &Path, within: &Within, stack: &mut Stack) {
             tracing::warn!(path = %document.display(), %error, "cannot tell what is left of a unit");
             // One that was not written to its end: then nothing was started.
             let _ = fs::remove_file(document);
-        }
-    }
-}
-
-/// Reads until [`AROUND`] says that it is over, or the end.
-fn read_until(read: &OwnedFd, until: Instant) -> io::Result<String> {
-    /// So much is kept.
-    const BYTES_MAX: usize = 4096;
-    let mut output = Vec::new();
-    let mut buffer = [0; 1024];
-    loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
-        let mut fds = [system::pollfd(read.as_raw_fd(), libc::POLLIN)];
-        system::poll(&mut fds, i32::try_from(left).unwrap_or(i32::MAX))?;
-        // Also where something is said without end.
-        if Instant::now() >= until {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if fds[0].revents == 0 {
-            continue;
-        }
-        let count = system::read(read.as_raw_fd(), &mut buffer)?;
-        let part = buffer.get(..count).unwrap_or_default();
-        if output.len() < BYTES_MAX {
-            output.extend_from_slice(part);
-        }
-        if part.is_empty() || part.ends_with(b"\0") {
-            return Ok(String::from_utf8_lossy(&output).trim_end_matches('\0').trim_end().to_owned());
         }
     }
 }

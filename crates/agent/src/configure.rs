@@ -45,7 +45,8 @@ impl AgentOptions {
         self.measure = conf.measure;
         self.pmix = pmix_settings(&conf.mpi);
         self.report_hardware = !conf.cluster.hardware_overrides;
-        self.slurm_conf = path.canonicalize().ok();
+        // Not where a link leads: that changes when a site lays another directory in its place.
+        self.slurm_conf = std::path::absolute(path).ok();
         self.apply_overrides();
     }
 }

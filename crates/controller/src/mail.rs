@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_model::ids::Name;
 use muster_model::mail::Mail;
-use muster_slurm::environment::letter;
+use muster_slurm::environment::{is_mail_address, letter};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::warn;
@@ -54,6 +54,9 @@ pub(crate) async fn run(mut wanted: mpsc::UnboundedReceiver<Mail>, published: Pu
 /// Runs the program to its end; says why it failed.
 async fn send(program: &str, mail: &Mail, cluster_name: &str) -> Result<(), String> {
     let letter = letter(mail, cluster_name, clock::now());
+    if !is_mail_address(&letter.recipient) {
+        return Err(format!("{:?} is no address", letter.recipient));
+    }
     let mut command = Command::new(program);
     command.args(["-s", &letter.subject, &letter.recipient]).env_clear().envs(letter.variables).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);

@@ -193,7 +193,7 @@ fn other_nodes_and_other_people_are_refused() {
     let mut stage = Stage::new();
     let mut more = config();
     more.nodes.push(builders::node_config("n3", 4));
-    assert_eq!(stage.reconfigure(more), "Unspecified error");
+    assert_eq!(stage.reconfigure(more), "Unable to process configuration file");
     assert_eq!(stage.ask(1001, Command::Reconfigure { config: Some(Box::new(config())) }), "Invalid user id");
     assert_eq!(stage.ask(0, Command::Reconfigure { config: None }), "Requested operation not supported on this system");
     assert_eq!(stage.connect(NodeIndex(0), 2), "");
@@ -229,4 +229,12 @@ fn silent_nodes_are_given_up_by_the_new_time_or_never() {
         let node = Arc::clone(&stage.cluster.read_view().nodes[1]);
         assert_eq!(format!("{:?}", node.health), expected, "{timeout}");
     }
+}
+
+#[test]
+fn accounting_that_is_turned_on_has_what_it_begins_with() {
+    let mut stage = Stage::new();
+    assert!(stage.cluster.read_view().accounting.account_association("root").is_none());
+    assert_eq!(stage.reconfigure(ClusterConfig { accounting: true, ..config() }), "ok n1 n2");
+    assert!(stage.cluster.read_view().accounting.account_association("root").is_some());
 }

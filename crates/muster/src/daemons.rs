@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::Parser;
@@ -100,20 +99,17 @@ fn run_controller(path: &Path) -> anyhow::Result<()> {
     reactor(4)?.block_on(muster_controller::run(options))
 }
 
-/// How a controller that runs by `loaded` reads its configuration again.
+/// How a controller that was started by `loaded` reads its configuration again. What takes a restart is what differs from that.
 fn read_again(path: PathBuf, loaded: conf::Loaded) -> ReadConfig {
-    let present = Mutex::new(loaded);
     ReadConfig::new(move || {
-        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
         let read = read_conf(&path)
             .map_err(|problem| Refusal::new(RefusalCode::InvalidConfiguration, format!("{problem:#}")))?;
-        let notes = conf::can_take_over(&present, &read)?;
+        let notes = conf::can_take_over(&loaded, &read)?;
         for note in read.warnings.iter().chain(&notes) {
             warn!("{note}");
         }
-        *present = read;
         info!("configuration read again from {}", path.display());
-        Ok(present.cluster.clone())
+        Ok(read.cluster)
     })
 }
 

@@ -11,7 +11,10 @@ use crate::report;
 impl Engine {
     /// Reads the configuration again. One that cannot be used leaves the agent as it is.
     pub(super) fn reconfigure(&mut self) {
-        let Some(path) = self.options.slurm_conf.clone() else { return };
+        let Some(path) = self.options.slurm_conf.clone() else {
+            tracing::warn!("told to read the configuration again, but this agent was started without a slurm.conf");
+            return;
+        };
         match read(&self.options, &path) {
             Err(problem) => tracing::error!("the configuration stays as it is: {problem}"),
             Ok(options) => self.go_on_by(options),
@@ -42,5 +45,9 @@ fn read(present: &AgentOptions, path: &Path) -> Result<AgentOptions, String> {
     let mut options = present.clone();
     options.configure(&conf, node, path, present.gres_source.world.clone());
     options.supervisor_options = present.supervisor_options.clone();
+    // Steps of a running job are to have what its first ones had.
+    options.job_container = present.job_container.clone();
+    options.task.tracked = present.task.tracked;
+    options.measure.energy = present.measure.energy;
     Ok(options)
 }

@@ -176,7 +176,7 @@ async fn run_command(
         () = hung_up => {
             tell(group, Some(HANG_UP));
             tell(group, plan.kill_command);
-            return Ok(Ended::HungUp);
+            Ok(Ended::HungUp)
         }
     };
     terminal.into_iter().for_each(terminal::Terminal::take_back);

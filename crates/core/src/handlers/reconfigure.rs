@@ -15,7 +15,7 @@ use muster_model::request::{Refusal, RefusalCode};
 use muster_model::state::{JobState, Reason};
 use muster_model::time::{Span, Timestamp};
 
-use super::{authorisation, cancel, dependency, priority, turns};
+use super::{accounting, authorisation, cancel, dependency, priority, turns};
 use crate::cluster::Cluster;
 use crate::effect::{EndCause, NodeCommand, Outcome};
 use crate::timers::Timer;
@@ -33,12 +33,13 @@ pub(super) fn reconfigure(
     let config = config.ok_or(RefusalCode::NotSupported)?;
     let names = |config: &ClusterConfig| config.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
     if names(&config) != names(&cluster.config) {
-        return Err(Refusal::new(RefusalCode::Internal, "other nodes need a restart of the controller"));
+        return Err(Refusal::new(RefusalCode::InvalidConfiguration, "other nodes need a restart of the controller"));
     }
     let partitions = merged(cluster, &config);
     cluster.config = Arc::new(*config);
     set_nodes(cluster);
     set_partitions(cluster, partitions);
+    accounting::ensure_defaults(cluster, out);
     follow(cluster, now);
     abandon_jobs(cluster, now, out);
     dependency::evaluate_all(cluster, now, out);

@@ -252,12 +252,12 @@ impl Shared {
             match self.next() {
                 Work::Launch(launch) => {
                     let key = launch.unit.key;
-                    if launch.unit.bundle.is_some() {
-                        let cgroups = self.context.cgroups.as_deref().ok();
-                        self.context.containers.settle_bundles_left(cgroups, &mut stack);
-                    }
                     // A thread must not end, for its tasks would die with it.
                     let launched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        if launch.unit.bundle.is_some() {
+                            let cgroups = self.context.cgroups.as_deref().ok();
+                            self.context.containers.settle_bundles_left(cgroups, &mut stack);
+                        }
                         start_unit::launch(&self.context, launch, &mut stack)
                     }));
                     let launched = launched.unwrap_or_else(|_| {

@@ -382,9 +382,7 @@ impl Server {
         waiting.into_iter().for_each(|key| self.advance(key));
         self.state.groups_to_remove.retain(|group| group.remove().is_err());
         self.settle_containers();
-        if self.state.launching > 0 {
-            self.launcher.relieve();
-        }
+        self.launcher.relieve();
     }
 
     /// Tries again, now and then, to remove containers while their daemon is away.

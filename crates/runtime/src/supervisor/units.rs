@@ -390,6 +390,11 @@ impl Unit {
         [kill_at, self.stop_at, cleaning].into_iter().chain(ends).flatten().min()
     }
 
+    /// Nothing of it outlived the last kill.
+    pub(crate) fn forget_kill(&mut self) {
+        self.killed_at = None;
+    }
+
     /// When it is given up, unless nothing of it is left by then.
     pub(crate) fn give_up_at(&self) -> Option<Instant> {
         let may_be_given_up = self.unkillable.is_none() && matches!(self.phase, Phase::Running | Phase::Cleaning);

@@ -30,17 +30,17 @@ impl Server {
         let left = unit.living();
         let task = unit.living_tasks().next().is_some();
         if left.is_empty() && !task {
+            unit.forget_kill();
             return;
         }
         tracing::error!(unit = %key, ?left, "its processes cannot be killed; it is given up");
         unit.unkillable = Some(if task { Unkillable::Task } else { Unkillable::Descendants });
         unit.set_phase(Phase::Cleaning);
-        let line = farewell(unit);
-        if let Some(program) = unit.unkillable_rule.program.clone() {
-            let variables = unit.unkillable_rule.variables.clone();
-            self.launcher.submit(Work::UnkillableProgram { key, program, variables });
-        }
+        let (line, rule) = (farewell(unit), unit.unkillable_rule.clone());
         self.say(key, line);
+        if let Some(program) = rule.program {
+            self.launcher.submit(Work::UnkillableProgram { key, program, variables: rule.variables });
+        }
     }
 }
 

@@ -268,20 +268,19 @@ impl<'a> Reader<'a> {
                 ],
             ),
             ("TopologyParam", &["topooptional", "none"]),
+            ("MCSParameters", &["(null)", "ondemand", "enforced", "noselect", "select", "ondemandselect"]),
         ];
-        if let Some((line, _)) =
-            self.find("MCSParameters").filter(|(_, value)| value.to_ascii_lowercase().contains("privatedata"))
-        {
-            let place = format!("{} line {}", line.file.display(), line.number);
-            warnings.push(format!("MCSParameters=privatedata is not acted on by this version ({place})"));
-        }
         if let Some((line, list)) = self.find("SchedulerParameters") {
             warnings.extend(scheduler_words::remarks(line, list));
         }
         for (key, known) in ACTING {
             let Some((line, value)) = self.find(key) else { continue };
-            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
-            for word in words.filter(|word| !known.iter().any(|known| known.eq_ignore_ascii_case(word))) {
+            // Behind a colon there are names of groups.
+            let words = value.split(':').next().unwrap_or_default().split(',').map(str::trim);
+            for word in words
+                .filter(|word| !word.is_empty())
+                .filter(|word| !known.iter().any(|known| known.eq_ignore_ascii_case(word)))
+            {
                 let place = format!("{} line {}", line.file.display(), line.number);
                 warnings.push(format!("{key}={word} is not acted on by this version ({place})"));
             }
@@ -322,7 +321,7 @@ impl<'a> Reader<'a> {
                 "noselect" => mcs.select = McsSelect::Never,
                 "select" => mcs.select = McsSelect::Always,
                 "ondemandselect" => mcs.select = McsSelect::OnDemand,
-                // The rest is what holds anyway, or is named in the log as not acted on.
+                // `ondemand` is what holds anyway; others are named in the log.
                 _ => {}
             }
         }

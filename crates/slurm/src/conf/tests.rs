@@ -375,12 +375,14 @@ fn words_of_scheduler_parameters_that_do_nothing_are_named() {
 fn labels_and_mails_are_read() {
     use muster_model::mcs::{McsPlugin, McsSelect};
     let tail = "NodeName=n1\nPartitionName=p Nodes=n1\n";
-    let loaded =
-        check(&format!("MCSPlugin=mcs/group\nMCSParameters=enforced,select,privatedata:a|b\nMailProg=/m\n{tail}"));
+    let loaded = check(&format!(
+        "MCSPlugin=mcs/group\nMCSParameters=enforced,select,privatedata,selct:a|b\nMailProg=/m\n{tail}"
+    ));
     let mcs = &loaded.cluster.mcs;
     assert_eq!((mcs.plugin, mcs.enforced, mcs.select), (McsPlugin::Group, true, McsSelect::Always));
     assert_eq!(mcs.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(loaded.cluster.mail.program.as_deref(), Some("/m"));
-    assert_eq!(loaded.warnings, ["MCSParameters=privatedata is not acted on by this version (/c/slurm.conf line 4)"]);
+    let idle = |word: &str| format!("MCSParameters={word} is not acted on by this version (/c/slurm.conf line 4)");
+    assert_eq!(loaded.warnings, [idle("privatedata"), idle("selct")]);
     check_error(&format!("MCSPlugin=mcs/x\n{tail}"), "/c/slurm.conf line 3: cannot find mcs plugin for mcs/x");
 }

@@ -1,5 +1,6 @@
 //! A configuration in force as the text of a `slurm.conf` (`scontrol write config`): reading it again gives the same.
 
+use muster_model::hostlist;
 use muster_model::node::{InitialState, Node};
 use muster_model::partition::Partition;
 use muster_model::resources::{Gres, IndexSet};
@@ -37,9 +38,17 @@ pub fn written<'a>(
         text.push_str(&line);
     }
     text.push_str("#\n# Nodes\n#\n");
-    nodes.into_iter().for_each(|node| text.push_str(&node_line(node)));
+    let nodes: Vec<&Node> = nodes.into_iter().collect();
+    nodes.iter().for_each(|node| text.push_str(&node_line(node)));
     text.push_str("#\n# Partitions\n#\n");
-    partitions.into_iter().for_each(|partition| text.push_str(&format!("{}\n", partition_line(partition))));
+    // By their names: a set of nodes is known only to the file that it stands in.
+    let names = |partition: &Partition| {
+        let found = partition.nodes.iter().filter_map(|index| nodes.get(index.0 as usize));
+        hostlist::compress(found.map(|node| &*node.config.name))
+    };
+    for partition in partitions {
+        text.push_str(&format!("{}\n", partition_line(partition, &names(partition))));
+    }
     text
 }
 
@@ -120,14 +129,19 @@ mod tests {
         let after = read(&again);
         assert_eq!(after.nodes, before.nodes, "{again}");
         assert_eq!(after.shown, before.shown, "{again}");
-        let shown = |config: &ClusterConfig| config.partitions.iter().map(partition_line).collect::<Vec<_>>();
+        let shown = |config: &ClusterConfig| {
+            config.partitions.iter().map(|partition| partition_line(partition, "")).collect::<Vec<_>>()
+        };
         assert_eq!(shown(&after), shown(&before), "{again}");
+        let nodes = |config: &ClusterConfig| config.partitions.iter().map(|row| row.nodes.clone()).collect::<Vec<_>>();
+        assert_eq!(nodes(&after), nodes(&before), "{again}");
         assert_eq!(ClusterConfig { partitions: before.partitions.clone(), ..after }, before, "{again}");
     }
 
     #[test]
     fn what_is_written_reads_the_same() {
         check("NodeName=n[1-2]\nPartitionName=p Nodes=ALL\n");
+        check("NodeName=n[1-3]\nNodeName=m Feature=x\nNodeSet=s Feature=x\nPartitionName=p Nodes=n2,s,n1\n");
         check(
             "KillWait=5\nMinJobAge=10\nSchedulerParameters=bf_window=60,nohold_on_prolog_fail\nLicenses=a:2,b:3\n\
              PriorityType=priority/multifactor\nPriorityMaxAge=2-0\nPriorityWeightAge=100\nProlog=/x/y\n\

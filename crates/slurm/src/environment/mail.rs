@@ -24,12 +24,19 @@ pub fn letter(mail: &Mail, cluster_name: &str, now: Timestamp) -> Letter {
     let job = &*mail.job;
     let address = job.spec.rare.as_ref().and_then(|rare| rare.mail_user.as_ref());
     let what = verb(mail.kind);
-    let name = &job.spec.name;
+    // Another line in a subject would be another header.
+    let name = job.spec.name.replace(char::is_control, " ");
     Letter {
         recipient: address.unwrap_or(&job.spec.identity.user).to_string(),
         subject: format!("Slurm {} Name={name} {what}{}", whom(mail), details(mail, now)),
         variables: variables(mail, cluster_name, now),
     }
+}
+
+/// Whether a mail may go to this address: the program would take one that begins with a dash for an option, and it runs with the rights of the
+/// controller.
+pub fn is_mail_address(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control)
 }
 
 fn verb(kind: MailKind) -> String {

@@ -41,6 +41,6 @@ pub use gpu_facts::GpuFacts;
 pub use hooks::{controller_hook_environment, node_hook_environment, unkillable_environment};
 pub use layout::{cpus_per_node, tasks_per_node};
 pub use login::{LoginFacts, login_environment, wants_login_environment};
-pub use mail::{Letter, letter};
+pub use mail::{Letter, is_mail_address, letter};
 pub use paths::{OutputPaths, Stream, output_paths, task_paths};
 pub use step::{step_environment, step_fallbacks, step_removals, task_environment, task_gpu_lines};

@@ -4,6 +4,7 @@ use super::affinity::keep;
 use super::spec::Argument::Required;
 use super::spec::Command::{Salloc, Sbatch, Srun};
 use super::spec::{Commands, Fault, Input, OptionSpec, Section};
+use crate::environment::is_mail_address;
 use crate::grammar::mail;
 
 const ALL: Commands = Commands::ALL;
@@ -38,8 +39,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         Ok(shown)
     })
     .help("type", "when to write a mail (BEGIN, END, FAIL, ALL, ...)"),
-    OptionSpec::new("mail-user", ALL, Required, |options, input| text(input, &mut options.names.mail_user))
-        .help("user", "to whom"),
+    OptionSpec::new("mail-user", ALL, Required, |options, input| match is_mail_address(input.value) {
+        true => text(input, &mut options.names.mail_user),
+        false => Err(input.invalid()),
+    })
+    .help("user", "to whom"),
     OptionSpec::new("clusters", ALL, Required, clusters)
         .short('M')
         .env(&[

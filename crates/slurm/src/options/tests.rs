@@ -339,6 +339,9 @@ fn values_as_listed() {
     sbatch("-b now+1hour", "begin: 2026-11-21T09:11:02");
     sbatch("--gres=gpu:1 -L matlab:1", "gres: gres:gpu:1 | licenses: matlab:1");
     sbatch("--mail-type=END,FAIL --mail-user=u@x", "mail-type: END,FAIL | mail-user: u@x");
+    let no_address = "sbatch: error: Invalid --mail-user specification\nexit 255";
+    sbatch("--mail-user=-Sx", no_address);
+    sbatch("--mail-user=", no_address);
     sbatch("--requeue --nice", "nice: 100 | requeue: requeue");
     sbatch("--signal=B:USR1@60", "signal: B:USR1");
     sbatch("-B 2:3:4", "extra-node-info: 2:3:4");

@@ -3,8 +3,10 @@
 //! for it: nobody would bring it back.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::{Signal, killpg, raise};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
@@ -13,6 +15,8 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 /// A terminal that was handed to a command.
 pub(super) struct Terminal {
     before: Option<Termios>,
+    /// The command has it, as far as is known.
+    is_given: Arc<AtomicBool>,
     /// The command's process group.
     group: Pid,
     /// Hands it over once salloc itself is brought to the front, and stops with the command.
@@ -36,15 +40,18 @@ pub(super) fn hand_to(group: Pid) -> Option<Terminal> {
     ignore(libc::SIGTTOU);
     let before = tcgetattr(&stdin).ok();
     let in_front = is_in_front();
+    let is_given = Arc::new(AtomicBool::new(false));
     if in_front {
-        give(group);
+        give(group, &is_given);
     }
     let signals = (signal(SignalKind::from_raw(libc::SIGCONT)).ok(), signal(SignalKind::child()).ok());
     let waiting = match signals {
-        (Some(continued), Some(changed)) => Some(tokio::spawn(follow(group, continued, changed))),
+        (Some(continued), Some(changed)) => {
+            Some(tokio::spawn(follow(group, Arc::clone(&is_given), continued, changed)))
+        }
         _ => None,
     };
-    Some(Terminal { before: before.filter(|_| in_front), group, waiting })
+    Some(Terminal { before: before.filter(|_| in_front), is_given, group, waiting })
 }
 
 impl Terminal {
@@ -54,9 +61,9 @@ impl Terminal {
         (front != self.group && front != getpgrp() && self.is_ours()).then_some(front)
     }
 
-    /// Whether the command was in front at first. Else whoever is there has nothing to do with it.
+    /// Whether the command had it last. Else whoever is in front has nothing to do with it.
     fn is_ours(&self) -> bool {
-        self.before.is_some()
+        self.is_given.load(Ordering::SeqCst)
     }
 
     /// Takes it back, as it was.
@@ -64,10 +71,14 @@ impl Terminal {
         if let Some(waiting) = &self.waiting {
             waiting.abort();
         }
-        let Some(before) = &self.before else { return };
+        if !self.is_ours() {
+            return;
+        }
         let stdin = std::io::stdin();
         let _ = tcsetpgrp(&stdin, getpgrp());
-        let _ = tcsetattr(&stdin, SetArg::TCSADRAIN, before);
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(&stdin, SetArg::TCSADRAIN, before);
+        }
     }
 }
 
@@ -77,7 +88,7 @@ fn is_in_front() -> bool {
 
 /// Stops together with the command, for a shell looks at salloc alone, and goes on with it. A command in the background that asks for
 /// a key is stopped by the terminal.
-async fn follow(group: Pid, mut continued: Signals, mut changed: Signals) {
+async fn follow(group: Pid, is_given: Arc<AtomicBool>, mut continued: Signals, mut changed: Signals) {
     loop {
         let goes_on = tokio::select! {
             told = continued.recv() => told.map(|()| true),
@@ -85,9 +96,13 @@ async fn follow(group: Pid, mut continued: Signals, mut changed: Signals) {
         };
         match goes_on {
             None => return,
-            Some(true) if is_in_front() => give(group),
+            Some(true) if is_in_front() => give(group, &is_given),
             Some(true) => drop(killpg(group, Signal::SIGCONT)),
-            Some(false) if is_stopped(group) => drop(raise(Signal::SIGSTOP)),
+            Some(false) if is_stopped(group) => {
+                is_given.store(false, Ordering::SeqCst);
+                // Whoever started salloc, a script for instance, is looked at in its place.
+                let _ = killpg(getpgrp(), Signal::SIGSTOP);
+            }
             Some(false) => {}
         }
     }
@@ -100,8 +115,9 @@ fn is_stopped(command: Pid) -> bool {
 }
 
 /// The command may have asked for a key already, and stands then.
-fn give(group: Pid) {
+fn give(group: Pid, is_given: &AtomicBool) {
     if tcsetpgrp(std::io::stdin(), group).is_ok() {
+        is_given.store(true, Ordering::SeqCst);
         let _ = killpg(group, Signal::SIGCONT);
     }
 }

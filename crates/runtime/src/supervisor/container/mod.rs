@@ -465,6 +465,8 @@ impl Containers {
     fn remove_of_job(&self, key: SpaceKey) -> Result<(), EngineError> {
         let label = engine::job_label(key);
         let is_its = |found: &OwnContainer| found.job.as_ref() == Some(&label);
+        let of_job = format!("-{label}-");
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| !name.contains(&of_job));
         for engine in Engine::all(self.host.as_deref()) {
             let found = engine::of_supervisor(&engine, &self.owner)?.into_iter().filter(is_its);
             found.map(|found| engine::remove(&engine, &found.id).map(drop)).fold(Ok(()), Result::and)?;

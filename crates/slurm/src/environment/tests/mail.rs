@@ -10,7 +10,7 @@ use muster_model::state::{ExitStatus, JobState};
 use muster_model::time::{Span, Timestamp};
 
 use super::fixture;
-use crate::environment::letter;
+use crate::environment::{is_mail_address, letter};
 
 const START: Timestamp = Timestamp::from_seconds(1_000);
 
@@ -107,4 +107,16 @@ fn arrays() {
         &format!("{summary} Ended, Mixed, MaxSignal [9]"),
         "SLURM_JOB_TERM_SIGNAL_MAX=9",
     );
+}
+
+#[test]
+fn a_mail_goes_to_addresses_only_and_has_one_subject() {
+    for address in ["", "-X", "a\n-X", "a\0"] {
+        assert!(!is_mail_address(address), "{address:?}");
+    }
+    assert!(is_mail_address("ann@example.org"));
+    let mut job = job(7);
+    Arc::make_mut(&mut job.spec).name = "a\nBcc: b".into();
+    let mail = Mail { kind: MailKind::Began, subject: MailSubject::Job, job: Arc::new(job) };
+    assert!(letter(&mail, "peer", START).subject.contains("Name=a Bcc: b Began"));
 }

@@ -270,7 +270,8 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Action {
     }
     let target = |prefix: &str, show: fn(Option<(JobTarget, String)>) -> Show| match id.as_deref() {
         None | Some("0") => Action::Show(show(None)),
-        Some(text) => match ids::target(text).or_else(|| ids::task_of_any(text)) {
+        // The tasks of any array are shown, their steps are not.
+        Some(text) => match ids::target(text).or_else(|| ids::task_of_any(text).filter(|_| prefix.ends_with("job"))) {
             Some(target) => Action::Show(show(Some((target, text.to_owned())))),
             None => Action::Print(invalid_id(prefix)),
         },

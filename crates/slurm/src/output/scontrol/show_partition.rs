@@ -61,12 +61,12 @@ fn other_word(partition: &Partition, key: &str, unset: &str) -> String {
     other(partition, key, unset).to_ascii_uppercase()
 }
 
-/// The line of a `slurm.conf` that says the same. What is left out is as when nobody says anything.
-pub fn partition_line(partition: &Partition) -> String {
+/// The line of a `slurm.conf` that says the same, for these nodes. What is left out is as when nobody says anything.
+pub fn partition_line(partition: &Partition, nodes: &str) -> String {
     /// Values by which these records show that nothing is said.
     const UNSAID: &[&str] = &["", "NONE", "N/A", "(null)", "UNLIMITED"];
     let mut record = Record::new(true);
-    record.line(format!("PartitionName={} Nodes={}", partition.name, partition.node_list));
+    record.line(format!("PartitionName={} Nodes={nodes}", partition.name));
     access(&mut record, partition);
     limits(&mut record, partition);
     policy(&mut record, partition);

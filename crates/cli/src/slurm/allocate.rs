@@ -17,8 +17,8 @@ use super::{ask, end};
 
 /// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How long the reason of the wait may take on top of it, where the scheduler has not come to the job yet.
-const PATIENCE_FOR_REASON: Duration = Duration::from_secs(5);
+/// How often that long is waited again, where the scheduler has not come to the job yet and there is no reason to tell.
+const PATIENCE_FOR_REASON: u32 = 16;
 
 /// What is asked for.
 pub(super) struct Wanted<'a> {
@@ -61,7 +61,7 @@ impl Wanted<'_> {
     pub(super) async fn get(&self, client: &Client) -> Result<Held, CliExit> {
         let (job_id, mut news) = self.submit(client).await?;
         let deadline = self.immediate.map(|span| Duration::from_millis(span.0.max(1000).unsigned_abs()));
-        let waiting = self.wait_until_running(job_id, &mut news);
+        let waiting = self.wait_until_running(client, job_id, &mut news);
         let job = match deadline {
             None => tokio::select! {
                 job = waiting => job?,
@@ -100,22 +100,28 @@ impl Wanted<'_> {
         Ok((job_id, news))
     }
 
-    async fn wait_until_running(&self, job_id: JobId, news: &mut Patient) -> Result<Arc<Job>, CliExit> {
+    async fn wait_until_running(
+        &self,
+        client: &Client,
+        job_id: JobId,
+        news: &mut Patient,
+    ) -> Result<Arc<Job>, CliExit> {
         // Who cannot wait needs no telling.
         let mut told = self.immediate == Some(Span::ZERO);
-        let mut latest: Option<Arc<Job>> = None;
-        let mut patience = PATIENCE;
+        let mut looks = 0;
         loop {
             let next = if told {
                 news.next().await
             } else {
-                match tokio::time::timeout(patience, news.next()).await {
+                match tokio::time::timeout(PATIENCE, news.next()).await {
                     Ok(next) => next,
-                    Err(_) if patience == PATIENCE && latest.as_deref().is_none_or(is_unseen) => {
-                        patience = PATIENCE_FOR_REASON;
-                        continue;
-                    }
                     Err(_) => {
+                        // What a plan says of waiting jobs is told to who asks, and is no news.
+                        let latest = present(client, job_id).await;
+                        looks += 1;
+                        if looks <= PATIENCE_FOR_REASON && latest.as_deref().is_none_or(is_unseen) {
+                            continue;
+                        }
                         told = true;
                         if let Some(text) = latest.as_deref().and_then(obstacle) {
                             self.say(text);
@@ -136,10 +142,7 @@ impl Wanted<'_> {
                     }
                     return Ok(job);
                 }
-                Some(job) if !job.state.is_final() => {
-                    patience = if is_unseen(&job) { patience } else { PATIENCE };
-                    latest = Some(job);
-                }
+                Some(job) if !job.state.is_final() => {}
                 _ => {
                     self.say("Job has been cancelled");
                     if self.command == options::Command::Salloc {
@@ -184,6 +187,17 @@ impl Wanted<'_> {
         };
         end::error(self.program(), &format!("{what}: {}", ask::reason(error)))
     }
+}
+
+/// A job as it is now; `None` where that cannot be told.
+async fn present(client: &Client, job_id: JobId) -> Option<Arc<Job>> {
+    let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
+    let replies = client.query(&query).await.ok()?;
+    let jobs = replies.into_iter().filter_map(|reply| match reply {
+        Reply::Jobs(jobs) => Some(jobs),
+        _ => None,
+    });
+    jobs.flatten().find(|job| job.id == job_id)
 }
 
 /// Whether the scheduler has not come to a job yet.

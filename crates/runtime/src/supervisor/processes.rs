@@ -8,7 +8,10 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use crate::system;
 
 /// Name of the environment variable that marks the processes of a unit: `MUSTER_UNIT=12.0.batch@5f3a…`. The part
 /// after `@` tells supervisors of one machine apart.
@@ -45,6 +48,16 @@ const STAT_BYTES_MAX: usize = 2048;
 
 /// Fields of `/proc/PID/stat` that are looked at, behind the name.
 const STAT_FIELDS: usize = 22;
+
+/// The size of the memory among the fields behind the name, and where the environment in it starts and ends.
+const STAT_VM_BYTES: usize = 20;
+const STAT_ENVIRONMENT: [usize; 2] = [47, 48];
+
+/// Few environments are longer.
+const ENVIRONMENT_BYTES_USUAL: usize = 16 << 10;
+
+/// How long the loading of a program is waited for. It takes a millisecond unless the machine or its disks are very busy.
+const LOADING_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Reads one process; `None` when it is gone.
 pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
@@ -104,7 +117,7 @@ fn parse_stat(text: &str) -> Option<ProcessStat> {
         pages: sum([9, 10])?,
         cpu_ticks: sum([11, 12])?.saturating_add(sum([13, 14])?),
         started_ticks: number(19).unwrap_or(0),
-        vm_bytes: number(20).unwrap_or(0),
+        vm_bytes: number(STAT_VM_BYTES).unwrap_or(0),
         rss_pages: number(21).unwrap_or(0),
     })
 }
@@ -130,11 +143,53 @@ pub(crate) fn orphans() -> Vec<i32> {
 
 /// The value of [`MARK_NAME`] in the environment with which a process was started.
 pub(crate) fn mark(pid: i32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let bytes = environment(pid)?;
     let value = bytes
         .split(|byte| *byte == 0)
         .find_map(|variable| variable.strip_prefix(MARK_NAME.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")))?;
     String::from_utf8(value.to_vec()).ok()
+}
+
+/// The environment with which a process was started, as the kernel tells it; `None` where it cannot be told.
+///
+/// While a program is being loaded, its process has no environment that could be read. Such a process must not be taken for one
+/// without a mark: it would outlive its unit.
+fn environment(pid: i32) -> Option<Vec<u8>> {
+    let until = Instant::now() + LOADING_PATIENCE;
+    loop {
+        let bytes = read_at_once(&format!("/proc/{pid}/environ")).ok()?;
+        if !bytes.is_empty() || !may_have_environment(pid) || Instant::now() > until {
+            return Some(bytes);
+        }
+        let _ = system::poll(&mut [], 1);
+    }
+}
+
+/// Reads a file of the kernel by one call: what a process loads a program over ends with the call in which that happens.
+fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; ENVIRONMENT_BYTES_USUAL];
+    loop {
+        let count = fs::File::open(path)?.read(&mut buffer)?;
+        if count < buffer.len() {
+            buffer.truncate(count);
+            return Ok(buffer);
+        }
+        buffer.resize(buffer.len() * 4, 0);
+    }
+}
+
+/// Whether a process has memory and its environment is not known to be empty: it has some by now, there is no place for it yet, or
+/// that is being filled.
+fn may_have_environment(pid: i32) -> bool {
+    let mut buffer = [0; STAT_BYTES_MAX];
+    let Some(text) = read_small(&format!("/proc/{pid}/stat"), &mut buffer) else {
+        return false;
+    };
+    let fields: Vec<&str> = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    let field = |index: usize| fields.get(index).copied().unwrap_or("0");
+    let [start, end] = STAT_ENVIRONMENT.map(field);
+    // Threads of the kernel and the dead have no memory. Who fills the place does not sleep.
+    field(STAT_VM_BYTES) != "0" && (end == "0" || start != end || matches!(field(0), "R" | "D"))
 }
 
 /// Living processes of a unit, ascending: those in the sessions of its tasks, their descendants, and those with its
@@ -241,6 +296,26 @@ mod tests {
             process(-30, own, -30, false), // another unit
         ];
         assert_eq!(of_unit(&processes, &HashSet::from([-10]), "x"), [-20, -12, -11, -10]);
+    }
+
+    #[test]
+    fn a_process_has_its_mark_while_its_program_is_loaded() {
+        for round in 0..200 {
+            let value = format!("{round}.0.batch@x");
+            let mut sleeper = std::process::Command::new("/bin/sh")
+                .args(["-c", "exec sleep 1000"])
+                .env(MARK_NAME, &value)
+                .spawn()
+                .expect("a shell");
+            let pid = sleeper.id() as i32;
+            let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let mut marks = Vec::new();
+            while name() != "sleep\n" || marks.is_empty() {
+                marks.push(mark(pid));
+            }
+            sleeper.kill().and_then(|()| sleeper.wait()).expect("it ends");
+            assert!(marks.iter().all(|mark| mark.as_deref() == Some(&value)), "{marks:?}");
+        }
     }
 
     #[test]

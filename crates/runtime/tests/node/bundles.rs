@@ -27,17 +27,19 @@ fn what_a_runtime_leaves_behind_dies_with_its_unit() {
     for cgroup in [CgroupUse::Auto, CgroupUse::Off] {
         let mut node = Node::start(cgroup);
         let pid = node.path("pid");
-        // What a hook of the user may do.
-        let hook =
-            format!("setsid sleep 1000 & echo $! > {0}; grep -c $MUSTER_UNIT /proc/$!/environ >> {0}", pid.display());
+        // What a hook of the user may do. The environment of a process is empty while its program is loaded.
+        let hook = format!(
+            "setsid sleep 1000 & echo $! > {0}; until grep -q $MUSTER_UNIT /proc/$!/environ; do :; done; echo marked >> {0}",
+            pid.display()
+        );
         let lines = OciSettings { kill: Some("sleep 1000 &".into()), delete: Some(hook), ..OciSettings::default() };
         // The mark cannot be left out.
         let lines = OciSettings { excluded_of_runtime: Some(".".into()), ..lines };
         let unit = bundled(&node, 1, lines);
         assert_eq!(node.run(unit).exit, ExitStatus::exited(3));
         let text = node.read("pid");
-        let (number, marks) = text.trim().split_once('\n').expect("two lines");
-        assert_eq!((lives(number.parse().expect("a number")), marks), (false, "1"));
+        let (number, is_marked) = text.trim().split_once('\n').expect("two lines");
+        assert_eq!((lives(number.parse().expect("a number")), is_marked), (false, "marked"));
         assert_eq!(std::fs::read_dir(node.path("bundles")).expect("the documents").count(), 0);
     }
 }

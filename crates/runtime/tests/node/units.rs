@@ -221,7 +221,7 @@ fn signals_reach_those_who_are_meant() {
         let mut node = Node::start(cgroup);
         let script = "trap 'echo shell >>got' USR1\n\
             bash -c 'trap \"echo child >>got\" USR1; echo $$ >child; while :; do sleep 0.01; done' & echo go\n\
-            while :; do wait; done";
+            while :; do sleep 0.01; done";
         node.launch(node.batch(1, script));
         node.wait_started(key(1));
         pid_in(&node.path("child"));

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 
 use crate::nodeset::{NodeBlock, NodeSet};
+use crate::one_run::Need;
 use crate::planner::AskId;
 use crate::runs::{Run, Survey};
 
@@ -125,11 +126,11 @@ impl Remembered<'_> {
         &self,
         weights: &[u32],
         nodes: &NodeSet,
-        wanted: u32,
+        need: Need,
         is_special: impl Fn(NodeBlock<'_>) -> bool,
         look: impl Fn(NodeBlock<'_>, &mut Survey),
     ) -> Survey {
-        let mut survey = Survey::new(wanted);
+        let mut survey = Survey::new(need);
         for (at, nodes) in nodes.blocks(self.words).enumerate() {
             let count = nodes.len();
             if count == 0 {
@@ -139,7 +140,7 @@ impl Remembered<'_> {
                 look(nodes, &mut survey);
                 continue;
             }
-            match self.tasks_known(at, nodes, wanted, &look) {
+            match self.tasks_known(at, nodes, need, &look) {
                 Some(0) => {}
                 Some(tasks) => {
                     let runs = self.memory.runs[at].get();
@@ -147,7 +148,7 @@ impl Remembered<'_> {
                     survey.add_all(u64::from(tasks), runs.map(|part| part.unpack(weights, nodes.base)));
                 }
                 None => {
-                    let found = self.look_at(at, nodes, wanted, &look);
+                    let found = self.look_at(at, nodes, need, &look);
                     survey.add_all(found.tasks, [found.first, found.best, found.last].into_iter().flatten());
                 }
             }
@@ -155,24 +156,29 @@ impl Remembered<'_> {
         survey
     }
 
-    /// Whether fewer than `wanted` tasks fit on `nodes` in all. Planned starts do not count.
-    pub(crate) fn holds_fewer(&self, nodes: &NodeSet, wanted: u32, look: impl Fn(NodeBlock<'_>, &mut Survey)) -> bool {
+    /// Whether fewer tasks than `least` fit on `nodes` in all. Planned starts do not count.
+    pub(crate) fn holds_fewer(
+        &self,
+        nodes: &NodeSet,
+        (need, least): (Need, u64),
+        look: impl Fn(NodeBlock<'_>, &mut Survey),
+    ) -> bool {
         let mut sum = 0_u64;
         for (at, nodes) in nodes.blocks(self.words).enumerate() {
             let count = nodes.len();
             if count == 0 {
                 continue;
             }
-            sum += match self.tasks_known(at, nodes, wanted, &look).filter(|_| count > FEW) {
+            sum += match self.tasks_known(at, nodes, need, &look).filter(|_| count > FEW) {
                 Some(tasks) => u64::from(tasks),
-                None if count > FEW => self.look_at(at, nodes, wanted, &look).tasks,
+                None if count > FEW => self.look_at(at, nodes, need, &look).tasks,
                 None => {
-                    let mut found = Survey::new(wanted);
+                    let mut found = Survey::new(need);
                     look(nodes, &mut found);
                     found.tasks
                 }
             };
-            if sum >= u64::from(wanted) {
+            if sum >= least {
                 return false;
             }
         }
@@ -185,7 +191,7 @@ impl Remembered<'_> {
         &self,
         at: usize,
         _nodes: NodeBlock<'_>,
-        _wanted: u32,
+        _need: Need,
         _look: &impl Fn(NodeBlock<'_>, &mut Survey),
     ) -> Option<u32> {
         let head = self.memory.heads[at].get();
@@ -193,7 +199,7 @@ impl Remembered<'_> {
             return None;
         }
         #[cfg(debug_assertions)]
-        self.verify(at, _nodes, _wanted, _look);
+        self.verify(at, _nodes, _need, _look);
         Some(head.tasks)
     }
 
@@ -202,10 +208,10 @@ impl Remembered<'_> {
         &self,
         at: usize,
         nodes: NodeBlock<'_>,
-        wanted: u32,
+        need: Need,
         look: &impl Fn(NodeBlock<'_>, &mut Survey),
     ) -> Survey {
-        let mut found = Survey::new(wanted);
+        let mut found = Survey::new(need);
         look(nodes, &mut found);
         if let (Ok(tasks), Some(runs)) = (u32::try_from(found.tasks), pack(&found, nodes.base)) {
             self.memory.heads[at].set(Head { version: self.versions[at], tasks });
@@ -216,12 +222,12 @@ impl Remembered<'_> {
 
     /// Stops where a change has gone unnoticed.
     #[cfg(debug_assertions)]
-    fn verify(&self, at: usize, nodes: NodeBlock<'_>, wanted: u32, look: &impl Fn(NodeBlock<'_>, &mut Survey)) {
+    fn verify(&self, at: usize, nodes: NodeBlock<'_>, need: Need, look: &impl Fn(NodeBlock<'_>, &mut Survey)) {
         // Few are always looked at, so what was remembered when they were more may be of others.
         if nodes.len() <= FEW {
             return;
         }
-        let mut found = Survey::new(wanted);
+        let mut found = Survey::new(need);
         look(nodes, &mut found);
         let now = pack(&found, nodes.base);
         let (head, runs) = (self.memory.heads[at].get(), self.memory.runs[at].get());

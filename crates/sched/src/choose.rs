@@ -32,43 +32,6 @@ pub(crate) struct Choice {
     pub(crate) job_units: JobUnits,
 }
 
-/// Whether one node may hold the job and nothing but the run that it lies in decides which: whether [`within_run`] may be tried.
-pub(crate) fn is_for_one_node(ask: &Ask) -> bool {
-    ask.nodes_wanted <= 1
-        && ask.required.is_empty()
-        && ask.counted.is_empty()
-        && !ask.contiguous
-        && ask.order == NodeOrder::Usual
-        && !ask.is_spread
-        && ask.gres.iter().all(|need| need.job_line.is_none())
-}
-
-/// Nodes for a job of which one node may hold all, where a sweep found a single run to be enough: one node of it, else from
-/// the first of the run upward, as [`choose`] does it. `None` where the run does not decide.
-pub(crate) fn within_run(
-    ask: &Ask,
-    run: &crate::runs::Run,
-    candidate: impl Fn(u32) -> Candidate,
-) -> Option<Vec<Choice>> {
-    let mut left = tasks_of_one(ask);
-    if let Some((node, _)) = run.tightest {
-        return Some(vec![Choice { node, tasks: left, job_units: JobUnits::NONE }]);
-    }
-    if run.tasks < u64::from(left) || ask.nodes_min > 1 {
-        return None;
-    }
-    let mut choices = Vec::new();
-    for node in (run.first..=run.last).take(ask.nodes_max as usize) {
-        let here = candidate(node).tasks.min(left);
-        choices.push(Choice { node, tasks: here, job_units: JobUnits::NONE });
-        left -= here;
-        if left == 0 {
-            return Some(choices);
-        }
-    }
-    None
-}
-
 /// Tasks that a node must take to hold the job alone.
 pub(crate) fn tasks_of_one(ask: &Ask) -> u32 {
     match ask.spread {
@@ -84,6 +47,18 @@ pub(crate) fn rank(has_required: bool, weight: u32, suffices: bool, tasks: u64) 
 /// Nodes for `ask` out of `candidates`, which are ascending; `None` when they do not suffice.
 pub(crate) fn choose(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
     let mut choices = in_usual_order(ask, candidates).or_else(|| in_any_order(ask, candidates))?;
+    choices.sort_unstable_by_key(|choice| choice.node);
+    Some(choices)
+}
+
+/// Nodes for `ask` out of `candidates`, which are neighbours of one weight, the first of a run that is known to suffice and to come first;
+/// `None` where they do not, whatever the rest of the run may do.
+pub(crate) fn from_start_of_run(ask: &Ask, candidates: &[Candidate]) -> Option<Vec<Choice>> {
+    let mut filling = Filling::new(ask, candidates, &[])?;
+    let run = filling.runs.pop()?;
+    filling.use_run(&run);
+    let is_done = filling.is_done();
+    let mut choices = filling.finish().filter(|_| is_done)?;
     choices.sort_unstable_by_key(|choice| choice.node);
     Some(choices)
 }

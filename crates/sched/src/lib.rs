@@ -31,7 +31,7 @@
 //! | request and partition made ready | `ask`, `constraint`, `gres`, `licenses` |
 //! | how much of a job fits on a node | `capacity`, over the columns of `free` |
 //! | the same for blocks of nodes, remembered from sweep to sweep | `blocks` |
-//! | which nodes | `choose`, over `runs` of neighbours; `complete` where its order finds none |
+//! | which nodes | `choose`, over `runs` of neighbours, by `one_run` alone where that decides; `complete` where its order finds none |
 //! | which running jobs make room | `preempt` |
 //! | which nodes, where they are wired | `wiring` |
 //! | what exactly each node gives | `share`, in amounts; `exact`, `cores`, `units` and `links`, one by one |
@@ -71,6 +71,7 @@ mod licenses;
 mod limits;
 mod links;
 mod nodeset;
+mod one_run;
 mod order;
 mod pair;
 mod pass;

@@ -1,9 +1,10 @@
-//! Runs of neighbours that can take part, and the best of them for a job that one node may hold.
+//! Runs of neighbours that can take part, and the best of them for a job that one run may hold.
 //!
 //! The order of preference is that of [`choose`](crate::choose); here nothing but the best run is kept, so that a sweep
 //! over many nodes writes nothing down.
 
 use crate::choose::{self, Candidate};
+use crate::one_run::Need;
 
 /// Neighbours of equal weight that can take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +18,19 @@ pub(crate) struct Run {
     pub(crate) tightest: Option<(u32, u32)>,
 }
 
+impl Run {
+    /// Number of nodes.
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        self.last - self.first + 1
+    }
+}
+
 /// What a sweep has seen so far, node by node or run by run, ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Survey {
-    /// Tasks that one node must take to hold the job.
-    wanted: u32,
+    /// What a run must have to suffice.
+    need: Need,
     /// Tasks that fit on all nodes.
     pub(crate) tasks: u64,
     /// The first run that has ended.
@@ -34,8 +43,8 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Nothing has been seen yet.
-    pub(crate) fn new(wanted: u32) -> Survey {
-        Survey { wanted, tasks: 0, first: None, best: None, last: None }
+    pub(crate) fn new(need: Need) -> Survey {
+        Survey { need, tasks: 0, first: None, best: None, last: None }
     }
 
     /// The next node that can take part.
@@ -43,7 +52,7 @@ impl Survey {
     pub(crate) fn add(&mut self, candidate: &Candidate) {
         let Candidate { node, weight, tasks, .. } = *candidate;
         self.tasks += u64::from(tasks);
-        let holds_all = tasks >= self.wanted;
+        let holds_all = self.need.is_met_by_node(tasks);
         match &mut self.last {
             Some(run) if run.last + 1 == node && run.weight == weight => {
                 run.last = node;
@@ -103,7 +112,7 @@ impl Survey {
         let (Some(first), Some(second)) = (a, b) else {
             return a.or(b);
         };
-        let rank = |run: &Run| choose::rank(false, run.weight, run.tasks >= u64::from(self.wanted), run.tasks);
+        let rank = |run: &Run| choose::rank(false, run.weight, self.need.is_met_by(run), run.tasks);
         Some(if rank(&second) < rank(&first) { second } else { first })
     }
 }
@@ -116,22 +125,24 @@ mod tests {
     proptest! {
         #[test]
         fn run_by_run_is_as_node_by_node(
-            nodes in prop::collection::vec((0_u32..4, 0_u32..2), 1..60), cuts in prop::collection::vec(0_u32..60, 0..6), wanted in 1_u32..9,
+            nodes in prop::collection::vec((0_u32..4, 0_u32..2), 1..60), cuts in prop::collection::vec(0_u32..60, 0..6), tasks in 1_u64..9,
+            nodes_needed in 1_u32..4,
         ) {
             let candidates: Vec<Candidate> = (0..)
                 .zip(&nodes)
                 .filter(|(_, (tasks, _))| *tasks > 0)
                 .map(|(node, (tasks, weight))| Candidate { node, weight: *weight, tasks: *tasks, job_units: crate::job_units::JobUnits::NONE })
                 .collect();
-            let mut whole = Survey::new(wanted);
+            let need = Need { tasks, nodes: nodes_needed };
+            let mut whole = Survey::new(need);
             candidates.iter().for_each(|candidate| whole.add(candidate));
             // The same nodes in blocks, of each of which only three runs are known.
-            let mut joined = Survey::new(wanted);
+            let mut joined = Survey::new(need);
             let mut bounds = cuts;
             bounds.extend([0, 60]);
             bounds.sort_unstable();
             for ends in bounds.windows(2) {
-                let mut block = Survey::new(wanted);
+                let mut block = Survey::new(need);
                 candidates.iter().filter(|node| (ends[0]..ends[1]).contains(&node.node)).for_each(|node| block.add(node));
                 joined.add_all(block.tasks, [block.first, block.best, block.last].into_iter().flatten());
             }

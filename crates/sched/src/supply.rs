@@ -12,6 +12,7 @@ use crate::free::{Amounts, Free};
 use crate::future::{Future, Rank};
 use crate::job_units::{self, JobUnits};
 use crate::nodeset::{NodeBlock, NodeSet};
+use crate::one_run::{self, Need};
 use crate::people::{self, Guest, People};
 use crate::reservation::{Open, Reservations};
 use crate::runs::Survey;
@@ -99,14 +100,16 @@ impl Supply<'_> {
     }
 
     fn place_on(&self, ask: &Ask, nodes: &NodeSet, scratch: &mut Vec<Candidate>) -> Option<Vec<Choice>> {
-        if choose::is_for_one_node(ask) && self.fleet.wiring.is_none() {
+        // A sweep that is not remembered costs as much as the choice among all candidates.
+        let is_cheap = ask.nodes_wanted <= 1 || self.remembered.is_some_and(|_| is_simple(ask));
+        if is_cheap && one_run::may_decide(ask) && self.fleet.wiring.is_none() {
             if self.is_hopeless(ask, nodes) {
                 return None;
             }
             let survey = self.survey(ask, nodes);
             let best = survey.best_run()?;
-            let found = choose::within_run(ask, &best, |node| self.candidate(ask, node));
-            if found.is_some() || survey.tasks < u64::from(choose::tasks_of_one(ask)) {
+            let found = one_run::within(ask, &best, |node| self.candidate(ask, node));
+            if found.is_some() || survey.tasks < Need::tasks_least(ask) {
                 return found;
             }
         }
@@ -118,28 +121,29 @@ impl Supply<'_> {
         }
     }
 
-    /// What a job finds on `nodes` that one of them may hold.
+    /// What a job finds on `nodes` of which one run may hold it.
     fn survey(&self, ask: &Ask, nodes: &NodeSet) -> Survey {
-        let wanted = choose::tasks_of_one(ask);
+        let need = Need::of(ask);
         let look = |nodes: NodeBlock<'_>, survey: &mut Survey| self.look(ask, nodes, survey);
         if let Some(remembered) = self.remembered.filter(|_| is_simple(ask)) {
             let planned = self.planned.map(|planned| planned.future.planned());
             let is_special = |nodes: NodeBlock<'_>| planned.is_some_and(|planned| nodes.meets(planned));
-            return remembered.survey(&self.fleet.weight, nodes, wanted, is_special, look);
+            return remembered.survey(&self.fleet.weight, nodes, need, is_special, look);
         }
-        let mut survey = Survey::new(wanted);
+        let mut survey = Survey::new(need);
         look(nodes.as_block(), &mut survey);
         survey
     }
 
-    /// Whether it is out of the question that a job fits on `nodes` that one of them may hold, by what is remembered. Asked
+    /// Whether it is out of the question that a job fits on `nodes` of which one run may hold it, by what is remembered. Asked
     /// before planned starts are looked at, which take room away only and are not remembered.
     fn is_hopeless(&self, ask: &Ask, nodes: &NodeSet) -> bool {
         let Some(remembered) = self.remembered.filter(|_| self.planned.is_some() && is_simple(ask)) else {
             return false;
         };
         let unplanned = Supply { planned: None, ..*self };
-        remembered.holds_fewer(nodes, choose::tasks_of_one(ask), |nodes, survey| unplanned.look(ask, nodes, survey))
+        let least = (Need::of(ask), Need::tasks_least(ask));
+        remembered.holds_fewer(nodes, least, |nodes, survey| unplanned.look(ask, nodes, survey))
     }
 
     /// Takes in what those of `nodes` offer that can take part.

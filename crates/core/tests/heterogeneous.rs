@@ -307,6 +307,7 @@ fn launch() -> StepLaunch {
         binding: Default::default(),
         container: None,
         bundle: None,
+        bundle_id: None,
         command: vec!["true".to_owned()],
         programs: Vec::new(),
         work_dir: "/".to_owned(),

@@ -158,6 +158,9 @@ pub struct StepLaunch {
     /// `--container`: the OCI bundle in which its tasks run, where nodes have an `oci.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<String>,
+    /// `--container-id`: what the site's runtime calls the container of the bundle; `None` for a name made up from job and step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_id: Option<String>,
     /// `--acctg-freq`: seconds from one measurement of its tasks to the next, 0 for one at the end only; `None` leaves it to
     /// the job and the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]

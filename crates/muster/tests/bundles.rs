@@ -78,6 +78,47 @@ fn tasks_run_in_bundles_and_are_tasks_like_others() {
 }
 
 #[test]
+fn a_container_has_the_name_that_its_user_wants() {
+    let Some(site) = start("") else { return };
+    let (cluster, runtime) = (&site.cluster, site.runtime);
+    // Others on this machine have containers too.
+    let (bundle, id) = (cluster.work().join("bundle"), format!("box-{}", name(cluster)));
+    let options = format!("--container={} --container-id={id}", bundle.display());
+    cluster.file("job.sh", "#!/bin/sh\necho $SLURM_CONTAINER_ID; while [ ! -e /w/go ]; do sleep 0.05; done; exit 3\n");
+    let job = cluster.submit(&format!("-w n1 --no-requeue -o out {options} job.sh"));
+    cluster.wait("the script to begin", || cluster.read("out") == format!("{id}\n"));
+    // A list of all fails where another one is just being removed.
+    let is_there = |id: &str| cluster.run(&format!("{runtime} state {id}")).code == 0;
+    assert!(is_there(&id) && !is_there(&format!("{id}.0")));
+    let shown = cluster.out(&format!("scontrol show job {job} | grep Container="));
+    assert_eq!(shown, format!("   Container={} ContainerID={id}", bundle.display()));
+    assert_eq!(cluster.out(&format!("squeue -h -j {job} -O ContainerID:.50 | tr -d ' '")), id);
+    // Another one of that name is refused, and does no harm to the first.
+    let second = cluster.run(&format!("srun -w n1 {options} true"));
+    let said = format!(
+        "task launch on n1 failed: call a container {id}: step batch of job {job} has one of that name on this node"
+    );
+    assert!(second.code != 0 && second.stderr.contains(&said), "{}", second.stderr);
+    assert!(is_there(&id));
+    cluster.file("go", "");
+    cluster.wait_state(job, "FAILED");
+    assert_eq!(cluster.out(&format!("sacct -n -X -P -o State,ExitCode -j {job}")), "FAILED|3:0");
+    // The name is free again; tasks that are not alone add their numbers.
+    assert_eq!(cluster.out(&format!("srun -w n1 {options} sh -c 'echo $SLURM_CONTAINER_ID'")), id);
+    let step = format!(
+        "srun -w n1 -n2 {options} sh -c 'echo > /w/begun.$SLURM_PROCID; while [ ! -e /w/end ]; do sleep 0.05; done'"
+    );
+    let mut several = cluster.command(&step).spawn().expect("a shell");
+    cluster.wait("both tasks to begin", || (0..2).all(|rank| cluster.work().join(format!("begun.{rank}")).exists()));
+    assert!(is_there(&format!("{id}.0")) && is_there(&format!("{id}.1")) && !is_there(&id));
+    cluster.file("end", "");
+    assert!(several.wait().expect("its end").success());
+    let refused = cluster.run(&format!("srun --container={} --container-id=../x true", bundle.display()));
+    assert!(refused.code != 0 && refused.stderr.contains("call a container ../x: only letters"), "{}", refused.stderr);
+    cluster.wait("everything to be removed", || left(&site).is_empty());
+}
+
+#[test]
 fn nothing_of_a_bundle_is_left_whatever_is_killed() {
     let more = "CreateEnvFile=null\nEnvExclude=^HIDDEN_WORD=\nRunTimeEnvExclude=^COLOR=\nContainerPath=%m/x.%j.%s\nMountSpoolDir=";
     let place = tempfile::tempdir().expect("a directory");

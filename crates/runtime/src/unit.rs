@@ -315,6 +315,9 @@ pub enum Unkillable {
 pub struct BundleLaunch {
     /// Directory of the bundle on the node.
     pub path: String,
+    /// What the user wants its container to be called; `None` for a name of the site's making.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// How the site runs bundles.
     pub settings: OciSettings,
     /// Name of the node, for patterns.

@@ -244,6 +244,7 @@ fn launch(cookie: String) -> StepLaunch {
         binding: Default::default(),
         container: None,
         bundle: None,
+        bundle_id: None,
         measure_seconds: None,
         keeps_counts: false,
         node_verbosity: 0,

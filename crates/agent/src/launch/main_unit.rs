@@ -29,9 +29,10 @@ pub(super) fn prepare(
     }
     let record = record(launch, &caller.user, &streams);
     let environment_id = context.environment_id(&environment.removals);
-    let others = spec.rare.iter().flat_map(|rare| &rare.others);
-    let bundle =
-        others.filter(|(name, path)| &**name == "container" && !path.is_empty()).map(|(_, path)| &**path).next();
+    let other = |wanted: &str| {
+        let mut others = spec.rare.iter().flat_map(|rare| &rare.others);
+        others.find(|(name, text)| &**name == wanted && !text.is_empty()).map(|(_, text)| &**text)
+    };
     let mut unit = LaunchUnit {
         key: launch.key(),
         user: caller.user,
@@ -57,7 +58,7 @@ pub(super) fn prepare(
         after: launch.prolog(),
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
-        bundle: bundle.and_then(|path| site.bundle(path, launch)),
+        bundle: other("container").and_then(|path| site.bundle(path, other("container-id"), launch)),
         container: site.container(spec.rare.as_ref().and_then(|rare| rare.container.as_deref())),
         refusal: None,
         measure_ms: launch.measure_ms(site),

@@ -88,10 +88,11 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// How the bundle at `path` is run for a unit of `launch`.
-    fn bundle(&self, path: &str, launch: &Launch) -> Option<Box<BundleLaunch>> {
+    /// How the bundle at `path` is run for a unit of `launch`, in a container that is called `id`.
+    fn bundle(&self, path: &str, id: Option<&str>, launch: &Launch) -> Option<Box<BundleLaunch>> {
         Some(Box::new(BundleLaunch {
             path: path.to_owned(),
+            id: id.map(str::to_owned),
             settings: self.oci.clone()?,
             node_name: self.node_name.clone(),
             user_name: launch.job.spec.identity.user.to_string(),

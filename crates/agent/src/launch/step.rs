@@ -55,7 +55,7 @@ pub(super) fn prepare(
         task_hooks: launch.task_hooks(),
         time_limit_ms: None,
         container: site.container(how.container.as_deref()),
-        bundle: how.bundle.as_deref().and_then(|path| site.bundle(path, launch)),
+        bundle: how.bundle.as_deref().and_then(|path| site.bundle(path, how.bundle_id.as_deref(), launch)),
         refusal,
         measure_ms: launch.measure_ms(site),
         measure_how: None,

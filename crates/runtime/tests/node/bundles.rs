@@ -18,7 +18,7 @@ fn bundled(node: &Node, job: u32, settings: OciSettings) -> LaunchUnit {
         spool_mount: "/tmp/slurm".into(),
         ..settings
     };
-    let bundle = BundleLaunch { path: "/".into(), settings, node_name: "n1".into(), user_name: "u".into() };
+    let bundle = BundleLaunch { path: "/".into(), id: None, settings, node_name: "n1".into(), user_name: "u".into() };
     LaunchUnit { bundle: Some(Box::new(bundle)), ..node.unit(job, &["exit 3"]) }
 }
 

@@ -37,6 +37,8 @@ pub struct StepClientFacts<'a> {
     pub nodes: u32,
     /// `--container`.
     pub container: Option<&'a str>,
+    /// `--container-id`.
+    pub container_id: Option<&'a str>,
     /// `--job-name`.
     pub job_name: Option<&'a str>,
     /// `--cpus-per-task`.
@@ -115,6 +117,7 @@ pub fn step_client_environment(client: &ClientFacts<'_>, step: &StepClientFacts<
     }
     list.set_some("SLURM_JOB_NAME", step.job_name);
     list.set_some("SLURM_CONTAINER", step.container);
+    list.set_some("SLURM_CONTAINER_ID", step.container_id);
     list.set_some("SLURM_CPUS_PER_TASK", step.cpus_per_task);
     list.set_some("SLURM_NTASKS_PER_NODE", step.tasks_per_node);
     list.set_some("SLURM_THREADS_PER_CORE", step.threads_per_core);

@@ -11,6 +11,7 @@ use super::facts::Builder;
 const PLAIN: &[(&str, &str)] = &[
     ("acctg-freq", "SLURM_ACCTG_FREQ"),
     ("container", "SLURM_CONTAINER"),
+    ("container-id", "SLURM_CONTAINER_ID"),
     ("cpu-freq", "SLURM_CPU_FREQ_REQ"),
     ("cpus-per-gpu", "SLURM_CPUS_PER_GPU"),
     ("gpu-bind", "SLURM_GPU_BIND"),

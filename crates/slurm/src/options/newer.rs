@@ -31,9 +31,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .not_yet(),
     OptionSpec::new("container-id", ALL, Required, keep)
         .env(&[(Sbatch, "SBATCH_CONTAINER_ID"), (Srun, "SRUN_CONTAINER_ID"), (Salloc, "SALLOC_CONTAINER_ID")])
-        .help("id", "name of the container")
-        .newer()
-        .not_yet(),
+        .help("id", "what the runtime is to call the container of --container")
+        .newer(),
     OptionSpec::new("segment", ALL, Required, |options, input| {
         numbers::positive(input.value).ok_or_else(|| input.not_a_number())?;
         keep(options, input)

@@ -82,6 +82,16 @@ pub fn rare<'a>(job: &'a Job, name: &str) -> Option<&'a str> {
     rare.others.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.as_ref())
 }
 
+/// The bundle of the job and what its container is called, as lines of `scontrol` have them behind `Container=`.
+pub fn container(job: &Job) -> Option<String> {
+    let asked = |name| rare(job, name).filter(|text| !text.is_empty());
+    match (asked("container"), asked("container-id")) {
+        (None, None) => None,
+        (Some(path), None) => Some(path.to_owned()),
+        (path, Some(id)) => Some(format!("{} ContainerID={id}", path.unwrap_or("(null)"))),
+    }
+}
+
 /// Comment of the user.
 pub fn comment(job: &Job) -> Option<&str> {
     job.spec.rare.as_ref().and_then(|rare| rare.comment.as_deref())

@@ -445,6 +445,7 @@ fn launch(
             cpus_per_task: counts.cpus_per_task,
         },
         bundle: options.others.get("container").filter(|path| !path.is_empty()).cloned(),
+        bundle_id: options.others.get("container-id").filter(|id| !id.is_empty()).cloned(),
         container: options::container_request(options, around.variable("PYXIS_CONTAINER_WRITABLE"))?,
         keeps_counts: options.step.preserve_env,
         node_verbosity: node_verbosity(options),

@@ -8,13 +8,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_model::container::OciSettings;
 use muster_model::ids::StepId;
 use serde_json::{Value, json};
 
-use super::bundle_lease::{BundleLease, TaskRemains};
+use super::bundle_lease::{self, BundleLease, TaskRemains};
 use super::namespace::Words;
 use super::pattern;
 use crate::supervisor::files::{self, UserRights};
@@ -26,6 +26,9 @@ const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
 /// Name of the file with the environment, beside the description.
 const ENVIRONMENT_FILE: &str = "environment";
+
+/// Held by whoever gives a container a name that its user chose.
+static TAKING_NAMES: Mutex<()> = Mutex::new(());
 
 /// One task that is to run in a bundle.
 pub(crate) struct BundleTask<'a> {
@@ -79,28 +82,63 @@ impl BundleTask<'_> {
             own.extend(self.environment.iter().filter(is_mark).cloned());
         }
         let (config, rootfs, words) = self.description(given.as_slice())?;
-        let mut facts = Facts { task: self, bundle: String::new(), rootfs, command: quoted(&words) };
+        let id =
+            self.id().map_err(failed(format!("call a container {}", self.launch.id.as_deref().unwrap_or_default())))?;
+        let mut facts = Facts { task: self, bundle: String::new(), rootfs, command: quoted(&words), id };
         let parent = match &settings.container_path {
             Some(pattern) => PathBuf::from(facts.expand(pattern)),
             None => spool.join(directory_name(self.unit)),
         };
         let directory = parent.join(format!("task-{:05}", self.rank));
         facts.bundle = directory.display().to_string();
-        if lease.is_none() {
-            let made = BundleLease::new(spool, self.unit, parent.clone(), settings.keep_files, own.clone());
-            *lease = Some(made.map_err(failed("write down what is to be removed"))?);
-        }
-        if let Some(lease) = lease {
-            let lines = [&settings.kill, &settings.delete].into_iter().flatten();
-            let lines = lines.map(|line| facts.expand(line)).collect();
-            let added = lease.add(TaskRemains { directory: directory.clone(), lines });
-            added.map_err(failed("write down what is to be removed"))?;
-        }
+        let lines = [&settings.kill, &settings.delete].into_iter().flatten();
+        let lines = lines.map(|line| facts.line(line)).collect();
+        let remains = TaskRemains { directory: directory.clone(), lines, id: facts.id.clone() };
+        self.write_down(spool, &parent, &own, remains, lease)?;
         let made = self.make(&parent, &directory, settings.container_path.is_none());
         let written = made.and_then(|()| self.write(&directory, config.as_ref(), &given));
         written.map_err(failed(format!("make the bundle {}", directory.display())))?;
-        let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), executed(run, &facts.expand(run))];
+        let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), executed(run, &facts.line(run))];
         Ok(Call { command, environment: own, input: None })
+    }
+
+    /// What its container is to be called, where the user says so: tasks that are not alone on the node add their number.
+    fn id(&self) -> io::Result<Option<String>> {
+        let Some(id) = &self.launch.id else { return Ok(None) };
+        // What runtimes take; it is the name of a directory of theirs, and a word of their command lines.
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '+' | '-' | '.');
+        if !id.chars().all(fits) || id.starts_with(['-', '.']) {
+            let text = "only letters, digits and any of _ + - . can be in a name, and the last two not in front";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let is_alone = self.unit.tasks.len() == 1;
+        Ok(Some(if is_alone { id.clone() } else { format!("{id}.{}", self.rank) }))
+    }
+
+    /// Writes down what is to be removed of the task, unless another unit has a container of that name: then nothing may be removed.
+    fn write_down(
+        &self,
+        spool: &Path,
+        parent: &Path,
+        environment: &[String],
+        remains: TaskRemains,
+        lease: &mut Option<BundleLease>,
+    ) -> Result<(), Failure> {
+        // Names are compared and taken as one.
+        let _taking = remains.id.as_ref().map(|_| TAKING_NAMES.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some((id, holder)) =
+            remains.id.as_ref().and_then(|id| Some((id, bundle_lease::holder(spool, id, self.unit.key)?)))
+        {
+            let text = format!("step {} of job {} has one of that name on this node", holder.step, holder.job_id);
+            return Err(failed(format!("call a container {id}"))(io::Error::new(io::ErrorKind::AlreadyExists, text)));
+        }
+        let doing = "write down what is to be removed";
+        if lease.is_none() {
+            let keep_files = self.launch.settings.keep_files;
+            let made = BundleLease::new(spool, self.unit, parent.to_owned(), keep_files, environment.to_vec());
+            *lease = Some(made.map_err(failed(doing))?);
+        }
+        lease.as_mut().map_or(Ok(()), |lease| lease.add(remains)).map_err(failed(doing))
     }
 
     /// The description for the task (`None` where the site ignores it), the root file system, and the words of the program.
@@ -233,9 +271,22 @@ struct Facts<'a> {
     bundle: String,
     rootfs: String,
     command: String,
+    /// What the container is to be called.
+    id: Option<String>,
 }
 
 impl Facts<'_> {
+    /// A command line of the site: with the patterns replaced, and with the name that the user wants where the site makes one up.
+    fn line(&self, pattern: &str) -> String {
+        let Some(id) = &self.id else { return self.expand(pattern) };
+        let words = pattern.split_inclusive(char::is_whitespace).map(|part| {
+            let word = part.trim_end();
+            let space = part.get(word.len()..).unwrap_or_default();
+            if is_made_up(word) { format!("{id}{space}") } else { self.expand(part) }
+        });
+        words.collect()
+    }
+
     /// Puts what the patterns stand for in their places (man oci.conf, "OCI Pattern").
     fn expand(&self, pattern: &str) -> String {
         let mut text = String::new();
@@ -264,6 +315,12 @@ impl Facts<'_> {
         }
         text
     }
+}
+
+/// Whether a word of a command line is a name for a container, which tells job, step and task (`%n.%u.%j.%s.%t`).
+fn is_made_up(word: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "_+-.%\"'".contains(letter);
+    word.chars().all(fits) && !word.starts_with('-') && ["%j", "%s", "%t"].iter().all(|pattern| word.contains(pattern))
 }
 
 /// `oci-job00012-00003`, as Slurm names it.
@@ -333,6 +390,18 @@ mod tests {
         same(" exec crun run x");
         same("");
         assert_eq!(quoted(&["it's".to_owned(), "b".to_owned()]), r"'it'\''s' 'b'");
+    }
+
+    #[test]
+    fn a_name_that_is_made_up_tells_job_step_and_task() {
+        let are = |expected: bool, words: &[&str]| {
+            words.iter().for_each(|word| assert_eq!(is_made_up(word), expected, "{word}"))
+        };
+        are(true, &["%n.%u.%j.%s.%t", "a-%j_%s_%t", "\"%j.%s.%t\""]);
+        are(
+            false,
+            &["%j.%s", "/run/%j.%s.%t", "--name=%j.%s.%t", "-%j.%s.%t", "${ID:-%j.%s.%t}", "%j.%s.%t;", "run", ""],
+        );
     }
 
     #[test]

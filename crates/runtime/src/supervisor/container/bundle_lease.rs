@@ -21,7 +21,7 @@ use crate::supervisor::files::{self, UserRights, WorkDir};
 use crate::supervisor::processes::MARK_NAME;
 use crate::supervisor::spawn::{self, Failure, Plan, Stack};
 use crate::system;
-use crate::unit::{LaunchUnit, UnitUser};
+use crate::unit::{LaunchUnit, UnitKey, UnitUser};
 
 /// How long a runtime may take to remove a container.
 const DELETE_PATIENCE: Duration = Duration::from_secs(30);
@@ -62,6 +62,9 @@ pub(super) struct TaskRemains {
     pub(super) directory: PathBuf,
     /// What the runtime is called with: lines of the shell, in order.
     pub(super) lines: Vec<String>,
+    /// The name of its container, where the user chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
 }
 
 /// Where a runtime is called: among the processes of the unit.
@@ -199,6 +202,18 @@ impl BundleLease {
         }
         output.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches('\0').trim_end().to_owned())
     }
+}
+
+/// The unit other than `own` that has a container of the name `id`, by what is written down of it.
+pub(super) fn holder(spool: &Path, id: &str, own: UnitKey) -> Option<UnitKey> {
+    let others = left(spool).into_iter().filter_map(|document| {
+        let key: UnitKey = document.file_name()?.to_str()?.parse().ok()?;
+        (key != own).then_some((key, document))
+    });
+    let has = |document: &Path| {
+        BundleLease::read(document).is_ok_and(|lease| lease.tasks.iter().any(|task| task.id.as_deref() == Some(id)))
+    };
+    others.into_iter().find(|(_, document)| has(document)).map(|(key, _)| key)
 }
 
 /// What an earlier supervisor had to leave undone: its documents.

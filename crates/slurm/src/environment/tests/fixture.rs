@@ -212,6 +212,7 @@ pub(crate) fn step(
             task_epilog: None,
             binding: Default::default(),
             container: None,
+            bundle_id: None,
             bundle: None,
         })),
     }

@@ -277,7 +277,7 @@ impl JobPrinter<'_> {
         });
         record.optional("Switches", switches.as_deref());
         record.line("Power=");
-        record.optional("Container", job_text::rare(job, "container"));
+        record.optional("Container", job_text::container(job).as_deref());
         let cpus_per_gpu = job.spec.request.gpu_terms.cpus;
         record.optional("CpusPerTres", cpus_per_gpu.map(|count| format!("gres:gpu:{count}")).as_deref());
         if let Some(MemoryRequest::PerGpu(memory)) = job.spec.request.memory {

@@ -162,6 +162,7 @@ pub static FIELDS: &[Field<JobRow>] = &[
     field('\0', &["batchflag"], "BATCH_FLAG", |row, _| flag(row.job.spec.kind == JobKind::Batch)),
     field('\0', &["cluster"], "CLUSTER", |row, _| or_null(row.cluster.name.as_deref())),
     field('\0', &["container"], "CONTAINER", |row, _| or_null(row.rare("container"))),
+    field('\0', &["containerid"], "CONTAINER_ID", |row, _| or_null(row.rare("container-id"))),
     field('\0', &["hetjobid"], "HET_JOB_ID", |row, _| of_het(row, |role| role.leader.to_string())),
     field('\0', &["hetjobidset"], "HET_JOB_ID_SET", |row, _| of_het(row, job_text::het_set)),
     field('\0', &["hetjoboffset"], "HET_JOB_OFFSET", |row, _| of_het(row, |role| role.offset.to_string())),

@@ -75,6 +75,7 @@ pub static FIELDS: &[Field<StepRow>] = &[
     }),
     field('\0', &["cluster"], "CLUSTER", |row, _| row.cluster_name.as_deref().unwrap_or(NULL).to_owned()),
     field('\0', &["container"], "CONTAINER", null),
+    field('\0', &["containerid"], "CONTAINER_ID", null),
     field('\0', &["cpufreq"], "CPU_FREQ", |row, _| match row.step.step_id {
         StepId::Number(_) => "Unknown-Unknown:Unknown".to_owned(),
         _ => "0-0:0".to_owned(),

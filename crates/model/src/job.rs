@@ -238,6 +238,10 @@ fn is_zero(value: &i32) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_no_energy(joules: &u64) -> bool {
+    *joules == 0
+}
+
 fn is_nothing_told(share: &u8) -> bool {
     *share == 0
 }
@@ -426,6 +430,9 @@ pub struct Job {
     /// The worst end of its steps.
     #[serde(default)]
     pub derived_exit: ExitStatus,
+    /// Energy that its ended steps took, joules; what its script took besides is not counted, as in Slurm.
+    #[serde(default, skip_serializing_if = "is_no_energy")]
+    pub energy_joules: u64,
     /// User who cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<u32>,
@@ -541,6 +548,7 @@ impl Job {
             planned_nodes: None,
             exit: ExitStatus::SUCCESS,
             derived_exit: ExitStatus::SUCCESS,
+            energy_joules: 0,
             cancelled_by: None,
             dependencies: Dependencies::default(),
             next_step: 0,

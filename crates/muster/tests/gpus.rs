@@ -104,6 +104,11 @@ fn what_a_job_uses_of_its_gpus_is_told() {
     cluster.wait_state(job, "COMPLETED");
     let told = cluster.out(&format!("sacct -n -P -j {job}.0 -o TRESUsageInTot,ConsumedEnergy"));
     assert!(told.contains("energy=7,") && told.ends_with("gres/gpumem=1G,gres/gpuutil=75|7"), "{told}");
+    // That of a job is that of its steps.
+    let of_job = || cluster.out(&format!("sacct -n -P -X -j {job} -o ConsumedEnergy,ConsumedEnergyRaw,AllocTRES"));
+    cluster.wait("the job to have the energy of its step", || of_job().starts_with("7|7|billing=1,cpu=1,energy=7,"));
+    let shown = cluster.out(&format!("scontrol show job {job} | grep ' TRES='"));
+    assert!(shown.contains(",energy=7,node=1,"), "{shown}");
     let power = cluster.out("scontrol show node n1");
     assert!(power.contains("CurrentWatts="), "{power}");
 }

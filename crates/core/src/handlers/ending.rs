@@ -219,6 +219,7 @@ pub(super) fn back_to_pending(
     job.yields_to = None;
     job.exit = ExitStatus::SUCCESS;
     job.derived_exit = ExitStatus::SUCCESS;
+    job.energy_joules = 0;
     job.cancelled_by = None;
     job.reason = Reason::None;
     job.reason_detail = None;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_model::ids::{JobId, NodeIndex, StepId};
+use muster_model::ids::{JobId, NodeIndex, RestartCount, StepId};
 use muster_model::job::{Hold, Job};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::step::Step;
@@ -86,8 +86,11 @@ fn step_ended_on(
         step.end_time = Some(now);
         step.state = if end.over_memory { JobState::Cancelled } else { state };
     }
+    let energy = if last { energy_joules(&step) } else { 0 };
     cluster.put_step(step, out);
     if !is_main {
+        note_energy(cluster, now, job.id, end.key.restart, energy, out);
+        let job = cluster.jobs.get(&job.id).cloned().unwrap_or(job);
         if last && job.restart == end.key.restart {
             note_derived_exit(cluster, now, &job, exit, out);
         }
@@ -183,6 +186,28 @@ fn main_unit_ended(
 fn note_exit(cluster: &mut Cluster, now: Timestamp, job: &Job, exit: ExitStatus, out: &mut Outcome) {
     let mut job = job.clone();
     job.exit = exit;
+    cluster.put_job(now, job, out);
+}
+
+/// Energy of all nodes of a step that was asked for.
+fn energy_joules(step: &Step) -> u64 {
+    let measured = step.measured.as_ref().filter(|_| matches!(step.step_id, StepId::Number(_)));
+    let energy = measured.and_then(|measured| measured.energy_mj.as_ref());
+    energy.map_or(0, |spread| spread.total / 1000)
+}
+
+/// Adds the energy of a step that has ended to that of its job.
+fn note_energy(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    id: JobId,
+    restart: RestartCount,
+    joules: u64,
+    out: &mut Outcome,
+) {
+    let Some(job) = cluster.jobs.get(&id).filter(|job| joules > 0 && job.restart == restart) else { return };
+    let mut job = Job::clone(job);
+    job.energy_joules = job.energy_joules.saturating_add(joules);
     cluster.put_job(now, job, out);
 }
 

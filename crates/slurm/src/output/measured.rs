@@ -139,15 +139,7 @@ impl<'a> Figures<'a> {
 
     /// All energy, in joules with Slurm's suffix.
     pub(crate) fn energy(&self) -> String {
-        let joules = self.amount(Kind::Energy, Of::Total).unwrap_or(0);
-        let (mut amount, mut suffix) = (joules as f64, "");
-        for next in ["K", "M", "G", "T"] {
-            if amount < 1000.0 {
-                break;
-            }
-            (amount, suffix) = (amount / 1000.0, next);
-        }
-        if amount.fract() == 0.0 { format!("{amount}{suffix}") } else { format!("{amount:.2}{suffix}") }
+        energy_text(self.amount(Kind::Energy, Of::Total).unwrap_or(0))
     }
 
     /// All amounts of `kinds`.
@@ -177,6 +169,18 @@ impl<'a> Figures<'a> {
 fn join(kinds: &[(&str, Kind)], text: impl Fn(Kind) -> String) -> String {
     let texts = kinds.iter().map(|(name, kind)| (name, text(*kind))).filter(|(_, text)| !text.is_empty());
     texts.map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(",")
+}
+
+/// Joules with Slurm's suffix: `700`, `1.50K`.
+pub(crate) fn energy_text(joules: u64) -> String {
+    let (mut amount, mut suffix) = (joules as f64, "");
+    for next in ["K", "M", "G", "T"] {
+        if amount < 1000.0 {
+            break;
+        }
+        (amount, suffix) = (amount / 1000.0, next);
+    }
+    if amount.fract() == 0.0 { format!("{amount}{suffix}") } else { format!("{amount:.2}{suffix}") }
 }
 
 /// What was measured of an ended step. Of one that ended before more was kept, what the kernel told of its only task.

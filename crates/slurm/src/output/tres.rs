@@ -19,6 +19,8 @@ pub struct Amounts {
     pub cpus: u64,
     /// Memory over all nodes.
     pub memory: Megabytes,
+    /// Energy in joules, known when a job has ended.
+    pub energy: u64,
     /// Nodes.
     pub nodes: u64,
     /// What it is billed for.
@@ -33,6 +35,7 @@ impl Amounts {
         let mut amounts = Amounts {
             cpus: u64::from(allocation.cpus()),
             memory: allocation.memory(),
+            energy: 0,
             nodes: allocation.shares.len() as u64,
             billing: allocation.billing(),
             gres: BTreeMap::new(),
@@ -47,6 +50,9 @@ impl Amounts {
     pub fn held(job: &Job, allocation: &Allocation, cluster: &Cluster) -> Amounts {
         let mut amounts = Amounts::allocated(allocation, &cluster.tracked_gres());
         amounts.add_licenses(job, cluster);
+        if job.state.is_final() {
+            amounts.energy = job.energy_joules;
+        }
         amounts
     }
 
@@ -114,6 +120,9 @@ impl Amounts {
         if self.memory.0 > 0 {
             parts.push(format!("mem={}", units::megabytes(self.memory.0)));
         }
+        if self.energy > 0 {
+            parts.push(format!("energy={}", self.energy));
+        }
         if with_nodes && self.nodes > 0 {
             parts.push(format!("node={}", self.nodes));
         }
@@ -142,6 +151,9 @@ impl Amounts {
         }
         if self.cpus > 0 {
             parts.push(format!("cpu={}", self.cpus));
+        }
+        if self.energy > 0 {
+            parts.push(format!("energy={}", self.energy));
         }
         parts.extend(self.gres.iter().map(|(name, count)| format!("{name}={count}")));
         if self.memory.0 > 0 {

@@ -102,9 +102,14 @@ fn measured(row: &Row, text: impl FnOnce(&Figures<'_>) -> String) -> String {
     })
 }
 
-/// Energy of a step; 0 where none was measured.
-fn energy(row: &Row, text: impl FnOnce(&Figures<'_>) -> String) -> String {
-    Some(measured(row, text)).filter(|text| !text.is_empty()).unwrap_or_else(|| "0".to_owned())
+/// Energy of a step, 0 where none was measured; of a job that has ended what its steps took, where it had any. A job that never
+/// started took none.
+fn energy(row: &Row, text: impl FnOnce(&Figures<'_>) -> String, of_job: impl FnOnce(u64) -> String) -> String {
+    let has_steps = || row.steps.iter().any(|step| matches!(step.step_id, StepId::Number(_)));
+    if row.step.is_some() || row.job.allocation.is_none() {
+        return Some(measured(row, text)).filter(|text| !text.is_empty()).unwrap_or_else(|| "0".to_owned());
+    }
+    if row.end().is_some() && has_steps() { of_job(row.job.energy_joules) } else { String::new() }
 }
 
 /// Bytes read or written.
@@ -153,8 +158,10 @@ pub static FIELDS: &[Field] = &[
     field("Constraints", 19, |row, _| {
         row.of_job(|job| job.spec.request.constraint.as_deref().unwrap_or_default().to_owned())
     }),
-    field("ConsumedEnergy", 14, |row, _| energy(row, |of| of.energy())),
-    field("ConsumedEnergyRaw", 17, |row, _| energy(row, |of| of.text(Kind::Energy, Total))),
+    field("ConsumedEnergy", 14, |row, _| energy(row, |of| of.energy(), measured::energy_text)),
+    field("ConsumedEnergyRaw", 17, |row, _| {
+        energy(row, |of| of.text(Kind::Energy, Total), |joules| joules.to_string())
+    }),
     field("Container", 19, |row, _| row.of_job(|job| job_text::rare(job, "container").unwrap_or_default().to_owned())),
     field("CPUTime", 10, |row, context| format_days_hours(row.elapsed(context).saturating_mul(i64::from(row.cpus())))),
     field("CPUTimeRAW", 10, |row, context| row.elapsed(context).saturating_mul(i64::from(row.cpus())).to_string()),

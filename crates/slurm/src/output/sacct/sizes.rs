@@ -34,6 +34,7 @@ pub(super) fn by_size(row: &HistoryRow) -> Vec<(Arc<Job>, Vec<Step>)> {
             node_list: Some(past.node_list.clone()),
             exit: ExitStatus::SUCCESS,
             derived_exit: ExitStatus::SUCCESS,
+            energy_joules: 0,
             resize: None,
             ..Job::clone(&row.job)
         };

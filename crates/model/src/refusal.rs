@@ -139,6 +139,8 @@ refusals! {
     JobNotRunning = 2085 "Job is not running",
     /// Job is not suspended.
     JobNotSuspended = 2087 "Job is not suspended",
+    /// Memory that a job may use is watched more often than it wants to be looked at.
+    InvalidFrequency = 4003 "Invalid accounting frequency requested",
     /// `--batch` names features that the job does not ask for.
     InvalidBatchFeature = 2114 "Job --batch option is invalid or not a subset of --constraints",
     /// A list of trackable resources that names nothing.

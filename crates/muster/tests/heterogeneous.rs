@@ -171,6 +171,10 @@ fn srun_and_salloc_make_their_own() {
         "{}",
         ran.stderr
     );
+    // As in Slurm, where it always waits for a moment.
+    let queued = "salloc: Pending job allocation 7\nsalloc: job 7 queued and waiting for resources\n\
+                  salloc: job 7 has been allocated resources\nsalloc: Granted job allocation 7\n";
+    assert!(ran.stderr.starts_with(queued), "{}", ran.stderr);
     cluster.wait("the queue to be empty", || cluster.out("squeue -h").is_empty());
     assert_eq!(cluster.out("sacct -n -P -X -j 7 -o JobID,State"), "7+0|FAILED\n7+1|FAILED");
 }

@@ -126,10 +126,7 @@ impl Wanted<'_> {
                         if let Some(text) = latest.as_deref().and_then(obstacle) {
                             self.say(text);
                         }
-                        if self.command == options::Command::Salloc {
-                            self.say(&format!("Pending job allocation {job_id}"));
-                        }
-                        self.say(&format!("job {job_id} queued and waiting for resources"));
+                        self.tell_that_it_waits(job_id);
                         continue;
                     }
                 }
@@ -137,6 +134,11 @@ impl Wanted<'_> {
             let piece = next.map_err(|error| self.failed(&error))?;
             match piece.map(|piece| piece.job) {
                 Some(job) if job.state == JobState::Running => {
+                    // In Slurm a heterogeneous job is always queued first, and scripts wait for these lines.
+                    if !told && !self.led.is_empty() {
+                        self.tell_that_it_waits(job_id);
+                        told = true;
+                    }
                     if told && self.immediate != Some(Span::ZERO) {
                         self.say(&format!("job {job_id} has been allocated resources"));
                     }
@@ -160,6 +162,13 @@ impl Wanted<'_> {
                 }
             }
         }
+    }
+
+    fn tell_that_it_waits(&self, job_id: JobId) {
+        if self.command == options::Command::Salloc {
+            self.say(&format!("Pending job allocation {job_id}"));
+        }
+        self.say(&format!("job {job_id} queued and waiting for resources"));
     }
 
     async fn give_up(&self, client: &Client, job_id: JobId) -> CliExit {

@@ -193,6 +193,8 @@ impl Gathered {
             limits: &self.limits,
             array_size_max: self.settings.array_size_max,
             script_size_max: self.settings.script_size_max,
+            measure_seconds_max: self.settings.measure_seconds_max(),
+            memory_by_default: self.settings.memory_by_default,
             limits_propagated: self.settings.limits_propagated.as_deref(),
         }
     }

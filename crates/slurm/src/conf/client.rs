@@ -2,6 +2,7 @@
 
 use muster_model::ids::Name;
 
+use super::measure::{SECONDS as MEASURE_SECONDS, task_seconds};
 use crate::grammar::rlimits;
 
 /// What a command takes from slurm.conf. Everything is optional: the controller has the last word.
@@ -37,6 +38,20 @@ pub struct ClientSettings {
     pub limits_propagated: Option<Vec<u32>>,
     /// `max_script_size` of `SchedulerParameters`.
     pub script_size_max: Option<u64>,
+    /// `JobAcctGatherFrequency` for tasks, in seconds, where it is given.
+    pub measure_seconds: Option<u32>,
+    /// `JobAcctGatherType` names a plugin that looks at tasks.
+    pub measured: bool,
+    /// `DefMemPerCPU` or `DefMemPerNode`: jobs that ask for no memory have some.
+    pub memory_by_default: bool,
+}
+
+impl ClientSettings {
+    /// The longest time from one look at the tasks of a job with limited memory to the next, in seconds; `None` where that is the
+    /// job's own affair.
+    pub fn measure_seconds_max(&self) -> Option<u32> {
+        Some(self.measure_seconds.unwrap_or(MEASURE_SECONDS)).filter(|seconds| self.measured && *seconds > 0)
+    }
 }
 
 /// Reads them from the text of a slurm.conf, line by line and without included files, in a time that does not depend on
@@ -75,6 +90,11 @@ pub fn client_settings(text: &str) -> ClientSettings {
             "mpidefault" => settings.mpi_default = Some(value.to_ascii_lowercase()),
             "killonbadexit" => settings.kill_on_bad_exit = value.parse().is_ok_and(|number: u32| number > 0),
             "waittime" => settings.wait_time_seconds = value.parse().ok(),
+            "jobacctgatherfrequency" => settings.measure_seconds = task_seconds(value),
+            "jobacctgathertype" => settings.measured = !value.to_ascii_lowercase().ends_with("none"),
+            "defmempercpu" | "defmempernode" => {
+                settings.memory_by_default = value.parse().is_ok_and(|memory: u64| memory > 0);
+            }
             "maxarraysize" => settings.array_size_max = value.parse().ok(),
             "schedulerparameters" => {
                 let size = value.split(',').find_map(|part| part.trim().strip_prefix("max_script_size="));
@@ -116,5 +136,10 @@ mod tests {
         assert_eq!(limits("PropagateResourceLimitsExcept=MEMLOCK"), 9);
         assert_eq!((limits(""), limits("PropagateResourceLimits=ALL")), (99, 10));
         assert_eq!(client_settings(""), ClientSettings::default());
+        let often = |text: &str| client_settings(text).measure_seconds_max();
+        assert_eq!((often(""), often("JobAcctGatherType=jobacct_gather/linux\n")), (None, Some(30)));
+        assert_eq!(often("JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=task=5\n"), Some(5));
+        assert_eq!(often("JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=0\n"), None);
+        assert_eq!(often("JobAcctGatherType=jobacct_gather/none\nJobAcctGatherFrequency=5\n"), None);
     }
 }

@@ -5,7 +5,7 @@ use super::lines::Line;
 use crate::grammar::numbers;
 
 /// Seconds from one measurement to the next where nothing is said.
-const SECONDS: u32 = 30;
+pub(super) const SECONDS: u32 = 30;
 
 /// What a site says of measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use super::arbitrary;
 use super::gpus::{self, GpuCpus};
 use super::resolve::{Counts, Problem};
 use super::surroundings::Surroundings;
+use crate::conf::task_seconds;
 use crate::grammar::array;
 use crate::grammar::dependency::{self, DependencyError};
 use crate::options::{Fault, SubmitOptions};
@@ -47,6 +48,7 @@ pub fn build(
 ) -> Result<JobSpec, Problem> {
     check_times(options, around)?;
     check_lengths(options)?;
+    check_frequency(options, around)?;
     if options.queue.nice.is_some_and(|nice| nice < 0) && !around.identity.is_operator() {
         return Err(RefusalCode::InvalidNice.into());
     }
@@ -238,6 +240,18 @@ fn preference(options: &SubmitOptions) -> NodePreference {
         }),
         segment: other("segment").and_then(|text| text.parse().ok()),
     }
+}
+
+/// What watches the memory of a job is not turned off or slowed down by it. (As seen in Slurm 22.05.)
+fn check_frequency(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
+    let asked = options.others.get("acctg-freq").and_then(|text| task_seconds(text));
+    let (Some(asked), Some(most)) = (asked, around.measure_seconds_max) else { return Ok(()) };
+    let is_limited = match memory(options) {
+        Some(MemoryRequest::PerNode(memory) | MemoryRequest::PerCpu(memory)) => memory.0 > 0,
+        Some(MemoryRequest::PerGpu(_)) => false,
+        None => around.memory_by_default,
+    };
+    if is_limited && (asked == 0 || asked > most) { Err(RefusalCode::InvalidFrequency.into()) } else { Ok(()) }
 }
 
 /// The memory that is asked for.

@@ -28,6 +28,10 @@ pub struct Surroundings<'a> {
     pub array_size_max: Option<u32>,
     /// `max_script_size` in bytes, if known; else Slurm's default of 4 MiB.
     pub script_size_max: Option<u64>,
+    /// The longest time from one look at the tasks of a job with limited memory to the next, in seconds, if there is one.
+    pub measure_seconds_max: Option<u32>,
+    /// Jobs that ask for no memory have a limit of it.
+    pub memory_by_default: bool,
 }
 
 impl Surroundings<'_> {

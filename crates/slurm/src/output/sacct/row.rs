@@ -133,6 +133,8 @@ impl Row {
     /// State as shown, and whether a user is to be named with it.
     pub(super) fn state(&self) -> (JobState, bool) {
         match &self.step {
+            // It came to its own time limit.
+            Some(step) if step.state == JobState::Timeout && self.job.state != JobState::Timeout => (step.state, false),
             // A step that a signal ended counts as cancelled.
             Some(step) if step.exit.signal > 0 && step.state.is_final() && step.state != JobState::OutOfMemory => {
                 (JobState::Cancelled, step.cancelled_by.is_some())

@@ -303,3 +303,20 @@ fn refusals_of_the_controller() {
     );
     assert_eq!(plan.refused(&RefusalCode::InvalidFeature.into(), Some("9")).code, 9);
 }
+
+#[test]
+fn what_watches_memory_is_not_slowed_down() {
+    let check = |line: &str, expected: &str| {
+        let found =
+            sbatch_plan("", &format!("{line} s.sh"), "#!/bin/sh\n").map_or_else(|exit| end(&exit), |_| "ok".to_owned());
+        assert_eq!(found, expected, "{line}");
+    };
+    let refused = "sbatch: error: Batch job submission failed: Invalid accounting frequency requested\nexit 1";
+    check("--mem=200 --acctg-freq=40", refused);
+    check("--mem-per-cpu=200 --acctg-freq=energy=1,task=31", refused);
+    check("--mem=200 --acctg-freq=0", refused);
+    check("--mem=200 --acctg-freq=task=30", "ok");
+    check("--mem=200 --acctg-freq=energy=40", "ok");
+    check("--mem=0 --acctg-freq=40", "ok");
+    check("--acctg-freq=40", "ok");
+}

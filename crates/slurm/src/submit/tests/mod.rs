@@ -93,6 +93,8 @@ fn around<T>(environment: &str, files: &[(&str, &str)], input: &str, with: impl 
         limits: &[(0, u64::MAX), (7, 1024)],
         array_size_max: Some(1001),
         script_size_max: None,
+        measure_seconds_max: Some(30),
+        memory_by_default: false,
         limits_propagated: None,
     })
 }

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 use support::Cluster;
 
@@ -77,4 +78,71 @@ fn a_running_job_is_found_again_and_can_be_cancelled() {
     cluster.wait_state(job, "CANCELLED");
     let pid = cluster.read("pid");
     cluster.wait("its process to be gone", || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
+}
+
+/// Who waits until `go` is there and then ends with a code.
+fn until_go(code: i32) -> String {
+    format!("'while [ ! -e go ]; do sleep 0.05; done; exit {code}'")
+}
+
+#[test]
+fn whoever_waits_for_a_job_does_so_over_a_controller_that_is_asked_to_stop() {
+    let cluster = Cluster::start(&["--nodes", "1", "--cpus", "4"]);
+    let start = |lines: [(String, i32); 3]| {
+        lines.map(|(line, code)| {
+            let child = cluster.command(&line).stdin(Stdio::null()).spawn().expect("bash runs");
+            (line, code, child)
+        })
+    };
+    let count = |state: &str| cluster.out(&format!("squeue -h -t {state}")).lines().count();
+    let running = start([
+        (format!("sbatch -Q --wait -n1 -o /dev/null --wrap {}", until_go(7)), 7),
+        (format!("srun -Q -n1 sh -c {}", until_go(6)), 6),
+        (format!("salloc -Q -n1 sh -c {}", until_go(5)), 5),
+    ]);
+    cluster.wait("three to run", || count("RUNNING") == 3);
+    let pending = start([
+        ("sbatch -Q --wait --exclusive -o /dev/null --wrap 'exit 4'".to_owned(), 4),
+        ("srun -Q --exclusive sh -c 'exit 3'".to_owned(), 3),
+        ("salloc -Q --exclusive sh -c 'exit 2'".to_owned(), 2),
+    ]);
+    cluster.wait("three to wait", || count("PENDING") == 3);
+    for _ in 0..3 {
+        cluster.stop("controller");
+        cluster.up(&[]);
+        assert_eq!((count("RUNNING"), count("PENDING")), (3, 3));
+    }
+    cluster.file("go", "");
+    for (line, code, mut child) in running.into_iter().chain(pending) {
+        assert_eq!(child.wait().expect("it ends").code(), Some(code), "{line}\n{}", cluster.logs());
+    }
+    let ends = cluster.out("sacct -X -n -P -o State,ExitCode | sort");
+    assert_eq!(ends, (2..=7).map(|code| format!("FAILED|{code}:0")).collect::<Vec<_>>().join("\n"));
+}
+
+/// Longer than it takes `srun` to ask about its step, and to give it up after that.
+const LOOK_AND_GRACE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_step_whose_node_has_not_called_is_not_given_up_while_the_controller_is_away() {
+    let cluster = Cluster::start(&["--nodes", "2", "--cpus", "2"]);
+    cluster.file(
+        "job.sh",
+        "#!/bin/sh\ntouch began\nwhile [ ! -e go ]; do sleep 0.05; done\nsrun -w n2 -N1 -n1 echo hello\nexit $?\n",
+    );
+    let job = cluster.submit("-N2 -o out job.sh");
+    cluster.wait("the script to begin", || cluster.work().join("began").exists());
+    cluster.signal("n2", "STOP");
+    cluster.file("go", "");
+    cluster.wait("the step to be created", || {
+        !cluster.out(&format!("squeue -h -s -j {job} -o %i | grep '\\.0$'; true")).is_empty()
+    });
+    cluster.kill("controller");
+    #[expect(clippy::disallowed_methods, reason = "nothing is to happen in this time")]
+    std::thread::sleep(LOOK_AND_GRACE);
+    assert_eq!(cluster.read("out"), "");
+    cluster.signal("n2", "CONT");
+    cluster.up(&[]);
+    cluster.wait_state(job, "COMPLETED");
+    assert_eq!(cluster.read("out"), "hello\n");
 }

@@ -33,7 +33,7 @@ use self::signals::Interrupt;
 use super::allocate::{Held, Wanted, give_back};
 use super::streams::{InputTo, Over, Presentation, Progress, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
-use super::waiting::{Patient, insist};
+use super::waiting::{Patient, inquire, insist};
 use super::{ask, end};
 use crate::runtime::block_on;
 
@@ -120,7 +120,7 @@ struct Part {
 /// The job in which the step is to run must be there.
 async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
     let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
-    let replies = client.query(&query).await.map_err(|error| unable(&error))?;
+    let replies = inquire(client, &query).await.map_err(|error| unable(&error))?;
     for reply in &replies {
         if let Reply::Jobs(jobs) = reply
             && let Some(job) = jobs.iter().find(|job| job.id == job_id)
@@ -270,9 +270,13 @@ async fn steps_ended(client: &Client, steps: &[Step]) {
         tokio::time::sleep(STEP_LOOK_INTERVAL).await;
         let mut known = Vec::new();
         for job_id in steps.iter().map(|step| step.job_id) {
-            // While the controller is away nothing is known.
-            let Ok(replies) = client.query(&Query::Steps { job_id: Some(job_id) }).await else { return };
-            known.extend(replies);
+            match inquire(client, &Query::Steps { job_id: Some(job_id) }).await {
+                Ok(replies) => known.extend(replies),
+                // The job is forgotten, and its steps with it.
+                Err(ClientError::Refused(_)) => {}
+                // Of a controller that stays away nothing is known.
+                Err(_) => return std::future::pending().await,
+            }
         }
         let is_there = |wanted: &Step| {
             known.iter().any(|reply| match reply {

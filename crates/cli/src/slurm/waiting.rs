@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_client::{Client, ClientError, NewsStream};
 use muster_model::ids::JobId;
-use muster_model::request::{Answer, Command, JobNews};
+use muster_model::request::{Answer, Command, JobNews, Query, Reply};
 
 /// How long a controller may be away before one gives up on it.
 const ABSENCE_MAX: Duration = Duration::from_secs(120);
@@ -16,6 +16,8 @@ pub(super) struct Patient {
     job_id: JobId,
     holds: bool,
     news: NewsStream,
+    /// The last news of all has come.
+    is_complete: bool,
 }
 
 impl Patient {
@@ -28,7 +30,7 @@ impl Patient {
             Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => watch(job_id, holds).await?,
             news => news?,
         };
-        Ok(Patient { job_id, holds, news })
+        Ok(Patient { job_id, holds, news, is_complete: false })
     }
 
     /// The next news; `None` after the last. A controller that restarts is waited for.
@@ -38,11 +40,16 @@ impl Patient {
     pub(super) async fn next(&mut self) -> Result<Option<JobNews>, ClientError> {
         loop {
             match self.news.next().await {
-                Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
-                    self.news = watch(self.job_id, self.holds).await?;
+                Ok(Some(piece)) => {
+                    self.is_complete = piece.last;
+                    return Ok(Some(piece));
                 }
+                // One that is asked to stop ends its streams in good order, wherever they are.
+                Ok(None) if !self.is_complete => tokio::time::sleep(RETRY_PAUSE).await,
+                Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {}
                 other => return other,
             }
+            self.news = watch(self.job_id, self.holds).await?;
         }
     }
 }
@@ -63,6 +70,19 @@ pub(super) async fn insist(client: &Client, command: &Command) -> Result<Answer,
             outlast(async || Client::connect().await?.command(command).await).await
         }
         answer => answer,
+    }
+}
+
+/// Asks a question, once more wherever the controller goes away before it has answered.
+///
+/// # Errors
+/// What the controller refuses; or when it stays away.
+pub(super) async fn inquire(client: &Client, query: &Query) -> Result<Vec<Reply>, ClientError> {
+    match client.query(query).await {
+        Err(ClientError::Broken(_) | ClientError::Unreachable { .. }) => {
+            outlast(async || Client::connect().await?.query(query).await).await
+        }
+        replies => replies,
     }
 }
 

@@ -201,10 +201,25 @@ impl Cluster {
 
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&self, name: &str) {
+        self.end(name, "KILL");
+    }
+
+    /// Asks the controller or an agent to stop, as an init system does, and waits until it is gone.
+    pub fn stop(&self, name: &str) {
+        self.end(name, "TERM");
+    }
+
+    fn end(&self, name: &str, signal: &str) {
+        let pid = self.signal(name, signal);
+        self.wait(&format!("{name} to be gone after {signal}"), || !alive(pid));
+    }
+
+    /// Sends a signal to the controller or to a node's agent; its process number.
+    pub fn signal(&self, name: &str, signal: &str) -> i32 {
         let pid = self.pid(name);
-        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
-        assert!(killed.success());
-        self.wait("the killed process to be gone", || !alive(pid));
+        let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        pid
     }
 
     /// The ends of all logs, for messages about failed tests.

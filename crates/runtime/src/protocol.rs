@@ -213,7 +213,8 @@ pub struct Hello {
 pub struct UnitSample {
     /// Which.
     pub key: UnitKey,
-    /// What its tasks used so far, those that have ended included.
+    /// What its tasks used so far, those that have ended included. Supervisors from before measuring tell it otherwise; of theirs nothing is known.
+    #[serde(default)]
     pub measured: Measured,
     /// Its processes.
     pub pids: Vec<u32>,

@@ -24,6 +24,13 @@ fn what_each_version_said_can_still_be_read() {
     }
 }
 
+#[test]
+fn a_supervisor_from_before_measuring_tells_processes() {
+    let told = r#"{"sampled":{"units":[{"key":{"j":12,"r":0,"s":"batch"},"usage":{"user_cpu_us":1,"system_cpu_us":2,"rss_kb_max":3},"pids":[16031]}]}}"#;
+    let Ok(Notice::Sampled { number: 0, units }) = serde_json::from_str(told) else { panic!("{told}") };
+    assert_eq!((units[0].pids.as_slice(), units[0].measured.tasks), ([16031].as_slice(), 0));
+}
+
 /// Whether all of `part` stands in `whole`.
 fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
     use serde_json::Value::{Array, Object};

@@ -32,6 +32,13 @@ pub enum ClientError {
     Protocol(String),
 }
 
+impl ClientError {
+    /// Whether nobody answered, so that the next controller is to be asked.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, ClientError::Broken(_) | ClientError::Unreachable { .. })
+    }
+}
+
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use muster_client::{Blobs, Client};
+use muster_client::{Blobs, Client, outlast};
 use muster_dstack::Configuration;
 use muster_dstack::configuration::Task;
 use muster_dstack::run::{PlanView, offers, plan_text, status};
 use muster_dstack::task::{ClusterView, PROJECT_DEFAULT, Submission, generated_name, submission};
+use muster_model::ids::JobId;
 use muster_model::job::Job;
 use muster_model::node::Node;
 use muster_model::partition::Partition;
@@ -75,7 +76,14 @@ async fn apply(options: Options) -> anyhow::Result<ExitCode> {
         stop_run(&client, active.id, Force::Gently).await?;
         wait_until_over(&client, active.id).await?;
     }
-    submit(&client, &options, submission).await
+    let name = submission.spec.name.to_string();
+    let job_id = submit(&client, &project, submission, &present).await?;
+    if options.detach {
+        say(&format!("Run {name} submitted, detaching..."));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wish = Wish { output: true, node_rank: 0, table: true, ask_to_stop: !options.yes };
+    follow(&client, &name, job_id, wish).await
 }
 
 /// Reads the configuration; `None` when it is wrong, which has then been said.
@@ -118,7 +126,7 @@ struct Cluster {
 
 impl Cluster {
     async fn ask(client: &Client) -> anyhow::Result<Cluster> {
-        for reply in client.query(&Query::Nodes).await? {
+        for reply in client.inquire(&Query::Nodes).await? {
             if let QueryReply::Nodes { nodes, partitions } = reply {
                 return Ok(Cluster { nodes, partitions });
             }
@@ -225,20 +233,32 @@ async fn confirm(options: &Options, active: Option<&Job>, submission: &Submissio
     }
 }
 
-async fn submit(client: &Client, options: &Options, submission: Submission) -> anyhow::Result<ExitCode> {
-    let name = submission.spec.name.to_string();
+/// Submits the run. Whether a controller that went away in the middle has made it, the next one knows by its name: it is none of those
+/// of `before`.
+async fn submit(client: &Client, project: &str, submission: Submission, before: &[Arc<Job>]) -> anyhow::Result<JobId> {
+    let name = submission.spec.name.clone();
     let blobs =
         Blobs { script: Some(submission.script.into_bytes()), context: Some(serde_json::to_vec(&submission.context)?) };
-    let job_id = match client.command_with(&Command::Submit(Box::new(submission.spec)), blobs).await? {
-        Answer::Submitted(job_id) => job_id,
-        other => bail!("the controller answered a submit with {other:?}"),
+    let command = Command::Submit(Box::new(submission.spec));
+    let again = async || {
+        let client = Client::connect().await?;
+        let is_ours = |job: &&Arc<Job>| {
+            job.spec.run.as_ref().is_some_and(|run| *run.run_name == *name)
+                && !before.iter().any(|other| other.id == job.id)
+        };
+        match runs::present(&client, Some(project)).await?.iter().find(is_ours) {
+            Some(made) => Ok(Answer::Submitted(made.id)),
+            None => client.command_with(&command, blobs.clone()).await,
+        }
     };
-    if options.detach {
-        say(&format!("Run {name} submitted, detaching..."));
-        return Ok(ExitCode::SUCCESS);
+    let answer = match client.command_with(&command, blobs.clone()).await {
+        Err(error) if error.is_absence() => outlast(again).await?,
+        answer => answer?,
+    };
+    match answer {
+        Answer::Submitted(job_id) => Ok(job_id),
+        other => bail!("the controller answered a submit with {other:?}"),
     }
-    let wish = Wish { output: true, node_rank: 0, table: true, ask_to_stop: !options.yes };
-    follow(client, &name, job_id, wish).await
 }
 
 /// The file that is read where none is named.

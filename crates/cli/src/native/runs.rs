@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use muster_client::Client;
+use muster_client::{Client, ClientError};
 use muster_dstack::run::{identity, is_run, status};
 use muster_model::job::Job;
 use muster_model::request::{HistoryFilter, Query, Reply};
@@ -21,8 +21,8 @@ pub(crate) fn project(option: Option<String>) -> Option<String> {
 }
 
 /// The runs in memory, newest first: all that have not ended, and those that ended a short while ago.
-pub(crate) async fn present(client: &Client, project: Option<&str>) -> anyhow::Result<Vec<Arc<Job>>> {
-    let replies = client.query(&Query::Jobs { ids: None, uids: None, active_only: false }).await?;
+pub(crate) async fn present(client: &Client, project: Option<&str>) -> Result<Vec<Arc<Job>>, ClientError> {
+    let replies = client.inquire(&Query::Jobs { ids: None, uids: None, active_only: false }).await?;
     let jobs = replies.into_iter().flat_map(|reply| match reply {
         Reply::Jobs(jobs) => jobs,
         _ => Vec::new(),
@@ -33,7 +33,7 @@ pub(crate) async fn present(client: &Client, project: Option<&str>) -> anyhow::R
 /// All runs that were ever, newest first.
 pub(crate) async fn all(client: &Client, project: Option<&str>) -> anyhow::Result<Vec<Arc<Job>>> {
     let mut runs = present(client, project).await?;
-    let replies = client.query(&Query::History(HistoryFilter::default())).await?;
+    let replies = client.inquire(&Query::History(HistoryFilter::default())).await?;
     let rows = replies.into_iter().flat_map(|reply| match reply {
         Reply::History(rows) => rows,
         _ => Vec::new(),

@@ -85,7 +85,7 @@ pub(super) async fn stop_run(client: &Client, job_id: JobId, force: Force) -> Re
     let kill = (force == Force::AtOnce).then_some(Some(KILL));
     // One right after the other: the job counts as cancelled before the death of its processes is reported.
     for signal in kill.into_iter().chain([None]) {
-        match client.command(&Command::Cancel(cancel(signal))).await {
+        match client.insist(&Command::Cancel(cancel(signal))).await {
             // A run that waits has no processes to kill.
             Err(ClientError::Refused(_)) if signal.is_some() => {}
             Err(ClientError::Refused(refusal)) if refusal.code == RefusalCode::AlreadyDone => {}

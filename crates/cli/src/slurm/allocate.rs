@@ -12,7 +12,7 @@ use muster_model::time::Span;
 use muster_slurm::options;
 use muster_slurm::submit::{CliExit, refused};
 
-use super::waiting::{Patient, inquire, insist};
+use super::waiting::Patient;
 use super::{ask, end};
 
 /// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
@@ -233,7 +233,7 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
     }
     let query = Query::Jobs { ids: Some(vec![job.id]), uids: None, active_only: false };
     let mut all: Vec<Arc<Job>> = Vec::new();
-    for reply in inquire(client, &query).await? {
+    for reply in client.inquire(&query).await? {
         if let Reply::Jobs(jobs) = reply {
             all.extend(jobs.into_iter().filter(|other| other.het_job_id() == job.het_job_id()));
         }
@@ -247,7 +247,7 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
 pub(super) async fn give_back(client: &Client, job_id: JobId, exit: ExitStatus) {
     let command = Command::EndAllocation { job_id, exit };
     // It may have ended by itself; then there is nothing to give back.
-    drop(insist(client, &command).await);
+    drop(client.insist(&command).await);
 }
 
 fn cancel(job_id: JobId) -> Cancel {

@@ -22,7 +22,7 @@ use tokio::process::Command;
 
 use super::allocate::{self, Held, Wanted, give_back, is_ignored};
 use super::surroundings::Gathered;
-use super::waiting::{Patient, inquire};
+use super::waiting::Patient;
 use super::{ask, end};
 use crate::runtime::block_on;
 
@@ -95,7 +95,7 @@ async fn allocate(plan: &SallocPlan, gathered: &Gathered) -> Result<u8, CliExit>
 }
 
 async fn nodes(client: &Client) -> Result<Vec<Arc<Node>>, ClientError> {
-    match inquire(client, &Query::Nodes).await?.pop() {
+    match client.inquire(&Query::Nodes).await?.pop() {
         Some(Reply::Nodes { nodes, .. }) => Ok(nodes),
         _ => Err(ClientError::Protocol("no nodes in the answer".to_owned())),
     }

@@ -33,7 +33,7 @@ use self::signals::Interrupt;
 use super::allocate::{Held, Wanted, give_back};
 use super::streams::{InputTo, Over, Presentation, Progress, RanksShown, Sink, StepEnd, StepFacts, Streams};
 use super::surroundings::Gathered;
-use super::waiting::{Patient, inquire, insist};
+use super::waiting::Patient;
 use super::{ask, end};
 use crate::runtime::block_on;
 
@@ -120,7 +120,7 @@ struct Part {
 /// The job in which the step is to run must be there.
 async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
     let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
-    let replies = inquire(client, &query).await.map_err(|error| unable(&error))?;
+    let replies = client.inquire(&query).await.map_err(|error| unable(&error))?;
     for reply in &replies {
         if let Reply::Jobs(jobs) = reply
             && let Some(job) = jobs.iter().find(|job| job.id == job_id)
@@ -226,7 +226,7 @@ async fn create(client: &Client, parts: &[Part], job_id: JobId) -> Result<Vec<St
         several => Command::CreateHetStep(several.iter().map(part).collect()),
     };
     // It knows by the secret of a step whether it has made it before.
-    let creating = insist(client, &command);
+    let creating = client.insist(&command);
     tokio::pin!(creating);
     let mut told = false;
     let answer = loop {
@@ -270,7 +270,7 @@ async fn steps_ended(client: &Client, steps: &[Step]) {
         tokio::time::sleep(STEP_LOOK_INTERVAL).await;
         let mut known = Vec::new();
         for job_id in steps.iter().map(|step| step.job_id) {
-            match inquire(client, &Query::Steps { job_id: Some(job_id) }).await {
+            match client.inquire(&Query::Steps { job_id: Some(job_id) }).await {
                 Ok(replies) => known.extend(replies),
                 // The job is forgotten, and its steps with it.
                 Err(ClientError::Refused(_)) => {}

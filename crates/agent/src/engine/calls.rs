@@ -1,5 +1,6 @@
 //! Calls of clients, by what they are for. What units use the supervisor has to be asked for first, and streams are its own.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use muster_model::ids::{JobId, RestartCount, StepId};
@@ -79,7 +80,8 @@ impl Engine {
             pids: sample.pids.clone(),
             tasks: sample.tasks.clone(),
         };
-        if let Some(calling) = self.measuring.remove(&number) {
+        let question = question_answered(&self.measuring, number);
+        if let Some(calling) = question.and_then(|question| self.measuring.remove(&question)) {
             calling.tell(&units.iter().map(unit).collect::<Vec<_>>());
         }
     }
@@ -87,5 +89,25 @@ impl Engine {
     /// The supervisor will not answer.
     pub(super) fn cannot_measure(&mut self) {
         std::mem::take(&mut self.measuring).into_values().for_each(|calling| calling.tell(&[]));
+    }
+}
+
+/// Which question is answered. A supervisor from before they had numbers says 0, and answers them in order.
+fn question_answered<T>(waiting: &BTreeMap<u64, T>, number: u64) -> Option<u64> {
+    match number {
+        0 => waiting.keys().next().copied(),
+        number => Some(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_without_a_number_are_those_of_the_first_question() {
+        let waiting = BTreeMap::from([(3, ()), (4, ())]);
+        assert_eq!([0, 4].map(|number| question_answered(&waiting, number)), [Some(3), Some(4)]);
+        assert_eq!(question_answered(&BTreeMap::<u64, ()>::new(), 0), None);
     }
 }

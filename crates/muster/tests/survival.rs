@@ -80,6 +80,25 @@ fn a_running_job_is_found_again_and_can_be_cancelled() {
     cluster.wait("its process to be gone", || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
 }
 
+#[test]
+fn runs_that_are_applied_while_controllers_are_killed_are_made_once() {
+    let cluster = Cluster::start(&["--nodes", "2"]);
+    let task = "type: task\ncommands: ['true']\nresources: {cpu: 1.., memory: 100MB.., disk: 1GB..}\n";
+    cluster.file("task.dstack.yml", task);
+    let applying =
+        "for i in $(seq 10 39); do muster apply -f task.dstack.yml -n run-$i -y -d || exit; echo $i >> applied; done";
+    let mut child = cluster.command(applying).stdout(Stdio::null()).spawn().expect("bash runs");
+    for part in 1..=5 {
+        cluster.wait("some to be applied", || cluster.read("applied").lines().count() >= 5 * part);
+        cluster.kill("controller");
+        cluster.up(&[]);
+    }
+    assert!(child.wait().expect("it ends").success(), "{}", cluster.logs());
+    cluster.wait("the queue to be empty", || cluster.out("squeue -h").is_empty());
+    let runs = cluster.out("sacct -X -n -P -o JobName,State | sort");
+    assert_eq!(runs, (10..40).map(|number| format!("run-{number}|COMPLETED")).collect::<Vec<_>>().join("\n"));
+}
+
 /// Who waits until `go` is there and then ends with a code.
 fn until_go(code: i32) -> String {
     format!("'while [ ! -e go ]; do sleep 0.05; done; exit {code}'")

@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 const RECONNECT_TIME_MAX: Duration = Duration::from_secs(120);
 /// Time between two tries to reach it.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// A connection that stood longer than this was not refused.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long a node may take until the output of a job that has just started can be read.
 const OUTPUT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time between two tries to read it.
@@ -97,7 +99,13 @@ pub(super) async fn copy_output(client: &Client, job: &Job, node_rank: u32, foll
     let mut offset = 0;
     let mut retries = Retries::new();
     loop {
-        match copy_from(client, job.id, node_rank, &mut offset, follow).await {
+        let (began, before) = (Instant::now(), offset);
+        let copied = copy_from(client, job.id, node_rank, &mut offset, follow).await;
+        if offset > before || began.elapsed() > REFUSAL_TIME_MAX {
+            // It was there in between: the next absence is another one.
+            retries = Retries::new();
+        }
+        match copied {
             Ok(()) => return Ok(()),
             Err(error @ (ClientError::Broken(_) | ClientError::Unreachable { .. })) if follow => {
                 retries.pause(error, RECONNECT_TIME_MAX, RECONNECT_PAUSE).await?;

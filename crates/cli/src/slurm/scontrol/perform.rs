@@ -14,10 +14,10 @@ use muster_slurm::output::scontrol::{
     Action, Changes, Flags, Machine, ShellFile, Show, config_file, down, host_list_of_text, shell_files, slurmd,
     slurmd_queries,
 };
-use muster_slurm::output::{Outcome, unknown_cluster};
+use muster_slurm::output::{Answers, Outcome, unknown_cluster};
 use nix::errno::Errno;
 
-use super::super::ask::{Call, ask, ask_with, failure, reason};
+use super::super::ask::{Call, ask, failure, reason};
 use super::{pids, silent};
 
 /// How often `wait_job` looks.
@@ -148,7 +148,7 @@ fn write_executable(path: &str, content: &[u8]) -> std::io::Result<()> {
 
 async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {
     let query = Query::Jobs { ids: Some(vec![target.job_id]), uids: None, active_only: false };
-    let answers = ask_with(client, vec![query]).await?;
+    let answers = Answers::gather(client.inquire(&query).await?);
     Ok(answers.jobs.into_iter().find(|job| muster_slurm::output::ids::matches(target, job)))
 }
 

@@ -173,7 +173,7 @@ impl Desk {
             self.keep_outlook(&plan);
             self.full.is_overdue = self.planners.is_alone_next();
             // Where nothing has happened meanwhile there is nothing more to look at.
-            self.full.partial_since = plan.is_partial && plan.figures.looked_at > 0;
+            self.full.partial_since = plan.says_not_all();
             return plan;
         }
         if !self.full.is_due(Instant::now(), self.ends.pace.get()) || self.planners.has_lent() {

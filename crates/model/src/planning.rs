@@ -103,6 +103,9 @@ pub struct Plan {
     pub exhausted: bool,
     /// The pass looked only at what has changed, and found something that deserves a pass over everything.
     pub is_partial: bool,
+    /// What a partial pass repeats of the last one over everything may not be true any more: nodes have come into service or left
+    /// it since, or that pass could not be used.
+    pub is_dated: bool,
     /// How much work it was.
     pub figures: PassFigures,
 }
@@ -111,6 +114,11 @@ impl Plan {
     /// All jobs that it starts, components of heterogeneous jobs one by one.
     pub fn all_starts(&self) -> impl Iterator<Item = &PlannedStart> {
         self.starts.iter().flat_map(PlannedStart::all)
+    }
+
+    /// Whether a pass over everything would say something else, after a long one on which this pass was made.
+    pub fn says_not_all(&self) -> bool {
+        self.is_partial && (self.figures.looked_at > 0 || self.is_dated)
     }
 }
 

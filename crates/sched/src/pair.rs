@@ -77,18 +77,18 @@ impl Planners {
     pub fn take_back(&mut self, planner: Planner, decided: &Plan, view: &PlanView, budget: &Budget) -> Plan {
         self.spare = Some(planner);
         if self.is_overtaken {
-            return self.quick(view, budget);
+            return Plan { is_dated: true, ..self.quick(view, budget) };
         }
         let caught_up = self.spare.as_mut().and_then(|planner| planner.plan_beside(view, budget));
         let Some(plan) = caught_up else {
             self.is_next_alone = true;
-            return self.quick(view, budget);
+            return Plan { is_dated: true, ..self.quick(view, budget) };
         };
         if let Some(planner) = &mut self.spare {
             std::mem::swap(&mut self.front, planner);
         }
         self.is_next_alone = plan.is_partial && misses_any(decided, &plan, view);
-        plan
+        Plan { is_dated: plan.is_dated || self.is_next_alone, ..plan }
     }
 
     /// Whether the next pass over everything should not wait for its time.

@@ -119,10 +119,15 @@ impl Planner {
             return None;
         };
         let started = if others_start { books.started_since(view, *time) } else { Vec::new() };
+        let in_service = books.in_service.clone();
         let nodes = books.follow(&tables.fleet, view);
+        let is_dated = in_service != books.in_service;
         let is_disturbed =
             started.iter().any(|job| books.is_in_the_way(job)) || books.put_anybody_off(&tables.fleet, view, &started);
-        (!is_disturbed).then(|| Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes))
+        (!is_disturbed).then(|| {
+            let plan = Pass::new(view, budget, tables, groups, books).run_changes(&changes, &nodes);
+            Plan { is_dated, ..plan }
+        })
     }
 
     /// Whether a pass has left books to go on from.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use muster_model::time::{Span, Timestamp};
 
+use super::wait::Withheld;
 use super::{Case, Wait};
 use crate::planner::AskId;
 
@@ -27,6 +28,8 @@ pub(super) struct Standing {
     pub(super) blocked_from: Option<Span>,
     /// Whether too few nodes are in service; `None` while not looked at.
     pub(super) out_of_service: Option<bool>,
+    /// What of the nodes cannot be had, and of how many nodes others waited when that was looked at.
+    pub(super) withheld: Option<(u32, Withheld)>,
 }
 
 /// Standings by request, and by user where that matters.

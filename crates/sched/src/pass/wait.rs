@@ -26,6 +26,17 @@ use crate::search::{self, Found, Place, Wanted};
 const NODES_WITHHELD: &str =
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions";
 
+/// What of the nodes of its partition a blocked job cannot have, whatever ends there: real behaviour of Slurm 22.05.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// Nothing that it would need.
+    Nothing,
+    /// So many that fewer are left than the job wants.
+    TooMany,
+    /// Enough are left, but those do not hold it; it is told which these are.
+    Needed(Name),
+}
+
 /// When a job fits, what it would take of each node, and in which reservation.
 pub(super) struct Soonest {
     pub(super) start: Timestamp,
@@ -57,16 +68,14 @@ impl<'a> Pass<'a> {
                 continue;
             }
             if case.lack == Lack::Busy && !self.books.standings[partition as usize].is_blocked {
-                let detail = self.withheld(entry, case);
-                let named = nodes_named(entry, case);
-                self.books.standings[partition as usize].is_blocked |= named.is_none();
-                let nodes = named.as_ref().unwrap_or(&self.tables.fleet.partition_nodes[partition as usize]);
-                self.contended.unite(nodes);
-                if !self.view.config.backfill {
-                    self.books.close(nodes);
-                }
+                let (reason, detail) = match self.withheld(entry, case) {
+                    Withheld::Nothing => (Reason::Resources, None),
+                    Withheld::TooMany => (Reason::Resources, Some(NODES_WITHHELD.into())),
+                    Withheld::Needed(detail) => (Reason::ReqNodeNotAvail, Some(detail)),
+                };
+                self.keep_from_others(entry, case, partition, reason);
                 if wait.reason != Reason::Resources {
-                    wait = Wait { reason: Reason::Resources, detail, expected: None };
+                    wait = Wait { reason, detail, expected: None };
                 }
             }
         }
@@ -84,21 +93,60 @@ impl<'a> Pass<'a> {
         wait
     }
 
-    /// The words for the first blocked job of a partition where it waits for more than running jobs.
-    fn withheld(&mut self, entry: Entry<'_>, case: &Case) -> Option<Name> {
+    /// Jobs behind one that waits for resources wait with it: those that want the nodes that it names, or all of its partition.
+    /// With one that could not run on what is left of the partition, these do not.
+    fn keep_from_others(&mut self, entry: Entry<'_>, case: &Case, partition: u32, reason: Reason) {
+        let named = nodes_named(entry, case);
+        if named.is_none() && reason == Reason::ReqNodeNotAvail {
+            return;
+        }
+        self.books.standings[partition as usize].is_blocked |= named.is_none();
+        let nodes = named.as_ref().unwrap_or(&self.tables.fleet.partition_nodes[partition as usize]);
+        self.contended.unite(nodes);
+        if !self.view.config.backfill {
+            self.books.close(nodes);
+        }
+    }
+
+    /// Whether a blocked job waits for more than running jobs: for nodes that are out of service or that jobs of other partitions
+    /// wait for. Known for all that ask for the same thing, as long as no further nodes are waited for.
+    fn withheld(&mut self, entry: Entry<'_>, case: &Case) -> Withheld {
         let Verdict::Possible(ask) = &*case.verdict else {
-            return None;
+            return Withheld::Nothing;
         };
-        if self.is_out_of_service(entry, case, ask) {
-            return Some(NODES_WITHHELD.into());
+        let (of, contended) = (self.standing_of(entry, ask, None), self.contended.len());
+        let known = self.standings.get(case.id, of).and_then(|standing| standing.withheld.as_ref());
+        if let Some((_, withheld)) = known.filter(|(then, _)| *then == contended) {
+            return withheld.clone();
+        }
+        let withheld = self.withheld_now(entry, ask);
+        self.standings.entry(case.id, of).withheld = Some((contended, withheld.clone()));
+        withheld
+    }
+
+    fn withheld_now(&mut self, entry: Entry<'_>, ask: &Ask) -> Withheld {
+        let of_partition = &self.tables.fleet.partition_nodes[ask.partition as usize];
+        let mut left = of_partition.clone();
+        left.intersect(&self.books.in_service);
+        left.subtract(&self.contended);
+        if left.len() < entry.job.spec.request.nodes_min {
+            return Withheld::TooMany;
         }
         let mut nodes = ask.eligible.clone();
-        nodes.intersect(&self.books.in_service);
-        let before = nodes.len();
-        nodes.subtract(&self.contended);
-        let is_contended =
-            nodes.len() < before && !feasible::fits_empty(&self.tables.fleet, ask, &nodes, &mut self.scratch);
-        is_contended.then(|| NODES_WITHHELD.into())
+        nodes.intersect(&left);
+        if nodes.len() == ask.eligible.len() || feasible::fits_empty(&self.tables.fleet, ask, &nodes, &mut self.scratch)
+        {
+            return Withheld::Nothing;
+        }
+        let mut missing = of_partition.clone();
+        missing.subtract(&left);
+        if !ask.required.is_empty() {
+            missing.intersect(&ask.required.iter().copied().collect());
+        }
+        if missing.len() == 0 {
+            return Withheld::Needed("ReqNodeNotAvail, May be reserved for other job".into());
+        }
+        Withheld::Needed(format!("ReqNodeNotAvail, UnavailableNodes:{}", self.node_list(missing.iter())).into())
     }
 
     /// Whether the nodes in service could not hold the job even when nothing else ran.

@@ -91,6 +91,34 @@ fn passes_beside_a_long_one_send_nobody_to_nodes_that_are_to_be_a_users() {
     }
 }
 
+/// The long pass is made while nodes are drained, and says so. When it is over they are back and full again, so that nobody is
+/// looked at: what it said must not stand.
+#[test]
+fn a_long_pass_over_nodes_that_have_come_back_since_is_followed_by_another() {
+    let drained = "nodes n[1-2] cpus=4 state=drain\njob 1 n=4 t=60\njob 2 n=4 t=60\njob 3 n=4 t=60\njob 4 w=n1 t=60";
+    let budget = Budget::default();
+    let mut planners = Planners::new();
+    let mut view = view(drained);
+    planners.alone(&view, &budget);
+    let mut away = planners.lend(&view).expect("another planner");
+    let long = away.plan(&view, &budget);
+    let told = "1 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions";
+    assert!(show::plan(&view, &long).contains(told), "{}", show::plan(&view, &long));
+    for node in &mut view.nodes {
+        Arc::make_mut(node).drain = false;
+    }
+    let quick = planners.quick(&view, &budget);
+    assert_eq!(quick.starts.len(), 2);
+    apply(&mut view, &quick);
+    let view = remaining(&view, &quick);
+    let plan = planners.take_back(away, &long, &view, &budget);
+    assert!(plan.is_partial && plan.starts.is_empty(), "{}", show::plan(&view, &plan));
+    assert!(plan.says_not_all(), "{}", show::plan(&view, &plan));
+    let all = planners.alone(&view, &budget);
+    assert_eq!(show::plan(&view, &all), "3 waits Resources, +60m on n1\n4 waits Priority, +120m on n1\n");
+    assert!(!all.says_not_all());
+}
+
 /// A random scenario in which passes may be partial: where partitions limit CPUs on each node every pass is one over everything.
 fn random(seed: u64) -> String {
     scenario(seed).replace(" cpus_per_node_max=6", "")

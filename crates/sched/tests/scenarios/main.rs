@@ -15,3 +15,4 @@ mod properties;
 mod queue;
 mod reservations;
 mod wiring;
+mod withheld;

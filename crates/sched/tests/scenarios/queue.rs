@@ -263,7 +263,7 @@ fn without_backfill_a_blocked_job_closes_its_partition() {
         "3 starts in b: n3 1c 1t
          1 waits Resources
          2 waits Priority
-         4 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+         4 waits ReqNodeNotAvail, UnavailableNodes:n2",
     );
 }
 

@@ -157,7 +157,11 @@ fn are_near(theirs: &str, ours: &str) -> bool {
     let parts = |text: &str| -> Vec<String> { text.split([' ', '\n', '|', '=', ',']).map(str::to_owned).collect() };
     let (theirs, ours) = (parts(theirs), parts(ours));
     let near = |(one, other): (&String, &String)| match (one.parse::<f64>(), other.parse::<f64>()) {
-        (Ok(one), Ok(other)) => (one - other).abs() <= 0.01 * one.abs().max(other.abs()) + 0.001,
+        // Two that are infinite have no difference that is a number.
+        (Ok(number), Ok(its)) => {
+            let room = 0.01 * number.abs().max(its.abs()) + 0.001;
+            one == other || (room.is_finite() && (number - its).abs() <= room)
+        }
         _ => one == other,
     };
     theirs.len() == ours.len() && theirs.iter().zip(&ours).all(near)
@@ -276,6 +280,8 @@ mod tests {
     #[test]
     fn numbers_may_differ_by_a_hundredth() {
         assert!(are_near("bob 1000|0.5", "bob 1009|0.5"));
+        assert!(are_near("bob 1000|inf", "bob 1009|inf"));
+        assert!(!are_near("bob 1000|inf", "bob 1000|1.0"));
         assert!(!are_near("bob 1000", "bob 1020"));
         assert!(!are_near("bob 1000", "eve 1000"));
         assert!(!are_near("bob 1000", "bob 1000 1"));

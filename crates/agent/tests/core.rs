@@ -273,6 +273,8 @@ struct World {
     machine: Machine<u32, i32>,
     /// What survives the agent.
     watermark: u64,
+    /// The greatest number of a launch that the supervisor has taken in.
+    launched: Option<u64>,
     next_sequence: u64,
     restarts: BTreeMap<u32, u32>,
     network: Vec<TestEvent>,
@@ -295,6 +297,7 @@ impl World {
         World {
             machine: Machine::new(0),
             watermark: 0,
+            launched: None,
             next_sequence: 1,
             restarts: BTreeMap::new(),
             network: Vec::new(),
@@ -332,7 +335,7 @@ impl World {
                     ends_job,
                     stands: false,
                     has_prolog: job != WITHOUT_HOOKS,
-                    launch: 0,
+                    launch: u32::try_from(sequence).expect("a small number"),
                 });
             }
             Op::Clean { job } => {
@@ -381,6 +384,7 @@ impl World {
             Op::SupervisorLinkBreaks => self.supervisor_returns(),
             Op::AgentRestarts => {
                 self.machine = Machine::new(self.watermark);
+                self.launched.into_iter().for_each(|launched| self.machine.none_launched_after(launched));
                 self.supervisor_returns();
                 self.reconnect();
             }
@@ -417,13 +421,14 @@ impl World {
         let mut actions = Vec::new();
         self.machine.step(event, &mut actions);
         // Durable before anything is carried out.
-        self.watermark = self.machine.launch_sequence();
+        self.watermark = self.watermark.max(self.machine.launch_sequence());
         actions.into_iter().for_each(|action| self.carry_out(action));
     }
 
     fn carry_out(&mut self, action: TestAction) {
         match action {
-            Action::Start(key, _) => {
+            Action::Start(key, sequence) => {
+                self.launched = self.launched.max((!key.step.is_hook()).then_some(sequence.into()));
                 assert!(self.ever_started.insert(key), "{key} is started twice");
                 assert!(!self.clean.contains(&(key.job_id, key.restart)), "{key} is started in a clean job");
                 self.running.insert(key);
@@ -566,4 +571,12 @@ fn an_agent_that_comes_back_finds_hooks_where_they_were() {
          supervisor / 5.0.epilog 5.0.prolog / 6.0.batch 6.0.3 => reconnect
          clean 6.0 epilog       => start 6.0.epilog",
     );
+}
+
+#[test]
+fn what_an_agent_died_with_in_its_hands_may_be_sent_again() {
+    let mut machine: Machine<u32, i32> = Machine::new(8);
+    machine.none_launched_after(7);
+    machine.none_launched_after(9);
+    assert_eq!(machine.launch_sequence(), 7);
 }

@@ -206,6 +206,10 @@ pub struct Hello {
     /// Jobs that have something to themselves here; `None` from a supervisor that knows of no such thing.
     #[serde(default)]
     pub spaces: Option<Vec<SpaceKey>>,
+    /// The greatest number of a launch that this supervisor has taken in: what has a greater one was never started. `None` from one
+    /// that does not count them, or has not seen any yet.
+    #[serde(default)]
+    pub launched: Option<u64>,
 }
 
 /// What a unit uses now.

@@ -266,12 +266,19 @@ pub struct LaunchUnit {
     /// How that is measured, where it is not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure_how: Option<Box<MeasureHow>>,
+    /// Number of the launch, which only grows: what [`crate::protocol::Hello::launched`] tells. 0 for one that is not counted.
+    #[serde(default, skip_serializing_if = "is_zero_number")]
+    pub sequence: u64,
     /// How much is told of it on its error stream, as Slurm counts (`srun --slurmd-debug`): 2 and more tell of its tasks.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub verbosity: u8,
     /// What is done about processes of it that outlive KILL; `None` for what a site gets that says nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unkillable: Option<Box<UnkillableRule>>,
+}
+
+fn is_zero_number(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_zero(number: &u8) -> bool {

@@ -52,6 +52,12 @@ impl<L: Clone, E: Clone> Machine<L, E> {
         self.launch_sequence
     }
 
+    /// No launch with a greater number was ever given to a supervisor: an agent before this one died with them in its hands, so they may
+    /// be sent again. To be said before any launch is taken in.
+    pub fn none_launched_after(&mut self, sequence: u64) {
+        self.launch_sequence = self.launch_sequence.min(sequence);
+    }
+
     /// Units that run, or have ended and were not acknowledged: what a hello tells.
     pub fn known(&self) -> impl Iterator<Item = UnitKey> + '_ {
         self.units.keys().copied()

@@ -181,6 +181,9 @@ impl Engine {
     fn supervisor_up(&mut self, requests: RequestWriter, hello: &Hello) {
         self.supervisor = Some(requests);
         self.launches.supervisor_is_new();
+        if let Some(launched) = hello.launched.filter(|_| !self.wish.borrow().is_ready) {
+            self.machine.none_launched_after(launched);
+        }
         self.spaces = hello.spaces.as_ref().map(|spaces| spaces.iter().copied().collect());
         let mut lost = Vec::new();
         let mut ends = Vec::new();

@@ -61,6 +61,7 @@ pub(super) fn prepare(
         refusal: None,
         measure_ms: None,
         measure_how: None,
+        sequence: 0,
         verbosity: 0,
         unkillable: launch.unkillable(key, site),
     };

@@ -63,6 +63,7 @@ pub(super) fn prepare(
         refusal: None,
         measure_ms: launch.measure_ms(site),
         measure_how: None,
+        sequence: launch.sequence,
         verbosity: 0,
         unkillable: launch.unkillable(launch.key(), site),
     };

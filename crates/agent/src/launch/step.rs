@@ -59,6 +59,7 @@ pub(super) fn prepare(
         refusal,
         measure_ms: launch.measure_ms(site),
         measure_how: None,
+        sequence: launch.sequence,
         verbosity: how.node_verbosity,
         unkillable: launch.unkillable(launch.key(), site),
     };

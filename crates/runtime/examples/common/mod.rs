@@ -36,6 +36,7 @@ pub(crate) fn unit(command: &[&str]) -> LaunchUnit {
         refusal: None,
         measure_ms: Some(30_000),
         measure_how: None,
+        sequence: 0,
         verbosity: 0,
         unkillable: None,
     }

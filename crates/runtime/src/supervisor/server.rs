@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) to_launch: Vec<Launch>,
     pub(crate) waiting: Waiting,
     to_tell: Vec<Notice>,
+    /// The greatest number of a launch that was taken in.
+    launched: Option<u64>,
     acknowledged: VecDeque<UnitKey>,
     acknowledged_set: HashSet<UnitKey>,
     groups_to_remove: Vec<UnitGroup>,
@@ -477,6 +479,8 @@ impl Server {
             Ok(launch) => {
                 let at = system::now();
                 self.journal.begin(key, at);
+                let sequence = Some(launch.unit.sequence).filter(|sequence| *sequence > 0);
+                self.state.launched = self.state.launched.max(sequence);
                 self.units.insert(key, Unit::new(&launch, at, &self.mark_suffix));
                 self.launch_when_ready(launch);
             }
@@ -587,6 +591,7 @@ impl Server {
             running,
             ends: ends.collect(),
             spaces: Some(self.spaces.keys()),
+            launched: self.state.launched,
         }
     }
 

@@ -93,6 +93,7 @@ impl Node {
             refusal: None,
             measure_ms: None,
             measure_how: None,
+            sequence: 0,
             verbosity: 0,
             unkillable: None,
         }

@@ -1,11 +1,12 @@
 //! Deaths of agents and supervisors.
 
 use crate::common::{Node, key, lives, pid_in, wait_until};
+use muster_model::ids::BlobId;
 use muster_model::state::ExitStatus;
 use muster_runtime::client;
 use muster_runtime::protocol::{Notice, Refused, Request};
 use muster_runtime::supervisor::CgroupUse;
-use muster_runtime::unit::Outcome;
+use muster_runtime::unit::{LaunchUnit, Outcome};
 
 fn kill_supervisor(node: &Node) {
     // SAFETY: ends a process of this test.
@@ -39,6 +40,20 @@ fn units_outlive_the_agent() {
     node.run(node.unit(2, &["true"])); // requests are carried out in order
     node.reconnect();
     assert_eq!(node.hello.ends, []);
+}
+
+#[test]
+fn a_supervisor_tells_which_launch_it_took_in_last() {
+    let mut node = Node::start(CgroupUse::Auto);
+    assert_eq!(node.hello.launched, None);
+    for (job, sequence) in [(1, 7), (2, 6), (3, 0)] {
+        node.run(LaunchUnit { sequence, ..node.unit(job, &["true"]) });
+    }
+    // What lacks something is not started, so that it may be sent again.
+    node.launch(LaunchUnit { sequence: 8, environment: Some(BlobId("gone".into())), ..node.unit(4, &["true"]) });
+    assert!(matches!(node.next(), Notice::Refused { .. }));
+    node.reconnect();
+    assert_eq!(node.hello.launched, Some(7));
 }
 
 #[test]

@@ -246,8 +246,12 @@ fn a_user_is_himself_in_a_container(kind: Kind) {
 fn what_a_job_has_to_itself_it_has_in_containers_too(kind: Kind) {
     let Some((docker, cluster)) = start(kind) else { return };
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
-    // A directory that the image lacks and none that the daemon of this test is in.
-    let private = format!("Dirs={0}/own,/dev/shm\nBasePath={0}/base\nAutoBasePath=true\n", place.path().display());
+    // A directory that the image lacks, and that of the daemon of this test with its socket.
+    let private = format!(
+        "Dirs={0}/own,/dev/shm,{1}\nBasePath={0}/base\nAutoBasePath=true\n",
+        place.path().display(),
+        docker.directory().display()
+    );
     std::fs::create_dir(place.path().join("own")).unwrap();
     let inside = "srun -w n1 --container-image=test";
     let scratch = format!("{inside} sh -c 'touch $SLURM_TMPDIR/x && ls $SLURM_TMPDIR'");

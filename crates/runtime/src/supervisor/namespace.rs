@@ -3,6 +3,7 @@
 //! It is a mount namespace that exists as long as somebody has it open or lives in it. Nothing of it is mounted where others could
 //! see it, so nothing stays mounted when its last user is gone, however that came.
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -67,24 +68,54 @@ pub(crate) struct Visit<'a> {
     own: &'a OwnedFd,
 }
 
+/// Between which namespaces a visiting thread can go.
+struct Visited {
+    own: OwnedFd,
+    other: OwnedFd,
+}
+
+thread_local! {
+    /// Where the calling thread is visiting.
+    static VISITED: RefCell<Option<Visited>> = const { RefCell::new(None) };
+}
+
 impl Visit<'_> {
     /// Goes into `namespace`, and back to `own` in the end.
     pub(crate) fn enter<'a>(namespace: &OwnedFd, own: &'a OwnedFd) -> io::Result<Visit<'a>> {
+        let visited = Visited { own: own.try_clone()?, other: namespace.try_clone()? };
         enter(namespace)?;
+        VISITED.set(Some(visited));
         Ok(Visit { own })
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        if let Err(error) = enter(self.own) {
-            tracing::error!(%error, "a thread cannot leave the private directories of a job and rests from now on");
-            // It must start nothing for others, and must not end, since its tasks would die with it.
-            loop {
-                std::thread::park();
-            }
+        VISITED.set(None);
+        enter_or_rest(self.own);
+    }
+}
+
+fn enter_or_rest(namespace: &OwnedFd) {
+    if let Err(error) = enter(namespace) {
+        tracing::error!(%error, "a thread cannot enter or leave the private directories of a job and rests from now on");
+        // It must start nothing where it is, and must not end, since its tasks would die with it.
+        loop {
+            std::thread::park();
         }
     }
+}
+
+/// Does `act` where all of the node is seen as it is, also while the calling thread is visiting.
+///
+/// # Errors
+/// The thread cannot go there, and `act` is not done.
+pub(crate) fn outside<T>(act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let Some(visited) = VISITED.take() else { return act() };
+    let done = enter(&visited.own).and_then(|()| act());
+    enter_or_rest(&visited.other);
+    VISITED.set(Some(visited));
+    done
 }
 
 /// The directories that will be seen, all of the user and closed to others.

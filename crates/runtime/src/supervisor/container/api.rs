@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::supervisor::namespace;
 use crate::system;
 
 /// Where a daemon listens, unless the node says otherwise.
@@ -100,7 +101,8 @@ impl Engine {
     }
 
     fn present() -> Vec<Engine> {
-        let found = SOCKETS.into_iter().map(PathBuf::from).filter(|path| path.exists());
+        let is_there = |path: &PathBuf| namespace::outside(|| path.try_exists()).unwrap_or(false);
+        let found = SOCKETS.into_iter().map(PathBuf::from).filter(is_there);
         found.map(|socket| Engine { socket }).collect()
     }
 
@@ -122,7 +124,9 @@ impl Engine {
         patience: Patience<'a>,
     ) -> Result<Answer<'a>, EngineError> {
         let away = |error| self.away(error);
-        let stream = system::with_short_socket_path(&self.socket, UnixStream::connect).map_err(away)?;
+        // A job may have a directory to itself where the socket lies.
+        let connect = || system::with_short_socket_path(&self.socket, UnixStream::connect);
+        let stream = namespace::outside(connect).map_err(away)?;
         stream.set_read_timeout(Some(LOOK_UP)).map_err(away)?;
         stream.set_write_timeout(Some(patience.silence)).map_err(away)?;
         let body = body.map(Value::to_string).unwrap_or_default();

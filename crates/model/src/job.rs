@@ -418,7 +418,7 @@ pub struct Job {
     /// Names of its nodes as a host list; stays readable when the configuration changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_list: Option<Name>,
-    /// Name of the first node.
+    /// Name of the first node, or of that with the features of `--batch`: its script runs there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_host: Option<Name>,
     /// Nodes the plan expects to use.

@@ -5,6 +5,7 @@
 
 pub mod accounting;
 pub mod array;
+pub mod batch_features;
 pub mod config;
 pub mod container;
 pub mod cron;

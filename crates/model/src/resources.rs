@@ -173,6 +173,9 @@ pub struct NodePreference {
     /// `--prefer` as written: features that nodes have if that lets the job start now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Name>,
+    /// `--batch` as written: features of the node on which the script runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_features: Option<Name>,
     /// `--switches`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switches: Option<SwitchLimit>,

@@ -70,3 +70,39 @@ fn drained_nodes_get_no_jobs() {
     cluster.out("scontrol update NodeName=n1 State=RESUME");
     cluster.wait_state(job, "COMPLETED");
 }
+
+#[test]
+fn a_script_runs_on_a_node_with_the_features_that_batch_names() {
+    let cluster = Cluster::start(&["--nodes", "3"]);
+    for node in 1..=3 {
+        cluster.out(&format!("scontrol update node=n{node} AvailableFeatures=f{node} ActiveFeatures=f{node}"));
+    }
+    let options = "-N3 -C 'f1|f2|f3' --batch='f3'";
+    let script =
+        "echo $SLURMD_NODENAME $SLURM_NODEID $SLURM_JOB_NODELIST; srun -l sh -c 'echo $SLURMD_NODENAME' | sort";
+    cluster.file("job.sh", &format!("#!/bin/sh\n{script}\n"));
+    let job = cluster.submit(&format!("-W -o out {options} job.sh"));
+    assert_eq!(cluster.read("out"), "n3 0 n[1-3]\n0: n1\n1: n2\n2: n3\n");
+    let shown = cluster.out(&format!("scontrol show job {job} | grep Batch | grep -v BatchFlag"));
+    assert_eq!(shown, "   BatchFeatures=f3 BatchHost=n3");
+    assert_eq!(cluster.out(&format!("sacct -n -P -j {job}.batch -o NodeList")), "n3");
+    // Of several the first of the job; where none has them all, the first of all.
+    let host = |batch: &str| {
+        let job = cluster.submit(&format!("-W -o /dev/null -N3 -C 'f1|f2|f3' --batch='{batch}' --wrap true"));
+        cluster.out(&format!("squeue -h -t all -j {job} -O BatchHost:.4 | tr -d ' '"))
+    };
+    assert_eq!((host("f3|f2"), host("f3&f2")), ("n2".to_owned(), "n1".to_owned()));
+    let refused = cluster.run("sbatch -N1 -C 'f1|f2' --batch=f3 --wrap true");
+    let said =
+        "sbatch: error: Batch job submission failed: Job --batch option is invalid or not a subset of --constraints\n";
+    assert_eq!((refused.code, refused.stderr.as_str()), (1, said));
+    // It is found there by who signals it, and the node cannot be given up.
+    cluster.file("wait.sh", "#!/bin/sh\ntrap 'echo signal; exit 3' USR1\necho begin\nwhile :; do sleep 0.05; done\n");
+    let job = cluster.submit(&format!("-o signalled {options} wait.sh"));
+    cluster.wait("the script to begin", || cluster.read("signalled") == "begin\n");
+    let given_up = cluster.run(&format!("scontrol update job={job} NumNodes=2"));
+    assert!(given_up.stderr.contains("Invalid node name specified"), "{}", given_up.stderr);
+    cluster.out(&format!("scancel --batch -s USR1 {job}"));
+    cluster.wait_state(job, "FAILED");
+    assert_eq!(cluster.read("signalled"), "begin\nsignal\n");
+}

@@ -4,6 +4,7 @@
 //! without another source are as observed with Slurm 22.05 (select/cons_tres).
 
 use muster_model::accounting::Freedom;
+use muster_model::batch_features::BatchFeatures;
 use muster_model::ids::Name;
 use muster_model::licenses::{self, Licenses};
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition};
@@ -412,6 +413,10 @@ impl Named {
         let constraint = Constraint::parse(request.constraint.as_deref().unwrap_or(""))?;
         if constraint.names().any(|name| !fleet.knows_feature(name)) {
             return Err(RefusalCode::InvalidFeature.into());
+        }
+        let batch = request.preference.batch_features.as_deref().map(BatchFeatures::new);
+        if batch.is_some_and(|batch| batch.names().any(|name| constraint.names().all(|known| **known != *name))) {
+            return Err(RefusalCode::InvalidBatchFeature.into());
         }
         let (required, excluded) = named_nodes(fleet, request)?;
         let mut gres = gres::compile(fleet, &request.gres)?;

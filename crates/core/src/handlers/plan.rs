@@ -4,10 +4,12 @@ mod together;
 
 use std::sync::Arc;
 
+use muster_model::batch_features::BatchFeatures;
 use muster_model::hostlist;
 use muster_model::ids::{JobId, Name, NodeIndex, RestartCount, StepId};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::licenses;
+use muster_model::node::Node;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::planning::{Plan, PlannedStart, PlannedWait};
 use muster_model::preemption::{CpuHold, PreemptType};
@@ -235,7 +237,7 @@ fn running(cluster: &Cluster, now: Timestamp, mut job: Job, start: &PlannedStart
     let (partition, shares) = (&checked.partition.name, &checked.shares);
     let names: Vec<Name> = cluster.node_names(placement::nodes_of(shares)).cloned().collect();
     job.reservation.clone_from(&start.reservation);
-    job.batch_host = names.first().cloned();
+    job.batch_host = batch_host(cluster, &job, shares).or_else(|| names.first().cloned());
     job.node_list = Some(hostlist::compress(names.iter().map(|name| &**name)).into());
     let limit = start.time_limit.unwrap_or_else(|| time_limit_in(cluster, &job, partition));
     job.time_limit = job.limit_by_deadline(limit, now);
@@ -253,6 +255,15 @@ fn running(cluster: &Cluster, now: Timestamp, mut job: Job, start: &PlannedStart
     let billing = Some(billing_of(shares, licenses, partition, &cluster.config.priority));
     job.allocation = Some(Arc::new(Allocation { shares: shares.clone(), billing }));
     job
+}
+
+/// The first node with the features that `--batch` names; `None` where nothing is said, or no node of the job has them.
+fn batch_host(cluster: &Cluster, job: &Job, shares: &[NodeShare]) -> Option<Name> {
+    let wanted = BatchFeatures::new(job.spec.request.preference.batch_features.as_deref()?);
+    let nodes = shares.iter().filter_map(|share| cluster.nodes.get(share.node.0 as usize));
+    let has = |node: &Node, name: &str| node.config.active_features().any(|feature| **feature == *name);
+    let mut fitting = nodes.filter(|node| wanted.hold(|name| has(node, name)));
+    fitting.next().map(|node| node.config.name.clone())
 }
 
 /// From when a job that starts at `now` can be told to make room.
@@ -287,7 +298,10 @@ pub(super) fn launch_main_unit(
     };
     let shared = Arc::new(job.clone());
     let mut layout = Vec::with_capacity(main_nodes);
-    for (rank, share) in (0..).zip(allocation.shares.iter().take(main_nodes)) {
+    // A script that runs once has a node of its own choice.
+    let host = job.batch_host.as_ref().filter(|_| main_nodes == 1).and_then(|name| cluster.node_index.get(name));
+    let first = host.and_then(|host| allocation.shares.iter().position(|share| share.node == *host)).unwrap_or(0);
+    for (rank, share) in (0..).zip(allocation.shares.iter().skip(first).take(main_nodes)) {
         let sequence = next_launch(cluster, share.node, out);
         layout.push(StepNode {
             node: share.node,

@@ -37,6 +37,10 @@ pub(super) fn kept(cluster: &Cluster, job: &Job, changes: &JobChanges) -> Result
     if kept.len() == shares.len() {
         return Ok(Some(kept));
     }
+    let host = job.batch_host.as_ref().and_then(|name| cluster.node_index.get(name));
+    if host.is_some_and(|host| !kept.contains(host)) {
+        return Err(Refusal::new(RefusalCode::InvalidNodeName, "the node of the script of a job stays with it"));
+    }
     match job.spec.kind {
         _ if cluster.config.resize.fixed => return Err(RefusalCode::NotSupported.into()),
         JobKind::EveryNode => {

@@ -62,7 +62,8 @@ fn tasks_are_known(request: &ResourceRequest) -> bool {
 
 /// This node's part of the job, for its script. Nodes are ranks where the script runs on every node.
 pub(super) fn script_here(list: &mut Builder, launch: &LaunchFacts<'_>) {
-    let position = launch.position();
+    // A script that runs once is the first, wherever it runs.
+    let position = if launch.job.main_nodes() == 1 { 0 } else { launch.position() };
     list.set_some("SLURM_CPUS_ON_NODE", launch.share().map(|share| share.cpus.len()));
     list.set("SLURM_NODEID", position);
     list.set("SLURM_PROCID", position);

@@ -32,9 +32,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         .section(Section::Constraints),
     OptionSpec::new("batch", Commands::SBATCH, Required, keep)
         .env(&[(Sbatch, "SBATCH_BATCH")])
-        .help("list", "features that the first node must have")
-        .section(Section::Constraints)
-        .not_yet(),
+        .help("list", "features of the node on which the script runs")
+        .section(Section::Constraints),
     OptionSpec::new("nodelist", ALL, Required, |options, input| {
         let list =
             if input.value.contains('/') { node_file(options, input, input.value)? } else { input.value.to_owned() };

@@ -97,6 +97,7 @@ fn job_identity(job: &Job, cluster: &Cluster, context: &Context) -> Value {
         "array_task_string": job_text::waiting_tasks(job, context).unwrap_or_default(),
         "association_id": 0,
         "batch_flag": spec.kind == JobKind::Batch,
+        "batch_features": job.spec.request.preference.batch_features.as_deref().unwrap_or_default(),
         "batch_host": job_text::batch_host(job).unwrap_or_default(),
         "cluster": cluster.name.as_deref().unwrap_or_default(),
         "command": if spec.command.is_some() { job_text::command(job) } else { String::new() },

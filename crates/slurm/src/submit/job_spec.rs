@@ -234,6 +234,7 @@ fn preference(options: &SubmitOptions) -> NodePreference {
         spread: other("spread-job").is_some(),
         fewest_nodes: other("use-min-nodes").is_some(),
         features: other("prefer").filter(|text| !text.is_empty()).map(Name::from),
+        batch_features: other("batch").filter(|text| !text.is_empty()).map(Name::from),
         switches: switches.and_then(|(count, wait)| {
             let wait = wait.and_then(TimeLimit::parse).and_then(TimeLimit::span);
             Some(SwitchLimit { count: count.parse().ok()?, wait })

@@ -159,7 +159,16 @@ impl JobPrinter<'_> {
             nodes.push_str(&format!(" SchedNodeList={planned}"));
         }
         record.line(nodes);
-        record.optional("BatchHost", job_text::batch_host(job));
+        let host = job_text::batch_host(job);
+        match (request.preference.batch_features.as_deref(), host) {
+            (Some(features), host) => {
+                record.line(format!(
+                    "BatchFeatures={features}{}",
+                    host.map_or(String::new(), |host| format!(" BatchHost={host}"))
+                ));
+            }
+            (None, host) => record.optional("BatchHost", host),
+        }
     }
 
     fn resources(&self, record: &mut Record, job: &Job) {

@@ -324,6 +324,7 @@ fn launch() -> StepLaunch {
         client_process: (String::new(), 0),
         pty: None,
         kill_on_bad_exit: false,
+        labels_files: false,
         unbuffered: false,
         mpi: String::new(),
     }

@@ -133,6 +133,9 @@ pub struct StepLaunch {
     /// `--kill-on-bad-exit`: end the step when a task ends badly.
     #[serde(default)]
     pub kill_on_bad_exit: bool,
+    /// `--label`: lines in files of single tasks or nodes begin with the rank of their task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub labels_files: bool,
     /// `--unbuffered`: standard output is a terminal to the tasks, so that their libraries do not gather it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbuffered: bool,

@@ -170,3 +170,24 @@ fn with_v_srun_tells_where_its_tasks_go_and_how_they_end() {
                srun: launching StepId=2.0 on host n1, 1 tasks: 0";
     assert_eq!(told("srun -v -n1 sh -c 'exit 3'"), bad);
 }
+
+#[test]
+fn labels_stand_in_files_of_single_tasks_and_nodes() {
+    let cluster = Cluster::start(&["--nodes", "2"]);
+    cluster.out("srun -l -N2 -n2 -o t.%t sh -c 'echo hi; printf part; sleep 0.1; printf ial'");
+    assert_eq!(
+        (cluster.read("t.0").as_str(), cluster.read("t.1").as_str()),
+        ("0: hi\n0: partial\n", "1: hi\n1: partial\n")
+    );
+    cluster.out("srun -l -N2 -n12 -o n.%n -e e.%t sh -c 'echo hi; test $SLURM_PROCID != 3 || echo err >&2'");
+    assert_eq!(
+        cluster.out("cat n.0 n.1 | sort | tr '\\n' ,"),
+        (0..12).map(|rank| format!("{rank:2}: hi,")).collect::<String>()
+    );
+    assert_eq!((cluster.read("e.3").as_str(), cluster.read("e.0").as_str()), (" 3: err\n", ""));
+    // Both streams are one unless the other is named, and a file is continued.
+    cluster.out("srun -l -n1 -o both.%t sh -c 'echo a; echo b >&2'; srun -l -n1 -o both.%t --open-mode=append echo c");
+    assert_eq!(cluster.read("both.0"), "0: a\n0: b\n0: c\n");
+    cluster.out("srun -n1 -o plain.%t echo hi");
+    assert_eq!(cluster.read("plain.0"), "hi\n");
+}

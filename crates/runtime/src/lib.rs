@@ -24,6 +24,7 @@ pub mod confinement;
 pub mod detect;
 pub mod energy;
 pub mod gpu;
+pub mod labels;
 pub mod measure;
 pub mod pmi;
 pub mod pmix;

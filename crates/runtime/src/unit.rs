@@ -99,6 +99,18 @@ pub struct Streams {
     /// Standard output for the client is a terminal to the task, so that its library does not gather what it writes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unbuffered: bool,
+    /// Lines in files begin with the rank of their task; only for units with a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<FileLabels>,
+}
+
+/// How lines in files are labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLabels {
+    /// Tasks of the whole step, for the width.
+    pub tasks: u32,
+    /// What is added to ranks.
+    pub first_rank: u32,
 }
 
 /// One process to start.

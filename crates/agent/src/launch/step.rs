@@ -2,7 +2,7 @@
 
 use muster_model::node_call::FileReceipt;
 use muster_model::step::{Step, StepLaunch};
-use muster_runtime::unit::{ClientLink, LaunchUnit, Streams, TaskLaunch};
+use muster_runtime::unit::{ClientLink, FileLabels, LaunchUnit, Streams, TaskLaunch};
 use muster_slurm::environment::{LaunchFacts, task_gpu_lines, task_paths};
 
 use super::streams::streams;
@@ -101,7 +101,13 @@ fn task(facts: &LaunchFacts<'_>, step: &Step, how: &StepLaunch, rank: u32) -> Ta
     TaskLaunch {
         rank,
         command: how.programs.iter().find(|(of, _)| *of == rank).map(|(_, command)| command.clone()),
-        streams: task_paths(facts, step, rank).map(|paths| Streams { unbuffered: how.unbuffered, ..streams(paths) }),
+        streams: task_paths(facts, step, rank).map(|paths| {
+            let labels = how.labels_files.then_some(match &step.het {
+                Some(het) => FileLabels { tasks: het.tasks, first_rank: het.first_rank },
+                None => FileLabels { tasks: step.tasks, first_rank: 0 },
+            });
+            Streams { unbuffered: how.unbuffered, labels, ..streams(paths) }
+        }),
         ..TaskLaunch::default()
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn streams(paths: OutputPaths) -> Streams {
         error: paths.stderr.map(output),
         append: paths.append,
         unbuffered: false,
+        labels: None,
     }
 }
 

@@ -25,9 +25,10 @@ use self::service::Service;
 use self::task::{Task, Watches, Which};
 use self::watchers::Watchers;
 use super::inbox::{Inbox, Mailbox, Message};
+use crate::labels::Labels;
 use crate::pmi::{Action, Server, StepFacts};
 use crate::system;
-use crate::unit::UnitKey;
+use crate::unit::{FileLabels, UnitKey};
 use crate::wire::{self, ALL_RANKS, Frame, INPUT_WINDOW_BYTES};
 
 /// Bytes kept for a slow client before tasks are held back.
@@ -72,6 +73,10 @@ pub(crate) struct TaskStreams {
     pub(crate) input: Option<OwnedFd>,
     pub(crate) output: Option<OwnedFd>,
     pub(crate) error: Option<OwnedFd>,
+    /// Where what is read of these goes to with labels, instead of to the client.
+    pub(crate) output_file: Option<Arc<OwnedFd>>,
+    pub(crate) error_file: Option<Arc<OwnedFd>>,
+    pub(crate) labels: Option<FileLabels>,
     /// Input and output in one.
     pub(crate) terminal: Option<OwnedFd>,
     /// The socket of its MPI library.
@@ -81,7 +86,18 @@ pub(crate) struct TaskStreams {
 impl TaskStreams {
     /// None yet.
     pub(crate) fn none(rank: u32) -> TaskStreams {
-        TaskStreams { rank, pid: None, input: None, output: None, error: None, terminal: None, pmi: None }
+        TaskStreams {
+            rank,
+            pid: None,
+            input: None,
+            output: None,
+            error: None,
+            output_file: None,
+            error_file: None,
+            labels: None,
+            terminal: None,
+            pmi: None,
+        }
     }
 }
 
@@ -129,6 +145,7 @@ pub(crate) fn start(
         client: client.stream,
         places: tasks.iter().map(|task| (task.streams.rank, task.index)).collect(),
         open_outputs: tasks.iter().map(Task::open_outputs).sum(),
+        labels: Labels::new(tasks.iter().find_map(|task| task.streams.labels).map_or(1, |labels| labels.tasks)),
         tasks,
         watches,
         decoder: client.decoder,
@@ -179,6 +196,17 @@ impl InputCount {
     }
 }
 
+/// Writes all of it into a file. What the disk does not take is lost to the task as it would be if it wrote there itself.
+fn put_into(file: &OwnedFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match system::write(file.as_raw_fd(), bytes) {
+            Ok(count) if count > 0 => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => return,
+        }
+    }
+}
+
 struct Relay {
     key: UnitKey,
     client: TcpStream,
@@ -187,6 +215,8 @@ struct Relay {
     places: HashMap<u32, usize>,
     watches: Watches,
     open_outputs: usize,
+    /// For lines in files.
+    labels: Labels,
     decoder: wire::Decoder,
     output: Outgoing,
     input: InputCount,
@@ -352,9 +382,11 @@ impl Relay {
         };
         let rank = task.streams.rank;
         let is_error = which == Which::Error;
+        let file = task.labelled_file(which);
         let mut buffer = Vec::new();
         let read = match which {
             Which::Pmi => system::append(fd, &mut buffer, READ_BYTES),
+            _ if file.is_some() => system::append(fd, &mut buffer, READ_BYTES),
             // Nobody wants it any more, but the task has to get rid of it.
             _ if self.is_client_gone => system::append(fd, &mut buffer, READ_BYTES),
             _ => self.output.read(fd, is_error, rank).map(|bytes| {
@@ -366,6 +398,8 @@ impl Relay {
             Ok(count) if count > 0 => {
                 if which == Which::Pmi {
                     self.ask_pmi(rank, &buffer);
+                } else if let Some((file, shown)) = file {
+                    put_into(&file, &self.labels.label(shown, is_error, &buffer));
                 } else if self.is_client_gone {
                     self.watchers.note(is_error, rank, &buffer);
                 }
@@ -376,6 +410,9 @@ impl Relay {
             _ => {
                 self.open_outputs -= usize::from(which != Which::Pmi);
                 task.close(which, &self.watches);
+                if let Some((file, shown)) = file {
+                    put_into(&file, &self.labels.end(shown, is_error));
+                }
                 0
             }
         }

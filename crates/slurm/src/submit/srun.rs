@@ -173,7 +173,6 @@ fn work_out(
     let environment = StepAdditions::of(options, &counts, job_name.or_else(|| given_name.clone()));
     let name = given_name.unwrap_or_else(|| base.to_owned());
     let streams = Streams::of(options);
-    shortcomings(options, &streams);
     Ok(SrunPlan {
         request: request(options, &counts, &name, within),
         launch: launch(options, &counts, command, &streams, around)?,
@@ -207,15 +206,6 @@ const MPI_TYPES: &[&str] = &["none", "pmi2"];
 
 /// Ways that need libpmix on the nodes, which have the last word about it.
 const MPI_TYPES_OF_LIBRARY: &[&str] = &["pmix", "pmix_v3", "pmix_v4", "pmix_v5"];
-
-/// What srun says of what it cannot do as asked.
-fn shortcomings(options: &mut SubmitOptions, streams: &Streams) {
-    let in_files = [Some(&streams.output), streams.error.as_ref()].into_iter().flatten();
-    if options.step.label && in_files.into_iter().any(|stream| matches!(stream, Stream::NodeFile(_))) {
-        let text = "warning: --label puts no ranks into files of single tasks or nodes yet".to_owned();
-        options.notices.push(Line::Info(text));
-    }
-}
 
 fn check_mpi(options: &SubmitOptions, around: &Surroundings<'_>) -> Result<(), Problem> {
     match options.step.mpi.as_deref() {
@@ -433,6 +423,7 @@ fn launch(
         client_process: (String::new(), 0),
         pty: None,
         kill_on_bad_exit: options.step.kill_on_bad_exit == Some(true),
+        labels_files: options.step.label,
         unbuffered: options.step.unbuffered,
         mpi: options.step.mpi.clone().unwrap_or_default(),
         broadcast: broadcast(options)?,

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_model::state::ExitStatus;
+use muster_runtime::labels::Labels;
 use muster_runtime::wire::{ALL_RANKS, Frame};
 use tokio::sync::mpsc;
 
 use super::connection::{self, Connection, FromNode};
-use super::labels::Labels;
 use super::{FRAMES_WAITING_MAX, InputTo, RanksShown, Sink, Streams, input};
 
 /// How long a node may take to call.

@@ -8,7 +8,6 @@ pub(crate) mod broadcast;
 mod connection;
 mod ends;
 mod input;
-mod labels;
 mod lines;
 mod peers;
 mod progress;
@@ -24,6 +23,7 @@ use std::time::Duration;
 use anyhow::Context;
 use muster_model::resources::IndexSet;
 use muster_model::state::ExitStatus;
+use muster_runtime::labels::Labels;
 use muster_runtime::pmi::Hub;
 use muster_runtime::pmix;
 use muster_runtime::unit::OUT_OF_MEMORY;
@@ -37,7 +37,6 @@ pub(crate) use progress::Progress;
 pub(crate) use sink::Sink;
 
 use connection::{Connection, FromNode, InputWay};
-use labels::Labels;
 use lines::Lines;
 
 /// Frames of all nodes that may wait to be written. Nodes wait beyond that, and their tasks in turn.

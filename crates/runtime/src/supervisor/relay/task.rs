@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use super::TaskStreams;
 use super::watch::Watch;
@@ -127,6 +128,17 @@ impl Task {
             Which::Pmi => &self.streams.pmi,
         };
         slot.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The file into which what is read of a stream goes with labels, and the rank that stands there.
+    pub(super) fn labelled_file(&self, which: Which) -> Option<(Arc<OwnedFd>, u32)> {
+        let file = match which {
+            Which::Output => self.streams.output_file.as_ref(),
+            Which::Error => self.streams.error_file.as_ref(),
+            Which::Terminal | Which::Pmi => None,
+        };
+        let first_rank = self.streams.labels.map_or(0, |labels| labels.first_rank);
+        file.map(|file| (Arc::clone(file), first_rank.saturating_add(self.streams.rank)))
     }
 
     /// How many of its outputs are open.

@@ -55,6 +55,8 @@ const WIDE_PIPES_MAX: usize = 64;
 fn open_task(unit: &LaunchUnit, task: &TaskLaunch, files: &mut OpenFiles) -> Result<Prepared, Problem> {
     let streams = task.streams.as_ref().unwrap_or(&unit.streams);
     let mut ours = TaskStreams::none(task.rank);
+    // The relay writes them, and there is one where there is a client.
+    let labels = streams.labels.filter(|_| unit.client.is_some());
     let input = match &streams.input {
         Input::Null => files.null().map_err(problem("open /dev/null"))?,
         Input::File(name) => files.input(name).map_err(problem(format!("open input file {name}")))?,
@@ -70,7 +72,11 @@ fn open_task(unit: &LaunchUnit, task: &TaskLaunch, files: &mut OpenFiles) -> Res
             let (ours, theirs) = terminal::open_raw(owner).map_err(problem("open terminal"))?;
             (Arc::new(theirs), Some(ours))
         }
-        output => open_output(output, streams.append, files)?,
+        output => {
+            let opened = open_output(output, streams.append, labels.is_some(), files)?;
+            ours.output_file = opened.labelled;
+            (opened.theirs, opened.ours)
+        }
     };
     if unit.tasks.len() <= WIDE_PIPES_MAX {
         our_output.iter().for_each(|pipe| system::widen_pipe(pipe.as_raw_fd(), WIDE_PIPE_BYTES));
@@ -79,28 +85,40 @@ fn open_task(unit: &LaunchUnit, task: &TaskLaunch, files: &mut OpenFiles) -> Res
     let error = match &streams.error {
         None => Arc::clone(&output),
         Some(target) => {
-            let (error, our_error) = open_output(target, streams.append, files)?;
-            ours.error = our_error;
-            error
+            let opened = open_output(target, streams.append, labels.is_some(), files)?;
+            (ours.error, ours.error_file) = (opened.ours, opened.labelled);
+            opened.theirs
         }
     };
+    ours.labels = labels;
     let error_target = streams.error.as_ref().unwrap_or(&streams.output);
-    let error_file = matches!(error_target, Output::File(_)).then(|| Arc::clone(&error));
+    // A pipe must not be kept open by who only wants to write into the file.
+    let labelled = if streams.error.is_some() { &ours.error_file } else { &ours.output_file };
+    let error_file = matches!(error_target, Output::File(_)).then(|| Arc::clone(labelled.as_ref().unwrap_or(&error)));
     Ok(Prepared { theirs: [input, output, error], ours, error_file })
 }
 
-type Opened = (Arc<OwnedFd>, Option<OwnedFd>);
+/// One output of a task.
+struct Opened {
+    theirs: Arc<OwnedFd>,
+    /// For the relay, where it reads what the task writes.
+    ours: Option<OwnedFd>,
+    /// The file into which the relay writes that with labels.
+    labelled: Option<Arc<OwnedFd>>,
+}
 
-fn open_output(target: &Output, keep: bool, files: &mut OpenFiles) -> Result<Opened, Problem> {
+fn open_output(target: &Output, keep: bool, has_labels: bool, files: &mut OpenFiles) -> Result<Opened, Problem> {
+    let direct = |theirs| Opened { theirs, ours: None, labelled: None };
+    let piped = |labelled| -> Result<Opened, Problem> {
+        let (read, write) = system::pipe().map_err(problem("make pipe"))?;
+        Ok(Opened { theirs: Arc::new(write), ours: Some(read), labelled })
+    };
     match target {
-        Output::Null => Ok((files.null().map_err(problem("open /dev/null"))?, None)),
+        Output::Null => files.null().map(direct).map_err(problem("open /dev/null")),
         Output::File(name) => {
             let file = files.output(name, keep).map_err(problem(format!("open output file {name}")))?;
-            Ok((file, None))
+            if has_labels { piped(Some(file)) } else { Ok(direct(file)) }
         }
-        Output::Client => {
-            let (read, write) = system::pipe().map_err(problem("make pipe"))?;
-            Ok((Arc::new(write), Some(read)))
-        }
+        Output::Client => piped(None),
     }
 }

@@ -202,6 +202,7 @@ pub(crate) fn step(
             client_process: (String::new(), 0),
             pty: None,
             kill_on_bad_exit: false,
+            labels_files: false,
             measure_seconds: None,
             keeps_counts: false,
             node_verbosity: 0,

@@ -45,7 +45,8 @@ fn replay(cluster: &Cluster, session: &str, least: usize) {
 }
 
 /// Different here: help and configuration are our own; a cluster that is up shows its host; who answers nothing is taken to
-/// say no; the exit of a change that comes in part is 0 where part was done; an account cannot be put below itself.
+/// say no; the exit of a change that comes in part is 0 where part was done; an account cannot be put below itself; there is
+/// one cluster only.
 #[test]
 fn sacctmgr_prints_what_slurm_prints() {
     replay(&cluster(), include_str!("sacctmgr.txt"), 100);

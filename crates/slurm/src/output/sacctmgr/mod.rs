@@ -5,6 +5,7 @@
 //! conditions is looked up here, so that the question can list it; the core is asked to change exactly these rows.
 
 mod add;
+mod cluster;
 mod conditions;
 mod delete;
 mod dump;
@@ -194,6 +195,7 @@ impl Sacctmgr {
             (Verb::Show, entity) => show::show(entity, &settings, &scene),
             (Verb::Dump, _) => dump::dump(&self.words, &scene),
             (Verb::Load, _) => self.load(&scene),
+            (Verb::Add | Verb::Modify | Verb::Delete, Entity::Cluster) => cluster::change(self.verb, &settings, &scene),
             (Verb::Add, Entity::Account) => add::accounts(&settings, &scene),
             (Verb::Add, Entity::User) => add::users(&settings, &scene),
             (Verb::Add, Entity::Coordinator) => add::coordinators(&settings, &scene),
@@ -249,8 +251,10 @@ fn entity(verb: Verb, word: &str) -> Option<Entity> {
     let (_, _, entity) = *all.iter().find(|(name, least, _)| is_cut(word, name, *least))?;
     let fits = match verb {
         Verb::Show => entity != Entity::Coordinator,
-        Verb::Modify => matches!(entity, Entity::Account | Entity::Qos | Entity::Resource | Entity::User),
-        _ => matches!(entity, Entity::Account | Entity::Qos | Entity::Resource | Entity::User | Entity::Coordinator),
+        Verb::Modify => {
+            matches!(entity, Entity::Account | Entity::Cluster | Entity::Qos | Entity::Resource | Entity::User)
+        }
+        _ => !matches!(entity, Entity::Association | Entity::Configuration | Entity::Problem | Entity::Tres),
     };
     fits.then_some(entity)
 }

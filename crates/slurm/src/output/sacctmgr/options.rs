@@ -55,7 +55,7 @@ pub(super) const UNSUPPORTED: &[&str] =
     &["archive", "clear", "ping", "problem", "reconfigure", "shutdown", "associations", "oneliner"];
 /// Things that are not there yet.
 pub(super) const ENTITIES_UNSUPPORTED: &[&str] =
-    &["cluster", "event", "federation", "job", "reservation", "runawayjobs", "stats", "transaction", "wckey"];
+    &["event", "federation", "job", "reservation", "runawayjobs", "stats", "transaction", "wckey"];
 
 /// Reads options; the other words are left.
 pub(super) fn read(args: &[String]) -> Result<(Flags, Vec<String>), Outcome> {

@@ -191,6 +191,9 @@ pub enum Cause {
         /// When there is room under it, if that follows from the ends of those who run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         room: Option<Room>,
+        /// When enough of what counts against it is forgotten, where that is use in the past.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forgotten: Option<Forgotten>,
     },
     /// Another rule, with what it says.
     Rule {
@@ -210,6 +213,47 @@ pub struct Room {
     pub wait: Span,
     /// The running job whose end makes enough of it.
     pub job_id: JobId,
+}
+
+/// When past use under a limit on minutes is forgotten so far that the job may start, if no more is used until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgotten {
+    /// Bit by bit.
+    Decay {
+        /// How long until then.
+        wait: Span,
+        /// After so long half of it is forgotten (`PriorityDecayHalfLife`).
+        half_life: Span,
+    },
+    /// All at once, when the next period begins (`PriorityUsageResetPeriod`).
+    Reset {
+        /// How long until then.
+        wait: Span,
+    },
+    /// Nobody knows: it is kept until an operator forgets it (`sacctmgr modify … set RawUsage=0`).
+    Never,
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Forgotten::Decay { wait, half_life } => {
+                let half_life = half_life.minutes_rounded_up();
+                write!(
+                    f,
+                    "enough of it is forgotten {}, if no more is used (half in {half_life} min, PriorityDecayHalfLife)",
+                    distance(*wait)
+                )
+            }
+            Forgotten::Reset { wait } => {
+                write!(f, "all of it is forgotten {} (PriorityUsageResetPeriod)", distance(*wait))
+            }
+            Forgotten::Never => f.write_str(
+                "no end is known, as use is never forgotten here (PriorityDecayHalfLife, PriorityUsageResetPeriod)",
+            ),
+        }
+    }
 }
 
 /// The nodes of a partition, counted by what keeps each from taking part in a job now. Each is counted once, under the
@@ -286,6 +330,7 @@ impl fmt::Display for Cause {
             Cause::Limit { violation, room: Some(Room { wait, job_id }), .. } => {
                 write!(f, "{violation}; room {} at the latest, when {job_id} ends", distance(*wait))
             }
+            Cause::Limit { violation, forgotten: Some(forgotten), .. } => write!(f, "{violation}; {forgotten}"),
             Cause::Limit { violation, .. } if violation.may_pass() => write!(f, "{violation}"),
             Cause::Limit { violation, .. } => {
                 write!(f, "{violation}: it cannot start unless one of the two is changed")

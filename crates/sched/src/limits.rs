@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_model::accounting::{
-    AccountingPolicy, AssociationId, Charged, Enforcement, Layers, NodeAmounts, QosFlag, Request, Tallies, TresAmounts,
-    Violation, Whole, amounts_of, asked, check_start, in_all, partition_takes,
+    AccountingPolicy, AssociationId, Charged, CountLimit, Enforcement, Layers, Level, Limit, NodeAmounts, QosFlag,
+    Request, Tallies, TresAmounts, TresLimit, Violation, Whole, amounts_of, asked, check_start, in_all,
+    partition_takes,
 };
-use muster_model::explain::Room;
+use muster_model::explain::{Forgotten, Room};
 use muster_model::ids::{Name, SpecId};
 use muster_model::job::Job;
 use muster_model::licenses;
@@ -21,7 +22,7 @@ use muster_model::priority::with_billing;
 use muster_model::request::RefusalCode;
 use muster_model::resources::ResourceRequest;
 use muster_model::state::{JobState, Reason};
-use muster_model::time::TimeLimit;
+use muster_model::time::{Span, TimeLimit};
 
 /// Most ends of running jobs after which it is looked whether there is room under a limit.
 const ENDS_MAX: usize = 10_000;
@@ -38,8 +39,8 @@ pub(crate) struct Limits<'a> {
     asked: BTreeMap<(SpecId, Option<Name>), Arc<TresAmounts>>,
     /// Partitions in which nobody starts any more.
     stopped: BTreeSet<Name>,
-    /// The last limit that was in a job's way, for whoever asks why.
-    last_violation: Option<Violation>,
+    /// The last limit that was in a job's way, and what the job would have held, for whoever asks why.
+    last_violation: Option<(Violation, TresAmounts)>,
 }
 
 impl<'a> Limits<'a> {
@@ -114,11 +115,24 @@ impl<'a> Limits<'a> {
         limit: TimeLimit,
         beyond: &Violation,
     ) -> Option<Room> {
+        let tres = self.asked(job, partition);
+        self.room_for(job, partition, limit, beyond, &tres)
+    }
+
+    /// As [`Limits::room`], for a job that would hold `tres`.
+    pub(crate) fn room_for(
+        &mut self,
+        job: &Job,
+        partition: &Partition,
+        limit: TimeLimit,
+        beyond: &Violation,
+        tres: &TresAmounts,
+    ) -> Option<Room> {
         if !beyond.may_pass() || !beyond.limit.is_of_what_runs() {
             return None;
         }
         let view = self.view;
-        let (layers, tres) = (self.layers(job, partition), self.asked(job, partition));
+        let layers = self.layers(job, partition);
         let now = self.tallies.clone();
         let room =
             view.running.iter().take(ENDS_MAX).take_while(|((end, _), _)| end.0 < i64::MAX).find(|(_, other)| {
@@ -126,7 +140,7 @@ impl<'a> Limits<'a> {
                 let qos = place.and_then(|partition| partition.qos.clone());
                 self.tallies.remove(&Charged::of(&view.accounting, other, qos.as_ref()));
                 // Limits are looked at in one order: another one that is in the way then comes after this.
-                let left = self.find(job, &layers, &tres, limit);
+                let left = self.find(job, &layers, tres, limit);
                 left.is_none_or(|left| (&left.level, &left.limit) != (&beyond.level, &beyond.limit))
             });
         let room = room.map(|((end, job_id), _)| Room { wait: end.since(view.now), job_id: *job_id });
@@ -134,8 +148,41 @@ impl<'a> Limits<'a> {
         room
     }
 
-    /// The limit that kept the last job from starting on the nodes that were found for it.
-    pub(crate) fn take_last_violation(&mut self) -> Option<Violation> {
+    /// When enough of past use is forgotten for a job that is beyond a limit on minutes; nothing for another limit, or where the job
+    /// asks for more than it allows and has to end within it.
+    pub(crate) fn forgotten(&self, beyond: &Violation) -> Option<Forgotten> {
+        let is_of_past =
+            matches!(beyond.limit, Limit::Tres(TresLimit::GrpTresMins, _) | Limit::Count(CountLimit::GrpWall));
+        let is_safe = self.view.config.accounting_enforce.safe;
+        if !is_of_past || is_safe && beyond.asked > beyond.allowed {
+            return None;
+        }
+        let (config, now) = (&self.view.config.priority, self.view.now);
+        // Use is counted in whole minutes, and anew with each calculation of priorities.
+        let most = if is_safe { beyond.allowed - beyond.asked } else { beyond.allowed };
+        let is_kept = match &beyond.level {
+            Level::Qos(name) => self.view.accounting.qos.get(name).is_some_and(|qos| qos.has(QosFlag::NoDecay)),
+            Level::Association(_) => false,
+        };
+        let half_life = config.decay_half_life;
+        let later = |span: Span| Span(span.0.saturating_add(config.calculation_period.0));
+        let decay = (half_life > Span::ZERO && most > 0 && !is_kept).then(|| {
+            let half_lives = ((beyond.in_use + 1) as f64 / most as f64).log2().max(0.0);
+            // Saturates at the ends of the range.
+            let wait = later(Span((half_lives * half_life.0 as f64) as i64));
+            Forgotten::Decay { wait, half_life }
+        });
+        let reset = config.usage_reset.next_after(now).map(|time| later(time.since(now)));
+        Some(match (decay, reset) {
+            (Some(Forgotten::Decay { wait, .. }), Some(reset)) if reset < wait => Forgotten::Reset { wait: reset },
+            (Some(decay), _) => decay,
+            (None, Some(wait)) if most > 0 => Forgotten::Reset { wait },
+            _ => Forgotten::Never,
+        })
+    }
+
+    /// The limit that kept the last job from starting on the nodes that were found for it, and what it would have held there.
+    pub(crate) fn take_last_violation(&mut self) -> Option<(Violation, TresAmounts)> {
         self.last_violation.take()
     }
 
@@ -246,7 +293,7 @@ impl<'a> Limits<'a> {
             self.stopped.insert(partition.name.clone());
         }
         let reason = violation.reason();
-        self.last_violation = Some(violation);
+        self.last_violation = Some((violation, tres.clone()));
         Err(reason)
     }
 

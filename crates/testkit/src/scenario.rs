@@ -145,6 +145,7 @@ impl Reader {
                 // Limits: jobs and CPUs that run at once under it.
                 "jobs" => drop(qos.limits.counts.insert(CountLimit::GrpJobs, number(value)?)),
                 "cpus" => qos.limits.tres.entry(TresLimit::GrpTres).or_default().add(&"cpu".into(), number(value)?),
+                "nodes" => qos.limits.tres.entry(TresLimit::GrpTres).or_default().add(&"node".into(), number(value)?),
                 "exempt" => qos.preempt_exempt_time = Some(Span::from_minutes(number(value)?)),
                 "flags" => qos.flags = value.split(',').map(qos_flag).collect::<Result<_, _>>()?,
                 _ => return Err(format!("unknown key {key}")),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use muster_client::{Client, ClientError};
 use muster_slurm::output::Outcome;
-use muster_slurm::output::sacctmgr::{Change, DISCARDED, QUESTION, Sacctmgr, Step, WrittenFile};
+use muster_slurm::output::sacctmgr::{Change, DISCARDED, Sacctmgr, Step, WrittenFile};
 
 use super::ask::{Call, ask_with, failure, print, reason};
 use crate::runtime::block_on;
@@ -56,7 +56,7 @@ fn why(error: &std::io::Error) -> String {
 
 async fn carry_out(sacctmgr: &Sacctmgr, change: &Change, client: &Client) -> ExitCode {
     print(&Outcome::success(change.announcement.as_str()));
-    if change.asks && !confirmed() {
+    if change.asks && !confirmed(change.question) {
         return print(&Outcome::success(DISCARDED));
     }
     for command in &change.commands {
@@ -72,8 +72,8 @@ async fn carry_out(sacctmgr: &Sacctmgr, change: &Change, client: &Client) -> Exi
 }
 
 /// Asks until there is an answer. The end of the input is a no; there is nobody left to ask.
-fn confirmed() -> bool {
-    let mut question = QUESTION.to_owned();
+fn confirmed(question: &str) -> bool {
+    let mut question = question.to_owned();
     loop {
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(question.as_bytes()).and_then(|()| stdout.flush());

@@ -84,7 +84,18 @@ pub enum UsageResetPeriod {
     Yearly,
 }
 
+/// Days within which each period begins anew.
+const PERIOD_DAYS_MAX: i64 = 366;
+
 impl UsageResetPeriod {
+    /// When the next period begins.
+    pub fn next_after(self, now: Timestamp) -> Option<Timestamp> {
+        const DAY_MS: i64 = 86_400_000;
+        let today = now.0.div_euclid(DAY_MS);
+        let midnights = (1..=PERIOD_DAYS_MAX).map(|days| Timestamp((today + days) * DAY_MS));
+        midnights.into_iter().find(|midnight| self.has_begun(now, *midnight))
+    }
+
     /// Whether a period has begun after `last` and not after `at`. Days begin at midnight UTC, weeks on Sunday.
     pub fn has_begun(self, last: Timestamp, at: Timestamp) -> bool {
         let day =

@@ -137,7 +137,8 @@ impl<'a> Pass<'a> {
         let mut causes = self.licence_causes(entry, ask, case.duration);
         if let Some(violation) = self.violation(entry.job, case.id, case.duration, &entry.job.spec.request) {
             let room = self.room_under(entry.job, case, &violation);
-            causes.push(Cause::Limit { partition, violation, room });
+            let forgotten = self.limits.forgotten(&violation);
+            causes.push(Cause::Limit { partition, violation, room, forgotten });
         }
         if !self.fits_now(entry, case, ask) {
             causes.push(Cause::Nodes(self.census(entry, case, ask)));
@@ -186,12 +187,12 @@ impl<'a> Pass<'a> {
             if let Trial::Started = self.try_in(entry, &case) {
                 return Vec::new();
             }
-            let partition = self.tables.fleet.partition(at).name.clone();
-            causes.extend(self.limits.take_last_violation().map(|violation| Cause::Limit {
-                partition,
-                violation,
-                room: None,
-            }));
+            let Some((violation, tres)) = self.limits.take_last_violation() else { continue };
+            let limit = self.limit_judged(entry.job, *id, duration);
+            let part = self.tables.fleet.partition(at);
+            let room = self.limits.room_for(entry.job, part, limit, &violation, &tres);
+            let forgotten = self.limits.forgotten(&violation);
+            causes.push(Cause::Limit { partition: part.name.clone(), violation, room, forgotten });
         }
         causes
     }

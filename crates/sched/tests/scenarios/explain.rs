@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use muster_model::accounting::{Holder, Qos, TresLimit, Used};
 use muster_model::explain::{Blocker, Change, Explanation, distance};
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, Name};
 use muster_model::job::Job;
 use muster_model::planning::PlanView;
+use muster_model::priority::UsageResetPeriod;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
 use muster_testkit::cases;
@@ -136,7 +138,7 @@ fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
     check(
         text,
         2,
-        "QOS small allows 6 cpu, 4 in use, 4 asked
+        "QOS small allows 6 cpu, 4 in use, 4 asked; room in 2 h 00 min at the latest, when 8 ends
          blocked by running 8, waiting 1
          starts in 3 h 00 min
          without --exclusive: now",
@@ -174,6 +176,56 @@ fn a_limit_is_told_with_the_time_at_which_there_is_room() {
          blocked by running 8, running 9, waiting 1
          starts in 2 h 00 min",
     );
+}
+
+/// A limit on nodes is one on what running jobs hold.
+#[test]
+fn a_limit_on_nodes_is_told_with_the_time_at_which_there_is_room() {
+    check(
+        "nodes n[1-4] cpus=4
+         qos small nodes=2
+         run 8 qos=small on=n1:0-3 t=120
+         run 9 qos=small on=n2:0-3 t=60
+         job 1 qos=small N=1 t=60",
+        1,
+        "QOS small allows 2 node, 2 in use, 1 asked; room in 1 h 00 min at the latest, when 9 ends
+         blocked by running 8
+         starts in 1 h 00 min",
+    );
+}
+
+fn with_minutes(used: u64, half_life_days: i64, reset: UsageResetPeriod) -> String {
+    let mut view = view("nodes n1 cpus=4\nqos small jobs=9\njob 1 qos=small n=1 t=60");
+    let name = Name::from("small");
+    let mut qos = Qos::clone(&view.accounting.qos[&name]);
+    qos.limits.tres.entry(TresLimit::GrpTresMins).or_default().0.insert("cpu".into(), 1000);
+    view.accounting.qos.insert(name.clone(), Arc::new(qos));
+    let mut past = Used::default();
+    past.tres_minutes.0.insert("cpu".into(), used);
+    view.past_use.holders.insert(Holder::Qos(name), past);
+    let config = Arc::make_mut(&mut view.config);
+    config.priority.decay_half_life = Span::from_minutes(half_life_days * 1440);
+    config.priority.usage_reset = reset;
+    let explanation = Planner::new().explain(&view, &Budget::default(), JobId(1)).expect("it waits");
+    assert_eq!(explanation.expected_start, None);
+    explanation.causes.iter().map(|cause| format!("{cause}\n")).collect()
+}
+
+/// Minutes that are used up come back as they are forgotten; where nobody forgets them, no end is known.
+#[test]
+fn used_up_minutes_are_told_with_when_they_are_forgotten() {
+    use UsageResetPeriod::{None, Weekly};
+    assert_eq!(
+        with_minutes(1999, 7, None),
+        "QOS small allows 1000 cpu minutes in all, 1999 in use, 60 asked; enough of it is forgotten in 7 d 0 h, if no more is used (half in \
+         10080 min, PriorityDecayHalfLife)\n"
+    );
+    let told = with_minutes(1999, 0, None);
+    assert!(told.contains("1999 in use, 60 asked; no end is known, as use is never forgotten here"), "{told}");
+    let told = with_minutes(1999, 0, Weekly);
+    assert!(told.contains("; all of it is forgotten in ") && told.contains("PriorityUsageResetPeriod"), "{told}");
+    let told = with_minutes(1001, 7, Weekly);
+    assert!(told.contains("; enough of it is forgotten in 35 min"), "{told}");
 }
 
 /// Nodes that are missed are named with what is wrong with them, as far as they would be of use.

@@ -15,6 +15,7 @@ mod load;
 mod loaded;
 mod modify;
 mod options;
+mod reset_usage;
 mod resource;
 mod show;
 mod show_others;
@@ -31,7 +32,9 @@ use options::Flags;
 use words::{Setting, is_cut};
 
 /// What is asked before anything changes.
-pub const QUESTION: &str = "Would you like to commit changes? (You have 30 seconds to decide)\n(N/y): ";
+const QUESTION: &str = "Would you like to commit changes? (You have 30 seconds to decide)\n(N/y): ";
+/// What is asked before it is forgotten what was used.
+const RESET_QUESTION: &str = "Would you like to reset usage? (You have 30 seconds to decide)\n(N/y): ";
 /// What is said when the answer is no.
 pub const DISCARDED: &str = " Changes Discarded\n";
 
@@ -75,6 +78,8 @@ pub struct Change {
     pub announcement: String,
     /// What the core is asked for, one after the other.
     pub commands: Vec<Command>,
+    /// What is asked first.
+    pub question: &'static str,
     /// Whether to ask first.
     pub asks: bool,
     /// What is printed after, and the exit code.
@@ -230,7 +235,8 @@ impl Sacctmgr {
 impl Scene<'_> {
     fn change(&self, announcement: String, changes: Vec<AccountingChange>) -> Step {
         let commands = changes.into_iter().map(|change| Command::ChangeAccounting(Box::new(change))).collect();
-        Step::Change(Change { announcement, commands, asks: !self.flags.immediate, outcome: Outcome::default() })
+        let asks = !self.flags.immediate;
+        Step::Change(Change { announcement, commands, question: QUESTION, asks, outcome: Outcome::default() })
     }
 }
 

@@ -10,7 +10,7 @@ use muster_model::ids::Name;
 use super::super::context::Outcome;
 use super::conditions::{Conditions, below};
 use super::words::Setting;
-use super::{Entity, Scene, Step, add, fields};
+use super::{Entity, Scene, Step, add, fields, reset_usage};
 
 pub(super) fn modify(entity: Entity, settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Outcome> {
     let is_word = |setting: &&Setting, word: &str| setting.key.is_empty() && setting.value.eq_ignore_ascii_case(word);
@@ -27,6 +27,9 @@ pub(super) fn modify(entity: Entity, settings: &[Setting], scene: &Scene<'_>) ->
     }
     if changes.is_empty() {
         return Err(Outcome::failure(" You didn't give me anything to set\n", 1));
+    }
+    if reset_usage::is_wanted(changes)? {
+        return reset_usage::reset(entity, found, changes, scene);
     }
     match entity {
         Entity::Account => accounts(found, changes, scene),

@@ -185,13 +185,10 @@ fn apply(changes: &mut JobChanges, setting: &Setting<'_>, context: &Context) -> 
             changes.priority = Some(value.parse().map_err(|_| invalid("Priority"))?);
         }
         () if setting.is("Nice", 2) => {
-            let nice = i32::try_from(numbers::leading_or_zero(value));
-            changes.nice = Some(nice.map_err(|_| invalid("Nice"))?);
+            changes.nice = Some(within_offset("Nice", value)?);
         }
         () if setting.is("SiteFactor", 5) => {
-            let factor = i32::try_from(numbers::leading_or_zero(value));
-            let beyond = "scontrol: error: SiteFactor value out of range (+/- 2147483645). Value ignored\n";
-            changes.site_factor = Some(factor.map_err(|_| Action::complain(beyond))?);
+            changes.site_factor = Some(within_offset("SiteFactor", value)?);
         }
         () if setting.is("MailType", 5) => {
             changes.mail_type = Some(mail::parse(value).ok_or_else(|| invalid("MailType"))?.into());
@@ -301,6 +298,17 @@ fn refusal_of(setting: &Setting<'_>) -> Option<RefusalCode> {
 fn not_a_node_count(value: &str) -> Action {
     let said = format!("scontrol: error: Invalid numeric value \"{value}\" for requested node count.\n");
     Action::Print(Outcome::failure(said, 0))
+}
+
+/// Most by which a priority is moved either way.
+const OFFSET_MAX: i32 = 2_147_483_645;
+
+/// How far a priority is moved. What is no number is 0, as in Slurm.
+fn within_offset(key: &str, value: &str) -> Result<i32, Action> {
+    let number = i32::try_from(numbers::leading_or_zero(value)).ok();
+    number.filter(|number| (-OFFSET_MAX..=OFFSET_MAX).contains(number)).ok_or_else(|| {
+        Action::complain(&format!("scontrol: error: {key} value out of range (+/- {OFFSET_MAX}). Value ignored\n"))
+    })
 }
 
 fn complain(key: &str, value: &str) -> Action {

@@ -13,6 +13,9 @@ fn srun_from_the_shell() {
         cluster.out("srun -N2 -n4 -l sh -c 'echo $SLURM_PROCID of $SLURM_NTASKS' | sort"),
         "0: 0 of 4\n1: 1 of 4\n2: 2 of 4\n3: 3 of 4"
     );
+    // Where the number of nodes is open, there is a task for each that there is.
+    assert_eq!(cluster.out("srun -N1-2 -l sh -c 'echo $SLURM_PROCID of $SLURM_NTASKS' | sort"), "0: 0 of 2\n1: 1 of 2");
+    assert_eq!(cluster.out("srun -N1-2 -n1 sh -c 'echo $SLURM_NTASKS'"), "1");
     let ran = cluster.run("srun -n2 sh -c 'exit $((SLURM_PROCID + 6))'");
     assert_eq!(ran.code, 7);
     assert!(ran.stderr.contains(": task 1: Exited with exit code 7\n"), "{}", ran.stderr);

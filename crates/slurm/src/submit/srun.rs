@@ -105,10 +105,23 @@ pub struct SrunPlan {
     pub verbose: u32,
     /// `--debugger-test`: the program whose tasks stand still at once, for a debugger.
     pub debugged: Option<String>,
+    /// One task for each node of the allocation that is to be made: a range of nodes was asked for, and no number of tasks.
+    pub fills_nodes: bool,
     /// The component of a heterogeneous job in which it runs, where one is named or there are several.
     pub group: Option<u32>,
     /// The same step in the other components, ascending.
     pub others: Vec<SrunPlan>,
+}
+
+impl SrunPlan {
+    /// The same on an allocation that has so many nodes. Where their number was open, so was that of the tasks. (As seen in Slurm 22.05.)
+    pub fn on_nodes(mut self, nodes: u32) -> SrunPlan {
+        if self.fills_nodes && nodes > 0 {
+            self.request.tasks = nodes;
+            self.request.nodes = Some((nodes, nodes));
+        }
+        self
+    }
 }
 
 /// Works out what `srun ARGUMENTS` is asked to do.
@@ -169,6 +182,7 @@ fn work_out(
     let base = program.rsplit('/').next().unwrap_or(program);
     let (allocation, job_name) = allocation(arguments, program, base, &counts, around, options)?;
     let within = matches!(allocation, Allocation::Within(_));
+    let is_range = counts.nodes_max.is_some_and(|max| max > counts.nodes_min);
     let given_name = options.names.job_name.clone().filter(|name| !name.is_empty());
     let environment = StepAdditions::of(options, &counts, job_name.or_else(|| given_name.clone()));
     let name = given_name.unwrap_or_else(|| base.to_owned());
@@ -196,6 +210,7 @@ fn work_out(
         quiet: options.client.quiet,
         verbose: options.client.verbose,
         debugged: options.others.contains_key("debugger-test").then(|| program.clone()),
+        fills_nodes: is_range && !within && !counts.tasks_given && !options.step.multi_prog,
         group: None,
         others: Vec::new(),
     })

@@ -80,6 +80,7 @@ pub(super) async fn parts_new(
         if is_verbose {
             verbose::tell_allocation(job);
         }
+        let plan = plan.on_nodes(nodes_of(job));
         return Ok(vec![Part { job_id: job.id, job: None, plan, environment: Vec::new() }]);
     }
     let components = components(client, job).await.map_err(|error| unable(&error))?;
@@ -87,9 +88,15 @@ pub(super) async fn parts_new(
     let rows: Vec<Job> = components.iter().map(|component| (**component).clone()).collect();
     let told = environment::het_allocation_environment(&rows, gathered.cluster_name(), &gathered.client_facts());
     let lines: Vec<String> = told.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let part =
-        |(plan, job): (SrunPlan, &Arc<Job>)| Part { job_id: job.id, job: None, plan, environment: lines.clone() };
+    let part = |(plan, job): (SrunPlan, &Arc<Job>)| {
+        let plan = plan.on_nodes(nodes_of(job));
+        Part { job_id: job.id, job: None, plan, environment: lines.clone() }
+    };
     Ok(all(plan).into_iter().zip(&components).map(part).collect())
+}
+
+fn nodes_of(job: &Job) -> u32 {
+    job.allocation.as_ref().map_or(0, |allocation| u32::try_from(allocation.shares.len()).unwrap_or(u32::MAX))
 }
 
 /// `--test-only`: when each part would start, as real `srun` tells it, one by one.

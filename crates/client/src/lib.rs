@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod jobs;
 mod patience;
 mod streams;
 

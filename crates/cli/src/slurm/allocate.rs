@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_client::{Blobs, Client, ClientError};
 use muster_model::ids::JobId;
 use muster_model::job::{ExecutionContext, Job, JobSpec};
-use muster_model::request::{Answer, Cancel, Command, JobTarget, Query, RefusalCode, Reply};
+use muster_model::request::{Answer, Cancel, Command, JobTarget, RefusalCode};
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::Span;
 use muster_slurm::options;
@@ -117,7 +117,7 @@ impl Wanted<'_> {
                     Ok(next) => next,
                     Err(_) => {
                         // What a plan says of waiting jobs is told to who asks, and is no news.
-                        let latest = present(client, job_id).await;
+                        let latest = client.job(job_id).await.ok().flatten();
                         looks += 1;
                         if looks <= PATIENCE_FOR_REASON && latest.as_deref().is_none_or(is_unseen) {
                             continue;
@@ -198,17 +198,6 @@ impl Wanted<'_> {
     }
 }
 
-/// A job as it is now; `None` where that cannot be told.
-async fn present(client: &Client, job_id: JobId) -> Option<Arc<Job>> {
-    let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
-    let replies = client.query(&query).await.ok()?;
-    let jobs = replies.into_iter().filter_map(|reply| match reply {
-        Reply::Jobs(jobs) => Some(jobs),
-        _ => None,
-    });
-    jobs.flatten().find(|job| job.id == job_id)
-}
-
 /// Whether the scheduler has not come to a job yet.
 fn is_unseen(job: &Job) -> bool {
     job.reason == Reason::None && job.hold.is_none()
@@ -231,13 +220,8 @@ pub(super) async fn components(client: &Client, job: &Arc<Job>) -> Result<Vec<Ar
     if job.het.is_none() {
         return Ok(vec![job.clone()]);
     }
-    let query = Query::Jobs { ids: Some(vec![job.id]), uids: None, active_only: false };
-    let mut all: Vec<Arc<Job>> = Vec::new();
-    for reply in client.inquire(&query).await? {
-        if let Reply::Jobs(jobs) = reply {
-            all.extend(jobs.into_iter().filter(|other| other.het_job_id() == job.het_job_id()));
-        }
-    }
+    let mut all = client.jobs_numbered(job.id).await?;
+    all.retain(|other| other.het_job_id() == job.het_job_id());
     all.sort_by_key(|job| job.id);
     Ok(all)
 }

@@ -119,14 +119,8 @@ struct Part {
 
 /// The job in which the step is to run must be there.
 async fn confirm(client: &Client, job_id: JobId) -> Result<Arc<Job>, CliExit> {
-    let query = Query::Jobs { ids: Some(vec![job_id]), uids: None, active_only: false };
-    let replies = client.inquire(&query).await.map_err(|error| unable(&error))?;
-    for reply in &replies {
-        if let Reply::Jobs(jobs) = reply
-            && let Some(job) = jobs.iter().find(|job| job.id == job_id)
-        {
-            return Ok(job.clone());
-        }
+    if let Some(job) = client.job(job_id).await.map_err(|error| unable(&error))? {
+        return Ok(job);
     }
     let mut exit =
         end::error("srun", &format!("Unable to confirm allocation for job {job_id}: Invalid job id specified"));

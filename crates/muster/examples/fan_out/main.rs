@@ -17,7 +17,7 @@ use helpers::{Helper, Word};
 use muster_client::{Blobs, Client};
 use muster_model::ids::{Identity, JobId};
 use muster_model::job::{ExecutionContext, JobKind, JobSpec};
-use muster_model::request::{Answer, Command, Query, Reply};
+use muster_model::request::{Answer, Command, Query};
 use muster_model::resources::ResourceRequest;
 use network::Traffic;
 
@@ -151,12 +151,9 @@ impl Bench {
             told += usize::from(number == job.0);
         }
         let told = began.elapsed();
-        let query = Query::Jobs { ids: Some(vec![job]), uids: None, active_only: false };
         while began.elapsed() < PATIENCE {
-            let replies = self.runtime.block_on(self.client.query(&query))?;
-            let is_over =
-                |reply: &Reply| matches!(reply, Reply::Jobs(jobs) if jobs.iter().all(|job| job.state.is_final()));
-            if replies.iter().all(is_over) {
+            let seen = self.runtime.block_on(self.client.job(job))?;
+            if seen.is_none_or(|job| job.state.is_final()) {
                 return Ok(Times { told, ended: began.elapsed() });
             }
             helpers::pause(Duration::from_millis(1));

@@ -14,7 +14,7 @@ use muster_slurm::output::scontrol::{
     Action, Changes, Flags, Machine, ShellFile, Show, config_file, down, host_list_of_text, shell_files, slurmd,
     slurmd_queries,
 };
-use muster_slurm::output::{Answers, Outcome, unknown_cluster};
+use muster_slurm::output::{Outcome, unknown_cluster};
 use nix::errno::Errno;
 
 use super::super::ask::{Call, ask, failure, reason};
@@ -147,9 +147,8 @@ fn write_executable(path: &str, content: &[u8]) -> std::io::Result<()> {
 }
 
 async fn find(client: &Client, target: &JobTarget) -> Result<Option<std::sync::Arc<Job>>, ClientError> {
-    let query = Query::Jobs { ids: Some(vec![target.job_id]), uids: None, active_only: false };
-    let answers = Answers::gather(client.inquire(&query).await?);
-    Ok(answers.jobs.into_iter().find(|job| muster_slurm::output::ids::matches(target, job)))
+    let jobs = client.jobs_numbered(target.job_id).await?;
+    Ok(jobs.into_iter().find(|job| muster_slurm::output::ids::matches(target, job)))
 }
 
 async fn wait_job(target: &JobTarget) -> Outcome {

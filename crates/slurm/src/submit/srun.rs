@@ -13,10 +13,11 @@ use muster_model::time::Span;
 use super::environment::StepAdditions;
 use super::exit::{CliExit, refused};
 use super::job_spec::{self, Subject};
+use super::multi_prog::ProgramFile;
 use super::resolve::{self, Counts, Problem};
 use super::sbatch::{propagated, submit_line};
 use super::surroundings::{ReadError, Surroundings};
-use super::{arbitrary, environment, gpus, multi_prog, reading};
+use super::{arbitrary, environment, gpus, reading};
 use crate::conf::task_seconds;
 use crate::grammar::patterns;
 use crate::options::{self, Command, Fault, Line, SubmitOptions, parse};
@@ -175,6 +176,7 @@ fn work_out(
         return Err(Fault::error(1, "must specify a node list with -Z, --no-allocate.").into());
     }
     arbitrary::read_hostfile(options, around)?;
+    let file = program_file(command, options, around)?;
     let counts = resolve::counts(Command::Srun, options)?;
     let Some(program) = command.first() else {
         return Err(Fault::fatal("No command given to execute.").into());
@@ -189,7 +191,7 @@ fn work_out(
     let streams = Streams::of(options);
     Ok(SrunPlan {
         request: request(options, &counts, &name, within),
-        launch: launch(options, &counts, command, &streams, around)?,
+        launch: launch(options, &counts, (command, file), &streams, around)?,
         environment,
         allocation,
         input: streams.input,
@@ -210,7 +212,7 @@ fn work_out(
         quiet: options.client.quiet,
         verbose: options.client.verbose,
         debugged: options.others.contains_key("debugger-test").then(|| program.clone()),
-        fills_nodes: is_range && !within && !counts.tasks_given && !options.step.multi_prog,
+        fills_nodes: is_range && !within && !counts.tasks_given,
         group: None,
         others: Vec::new(),
     })
@@ -411,11 +413,11 @@ fn target(stream: &Stream) -> StreamTarget {
 fn launch(
     options: &mut SubmitOptions,
     counts: &Counts,
-    command: &[String],
+    (command, file): (&[String], Option<ProgramFile>),
     streams: &Streams,
     around: &Surroundings<'_>,
 ) -> Result<StepLaunch, Problem> {
-    let mut programs = if options.step.multi_prog { programs(command, counts.tasks, around)? } else { Vec::new() };
+    let mut programs = file.map_or(Ok(Vec::new()), |file| file.programs(counts.tasks))?;
     let mut command = command.to_vec();
     if options.others.contains_key("debugger-test") {
         let all = programs.iter_mut().map(|(_, words)| words).chain([&mut command]);
@@ -500,13 +502,21 @@ fn client_hook(named: &Option<String>, around: &Surroundings<'_>) -> Hook {
     if named.is_some() { Hook::Own(hook(named, around)) } else { Hook::OfSite }
 }
 
-fn programs(command: &[String], tasks: u32, around: &Surroundings<'_>) -> Result<Vec<(u32, Vec<String>)>, Problem> {
-    let file = command.first().map(String::as_str).unwrap_or_default();
-    let path = options::absolute(around.world.work_dir, file);
+/// Reads the file of `--multi-prog`. Where nothing says how many tasks there are, it does, and that counts as said.
+fn program_file(
+    command: &[String],
+    options: &mut SubmitOptions,
+    around: &Surroundings<'_>,
+) -> Result<Option<ProgramFile>, Problem> {
+    let Some(name) = command.first().filter(|_| options.step.multi_prog) else { return Ok(None) };
+    let path = options::absolute(around.world.work_dir, name);
     let bytes = around
         .world
         .host
         .read(&path)
-        .map_err(|_: ReadError| Fault::error(1, format!("Could not open multi_prog config file {file}")))?;
-    Ok(multi_prog::read(&String::from_utf8_lossy(&bytes), file, tasks)?)
+        .map_err(|_: ReadError| Fault::error(1, format!("Could not open multi_prog config file {name}")))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let file = ProgramFile::read(&text, name, options.resources.ntasks, &mut options.notices)?;
+    options.resources.ntasks.get_or_insert_with(|| file.tasks());
+    Ok(Some(file))
 }

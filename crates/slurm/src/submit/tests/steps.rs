@@ -104,6 +104,25 @@ fn srun_complains() {
         "-n4 --multi-prog mp.conf",
         "srun: error: Configuration file mp.conf invalid, no record for task id 3\nexit 1",
     );
+    // Where nothing says how many tasks there are, the file does, however many nodes there may be.
+    srun("", "--multi-prog mp.conf", "new mp.conf mp.conf Nany n3 c1");
+    srun("", "-N1-4 --multi-prog mp.conf", "new mp.conf mp.conf N1-3 n3 c1");
+    srun(
+        "",
+        "-N4 --multi-prog mp.conf",
+        "srun: Warning: can't run 3 processes on 4 nodes, setting nnodes to 3\nnew mp.conf mp.conf N3-3 n3 c1",
+    );
+    srun(
+        "",
+        "-N2 --ntasks-per-node=1 --multi-prog mp.conf",
+        "srun: Warning: can't honor --ntasks-per-node set to 1 which doesn't match the requested tasks 3 with the number of \
+         requested nodes 2. Ignoring --ntasks-per-node.\nnew mp.conf mp.conf N2-2 n3 c1",
+    );
+    srun(
+        "SLURM_NTASKS=2",
+        "--multi-prog mp.conf",
+        "srun: error: Invalid task id, 2 >= ntasks\nsrun: error: Line 2 of configuration file mp.conf invalid\nexit 1",
+    );
 }
 
 #[test]

@@ -309,6 +309,9 @@ pub struct Step {
     /// Whether it asked for generic resources itself; then its units are for it alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gres_given: bool,
+    /// `--container`: the OCI bundle of its tasks. What the script runs in, the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Name>,
     /// In a heterogeneous job, what its parts have in common.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub het: Option<Box<HetStep>>,

@@ -78,6 +78,30 @@ fn tasks_run_in_bundles_and_are_tasks_like_others() {
 }
 
 #[test]
+fn tables_tell_the_bundles_of_steps() {
+    // Where nodes have no `oci.conf` the option is passed over, and shown all the same, as in Slurm.
+    let cluster = Cluster::start(&["--nodes", "1"]);
+    let script = cluster.submit("--container=/script -n1 --wrap 'sleep 300'");
+    let plain = cluster.submit("-n1 --wrap 'srun --container=/step --container-id=name sleep 300'");
+    let steps = || cluster.out("squeue -h -s -O StepID:12,Container:12,ContainerID:12 | sort");
+    let expected = format!(
+        "{script}.batch     /script     (null)      \n{plain}.0         /step       name        \n{plain}.batch     (null)      (null)      "
+    );
+    cluster.wait("all steps to run", || steps().lines().count() == 3);
+    assert_eq!(steps(), expected);
+    let shown = |step: &str| cluster.out(&format!("scontrol -o show step {step} | grep -o ' Container.*' || true"));
+    assert_eq!(shown(&format!("{plain}.0")).trim(), "Container=/step ContainerID=name");
+    assert_eq!(shown(&format!("{plain}.batch")).trim(), "");
+    cluster.out(&format!("scancel {script} {plain}"));
+    cluster.wait_state(script, "CANCELLED");
+    cluster.wait_state(plain, "CANCELLED");
+    assert_eq!(
+        cluster.out("sacct -n -P -o JobID,Container"),
+        format!("{script}|/script\n{script}.batch|/script\n{plain}|\n{plain}.batch|\n{plain}.0|/step")
+    );
+}
+
+#[test]
 fn a_container_has_the_name_that_its_user_wants() {
     let Some(site) = start("") else { return };
     let (cluster, runtime) = (&site.cluster, site.runtime);

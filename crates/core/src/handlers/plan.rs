@@ -335,6 +335,7 @@ pub(super) fn launch_main_unit(
         kill_failed: false,
         cancelled_by: None,
         gres_given: false,
+        bundle: None,
         het: None,
         nodes_left,
         launch: None,

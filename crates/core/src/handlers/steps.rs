@@ -261,6 +261,7 @@ fn start_part(
         kill_failed: false,
         cancelled_by: None,
         gres_given: !part.request.gres.is_empty(),
+        bundle: part.launch.bundle.as_deref().map(Into::into),
         het,
         launch: Some(Arc::new(part.launch)),
     };

@@ -3,11 +3,12 @@
 use muster_model::accounting::Ageing;
 use muster_model::dependency::Dependencies;
 use muster_model::heterogeneous::HetRole;
-use muster_model::ids::JobId;
+use muster_model::ids::{JobId, StepId};
 use muster_model::job::{ArrayRole, Job, JobKind};
 use muster_model::partition::{MemoryDefault, OverSubscribe};
 use muster_model::resources::{MemoryRequest, Sharing};
 use muster_model::state::{JobState, Reason};
+use muster_model::step::Step;
 use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use super::context::{Cluster, Context};
@@ -85,11 +86,38 @@ pub fn rare<'a>(job: &'a Job, name: &str) -> Option<&'a str> {
 /// The bundle of the job and what its container is called, as lines of `scontrol` have them behind `Container=`.
 pub fn container(job: &Job) -> Option<String> {
     let asked = |name| rare(job, name).filter(|text| !text.is_empty());
-    match (asked("container"), asked("container-id")) {
+    container_text(asked("container"), asked("container-id"))
+}
+
+/// The same of a step.
+pub fn container_of_step(step: &Step, job: &Job) -> Option<String> {
+    container_text(bundle_of_step(step, job), bundle_id_of_step(step, job))
+}
+
+fn container_text(path: Option<&str>, id: Option<&str>) -> Option<String> {
+    match (path, id) {
         (None, None) => None,
         (Some(path), None) => Some(path.to_owned()),
-        (path, Some(id)) => Some(format!("{} ContainerID={id}", path.unwrap_or("(null)"))),
+        (path, Some(id)) => Some(format!("{} ContainerID={id}", path.unwrap_or(NULL))),
     }
+}
+
+/// The bundle in which the tasks of a step run, or the script.
+pub fn bundle_of_step<'a>(step: &'a Step, job: &'a Job) -> Option<&'a str> {
+    match step.step_id {
+        StepId::Batch => rare(job, "container"),
+        _ => step.bundle.as_deref(),
+    }
+    .filter(|path| !path.is_empty())
+}
+
+/// What the container of that bundle is called, while the step is there.
+pub fn bundle_id_of_step<'a>(step: &'a Step, job: &'a Job) -> Option<&'a str> {
+    match step.step_id {
+        StepId::Batch => rare(job, "container-id"),
+        _ => step.launch.as_ref().and_then(|launch| launch.bundle_id.as_deref()),
+    }
+    .filter(|id| !id.is_empty())
 }
 
 /// Comment of the user.

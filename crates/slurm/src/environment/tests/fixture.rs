@@ -183,6 +183,7 @@ pub(crate) fn step(
         kill_failed: false,
         cancelled_by: None,
         gres_given: false,
+        bundle: None,
         het: None,
         nodes_left: Vec::new(),
         launch: Some(Arc::new(StepLaunch {

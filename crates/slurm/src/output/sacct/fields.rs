@@ -162,7 +162,10 @@ pub static FIELDS: &[Field] = &[
     field("ConsumedEnergyRaw", 17, |row, _| {
         energy(row, |of| of.text(Kind::Energy, Total), |joules| joules.to_string())
     }),
-    field("Container", 19, |row, _| row.of_job(|job| job_text::rare(job, "container").unwrap_or_default().to_owned())),
+    field("Container", 19, |row, _| {
+        let of_step = row.step.as_ref().map(|step| job_text::bundle_of_step(step, &row.job));
+        of_step.unwrap_or_else(|| job_text::rare(&row.job, "container")).unwrap_or_default().to_owned()
+    }),
     field("CPUTime", 10, |row, context| format_days_hours(row.elapsed(context).saturating_mul(i64::from(row.cpus())))),
     field("CPUTimeRAW", 10, |row, context| row.elapsed(context).saturating_mul(i64::from(row.cpus())).to_string()),
     field("DBIndex", -10, |row, _| (u64::from(row.job.id.0) << 16 | u64::from(row.job.restart.0 & 0xffff)).to_string()),

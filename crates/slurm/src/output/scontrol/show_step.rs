@@ -51,6 +51,7 @@ pub fn print(step: &Step, job: &Job, context: &Context, one_line: bool) -> Strin
         (_, Some((host, _))) => format!("SrunHost:Pid={host}:0"),
         _ => format!("SrunHost:Pid={NULL}:0"),
     });
+    record.optional("Container", job_text::container_of_step(step, job).as_deref());
     if counted {
         record.optional("TresPerNode", tres::requests(&job.spec.request.gres, GresScope::Node).as_deref());
     }

@@ -74,8 +74,10 @@ pub static FIELDS: &[Field<StepRow>] = &[
         row.job.task_index().map_or("N/A".to_owned(), |index| index.to_string())
     }),
     field('\0', &["cluster"], "CLUSTER", |row, _| row.cluster_name.as_deref().unwrap_or(NULL).to_owned()),
-    field('\0', &["container"], "CONTAINER", null),
-    field('\0', &["containerid"], "CONTAINER_ID", null),
+    field('\0', &["container"], "CONTAINER", |row, _| job_text::or_null(job_text::bundle_of_step(&row.step, &row.job))),
+    field('\0', &["containerid"], "CONTAINER_ID", |row, _| {
+        job_text::or_null(job_text::bundle_id_of_step(&row.step, &row.job))
+    }),
     field('\0', &["cpufreq"], "CPU_FREQ", |row, _| match row.step.step_id {
         StepId::Number(_) => "Unknown-Unknown:Unknown".to_owned(),
         _ => "0-0:0".to_owned(),

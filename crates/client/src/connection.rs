@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use muster_model::ids::{BlobId, JobId};
+use muster_model::ids::{BlobId, JobId, SubmitToken};
 use muster_model::request::{Answer, Command, Query, Refusal, Reply};
 use muster_proto::controller_client::ControllerClient;
 use muster_proto::document::{decode, encode};
@@ -136,7 +136,22 @@ impl Client {
     /// # Errors
     /// As [`Client::command`].
     pub async fn command_with(&self, command: &Command, blobs: Blobs) -> Result<Answer, ClientError> {
-        let reply = self.inner.clone().execute(request(0, command, blobs)).await?.into_inner();
+        self.execute(request(0, command, blobs)).await
+    }
+
+    /// Submits, or says again that this is to be submitted: with the same token it is done once.
+    pub(crate) async fn submit_with(
+        &self,
+        command: &Command,
+        blobs: Blobs,
+        token: SubmitToken,
+    ) -> Result<Answer, ClientError> {
+        let token = Some(token.0.to_vec().into());
+        self.execute(wire::CommandRequest { token, ..request(0, command, blobs) }).await
+    }
+
+    async fn execute(&self, request: wire::CommandRequest) -> Result<Answer, ClientError> {
+        let reply = self.inner.clone().execute(request).await?.into_inner();
         read_reply(reply).map(|(_, result)| result)?.map_err(ClientError::Refused)
     }
 
@@ -211,6 +226,7 @@ fn request(tag: u64, command: &Command, blobs: Blobs) -> wire::CommandRequest {
         command_json: encode(command).into(),
         script: blobs.script.map(Into::into),
         context: blobs.context.map(Into::into),
+        token: None,
     }
 }
 

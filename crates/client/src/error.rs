@@ -27,6 +27,9 @@ pub enum ClientError {
     /// The controller refuses.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// No token for a submit can be drawn.
+    #[error("cannot read /dev/urandom")]
+    Random(#[source] std::io::Error),
     /// The two sides do not understand each other.
     #[error("unexpected answer of the controller: {0}")]
     Protocol(String),

@@ -1,10 +1,12 @@
 //! What goes on over restarts of the controller.
 
+use std::io::Read;
 use std::time::Duration;
 
+use muster_model::ids::SubmitToken;
 use muster_model::request::{Answer, Command, Query, Reply};
 
-use crate::{Client, ClientError};
+use crate::{Blobs, Client, ClientError};
 
 /// How long a controller may be away before one gives up on it.
 const ABSENCE_MAX: Duration = Duration::from_secs(120);
@@ -41,6 +43,21 @@ impl Client {
         }
     }
 
+    /// Submits a job, or says when it would start, and says so again wherever the controller goes away before it has answered. However
+    /// often it has to be said, it makes one job.
+    ///
+    /// # Errors
+    /// What the controller refuses; or when it stays away.
+    pub async fn submit(&self, command: &Command, blobs: Blobs) -> Result<Answer, ClientError> {
+        let token = new_token()?;
+        match self.submit_with(command, blobs.clone(), token).await {
+            Err(error) if error.is_absence() => {
+                outlast(async || Client::connect().await?.submit_with(command, blobs.clone(), token).await).await
+            }
+            answer => answer,
+        }
+    }
+
     /// Asks a question, once more wherever the controller goes away before it has answered.
     ///
     /// # Errors
@@ -51,4 +68,11 @@ impl Client {
             replies => replies,
         }
     }
+}
+
+/// A token that no other submit has.
+fn new_token() -> Result<SubmitToken, ClientError> {
+    let mut token = SubmitToken([0; SubmitToken::SIZE]);
+    let drawn = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut token.0));
+    drawn.map(|()| token).map_err(ClientError::Random)
 }

@@ -23,6 +23,7 @@ use crate::event::{Event, RequestId};
 use crate::handlers;
 use crate::handlers::priority::{ARRIVAL_FIRST, Calculation};
 use crate::licenses::LicensesHeld;
+use crate::submits::Submits;
 use crate::timers::Timers;
 use crate::view::ReadView;
 
@@ -97,6 +98,8 @@ pub struct Cluster {
     pub(crate) reservations: OrdMap<Name, Arc<Reservation>>,
     /// Tables of jobs that come again, by user.
     pub(crate) crontabs: OrdMap<u32, Arc<Crontab>>,
+    /// Which job each submit of late made.
+    pub(crate) submits: Submits,
     /// What was used, by association and QOS.
     pub(crate) usage: UsageAccounts,
     /// Jobs with runs that are not counted in it.
@@ -198,6 +201,7 @@ impl Cluster {
             next_qos_id: 1,
             reservations: OrdMap::new(),
             crontabs: OrdMap::new(),
+            submits: Submits::default(),
             usage: UsageAccounts::default(),
             ran: BTreeSet::new(),
             priorities: CalculationProgress::default(),
@@ -224,6 +228,9 @@ impl Cluster {
         match event {
             Event::Command { request, identity, command } => {
                 handlers::command(self, now, request, &identity, *command, out)
+            }
+            Event::Submit { request, identity, token, command } => {
+                handlers::submit_once(self, now, (request, &identity), token, *command, out);
             }
             Event::RequestAbandoned(request) => handlers::steps::abandon(self, now, request, out),
             Event::HolderPresent(job_id) => handlers::holder::present(self, job_id),
@@ -270,6 +277,7 @@ impl Cluster {
             past_use: self.past_use.clone(),
             reservations: self.reservations.clone(),
             crontabs: self.crontabs.clone(),
+            submits: self.submits.clone(),
             usage: self.usage.clone(),
             priorities: self.priorities.clone(),
         }

@@ -1,6 +1,6 @@
 //! Everything that can happen to the cluster.
 
-use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, StepId};
+use muster_model::ids::{Identity, JobId, NodeIndex, RestartCount, StepId, SubmitToken};
 use muster_model::measure::Measured;
 use muster_model::node::{Hardware, NodeReport};
 use muster_model::planning::Plan;
@@ -20,6 +20,17 @@ pub enum Event {
         request: RequestId,
         /// Who asks.
         identity: Identity,
+        /// What.
+        command: Box<Command>,
+    },
+    /// A client submits, and says so again where it does not hear that it has been done.
+    Submit {
+        /// Where the reply goes.
+        request: RequestId,
+        /// Who asks.
+        identity: Identity,
+        /// Which submit it is.
+        token: SubmitToken,
         /// What.
         command: Box<Command>,
     },

@@ -16,8 +16,8 @@ use muster_model::time::{Span, Timestamp};
 use crate::cluster::{ArrayInfo, Cluster};
 use crate::effect::{Effect, Outcome};
 use crate::handlers::dependency;
-use crate::mail;
 use crate::timers::Timer;
+use crate::{mail, submits};
 
 /// The end of a job without limit, in the order of ends.
 const FAR_FUTURE: Timestamp = Timestamp(i64::MAX);
@@ -209,8 +209,9 @@ impl Cluster {
         }
     }
 
-    /// Takes a job out of memory. Its rows stay in the store as history.
-    pub(crate) fn remove_job(&mut self, job_id: JobId, out: &mut Outcome) {
+    /// Takes a job out of memory. Its rows stay in the store as history; a controller that starts meanwhile still reads them as long
+    /// as they tell that a submit has been made.
+    pub(crate) fn remove_job(&mut self, now: Timestamp, job_id: JobId, out: &mut Outcome) {
         let Some(job) = self.jobs.remove(&job_id) else {
             return;
         };
@@ -239,7 +240,11 @@ impl Cluster {
             self.arrays.remove(&job_id);
             self.dependents.remove(&job_id);
         }
-        out.facts.push(Fact::JobForgotten(job_id));
+        if submits::is_remembered(now, &job) {
+            self.timers.set(job.submit_time + submits::REMEMBERED, Timer::ForgetSubmit(job_id));
+        } else {
+            out.facts.push(Fact::JobForgotten(job_id));
+        }
     }
 
     /// Sets the timers that follow from the state of a job.

@@ -152,6 +152,7 @@ impl Cluster {
         }
         self.set_job_timers(&job, now);
         self.index_job(None, &job, now);
+        self.submits.remember(now, &job);
         self.jobs.insert(job.id, job);
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Timer {
     Holder(JobId),
     /// An ended job may leave the memory.
     Forget(JobId),
+    /// The row of a job that has left the memory need not tell any more which submit made it.
+    ForgetSubmit(JobId),
     /// A silent node is given up.
     NodeSilent(NodeIndex),
     /// Priorities are calculated.

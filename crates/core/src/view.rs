@@ -18,6 +18,8 @@ use muster_model::reservation::Reservation;
 use muster_model::step::Step;
 use muster_model::time::Timestamp;
 
+use crate::submits::Submits;
+
 /// The cluster as of one commit. Reading it never delays a change.
 #[derive(Debug, Clone)]
 pub struct ReadView {
@@ -53,6 +55,8 @@ pub struct ReadView {
     pub reservations: OrdMap<Name, Arc<Reservation>>,
     /// Tables of jobs that come again, by user.
     pub crontabs: OrdMap<u32, Arc<Crontab>>,
+    /// Which job each submit of late made.
+    pub submits: Submits,
     /// What was used, by association and QOS.
     pub usage: UsageAccounts,
     /// What the priorities of jobs were calculated from.

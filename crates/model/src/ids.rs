@@ -21,6 +21,39 @@ impl fmt::Display for JobId {
     }
 }
 
+/// Names one submit, drawn by whoever submits, so that it is made once however often it is said. Written as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubmitToken(pub [u8; SubmitToken::SIZE]);
+
+impl SubmitToken {
+    /// Bytes of a token: enough that no two are ever drawn alike.
+    pub const SIZE: usize = 16;
+}
+
+impl fmt::Display for SubmitToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl From<SubmitToken> for String {
+    fn from(token: SubmitToken) -> String {
+        token.to_string()
+    }
+}
+
+impl TryFrom<String> for SubmitToken {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SubmitToken, String> {
+        let digits = u128::from_str_radix(&text, 16).ok().filter(|_| text.len() == 2 * SubmitToken::SIZE);
+        digits
+            .map(|number| SubmitToken(number.to_be_bytes()))
+            .ok_or_else(|| format!("{text:?} is no token of a submit"))
+    }
+}
+
 /// A job, or one task of a job array: `36`, `36_4`. What users write on command lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArrayTask {

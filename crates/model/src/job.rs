@@ -13,7 +13,7 @@ use crate::container::ContainerRequest;
 use crate::cron::CronEntry;
 use crate::dependency::Dependencies;
 use crate::heterogeneous::HetRole;
-use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId};
+use crate::ids::{BlobId, Identity, JobId, Name, NodeIndex, RestartCount, SpecId, SubmitToken};
 use crate::preemption::{CpuHold, Eviction};
 use crate::priority::PastRun;
 use crate::resize::Resize;
@@ -481,6 +481,9 @@ pub struct Job {
     /// How its size changed in this start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Box<Resize>>,
+    /// Which submit made it. In an array and a heterogeneous job, on the record whose number was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submit_token: Option<SubmitToken>,
 }
 
 /// How often a job was put back into the queue through no fault of its own, so that it does not go round for ever.
@@ -568,6 +571,7 @@ impl Job {
             ageing: Ageing::SinceEligible,
             preemptable_from: None,
             resize: None,
+            submit_token: None,
             spec,
         }
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use muster_client::{Blobs, Client, outlast};
+use muster_client::{Blobs, Client};
 use muster_dstack::Configuration;
 use muster_dstack::configuration::Task;
 use muster_dstack::run::{PlanView, offers, plan_text, status};
@@ -77,7 +77,7 @@ async fn apply(options: Options) -> anyhow::Result<ExitCode> {
         wait_until_over(&client, active.id).await?;
     }
     let name = submission.spec.name.to_string();
-    let job_id = submit(&client, &project, submission, &present).await?;
+    let job_id = submit(&client, submission).await?;
     if options.detach {
         say(&format!("Run {name} submitted, detaching..."));
         return Ok(ExitCode::SUCCESS);
@@ -233,29 +233,12 @@ async fn confirm(options: &Options, active: Option<&Job>, submission: &Submissio
     }
 }
 
-/// Submits the run. Whether a controller that went away in the middle has made it, the next one knows by its name: it is none of those
-/// of `before`.
-async fn submit(client: &Client, project: &str, submission: Submission, before: &[Arc<Job>]) -> anyhow::Result<JobId> {
-    let name = submission.spec.name.clone();
+/// Submits the run, once, whatever becomes of the controller meanwhile.
+async fn submit(client: &Client, submission: Submission) -> anyhow::Result<JobId> {
     let blobs =
         Blobs { script: Some(submission.script.into_bytes()), context: Some(serde_json::to_vec(&submission.context)?) };
     let command = Command::Submit(Box::new(submission.spec));
-    let again = async || {
-        let client = Client::connect().await?;
-        let is_ours = |job: &&Arc<Job>| {
-            job.spec.run.as_ref().is_some_and(|run| *run.run_name == *name)
-                && !before.iter().any(|other| other.id == job.id)
-        };
-        match runs::present(&client, Some(project)).await?.iter().find(is_ours) {
-            Some(made) => Ok(Answer::Submitted(made.id)),
-            None => client.command_with(&command, blobs.clone()).await,
-        }
-    };
-    let answer = match client.command_with(&command, blobs.clone()).await {
-        Err(error) if error.is_absence() => outlast(again).await?,
-        answer => answer?,
-    };
-    match answer {
+    match client.submit(&command, blobs).await? {
         Answer::Submitted(job_id) => Ok(job_id),
         other => bail!("the controller answered a submit with {other:?}"),
     }

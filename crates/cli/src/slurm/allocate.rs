@@ -90,7 +90,7 @@ impl Wanted<'_> {
             [] => Command::Submit(Box::new(self.spec.clone())),
             led => Command::SubmitHet(std::iter::once(self.spec).chain(led).cloned().collect()),
         };
-        let job_id = match client.command_with(&command, blobs).await.map_err(|error| self.failed(&error))? {
+        let job_id = match client.submit(&command, blobs).await.map_err(|error| self.failed(&error))? {
             Answer::Submitted(job_id) => job_id,
             other => {
                 return Err(end::error(self.program(), &format!("unexpected answer of the controller: {other:?}")));

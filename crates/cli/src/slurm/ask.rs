@@ -99,7 +99,7 @@ pub(super) fn reason(error: &ClientError) -> String {
             format!("{}: {}", refusal.code.text(), refusal.detail)
         }
         ClientError::Refused(refusal) => refusal.code.text().to_owned(),
-        ClientError::Unconfigured | ClientError::Protocol(_) => error.to_string(),
+        ClientError::Unconfigured | ClientError::Random(_) | ClientError::Protocol(_) => error.to_string(),
     }
 }
 

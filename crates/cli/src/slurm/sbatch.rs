@@ -37,7 +37,7 @@ async fn submit(plan: SbatchPlan) -> Result<ExitCode, CliExit> {
     let client = Client::connect().await.map_err(|error| failed(&error))?;
     let context = serde_json::to_vec(&plan.context).map_err(|error| end::error("sbatch", &error.to_string()))?;
     let blobs = Blobs { script: Some(plan.script.clone()), context: Some(context) };
-    match client.command_with(&plan.request(), blobs).await.map_err(|error| failed(&error))? {
+    match client.submit(&plan.request(), blobs).await.map_err(|error| failed(&error))? {
         Answer::Submitted(job_id) => {
             print!("{}", plan.answer(job_id));
             if plan.wait { wait(&client, job_id).await } else { Ok(ExitCode::SUCCESS) }

@@ -7,7 +7,7 @@ use muster_core::{Event, RequestId};
 use muster_model::accounting::{ChargeRequest, charge};
 use muster_model::fact::Fact;
 use muster_model::hostlist;
-use muster_model::ids::{Identity, NodeIndex};
+use muster_model::ids::{Identity, NodeIndex, SubmitToken};
 use muster_model::job::{JobSpec, OpenMode};
 use muster_model::partition::Partition;
 use muster_model::planning::{Expectation, PlanView};
@@ -45,6 +45,23 @@ impl Drop for Abandon<'_> {
     }
 }
 
+/// What has come of a request before the sequencer has seen it.
+enum Received {
+    /// There is nothing for it to do.
+    Answered(Verdict),
+    /// It is to decide.
+    Wanted(Box<Wanted>),
+}
+
+/// A change that the sequencer is asked for.
+struct Wanted {
+    command: Command,
+    token: Option<SubmitToken>,
+    /// Contents to be stored with it.
+    attachments: Vec<Fact>,
+    open: OpenCall,
+}
+
 impl ApiService {
     pub(super) async fn execute_one(
         &self,
@@ -53,19 +70,13 @@ impl ApiService {
         let identity = self.identities.caller(&request)?;
         let message = request.into_inner();
         let tag = message.tag;
-        let (command, attachments, _open) = match self.prepare(message, &identity).await {
-            Ok(prepared) => prepared,
-            Err(refusal) => return Ok(Response::new(reply(tag, Err(refusal)))),
+        let Wanted { command, token, attachments, open: _open } = match self.receive(message, &identity).await {
+            Received::Answered(verdict) => return Ok(Response::new(reply(tag, verdict))),
+            Received::Wanted(wanted) => *wanted,
         };
-        if let Some(specs) = tried(&command) {
-            return Ok(Response::new(reply(tag, self.expectation(specs).await)));
-        }
-        if let Command::CallNodes(call) = &command {
-            return Ok(Response::new(reply(tag, self.call_nodes(&identity, call))));
-        }
         let (request_id, receiver) = self.dispatch.expect_reply();
         let mut abandon = Abandon { service: self, request: Some(request_id) };
-        self.send(request_id, identity, command, attachments).await?;
+        self.send(request_id, identity, (command, token), attachments).await?;
         let verdict = receiver.await.map_err(|_| Status::unavailable("the controller is stopping"))?;
         abandon.request = None;
         Ok(Response::new(reply(tag, verdict)))
@@ -82,19 +93,13 @@ impl ApiService {
         tokio::spawn(async move {
             while let Ok(Some(message)) = requests.message().await {
                 let tag = message.tag;
-                match service.prepare(message, &identity).await {
-                    Err(refusal) => drop(sender.send((tag, Err(refusal)))),
-                    Ok((command, attachments, open)) => {
-                        if let Some(specs) = tried(&command) {
-                            drop(sender.send((tag, service.expectation(specs).await)));
-                            continue;
-                        }
-                        if let Command::CallNodes(call) = &command {
-                            drop(sender.send((tag, service.call_nodes(&identity, call))));
-                            continue;
-                        }
+                match service.receive(message, &identity).await {
+                    Received::Answered(verdict) => drop(sender.send((tag, verdict))),
+                    Received::Wanted(wanted) => {
+                        let Wanted { command, token, attachments, open } = *wanted;
                         let request_id = service.dispatch.expect_tagged(sender.clone(), tag, open);
-                        if service.send(request_id, identity.clone(), command, attachments).await.is_err() {
+                        let what = (command, token);
+                        if service.send(request_id, identity.clone(), what, attachments).await.is_err() {
                             return;
                         }
                     }
@@ -109,24 +114,58 @@ impl ApiService {
         &self,
         request: RequestId,
         identity: Identity,
-        command: Command,
+        (command, token): (Command, Option<SubmitToken>),
         attachments: Vec<Fact>,
     ) -> Result<(), Status> {
-        let event = Event::Command { request, identity, command: Box::new(command) };
+        let command = Box::new(command);
+        let event = match token {
+            Some(token) => Event::Submit { request, identity, token, command },
+            None => Event::Command { request, identity, command },
+        };
         let sent = self.inbox.send(Letter { event, attachments }).await;
         sent.map_err(|_| Status::unavailable("the controller is stopping"))
     }
 
-    /// Reads the command, checks what needs no state, and takes its contents in.
+    /// Reads a request and answers what needs no sequencer.
+    async fn receive(&self, message: wire::CommandRequest, caller: &Identity) -> Received {
+        let token = match message.token.as_deref().map(<[u8; SubmitToken::SIZE]>::try_from).transpose() {
+            Ok(token) => token.map(SubmitToken),
+            Err(_) => {
+                let detail = format!("the token of a submit has {} bytes", SubmitToken::SIZE);
+                return Received::Answered(Err(Refusal::new(RefusalCode::Internal, detail)));
+            }
+        };
+        let command: Command = match decode(&message.command_json, "command") {
+            Ok(command) => command,
+            Err(problem) => {
+                let detail = format!("{problem}: {}", problem.source);
+                return Received::Answered(Err(Refusal::new(RefusalCode::Internal, detail)));
+            }
+        };
+        let open = self.meters.begin(CallKind::of_command(&command), caller);
+        // One that has been made is not judged again, by what may have changed since.
+        let made = token.and_then(|token| self.published.view().submits.made(clock::now(), caller, &command, token));
+        if let Some(job_id) = made {
+            return Received::Answered(Ok(Answer::Submitted(job_id)));
+        }
+        match self.prepare(command, message, caller).await {
+            Err(refusal) => Received::Answered(Err(refusal)),
+            Ok((Command::TestSubmit(spec), _)) => Received::Answered(self.expectation(vec![*spec]).await),
+            Ok((Command::TestSubmitHet(specs), _)) => Received::Answered(self.expectation(specs).await),
+            Ok((Command::CallNodes(call), _)) => Received::Answered(self.call_nodes(caller, &call)),
+            Ok((command, attachments)) => Received::Wanted(Box::new(Wanted { command, token, attachments, open })),
+        }
+    }
+
+    /// Checks of a command what needs no state, and takes its contents in.
     async fn prepare(
         &self,
+        mut command: Command,
         message: wire::CommandRequest,
         caller: &Identity,
-    ) -> Result<(Command, Vec<Fact>, OpenCall), Refusal> {
-        let mut command: Command = decode(&message.command_json, "command")
-            .map_err(|problem| Refusal::new(RefusalCode::Internal, format!("{problem}: {}", problem.source)))?;
-        let open = self.meters.begin(CallKind::of_command(&command), caller);
-        let changes_nothing = tried(&command).is_some() || matches!(command, Command::CallNodes(_));
+    ) -> Result<(Command, Vec<Fact>), Refusal> {
+        let changes_nothing =
+            matches!(command, Command::TestSubmit(_) | Command::TestSubmitHet(_) | Command::CallNodes(_));
         if let Some(why) = self.published.standstill().filter(|_| !changes_nothing) {
             return Err(Refusal::new(RefusalCode::WritingToFile, why));
         }
@@ -173,7 +212,7 @@ impl ApiService {
                 self.take_in(job, &mut attachments)?;
             }
         }
-        Ok((command, attachments, open))
+        Ok((command, attachments))
     }
 
     /// Stores the script and the context of a job of a table.
@@ -234,15 +273,6 @@ impl ApiService {
 
     fn plan_view(&self) -> PlanView {
         self.published.view().plan_view(clock::now())
-    }
-}
-
-/// The specifications of jobs that are only tried.
-fn tried(command: &Command) -> Option<Vec<JobSpec>> {
-    match command {
-        Command::TestSubmit(spec) => Some(vec![(**spec).clone()]),
-        Command::TestSubmitHet(specs) => Some(specs.clone()),
-        _ => None,
     }
 }
 

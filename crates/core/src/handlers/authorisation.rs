@@ -58,6 +58,6 @@ pub(super) fn must_be_operator(identity: &Identity) -> Result<(), Refusal> {
 }
 
 /// Users submit as themselves; operators may submit for others.
-pub(super) fn may_submit_as(identity: &Identity, owner: &Identity) -> Result<(), Refusal> {
+pub(crate) fn may_submit_as(identity: &Identity, owner: &Identity) -> Result<(), Refusal> {
     if identity.is_operator() || identity.uid == owner.uid { Ok(()) } else { Err(RefusalCode::AccessDenied.into()) }
 }

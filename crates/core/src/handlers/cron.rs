@@ -62,7 +62,7 @@ pub(super) fn update(
                 return Err(in_lines(&job, refusal));
             }
         };
-        ids.push(submit::enter(cluster, now, identity, job.spec, admitted, out));
+        ids.push(submit::enter(cluster, now, identity, job.spec, admitted, None, out));
     }
     before.into_iter().for_each(|id| take_away(cluster, now, id, out));
     match text {

@@ -3,7 +3,7 @@
 pub(crate) mod accounting;
 mod ageing;
 pub(crate) mod agent;
-mod authorisation;
+pub(crate) mod authorisation;
 mod cancel;
 mod cron;
 pub(crate) mod dependency;
@@ -33,7 +33,7 @@ mod update_check;
 mod update_job;
 mod update_step;
 
-use muster_model::ids::Identity;
+use muster_model::ids::{Identity, SubmitToken};
 use muster_model::request::{Answer, Command, Refusal, RefusalCode};
 use muster_model::step::StepPart;
 use muster_model::time::Timestamp;
@@ -41,6 +41,27 @@ use muster_model::time::Timestamp;
 use crate::cluster::{Cluster, WaitingStep};
 use crate::effect::Outcome;
 use crate::event::RequestId;
+
+/// Carries out a submit that may be said again: once.
+pub(crate) fn submit_once(
+    cluster: &mut Cluster,
+    now: Timestamp,
+    (request, identity): (RequestId, &Identity),
+    token: SubmitToken,
+    wanted: Command,
+    out: &mut Outcome,
+) {
+    if let Some(made) = cluster.submits.made(now, identity, &wanted, token) {
+        return out.reply(request, Ok(Answer::Submitted(made)));
+    }
+    let token = Some(token);
+    let result = match wanted {
+        Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, token, out),
+        Command::SubmitHet(specs) => submit::submit_het(cluster, now, identity, specs, token, out),
+        other => return command(cluster, now, request, identity, other, out),
+    };
+    out.reply(request, result.map(Answer::Submitted));
+}
 
 /// Carries out one change asked for by a client and replies to it.
 pub(crate) fn command(
@@ -53,8 +74,10 @@ pub(crate) fn command(
 ) {
     let done = |result: Result<(), Refusal>| result.map(|()| Answer::Done);
     let result = match command {
-        Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, out).map(Answer::Submitted),
-        Command::SubmitHet(specs) => submit::submit_het(cluster, now, identity, specs, out).map(Answer::Submitted),
+        Command::Submit(spec) => submit::submit(cluster, now, identity, *spec, None, out).map(Answer::Submitted),
+        Command::SubmitHet(specs) => {
+            submit::submit_het(cluster, now, identity, specs, None, out).map(Answer::Submitted)
+        }
         // Answered by the scheduler on a copy of the state, or by nodes; it never comes here.
         Command::TestSubmit(_) | Command::TestSubmitHet(_) | Command::CallNodes(_) => {
             Err(RefusalCode::NotSupported.into())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_model::accounting::Charge;
 use muster_model::dependency::{Dependencies, Dependency, DependencyKind};
 use muster_model::heterogeneous::{COMPONENTS_MAX, HetRole};
-use muster_model::ids::{Identity, JobId, Name, SpecId};
+use muster_model::ids::{Identity, JobId, Name, SpecId, SubmitToken};
 use muster_model::job::{Hold, Job, JobKind, JobSpec};
 use muster_model::mcs::{Labelled, McsConfig, McsPlugin};
 use muster_model::partition::{Partition, PartitionState};
@@ -24,13 +24,14 @@ pub(super) fn submit(
     now: Timestamp,
     identity: &Identity,
     spec: JobSpec,
+    token: Option<SubmitToken>,
     out: &mut Outcome,
 ) -> Result<JobId, Refusal> {
     if spec.cron.is_some() {
         return Err(Refusal::new(RefusalCode::NotSupported, "jobs that come again are submitted with their table"));
     }
     let admitted = check(cluster, now, identity, &spec)?;
-    Ok(enter(cluster, now, identity, spec, admitted, out))
+    Ok(enter(cluster, now, identity, spec, admitted, token, out))
 }
 
 /// Whether a job may be submitted as things stand.
@@ -51,11 +52,12 @@ pub(super) fn enter(
     identity: &Identity,
     spec: JobSpec,
     admitted: Admitted,
+    token: Option<SubmitToken>,
     out: &mut Outcome,
 ) -> JobId {
     let id = cluster.allocate_job_id(out);
     let job = new_job(cluster, now, identity, id, spec, admitted, out);
-    enter_queue(cluster, now, job, out);
+    enter_queue(cluster, now, Job { submit_token: token, ..job }, out);
     id
 }
 
@@ -65,6 +67,7 @@ pub(super) fn submit_het(
     now: Timestamp,
     identity: &Identity,
     specs: Vec<JobSpec>,
+    token: Option<SubmitToken>,
     out: &mut Outcome,
 ) -> Result<JobId, Refusal> {
     let size = specs.len();
@@ -85,6 +88,7 @@ pub(super) fn submit_het(
     for (offset, ((spec, admitted), id)) in (0..).zip(specs.into_iter().zip(admitted).zip(ids)) {
         let mut job = new_job(cluster, now, identity, id, spec, admitted, out);
         job.het = Some(HetRole { leader, offset, size: size as u32 });
+        job.submit_token = token.filter(|_| id == leader);
         enter_queue(cluster, now, job, out);
     }
     Ok(leader)
@@ -234,6 +238,7 @@ fn enter_queue(cluster: &mut Cluster, now: Timestamp, mut job: Job, out: &mut Ou
         super::holder::gone_since(cluster, now, job.id);
     }
     dependency::correspond_all(cluster, &job);
+    cluster.submits.remember(now, &job);
     cluster.put_job(now, job, out);
 }
 

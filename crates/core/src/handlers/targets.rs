@@ -154,6 +154,8 @@ pub(crate) fn split_task(
     task.array = Some(ArrayRole::Task { array_job_id: array_id, task_index: index });
     if !rest.is_empty() {
         task.id = cluster.allocate_job_id(out);
+        // Its number is not the one that was told.
+        task.submit_token = None;
         let mut waiting = (*waiting).clone();
         waiting.array = Some(ArrayRole::Waiting { tasks: rest });
         cluster.put_split_rest(now, waiting, out);

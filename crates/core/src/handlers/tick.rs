@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_model::fact::Fact;
 use muster_model::ids::JobId;
 use muster_model::state::{ExitStatus, JobState, Reason};
 use muster_model::time::{Span, Timestamp};
@@ -37,6 +38,7 @@ pub(crate) fn fire_due(cluster: &mut Cluster, now: Timestamp, out: &mut Outcome)
             Timer::Deadline(job_id) => deadline(cluster, now, job_id, out),
             Timer::Holder(job_id) => holder::expire(cluster, now, job_id, out),
             Timer::Forget(job_id) => forget(cluster, now, job_id, out),
+            Timer::ForgetSubmit(job_id) => out.facts.push(Fact::JobForgotten(job_id)),
             Timer::NodeSilent(node) => agent::silent(cluster, now, node, out),
             Timer::Priorities => priority::calculate(cluster, now, out),
             Timer::Turns => turns::change(cluster, now, out),
@@ -167,5 +169,5 @@ fn forget(cluster: &mut Cluster, now: Timestamp, job_id: JobId, out: &mut Outcom
         cluster.timers.set(now + age.max(muster_model::time::Span::from_seconds(1)), Timer::Forget(job_id));
         return;
     }
-    cluster.remove_job(job_id, out);
+    cluster.remove_job(now, job_id, out);
 }

@@ -8,7 +8,7 @@ use super::support::{Cluster, build, figure, output_of};
 const SUBMITS: u64 = 50_000;
 
 pub(super) fn run(_args: &[String]) -> Result<()> {
-    let release = build()?;
+    let release = build(&["submit_storm"])?;
     let storm = release.join("examples/submit_storm").display().to_string();
     let cluster = Cluster::start(&release, 4, "api")?;
     let idle_kb = cluster.controller_rss_kb()?;

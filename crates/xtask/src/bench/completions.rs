@@ -10,7 +10,7 @@ use super::support::{Cluster, build, figure, output_of};
 const TASKS: u32 = 5000;
 
 pub(super) fn run(_args: &[String]) -> Result<()> {
-    let release = build()?;
+    let release = build(&[])?;
     figure(
         "bare fork, exec and wait of true",
         format!("{:.0}/s", spawn_limit()?),

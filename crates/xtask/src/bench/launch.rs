@@ -33,7 +33,7 @@ pub(super) fn run(args: &[String]) -> Result<()> {
         [flag, file] if flag == "--slurm-up" => Some(PathBuf::from(file)),
         _ => anyhow::bail!("usage: cargo xtask bench launch [--slurm-up FILE]"),
     };
-    let release = build()?;
+    let release = build(&[])?;
     let ours = {
         let cluster = Cluster::start(&release, NODES, "launch")?;
         let daemons = Daemons::ours(cluster.directory());

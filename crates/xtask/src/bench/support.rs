@@ -6,27 +6,24 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-/// Builds the release program and the load generator, and gives the directory they are in.
-pub(super) fn build() -> Result<PathBuf> {
-    let built = Command::new("cargo")
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "muster",
-            "--package",
-            "muster-client",
-            "--bins",
-            "--examples",
-        ])
-        .status()
-        .context("cannot run cargo")?;
+/// Builds the release program and these load generators of the crate `client`, and gives the directory they are in: the generators
+/// under `examples`.
+pub(super) fn build(generators: &[&str]) -> Result<PathBuf> {
+    let built = Command::new("cargo").args(build_arguments(generators)).status().context("cannot run cargo")?;
     ensure!(built.success(), "the release build failed");
     let metadata = Command::new("cargo").args(["metadata", "--format-version=1", "--no-deps"]).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).context("cargo metadata is not JSON")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(Path::new(target).join("release"))
+}
+
+fn build_arguments<'a>(generators: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["build", "--release", "--locked", "--package", "muster", "--bins"];
+    if !generators.is_empty() {
+        arguments.extend(["--package", "muster-client"]);
+    }
+    arguments.extend(generators.iter().flat_map(|name| ["--example", name]));
+    arguments
 }
 
 /// Makes a command that sees one cluster, of the name of its program.
@@ -40,7 +37,7 @@ pub(super) fn beside_slurm(name: &str, args: &[String], measure: fn(&Commands<'_
         [flag, conf] if flag == "--slurm-conf" => Some(conf),
         _ => anyhow::bail!("usage: cargo xtask bench {name} [--slurm-conf FILE]"),
     };
-    let cluster = Cluster::start(&build()?, 4, name)?;
+    let cluster = Cluster::start(&build(&[])?, 4, name)?;
     println!("-- muster");
     measure(&|program| cluster.command(program))?;
     if let Some(conf) = conf {
@@ -143,4 +140,19 @@ pub(super) fn median_ms(count: usize, mut make: impl FnMut() -> Command) -> Resu
 /// Prints one figure with its goal.
 pub(super) fn figure(what: &str, value: String, goal: &str) {
     println!("{what:<58} {value:>12}   {goal}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_measurement_needs_is_built() {
+        let check = |generators: &[&str], expected: &str| assert_eq!(build_arguments(generators).join(" "), expected);
+        check(&[], "build --release --locked --package muster --bins");
+        check(
+            &["submit_storm"],
+            "build --release --locked --package muster --bins --package muster-client --example submit_storm",
+        );
+    }
 }

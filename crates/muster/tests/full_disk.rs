@@ -3,49 +3,20 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use muster_testkit::Disk;
 use support::Cluster;
 
 /// Room for the files of daemons that have just started, and little more.
 const DISK_BYTES: u64 = 4 << 20;
-
-/// A small file system.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(place: &Path) -> Disk {
-        let size = format!("size={DISK_BYTES}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(place).status();
-        assert!(mounted.expect("mount runs").success(), "mount a file system at {}", place.display());
-        Disk(place.to_owned())
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("rest")).expect("a file");
-        while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok_and(|count| count > 0) {}
-        let _ = std::io::Write::write(&mut file, &[b'x'; 4095]);
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.0.join("rest")).expect("the file that filled it");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_full_spool_loses_no_end_and_starts_nothing() {
     let parent = tempfile::tempdir().expect("a directory");
     let cluster = Cluster::start_in(parent.path(), &["--nodes", "1"]);
     cluster.down();
-    let disk = Disk::mount(&cluster.path().join("spool/n1"));
+    let disk = Disk::mount(&cluster.path().join("spool/n1"), DISK_BYTES);
     cluster.up(&["--nodes", "1"]);
     cluster.out("mkfifo go");
     // Runs when the disk is filled, and ends while it is full.
@@ -77,7 +48,7 @@ fn a_controller_that_cannot_write_says_so_and_promises_nothing() {
     let parent = tempfile::tempdir().expect("a directory");
     let cluster = Cluster::start_in(parent.path(), &["--nodes", "1"]);
     cluster.down();
-    let disk = Disk::mount(&cluster.path().join("state"));
+    let disk = Disk::mount(&cluster.path().join("state"), DISK_BYTES);
     cluster.up(&["--nodes", "1"]);
     cluster.out("mkfifo go");
     let running = cluster.submit("-o out --wrap 'echo up; read line <go; exit 3'");

@@ -12,7 +12,7 @@ use muster_model::ids::{BlobId, JobId};
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
 use muster_runtime::protocol::{Notice, Request, environment_blob};
 use muster_runtime::supervisor::{CgroupUse, Options};
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskLaunch};
+use muster_runtime::unit::{LaunchUnit, Output, Streams};
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -79,7 +79,6 @@ fn unit(output: &str) -> LaunchUnit {
     LaunchUnit {
         environment: Some(BlobId("environment".into())),
         streams: Streams { output: Output::File(output.into()), ..Streams::default() },
-        tasks: vec![TaskLaunch::default()],
         ..common::unit(&["/bin/true"])
     }
 }

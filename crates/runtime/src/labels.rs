@@ -21,17 +21,16 @@ impl Labels {
 
     /// The complete lines that `bytes` bring, labelled; the rest is kept.
     pub fn label(&mut self, rank: u32, is_error: bool, bytes: &[u8]) -> Vec<u8> {
+        let label = self.prefix(rank);
         let partial = self.partial.entry((rank, is_error)).or_default();
-        let mut labelled = Vec::with_capacity(bytes.len() + 16);
+        let mut labelled = Vec::with_capacity(bytes.len() + label.len());
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             partial.extend_from_slice(part);
-            if partial.ends_with(b"\n") {
-                labelled.extend_from_slice(format!("{rank:width$}: ", width = self.width).as_bytes());
+            let is_complete = partial.ends_with(b"\n");
+            if is_complete || partial.len() > LINE_BYTES_MAX {
+                labelled.extend_from_slice(label.as_bytes());
                 labelled.append(partial);
-            } else if partial.len() > LINE_BYTES_MAX {
-                labelled.extend_from_slice(format!("{rank:width$}: ", width = self.width).as_bytes());
-                labelled.append(partial);
-                labelled.push(b'\n');
+                labelled.extend_from_slice(if is_complete { b"" } else { b"\n" });
             }
         }
         labelled
@@ -44,10 +43,12 @@ impl Labels {
     }
 
     fn line(&self, rank: u32, partial: &[u8]) -> Vec<u8> {
-        let mut line = format!("{rank:width$}: ", width = self.width).into_bytes();
-        line.extend_from_slice(partial);
-        line.push(b'\n');
-        line
+        [self.prefix(rank).as_bytes(), partial, b"\n"].concat()
+    }
+
+    /// What stands before the lines of a rank.
+    fn prefix(&self, rank: u32) -> String {
+        format!("{rank:width$}: ", width = self.width)
     }
 
     /// What is left at the end of the step, each completed to a line: standard output and standard error.

@@ -289,6 +289,46 @@ pub struct LaunchUnit {
     pub unkillable: Option<Box<UnkillableRule>>,
 }
 
+impl LaunchUnit {
+    /// A unit of one task that runs `command` in `work_dir`, with nothing around it.
+    pub fn new(key: UnitKey, user: UnitUser, work_dir: String, command: Vec<String>) -> LaunchUnit {
+        LaunchUnit {
+            key,
+            user,
+            work_dir,
+            umask: 0o022,
+            limits: Vec::new(),
+            environment: None,
+            variables: Vec::new(),
+            script: None,
+            command,
+            broadcast: None,
+            streams: Streams::default(),
+            tasks: vec![TaskLaunch::default()],
+            affinity: Vec::new(),
+            memory_limit: None,
+            confinement: None,
+            space: None,
+            client: None,
+            pty: None,
+            pmi: None,
+            pmix: None,
+            message_name: String::new(),
+            after: None,
+            task_hooks: TaskHooks::default(),
+            time_limit_ms: None,
+            container: None,
+            bundle: None,
+            refusal: None,
+            measure_ms: None,
+            measure_how: None,
+            sequence: 0,
+            verbosity: 0,
+            unkillable: None,
+        }
+    }
+}
+
 fn is_zero_number(number: &u64) -> bool {
     *number == 0
 }

@@ -2,8 +2,10 @@
 
 pub mod builders;
 pub mod cases;
+pub mod disk;
 pub mod load;
 pub mod scenario;
 pub mod show;
 
 pub use cases::cases;
+pub use disk::Disk;

@@ -2,7 +2,7 @@
 
 use muster_model::hooks::HookMoment;
 use muster_model::ids::StepId;
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, Output, Streams, UnitKey, UnitUser};
 use muster_slurm::environment::{LaunchFacts, node_hook_environment};
 
 use super::environment::lines;
@@ -27,43 +27,18 @@ pub(super) fn prepare(
     };
     let program = program.as_deref().ok_or(LaunchError::Senseless("there is no such hook"))?;
     let output = site.hook_outputs.join(key.to_string()).to_string_lossy().into_owned();
+    let user = UnitUser {
+        uid: nix::unistd::Uid::effective().as_raw(),
+        gid: nix::unistd::Gid::effective().as_raw(),
+        groups: Vec::new(),
+    };
     let unit = LaunchUnit {
-        key,
-        user: UnitUser {
-            uid: nix::unistd::Uid::effective().as_raw(),
-            gid: nix::unistd::Gid::effective().as_raw(),
-            groups: Vec::new(),
-        },
-        work_dir: "/".to_owned(),
         umask: UMASK,
-        limits: Vec::new(),
-        environment: None,
         variables: lines(node_hook_environment(facts, moment)),
-        script: None,
-        command: command(program),
-        broadcast: None,
         streams: Streams { output: Output::File(output), ..Streams::default() },
-        tasks: vec![TaskLaunch::default()],
-        affinity: Vec::new(),
-        memory_limit: None,
-        confinement: None,
-        space: None,
-        client: None,
-        pty: None,
-        pmi: None,
-        pmix: None,
-        message_name: String::new(),
-        after: None,
-        task_hooks: TaskHooks::default(),
         time_limit_ms: launch.hooks.timeout.and_then(|timeout| u64::try_from(timeout.0).ok()),
-        container: None,
-        bundle: None,
-        refusal: None,
-        measure_ms: None,
-        measure_how: None,
-        sequence: 0,
-        verbosity: 0,
         unkillable: launch.unkillable(key, site),
+        ..LaunchUnit::new(key, user, "/".to_owned(), command(program))
     };
     Ok(Prepared { unit, environment: None, record: None })
 }

@@ -8,7 +8,7 @@ use muster_model::ids::{BlobId, JobId, RestartCount, StepId};
 use muster_runtime::client::{self, NoticeReader, RequestWriter};
 use muster_runtime::protocol::{Hello, Notice, Request, environment_blob};
 use muster_runtime::supervisor::{CgroupUse, Options};
-use muster_runtime::unit::{LaunchUnit, Output, Streams, TaskHooks, TaskLaunch, UnitEnd, UnitKey, UnitUser};
+use muster_runtime::unit::{LaunchUnit, Output, Streams, UnitEnd, UnitKey, UnitUser};
 
 /// Longest wait for anything; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,39 +63,11 @@ impl Node {
 
     /// A unit that runs `command` once with output in `out`.
     pub fn unit(&self, job: u32, command: &[&str]) -> LaunchUnit {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
         LaunchUnit {
-            key: key(job),
-            user: own_user(),
-            work_dir: self.dir.path().display().to_string(),
-            umask: 0o022,
-            limits: Vec::new(),
             environment: Some(blob("environment")),
-            variables: Vec::new(),
-            script: None,
-            command: command.iter().map(|word| (*word).to_owned()).collect(),
-            broadcast: None,
             streams: Streams { output: Output::File("out".into()), ..Streams::default() },
-            tasks: vec![TaskLaunch::default()],
-            affinity: Vec::new(),
-            memory_limit: None,
-            confinement: None,
-            space: None,
-            client: None,
-            pty: None,
-            pmi: None,
-            pmix: None,
-            message_name: String::new(),
-            after: None,
-            task_hooks: TaskHooks::default(),
-            time_limit_ms: None,
-            container: None,
-            bundle: None,
-            refusal: None,
-            measure_ms: None,
-            measure_how: None,
-            sequence: 0,
-            verbosity: 0,
-            unkillable: None,
+            ..LaunchUnit::new(key(job), own_user(), self.dir.path().display().to_string(), command)
         }
     }
 

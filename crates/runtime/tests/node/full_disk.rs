@@ -1,52 +1,20 @@
 //! A spool directory on a full disk.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
-
 use crate::common::{Node, key, wait_until};
 use muster_model::state::ExitStatus;
 use muster_runtime::protocol::{Notice, Refused, Request};
 use muster_runtime::supervisor::CgroupUse;
 use muster_runtime::unit::{LaunchUnit, Output, Streams};
+use muster_testkit::Disk;
 
-/// A small file system, for as long as it is needed.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount() -> Disk {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.expect("mount runs").success());
-        Disk(dir)
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) {
-        let mut file = File::create(self.0.path().join("rest")).expect("a file");
-        while file.write(&[b'x'; 4096]).is_ok_and(|count| count > 0) {}
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.0.path().join("rest")).expect("the file that filled it");
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
+/// Room for the files of a supervisor that has just started, and little more.
+const DISK_BYTES: u64 = 256 << 10;
 
 #[test]
 fn what_runs_ends_and_is_told_of_and_nothing_is_launched() {
-    let disk = Disk::mount();
-    let mut node = Node::start_in(disk.path(), CgroupUse::Off);
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = Disk::mount(dir.path(), DISK_BYTES);
+    let mut node = Node::start_in(dir.path(), CgroupUse::Off);
     let fifo = std::ffi::CString::new(node.path("fifo").display().to_string()).unwrap();
     // SAFETY: the path is NUL-terminated.
     unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) };

@@ -106,32 +106,33 @@ pub(crate) struct Stay {
 /// Since ever.
 const LONG_AGO: Timestamp = Timestamp(i64::MIN);
 
-/// Whether one more can be on a node with those who are there or are to come. What is wrong without it is not its fault.
+/// Whether one more can be on a node with those who are there or are to come. What is wrong without it is not its fault, but it
+/// may be in the way of nobody else: somebody who has just started may have put off one who was to come, and others are still
+/// to come as planned.
 fn can_join(mut stays: Vec<Stay>, one: Stay) -> bool {
     if !stays.iter().any(|stay| stay.company.is_alone()) && !one.company.is_alone() {
         return true;
     }
-    let is_wrong_without = has_conflict(&stays);
-    if is_wrong_without {
-        let meets = |stay: &&Stay| stay.from < one.until && one.from < stay.until;
-        let minds = |stay: &Stay| stay.company.minds(&one.company) || one.company.minds(&stay.company);
-        return !stays.iter().filter(meets).any(minds);
-    }
+    let before = conflicts(&stays);
     stays.push(one);
-    !has_conflict(&stays)
+    conflicts(&stays).iter().all(|pair| before.contains(pair))
 }
 
-/// Whether anybody is on a node that somebody else has for himself, from when he comes until nobody is there any more.
-fn has_conflict(stays: &[Stay]) -> bool {
-    stays.iter().filter(|stay| stay.company.is_alone()).any(|owner| {
+/// Who is on a node that somebody else has for himself, from when he comes until nobody is there any more whom he does not mind:
+/// pairs of the owner and the other.
+fn conflicts(stays: &[Stay]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (at, owner) in stays.iter().enumerate().filter(|(_, stay)| stay.company.is_alone()) {
+        let minds = |stay: &Stay| owner.company.minds(&stay.company);
+        let follows = |stay: &&Stay, end: Timestamp| stay.from < end && stay.until > end && !minds(stay);
         let mut end = owner.until;
-        while let Some(later) =
-            stays.iter().filter(|stay| stay.from < end && stay.until > end).map(|stay| stay.until).max()
-        {
+        while let Some(later) = stays.iter().filter(|stay| follows(stay, end)).map(|stay| stay.until).max() {
             end = later;
         }
-        stays.iter().any(|stay| stay.from < end && owner.from < stay.until && owner.company.minds(&stay.company))
-    })
+        let is_met = |stay: &Stay| stay.from < end && owner.from < stay.until && minds(stay);
+        pairs.extend((0..).zip(stays).filter(|(_, stay)| is_met(stay)).map(|(other, _)| (at, other)));
+    }
+    pairs
 }
 
 /// Jobs on nodes.

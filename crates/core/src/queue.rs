@@ -8,7 +8,7 @@ use std::sync::Arc;
 use muster_model::ids::{JobId, Name};
 use muster_model::job::Job;
 use muster_model::planning::QueueKey;
-use muster_model::priority::{PriorityType, ledger};
+use muster_model::priority::by_partition;
 
 use crate::cluster::Cluster;
 
@@ -62,7 +62,7 @@ impl Cluster {
         if job.het.is_some() {
             return self.place_beside(job, &self.components(job)).into_iter().collect();
         }
-        let priorities = self.priorities_by_partition(job);
+        let priorities = by_partition(job, self.priorities.of(job.id), &self.config.priority);
         let place = |(position, (name, priority)): (u32, (&Name, u32))| QueueKey {
             preemption_rank: 0,
             without_reservation: job.spec.reservation.is_none(),
@@ -73,18 +73,5 @@ impl Cluster {
             partition: position,
         };
         (0..).zip(job.partitions_wanted().iter().zip(priorities)).map(place).collect()
-    }
-
-    /// The priority in each partition that the job asks for: in the best of them that of its row.
-    fn priorities_by_partition(&self, job: &Job) -> Vec<u32> {
-        let names = job.partitions_wanted();
-        let config = &self.config.priority;
-        if names.len() < 2 || job.priority_set || config.kind == PriorityType::Basic {
-            return vec![job.priority; names.len()];
-        }
-        let snapshot = self.priorities.of(job.id);
-        let totals: Vec<u32> = names.iter().map(|name| ledger(job, name, snapshot, config).total).collect();
-        let best = totals.iter().copied().max().unwrap_or(0);
-        totals.into_iter().map(|total| job.priority.saturating_sub(best - total).max(1)).collect()
     }
 }

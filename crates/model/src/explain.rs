@@ -27,7 +27,7 @@ pub struct Explanation {
     pub reason: Reason,
     /// Each thing that keeps it from starting now.
     pub causes: Vec<Cause>,
-    /// When it is to start, if that can be said.
+    /// When it is to start, if that can be said. One that is after [`Explanation::latest_start`] is only when its turn would come.
     pub expected_start: Option<Timestamp>,
     /// By when it has to start to end by its deadline; it is given up then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,13 @@ pub struct Explanation {
     /// What its priority is made of, for each partition it asks for.
     #[serde(default)]
     pub priorities: Vec<PriorityLedger>,
+}
+
+impl Explanation {
+    /// Whether its turn comes only when it is given up already for the sake of its deadline.
+    pub fn is_too_late(&self) -> bool {
+        self.latest_start.is_some_and(|latest| self.expected_start.is_some_and(|start| start > latest))
+    }
 }
 
 /// A job that comes before it.

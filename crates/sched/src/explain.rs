@@ -8,18 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_model::accounting::Charged;
-use muster_model::explain::{Blocker, Cause, Explanation};
+use muster_model::explain::{Alternative, Blocker, Cause, Change, Explanation};
 use muster_model::ids::JobId;
 use muster_model::job::{ArrayRole, Job};
-use muster_model::planning::{Outlook, PlanView, QueueKey};
+use muster_model::planning::{Outlook, PlanView, PlannedWait, QueueKey};
 use muster_model::resources::NodeShare;
 use muster_model::state::Reason;
+use muster_model::time::Timestamp;
 
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::pass::{Finding, Pass};
 use crate::planner::Planner;
-use crate::play;
+use crate::play::{self, Outcome};
 
 /// Most running jobs and jobs before it among which blockers are looked for: the question costs a pass for each.
 const SUSPECTS_MAX: usize = 200;
@@ -57,15 +58,19 @@ impl Planner {
         if !jobs.is_empty() {
             causes.push(Cause::MakingRoom { jobs });
         }
-        let played = play::alternatives(view, budget, job, &wait, finding.alternatives);
+        let mut estimated = finding.alternatives;
+        estimated.retain(|other| is_in_time(job, other));
+        let played = play::alternatives(view, budget, job, &wait, estimated);
+        let outcome = played.outcome.filter(|_| is_foreseen(&causes));
+        let expected_start = start_of(job, &wait, outcome);
         Some(Explanation {
             job_id,
             time: view.now,
             reason: if is_withheld { Reason::Resources } else { wait.reason },
-            expected_start: wait.expected_start.or(played.start.filter(|_| is_foreseen(&causes))),
+            expected_start,
             causes,
-            expected_nodes: wait.expected_nodes.clone(),
-            is_forecast: wait.is_forecast,
+            expected_nodes: wait.expected_nodes.clone().filter(|_| expected_start == wait.expected_start),
+            is_forecast: wait.is_forecast && expected_start == wait.expected_start,
             ahead_count: finding.ahead_count,
             ahead,
             blockers: blockers(view, budget, job),
@@ -95,6 +100,32 @@ impl Planner {
         self.plain = Some(books);
         Some(finding)
     }
+}
+
+/// When a job starts. What was found out by playing the queue on is what comes about: others may start first and leave no room
+/// under a limit, which a plan does not look at ahead of time. One that will not start in time for its deadline keeps its turn,
+/// so that it can be told how late that is.
+fn start_of(job: &Job, told: &PlannedWait, outcome: Option<Outcome>) -> Option<Timestamp> {
+    match outcome {
+        Some(Outcome::Starts(start)) => Some(start),
+        Some(Outcome::Not) => {
+            told.expected_start.filter(|start| job.latest_start().is_some_and(|latest| *start > latest))
+        }
+        None => told.expected_start,
+    }
+}
+
+/// Whether the job could still end by its deadline.
+fn is_in_time(job: &Job, other: &Alternative) -> bool {
+    let limit = match other.change {
+        Change::TimeLimit(limit) => limit.span(),
+        _ => None,
+    };
+    let latest = match (job.spec.deadline, limit) {
+        (Some(deadline), Some(limit)) => Some(deadline - limit),
+        _ => job.latest_start(),
+    };
+    latest.is_none_or(|latest| other.start <= latest)
 }
 
 /// Whether what keeps a job back goes by what runs. Usage that is counted up and forgotten is not played on.

@@ -14,10 +14,10 @@ use muster_model::ids::{JobId, Name};
 use muster_model::job::{ArrayRole, Job};
 use muster_model::node::Node;
 use muster_model::planning::{Plan, PlanView, PlannedShare, PlannedStart, PlannedWait, QueueKey};
-use muster_model::priority::billing_of;
+use muster_model::priority::{self, billing_of};
 use muster_model::resources::{Allocation, IndexSet, NodeShare, Sharing};
 use muster_model::state::JobState;
-use muster_model::time::{TimeLimit, Timestamp};
+use muster_model::time::{Span, TimeLimit, Timestamp};
 
 use crate::budget::Budget;
 use crate::explain::give_back;
@@ -39,8 +39,8 @@ const TASKS_FROM: u32 = u32::MAX - 1;
 
 /// What comes of a job when the queue is played on.
 pub(crate) struct Played {
-    /// When it starts as it is, if that has been found out.
-    pub(crate) start: Option<Timestamp>,
+    /// What becomes of it as it is, if that has been found out.
+    pub(crate) outcome: Option<Outcome>,
     /// When it would start if it asked for something else.
     pub(crate) alternatives: Vec<Alternative>,
 }
@@ -61,16 +61,13 @@ pub(crate) fn alternatives(
     let is_unclear = shares_cores || view.running.values().any(|other| other.state == JobState::Suspended);
     let starts_max = view.queue.len().min(budget.reservations_max as usize);
     if is_unclear || work_of_pass(view, starts_max) > WORK_OF_PASS_MAX {
-        return Played { start: None, alternatives: estimated };
+        return Played { outcome: None, alternatives: estimated };
     }
     let mut play = Play { budget, work_left: WORK_MAX / 2 };
     let outcome = play.start_of(view.clone(), job.id, None);
-    let start = match &outcome {
-        Some(Outcome::Starts(start)) => Some(*start),
-        Some(Outcome::Not) | None => None,
-    };
     let base = match outcome {
-        Some(_) => start,
+        Some(Outcome::Starts(start)) => Some(start),
+        Some(Outcome::Not) => None,
         None => {
             // It takes too long to find out; whether it would start earlier otherwise may be seen sooner.
             play.work_left = 0;
@@ -92,7 +89,7 @@ pub(crate) fn alternatives(
             }
         }
     }
-    Played { start, alternatives: variants::arrange(found) }
+    Played { outcome, alternatives: variants::arrange(found) }
 }
 
 /// Whether a job that asks for this has a known place in the queue: components stand side by side, so one of another tier would
@@ -122,12 +119,18 @@ fn fork(view: &PlanView, job: &Job, variant: &Variant) -> PlanView {
         job.components().filter(|id| *id != job.id).for_each(|id| shorten(&mut view, id, limit));
     }
     changed.spec = Arc::new(spec);
+    if job.het.is_none() {
+        changed.priority = priority::once_changed(job, &changed, view.priorities.of(job.id), &view.config.priority);
+    }
+    let priorities = priority::by_partition(&changed, view.priorities.of(job.id), &view.config.priority);
     let changed = Arc::new(changed);
-    for (position, name) in (0..).zip(&variant.partitions) {
+    for ((position, name), priority) in (0..).zip(&variant.partitions).zip(priorities) {
         let same = keys.iter().find(|key| key.partition == position && variant.partitions == job.partitions_wanted());
         let tier = view.partitions.iter().find(|part| part.name == *name).map_or(1, |part| part.priority_tier);
         let first = keys.first().copied().unwrap_or(QueueKey::LAST);
         let key = same.copied().unwrap_or(QueueKey { tier: Reverse(tier), partition: position, ..first });
+        // Components stand side by side, where the heterogeneous job stands.
+        let key = if job.het.is_none() { QueueKey { priority: Reverse(priority), ..key } } else { key };
         view.queue.insert(key, changed.clone());
     }
     view
@@ -149,7 +152,10 @@ fn keys_of(view: &PlanView, job_id: JobId) -> Vec<QueueKey> {
     view.queue.keys().filter(|key| key.job_id == job_id).copied().collect()
 }
 
-enum Outcome {
+/// What becomes of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It starts.
     Starts(Timestamp),
     /// Not before the time by which it was to be known, or never.
     Not,
@@ -178,7 +184,7 @@ impl Play<'_> {
                 return Some(Outcome::Starts(view.now));
             }
             carry_out(&mut view, plan, &mut tasks_started);
-            let Some(next) = next_moment(&view) else {
+            let Some(next) = next_moment(&view).filter(|_| !keys_of(&view, job_id).is_empty()) else {
                 return Some(Outcome::Not);
             };
             if before.is_some_and(|before| before <= next) {
@@ -208,20 +214,35 @@ fn expect_overdue(view: &mut PlanView) {
     }
 }
 
-/// The next time at which a job ends, or a reservation begins or ends.
+/// The next time at which a job ends or is given up, or a reservation begins or ends.
 fn next_moment(view: &PlanView) -> Option<Timestamp> {
     let end = view.running.keys().map(|(end, _)| *end).find(|end| *end > view.now && end.0 != i64::MAX);
     let turns = view.reservations.values().flat_map(|row| [row.start, row.end]).filter(|time| *time > view.now);
-    turns.chain(end).min()
+    let given_up = view.queue.values().filter_map(|job| given_up_at(job)).filter(|time| *time > view.now);
+    turns.chain(end).chain(given_up).min()
 }
 
-/// Lets time pass: jobs whose time is over give back what they hold.
+/// When a job is given up that has not started by then, since it could not end by its deadline any more.
+fn given_up_at(job: &Job) -> Option<Timestamp> {
+    job.latest_start().map(|latest| latest + Span::from_seconds(1))
+}
+
+/// Lets time pass: jobs whose time is over give back what they hold, and those that are too late for their deadline are gone.
 fn advance(view: &mut PlanView, now: Timestamp) {
     view.now = now;
     let over: Vec<_> = view.running.range(..=(now, JobId(u32::MAX))).map(|(key, _)| *key).collect();
     for key in over {
         if let Some(job) = view.running.remove(&key) {
             give_back(view, &job);
+        }
+    }
+    let is_late = |job: &&Arc<Job>| given_up_at(job).is_some_and(|time| time <= now);
+    let late: Vec<JobId> = view.queue.values().filter(is_late).flat_map(|job| job.components()).collect();
+    for id in late {
+        for (nth, key) in (0..).zip(keys_of(view, id)) {
+            if let Some(job) = view.queue.remove(&key).filter(|_| nth == 0) {
+                discharge(view, &job);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! partition debug nodes=n[1-4] max=60 default_time=10 nodes_min=1 nodes_max=2 cpus_per_node_max=8 mem_per_cpu=100
 //! run 1 t=30 since=5 user=1000 part=debug qos=low on=n1:0-3+n2:0-7 mem=1000 gres=gpu:0-1 yields=2
 //! reservation noon nodes=n[1-2] from=60 until=120 users=u1001 flags=maint,overlap cpus=0-3 gres=gpu:0 delay=10 L=matlab:2
-//! job 2 N=1-2 n=4 c=2 t=60 tmin=10 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
+//! job 2 N=1-2 n=4 c=2 t=60 tmin=10 deadline=90 mem=1000 gres=gpu:1 C=fast w=n1 x=n2 array=0-9 slots=2 exclusive
 //! ```
 //!
 //! Hardware and wiring in detail:
@@ -431,6 +431,7 @@ impl Reader {
                 "user" => spec.identity = builders::identity(number(value)?),
                 "part" => spec.partitions = names(value),
                 "t" => spec.time_limit = Some(TimeLimit::from_minutes(number(value)?)),
+                "deadline" => spec.deadline = Some(builders::NOW + Span::from_minutes(number(value)?)),
                 "tmin" => spec.time_limit_min = Some(TimeLimit::from_minutes(number(value)?)),
                 "prio" => priority = Some(number(value)?),
                 "qos" => spec.qos = Some(value.into()),

@@ -100,6 +100,7 @@ struct Start {
     at: String,
     nodes: String,
     is_forecast: bool,
+    is_too_late: bool,
 }
 
 /// A job of the queue with what its priority is the sum of.
@@ -123,6 +124,7 @@ impl Page {
             at: local(start),
             nodes: explanation.expected_nodes.as_deref().unwrap_or_default().to_owned(),
             is_forecast: explanation.is_forecast,
+            is_too_late: explanation.is_too_late(),
         });
         let alternative = |other: &muster_model::explain::Alternative| {
             let about = if other.is_forecast { "about " } else { "" };
@@ -212,5 +214,8 @@ mod tests {
             assert!(page.contains(text), "{text} is not in\n{page}");
         }
         assert!(!page.contains("<b>"), "{page}");
+        let late = Explanation { latest_start: Some(time), ..explanation };
+        let page = Page::of("tux", &late, &TimeZone::UTC).render().unwrap();
+        assert!(page.contains("Its turn would come in 5 min: too late for its deadline"), "{page}");
     }
 }

@@ -201,6 +201,29 @@ pub fn ledgers<'a>(
     names.into_iter().map(|name| ledger(job, name, snapshot, config)).collect()
 }
 
+/// The priority in each partition that a job asks for, in the order in which it names them: in the best of them that of its row.
+pub fn by_partition(job: &Job, snapshot: &PrioritySnapshot, config: &PriorityConfig) -> Vec<u32> {
+    let names = job.partitions_wanted();
+    if names.len() < 2 || job.priority_set || config.kind == PriorityType::Basic {
+        return vec![job.priority; names.len()];
+    }
+    let totals: Vec<u32> = names.iter().map(|name| ledger(job, name, snapshot, config).total).collect();
+    let best = totals.iter().copied().max().unwrap_or(0);
+    totals.into_iter().map(|total| job.priority.saturating_sub(best - total).max(1)).collect()
+}
+
+/// The priority in the row of a waiting job once it asks for what `changed` asks for. In `priority/basic`, and where it was set
+/// directly, it stays what it is.
+pub fn once_changed(job: &Job, changed: &Job, snapshot: &PrioritySnapshot, config: &PriorityConfig) -> u32 {
+    if job.priority_set || config.kind == PriorityType::Basic {
+        return job.priority;
+    }
+    let best = |job: &Job| job.partitions_wanted().iter().map(|name| ledger(job, name, snapshot, config).total).max();
+    let (before, after) = (best(job).unwrap_or(1), best(changed).unwrap_or(1));
+    let moved = i64::from(job.priority) + i64::from(after) - i64::from(before);
+    u32::try_from(moved.clamp(1, i64::from(u32::MAX))).unwrap_or(1)
+}
+
 /// Waiting time by `PriorityMaxAge`. A job that is held or waits for a dependency has no eligible time, and of those beyond a
 /// limit on ageing jobs none counts.
 fn age(job: &Job, at: Timestamp, config: &PriorityConfig) -> f64 {

@@ -20,7 +20,10 @@ mod weight;
 pub use amounts::{TresCounts, allocated, billed, billing_of, cpus_requested, requested, with_billing};
 pub use config::{PriorityConfig, PriorityFlag, PriorityType, UsageResetPeriod};
 pub use fair_share::{FairShare, FairShares, ShareInput, fair_shares};
-pub use ledger::{PriorityLedger, PriorityTerm, SITE_PRIORITY_BASE, TresTerm, ledger, ledgers, site_factor};
+pub use ledger::{
+    PriorityLedger, PriorityTerm, SITE_PRIORITY_BASE, TresTerm, by_partition, ledger, ledgers, once_changed,
+    site_factor,
+};
 pub use report::{PriorityReport, PriorityRow, ShareFigures, ShareReport, ShareRow};
 pub use snapshot::{CalculationProgress, PartitionTerms, PrioritySnapshot, Standing, association_of, qos_of};
 pub use usage::{PastRun, Usage, UsageAccounts, UsageOf, UsageRecord};

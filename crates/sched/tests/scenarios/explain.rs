@@ -7,7 +7,7 @@ use muster_model::explain::{Blocker, Change, Explanation, distance};
 use muster_model::ids::{JobId, Name};
 use muster_model::job::Job;
 use muster_model::planning::PlanView;
-use muster_model::priority::UsageResetPeriod;
+use muster_model::priority::{PrioritySnapshot, PriorityType, UsageResetPeriod};
 use muster_model::time::{Span, TimeLimit, Timestamp};
 use muster_sched::{Budget, Planner};
 use muster_testkit::cases;
@@ -149,6 +149,69 @@ fn a_limit_is_told_with_its_numbers_and_with_those_who_use_it_up() {
         "QOS small allows 6 cpu, 4 in use, 8 asked: it cannot start unless one of the two is changed
          partition main: needs 1 of 3 nodes; 2 in use (cpu), 1 could take part now",
     );
+}
+
+/// A plan does not know that others use up a limit before a job; those who play the queue on find it out.
+#[test]
+fn those_who_are_before_it_under_a_limit_are_waited_for() {
+    let text = "nodes n[1-3] cpus=4
+         qos small cpus=6
+         run 8 on=n1:0-3 t=30
+         run 9 on=n2:0-3 t=30
+         run 10 on=n3:0-3 t=30
+         job 1 qos=small n=4 t=60
+         job 2 qos=small n=4 t=60";
+    check(text, 1, "partition main: needs 1 of 3 nodes; 3 in use (cpu)\nblocked by running 10\nstarts in 30 min");
+    let told = "partition main: needs 1 of 3 nodes; 3 in use (cpu)
+         blocked by running 10, waiting 1
+         starts in 1 h 30 min";
+    check(text, 2, told);
+}
+
+/// A job is given up as soon as it cannot end by its deadline; what it was told to get then is free for others.
+#[test]
+fn who_is_too_late_for_a_deadline_is_not_waited_for() {
+    let text = "nodes n[1-2] cpus=4
+         run 8 on=n1:0-3 t=30
+         run 9 on=n2:0-3 t=200
+         job 1 n=4 t=60 deadline=80
+         job 2 n=4 t=40 deadline=80
+         job 3 n=4 t=60";
+    let view = view(text);
+    let minutes =
+        |id| explain(&view, id).and_then(|told| told.expected_start).map(|start| start.since(view.now).0 / 60_000);
+    assert_eq!([1, 2, 3].map(minutes), [Some(30), Some(30), Some(70)]);
+    let late = explain(&view, 1).unwrap();
+    assert!(late.is_too_late());
+    assert_eq!(show(&view, &late).lines().last(), Some("with --time=00:45:00: in 30 min"));
+}
+
+/// In another partition a job has another priority, and stands elsewhere in the queue.
+#[test]
+fn another_partition_is_told_with_the_priority_that_the_job_has_there() {
+    let text = "nodes n1 cpus=4
+         partition slow
+         partition quick
+         partition other
+         run 8 part=slow on=n1:0-3 t=30
+         job 1 part=slow n=4 t=60 prio=500
+         job 2 part=slow n=4 t=60 prio=400
+         job 3 part=slow n=4 t=60 prio=300";
+    let mut view = view(text);
+    let priority = &mut Arc::make_mut(&mut view.config).priority;
+    (priority.kind, priority.weight_partition) = (PriorityType::Multifactor, 1_000);
+    for (part, factor) in view.partitions.iter_mut().zip([1, 10, 0]) {
+        Arc::make_mut(part).priority_job_factor = factor;
+    }
+    let priority = &view.config.priority;
+    let (nodes, partitions) = (&view.nodes, &view.partitions);
+    let taken = PrioritySnapshot::take(view.now, priority, nodes, partitions, &view.accounting, &view.usage);
+    view.priorities.current = Arc::new(taken);
+    let others =
+        |id| explain(&view, id).map(|told| show(&view, &told).lines().skip(3).map(str::to_owned).collect::<Vec<_>>());
+    // It is before job 1 where its partition counts for 900 more, and behind it where it counts for 100 less.
+    assert_eq!(others(2), Some(vec!["in partition quick: in 30 min".to_owned()]));
+    assert_eq!(others(3), Some(vec!["in partition quick: in 30 min".to_owned()]));
 }
 
 /// Room under a limit is there when enough of those have ended who count against it, and none earlier for others.
@@ -302,6 +365,9 @@ proptest! {
         let waiting: Vec<u32> = view.queue.values().map(|job| job.id.0).collect();
         for id in waiting {
             let Some(explanation) = explain(&view, id) else { continue };
+            if let Some(start) = explanation.expected_start {
+                prop_assert_eq!(play(&view, id, start), Some(start), "job {}\n{}", id, text);
+            }
             let limits = explanation.alternatives.iter().filter_map(|other| match other.change {
                 Change::TimeLimit(limit) => Some((limit, other.start)),
                 _ => None,

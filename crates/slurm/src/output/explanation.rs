@@ -25,6 +25,9 @@ pub fn lines(explanation: &Explanation, zone: &TimeZone) -> Vec<String> {
         let about = if explanation.is_forecast { "about " } else { "" };
         let on = explanation.expected_nodes.as_ref().map(|nodes| format!(" on {nodes}")).unwrap_or_default();
         let when = distance(start.since(explanation.time));
+        if explanation.is_too_late() {
+            return format!("Its turn would come {when}, {about}{}: too late for its deadline.", local(start));
+        }
         format!("Expected to start {when}, {about}{}{on}.", local(start))
     });
     lines.push(start.unwrap_or_else(|| "When it starts cannot be told.".to_owned()));
@@ -207,5 +210,9 @@ It would start earlier
   in partition cpu: about in 30 min
 ";
         assert!(text.ends_with(rest), "{text}");
+        let late = self::text(&Explanation { latest_start: Some(at(60)), ..explanation }, &TimeZone::UTC);
+        let words = "\nIts turn would come in 2 h 05 min, 2023-11-15T00:18:20: too late for its deadline.\n\
+                     It has to start by 2023-11-14T23:13:20 to end by its deadline, and is given up then.\n";
+        assert!(late.contains(words), "{late}");
     }
 }

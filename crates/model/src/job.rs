@@ -69,7 +69,7 @@ pub struct RunReference {
 }
 
 /// Everything a user asked for. Never changes after submit, except by an explicit update, which makes a new one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Who submitted.
     pub identity: Identity,
@@ -325,8 +325,8 @@ pub struct Cleaning {
     pub cpus: CpuHold,
 }
 
-/// The current row about one job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The current row about one job. That it is `Eq` lets two pointers to the same row be equal without a look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
     pub id: JobId,

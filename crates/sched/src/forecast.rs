@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use muster_model::time::{Span, Timestamp};
+use smallvec::SmallVec;
 
 use crate::ask::{Ask, MemoryNeed, Spread};
 use crate::books::Books;
@@ -46,11 +47,18 @@ pub(crate) struct Forecast {
 /// When nodes are closed.
 pub(crate) type Closings = BTreeMap<u32, Vec<(Timestamp, Timestamp)>>;
 
-/// What one job takes of the pool of one class.
+/// What one job takes of the pool of one class: those amounts that are not zero, and of what. Few jobs take of all that a pool
+/// has.
 #[derive(Debug, Clone)]
 pub(crate) struct Footprint {
     class: usize,
-    amounts: Vec<Amount>,
+    amounts: SmallVec<[(usize, Amount); 4]>,
+}
+
+impl Footprint {
+    fn new(class: usize, amounts: &[Amount]) -> Footprint {
+        Footprint { class, amounts: amounts.iter().copied().enumerate().filter(|(_, amount)| *amount > 0).collect() }
+    }
 }
 
 impl Forecast {
@@ -144,15 +152,14 @@ impl Forecast {
     pub(crate) fn take(&mut self, class: usize, amounts: &Amounts, start: Timestamp, end: Timestamp) {
         let mut taken = vec![0; self.width];
         add(&mut taken, amounts, 1);
-        self.give_away(class, &taken, self.slot_at(start), self.slot_after(end));
+        self.give_away(&Footprint::new(class, &taken), self.slot_at(start)..self.slot_after(end));
     }
 
-    fn give_away(&mut self, class: usize, amounts: &[Amount], first: usize, last: usize) {
-        for slot in first..last {
-            let at = (class * self.begins.len() + slot) * self.width;
-            for (free, taken) in self.free[at..at + self.width].iter_mut().zip(amounts) {
-                *free -= taken;
-            }
+    fn give_away(&mut self, footprint: &Footprint, slots: Range<usize>) {
+        let (width, row) = (self.width, footprint.class * self.begins.len());
+        let free = &mut self.free[(row + slots.start) * width..(row + slots.end.max(slots.start)) * width];
+        for free in free.chunks_exact_mut(width) {
+            footprint.amounts.iter().for_each(|(column, taken)| free[*column] -= taken);
         }
     }
 
@@ -177,7 +184,7 @@ impl Forecast {
             while slot < self.begins.len() && (slot == start || self.begins[slot] < end) {
                 let at = (footprint.class * self.begins.len() + slot) * self.width;
                 let free = &self.free[at..at + self.width];
-                if free.iter().zip(&footprint.amounts).any(|(free, wanted)| *wanted > 0 && free < wanted) {
+                if footprint.amounts.iter().any(|(column, wanted)| free[*column] < *wanted) {
                     start = slot + 1;
                     continue 'starts;
                 }
@@ -208,7 +215,7 @@ impl Forecast {
         *frontier = start;
         let begin = self.begins[start];
         let last = self.slot_after(self.now + Span(begin.0.saturating_add(duration.0))).max(start + 1);
-        self.give_away(footprint.class, &footprint.amounts, start, last.min(self.begins.len()));
+        self.give_away(footprint, start..last.min(self.begins.len()));
         Some(self.now + begin)
     }
 }
@@ -244,7 +251,7 @@ fn footprint(fleet: &Fleet, classes: &Classes, ask: &Ask, class: usize) -> Optio
     let nodes = tasks.div_ceil(per_node).max(u64::from(ask.nodes_min));
     if ask.whole_node {
         add(&mut amounts, &total, i64::try_from(nodes).unwrap_or(i64::MAX / 4));
-        return Some(Footprint { class, amounts });
+        return Some(Footprint::new(class, &amounts));
     }
     let cpus = (tasks * u64::from(ask.cpus_per_task)).max(nodes * u64::from(ask.cpus_per_node_min));
     amounts[0] = i64::try_from(cpus.min(nodes * u64::from(total.cpus))).unwrap_or(i64::MAX / 4);
@@ -268,5 +275,5 @@ fn footprint(fleet: &Fleet, classes: &Classes, ask: &Ask, class: usize) -> Optio
             amounts[2 + slot] += i64::try_from(count).unwrap_or(i64::MAX / 4);
         }
     }
-    Some(Footprint { class, amounts })
+    Some(Footprint::new(class, &amounts))
 }

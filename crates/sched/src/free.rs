@@ -13,12 +13,20 @@ use crate::fleet::Fleet;
 pub(crate) type Columns = SmallVec<[u32; 6]>;
 
 /// Amounts on one node.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct Amounts {
     pub(crate) cpus: u32,
     pub(crate) memory: u64,
     /// Units by column of the [`Fleet`]; empty stands for none at all.
     pub(crate) columns: Columns,
+}
+
+// Columns are copied as a whole: one by one they cost more than all else that is done with amounts.
+impl Clone for Amounts {
+    #[inline]
+    fn clone(&self) -> Amounts {
+        Amounts { cpus: self.cpus, memory: self.memory, columns: Columns::from_slice(&self.columns) }
+    }
 }
 
 impl Amounts {

@@ -52,9 +52,16 @@ pub(crate) struct Group {
     pub(crate) members: BTreeMap<QueueKey, Arc<Job>>,
     /// The first member: a pass over what has changed asks each group for it.
     head: Option<(QueueKey, Arc<Job>)>,
+    /// Whether a member is or was more than one job of one partition.
+    has_special: bool,
 }
 
 impl Group {
+    /// The first member.
+    pub(crate) fn head(&self) -> Option<&(QueueKey, Arc<Job>)> {
+        self.head.as_ref()
+    }
+
     /// The member at that place.
     pub(crate) fn member(&self, key: &QueueKey) -> Option<&Arc<Job>> {
         match &self.head {
@@ -63,7 +70,13 @@ impl Group {
         }
     }
 
+    /// Whether each member is one job of one partition: no array, none of several partitions, no component of another.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.has_special
+    }
+
     fn add(&mut self, key: QueueKey, job: &Arc<Job>) {
+        self.has_special |= job.array.is_some() || job.het.is_some() || job.partitions_wanted().len() > 1;
         if self.head.as_ref().is_none_or(|(first, _)| key <= *first) {
             self.head = Some((key, job.clone()));
         }
@@ -182,7 +195,8 @@ impl Groups {
     /// A new group without members.
     fn open(&mut self, key: GroupKey) -> GroupId {
         let key = Arc::new(key);
-        let group = Group { key: key.clone(), asks: key.asks.clone(), members: BTreeMap::new(), head: None };
+        let (asks, members) = (key.asks.clone(), BTreeMap::new());
+        let group = Group { key: key.clone(), asks, members, head: None, has_special: false };
         let id = match self.empty.pop() {
             Some(id) => {
                 self.groups[id as usize] = group;

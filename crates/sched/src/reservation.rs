@@ -23,7 +23,7 @@ use muster_model::reservation::claim::{Claim, Setting, names_of};
 use muster_model::reservation::{Applicant, Reservation, ReservationFlag, ReservedNode};
 use muster_model::resources::{GresShare, IndexSet};
 use muster_model::time::{Span, Timestamp};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::ask::Ask;
 use crate::exact::Exact;
@@ -41,6 +41,8 @@ const MOMENTS_MAX: usize = 64;
 
 /// One way for a job to be placed: within that reservation, or in none.
 pub(crate) type Inside = Option<u32>;
+/// All ways for a job to be placed. Most jobs have one.
+pub(crate) type Ways = SmallVec<[Inside; 2]>;
 
 /// A node that is reserved in part.
 #[derive(Debug, Default)]
@@ -189,12 +191,15 @@ impl<'v> Reservations<'v> {
 
     /// The ways for `job` to be placed in `partition`, in the order in which to try them; none where it may not use what it
     /// names.
-    pub(crate) fn ways(&self, job: &Job, partition: &str) -> Vec<Inside> {
+    pub(crate) fn ways(&self, job: &Job, partition: &str) -> Ways {
+        if self.list.is_empty() && job.spec.reservation.is_none() {
+            return smallvec![None];
+        }
         self.ways_of(&job.spec, &Applicant::of_job(job, partition))
     }
 
     /// The same for a job that is not there yet.
-    pub(crate) fn ways_of(&self, spec: &JobSpec, applicant: &Applicant<'_>) -> Vec<Inside> {
+    pub(crate) fn ways_of(&self, spec: &JobSpec, applicant: &Applicant<'_>) -> Ways {
         let admits = |row: &Reservation| row.admits(applicant);
         let mut names = names_of(spec).peekable();
         if names.peek().is_some() {

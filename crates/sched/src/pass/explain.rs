@@ -48,7 +48,7 @@ impl<'a> Pass<'a> {
         let turn = QueueKey { job_id: job.het_job_id().unwrap_or(job.id), ..key };
         self.walk(Some(&turn));
         self.foretold = None;
-        let ahead_count = u32::try_from(self.waiting_count() + self.passed_over).unwrap_or(u32::MAX);
+        let ahead_count = u32::try_from(self.waiting_count() + self.passed_over.len()).unwrap_or(u32::MAX);
         let entry = Entry { group, key, job, task_index: None, before: None };
         let asks = self.asks_of_all(group, job);
         let mut causes = Vec::new();

@@ -44,15 +44,14 @@ impl<'a> Pass<'a> {
     /// Whether nothing is to be found out about a job but when it starts, and that only roughly: others that ask for the
     /// same thing have been found to lack resources, and none are held for it. Of the many jobs before the one that is
     /// explained most are like that.
-    pub(super) fn passes_over(&mut self, group: GroupId, key: QueueKey, job: &'a Job) -> bool {
+    pub(super) fn passes_over(&mut self, group: GroupId, key: QueueKey, job: &Job) -> bool {
         if self.foretold.is_none() || self.deferred.len() <= super::explain::EXACT_MAX {
             return false;
         }
         let Known::Lacks(cases) = &self.known[group as usize] else { return false };
-        let is_one = job.array.is_none() && self.groups.places_of(job.id).is_empty();
         let config = &self.view.config;
         let is_simple = config.backfill && config.preemption.kind == PreemptType::None;
-        if !is_one || !is_simple || self.budget.reservations_max == 0 {
+        if !is_simple || self.budget.reservations_max == 0 || !self.groups.get(group).is_plain() {
             return false;
         }
         let cases = Arc::clone(cases);
@@ -63,8 +62,7 @@ impl<'a> Pass<'a> {
                 return false;
             }
         }
-        self.passed_over += 1;
-        self.defer_unsaid(entry, cases);
+        self.defer_passed_over(group);
         true
     }
 

@@ -13,6 +13,7 @@
 //! | keeping what was said before | `told` |
 //! | planned starts as another pass has told them | `foretold` |
 //! | when jobs start that nothing is held for | `expected` |
+//! | about when jobs start that are not planned exactly | `forecasts` |
 //! | jobs that start too late to be held for | `beyond` |
 //! | why one job waits | `explain` |
 //! | what it could ask for instead | `variants` |
@@ -25,6 +26,7 @@ mod census;
 mod evict;
 mod expected;
 mod explain;
+mod forecasts;
 mod foretold;
 mod given;
 mod journal;
@@ -49,13 +51,13 @@ use muster_model::job::{ArrayRole, Job};
 use muster_model::planning::{Outlook, Plan, PlanView, PlannedStart, PlannedWait, QueueKey};
 use muster_model::state::Reason;
 use muster_model::time::{Span, TimeLimit, Timestamp};
+use smallvec::SmallVec;
 
 use crate::books::Books;
 use crate::budget::Budget;
 use crate::choose::Candidate;
 use crate::exact::Taken;
 use crate::feasible::Verdict;
-use crate::forecast::{Footprint, Forecast};
 use crate::free::Amounts;
 use crate::future::Rank;
 use crate::licenses::Holdings;
@@ -87,8 +89,7 @@ pub(crate) struct Pass<'a> {
     reservations: Reservations<'a>,
     /// Reservations in which a job waits for resources.
     reservations_blocked: BTreeSet<Inside>,
-    forecast: Option<Forecast>,
-    footprints: BTreeMap<AskId, Arc<[Footprint]>>,
+    forecasts: forecasts::Forecasts,
     /// CPUs of each partition that are free within the window, where that has been asked for.
     room_in_window: BTreeMap<u32, u64>,
     units: Taken,
@@ -97,6 +98,7 @@ pub(crate) struct Pass<'a> {
     standings: Standings,
     /// Nodes of partitions with a blocked job.
     contended: NodeSet,
+    /// Planned starts by user, where the budget limits these.
     plans_of_users: BTreeMap<u32, u32>,
     /// Jobs for which running ones make room, and these.
     preemptors: usize,
@@ -122,8 +124,8 @@ pub(crate) struct Pass<'a> {
     is_rough: bool,
     /// What a pass over the same queue has said, to go by instead of planning the same starts again.
     foretold: Option<foretold::Foretold<'a>>,
-    /// Waiting jobs of which nothing was said.
-    passed_over: usize,
+    /// Waiting jobs of which nothing was said, by their groups, in the order of the queue.
+    passed_over: Vec<GroupId>,
 }
 
 /// Why a job does not start.
@@ -213,8 +215,7 @@ impl<'a> Pass<'a> {
             reservations: Reservations::of(&tables.fleet, view),
             reservations_blocked: BTreeSet::new(),
             limits: Limits::of(view),
-            forecast: None,
-            footprints: BTreeMap::new(),
+            forecasts: forecasts::Forecasts::default(),
             room_in_window: BTreeMap::new(),
             units: Taken::default(),
             known,
@@ -236,7 +237,7 @@ impl<'a> Pass<'a> {
             deferred: Vec::new(),
             is_rough: false,
             foretold: None,
-            passed_over: 0,
+            passed_over: Vec::new(),
             scratch: tables.borrow_scratch(),
             view,
             budget,
@@ -248,6 +249,7 @@ impl<'a> Pass<'a> {
 
     /// Walks over the whole queue.
     pub(crate) fn run(mut self) -> Plan {
+        self.waits.reserve(self.view.queue.len());
         self.walk(None);
         self.expect_deferred(false);
         self.tables.return_scratch(std::mem::take(&mut self.scratch));
@@ -279,11 +281,13 @@ impl<'a> Pass<'a> {
             looked_at += 1;
             let members = &mut members[id as usize];
             let Some((key, job)) = members.next() else { continue };
-            if job.het.is_some() {
+            if self.passes_over(id, *key, job) {
+                // When it starts is forecast in the end, in its turn.
+            } else if job.het.is_some() {
                 if !job.is_led() {
                     self.walk_together(*key, job);
                 }
-            } else if !self.passes_over(id, *key, job) {
+            } else {
                 let wait = self.look_at_record(id, *key, job);
                 self.tell(job, wait);
             }
@@ -363,7 +367,7 @@ impl<'a> Pass<'a> {
             }
         }
         let asks = self.groups.get(entry.group).asks.clone();
-        let mut lacking: Vec<Case> = Vec::new();
+        let mut lacking: SmallVec<[Case; 1]> = SmallVec::new();
         let mut other: Option<Wait> = None;
         for id in asks.iter() {
             let verdict = self.tables.verdict(*id).clone();
@@ -386,7 +390,10 @@ impl<'a> Pass<'a> {
             self.known[entry.group as usize] = Known::Waits(wait.clone());
             return Err(wait);
         }
-        let cases: Arc<[Case]> = lacking.into();
+        let cases: Arc<[Case]> = match lacking.into_inner() {
+            Ok(one) => Arc::new(one),
+            Err(several) => several.into_iter().collect(),
+        };
         self.known[entry.group as usize] = Known::Lacks(cases.clone());
         if self.start_over_others(entry, &cases) { Ok(()) } else { Err(self.block(entry, &cases)) }
     }

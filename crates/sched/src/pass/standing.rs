@@ -41,8 +41,6 @@ pub(super) struct Standings {
     of_some: BTreeMap<(AskId, u32, u64), Standing>,
     /// Before this time no further job with this ask and duration starts: each is planned after the one before it.
     planned_from: BTreeMap<(AskId, Span, u32, u64), Timestamp>,
-    /// How far the forecast has come for these.
-    frontiers: BTreeMap<(AskId, Span), usize>,
 }
 
 impl Standings {
@@ -65,9 +63,5 @@ impl Standings {
 
     pub(super) fn planned_from(&mut self, id: AskId, duration: Span, uid: u32, class: u64) -> &mut Timestamp {
         self.planned_from.entry((id, duration, uid, class)).or_insert(Timestamp(i64::MIN))
-    }
-
-    pub(super) fn frontier(&mut self, id: AskId, duration: Span) -> &mut usize {
-        self.frontiers.entry((id, duration)).or_default()
     }
 }

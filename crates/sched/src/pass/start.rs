@@ -109,10 +109,11 @@ impl Pass<'_> {
             Verdict::Waits(reason) => return waits(*reason),
             Verdict::Never(_) => return waits(Reason::BadConstraints),
         };
-        if self.tables.fleet.is_too_long(entry.job, partition, self.limit(entry.job, partition)) {
+        let limit = self.limit(entry.job, partition);
+        if self.tables.fleet.is_too_long(entry.job, partition, limit) {
             return waits(Reason::PartitionTimeLimit);
         }
-        let limit = TimeLimit::min(self.limit(entry.job, partition), least_limit(entry));
+        let limit = TimeLimit::min(limit, least_limit(entry));
         if let Err(reason) = self.limits.before(entry.job, self.tables.fleet.partition(partition), limit) {
             return waits(reason);
         }
@@ -224,6 +225,9 @@ impl Pass<'_> {
 
     /// The kind of lack: a job that names nodes out of service waits for these and nobody else.
     fn lack(&self, ask: &Ask, lack: Lack) -> Trial {
+        if ask.required.is_empty() {
+            return Trial::Lacks(lack);
+        }
         let in_service = &self.books.in_service;
         let missing: Vec<u32> = ask.required.iter().copied().filter(|node| !in_service.contains(*node)).collect();
         if missing.is_empty() || lack == Lack::Unlicensed || lack == Lack::TooEarly {
@@ -461,12 +465,13 @@ impl Pass<'_> {
         free: &Free,
         open: &Open,
     ) -> Option<Parts> {
-        let part = |choice: &Choice| {
+        let mut parts = Vec::with_capacity(choices.len());
+        for choice in choices {
             let mut available = self.available(choice.node, free, from, until, rank);
             self.reservations.lower(open, choice.node, from, &mut available);
-            Some((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?))
-        };
-        choices.iter().map(part).collect()
+            parts.push((choice.node, share::amounts(ask, &self.tables.fleet, choice, &available)?));
+        }
+        Some(parts)
     }
 
     /// What a job may take of `node` from `from` until `until`, of what is `free` at `from`.

@@ -341,7 +341,7 @@ impl<'a> Pass<'a> {
             if promised {
                 let partition = self.tables.partition_of(member.cases[placed.case].id);
                 self.books.standings[partition as usize].plans_made += 1;
-                *self.plans_of_users.entry(member.entry.job.spec.identity.uid).or_default() += 1;
+                self.count_plan_of(member.entry.job);
             }
             if is_far || is_unlicensed {
                 self.books.future.drop_hold(&placed.rank);

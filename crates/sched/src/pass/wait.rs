@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::ids::Name;
+use muster_model::job::Job;
 use muster_model::preemption::PreemptType;
 use muster_model::state::Reason;
 use muster_model::time::Timestamp;
@@ -15,7 +16,6 @@ use crate::ask::Ask;
 use crate::books::Books;
 use crate::exact::Exact;
 use crate::feasible::{self, Verdict};
-use crate::forecast::{self, Footprint, Forecast};
 use crate::licenses::{Holdings, LicensePlan, Licensing};
 use crate::nodeset::NodeSet;
 use crate::people::{Company, Guest};
@@ -85,7 +85,8 @@ impl<'a> Pass<'a> {
             let may_move = !stands || self.several.is_planned(entry.job.id);
             wait.expected = if may_move { self.plan_start(entry, cases, true) } else { None };
             let is_counted = entry.before.is_some() || self.is_expected(entry.job.id);
-            if wait.expected.is_none() && !self.plan.is_partial && !is_counted {
+            let is_wanted = self.budget.expectations && !self.plan.is_partial;
+            if wait.expected.is_none() && is_wanted && !is_counted {
                 self.defer(entry, cases);
             }
         }
@@ -209,9 +210,9 @@ impl<'a> Pass<'a> {
             let plan = LicensePlan { start, end, reservation, held: ask.licenses.clone() };
             self.books.future.hold_licenses(entry.rank(), plan);
         }
-        if let Some(forecast) = &mut self.forecast {
+        if let Some(pools) = self.forecasts.pools_known() {
             for (node, amounts) in &parts {
-                forecast.take(self.tables.classes.of_node(*node), amounts, start, end);
+                pools.take(self.tables.classes.of_node(*node), amounts, start, end);
             }
         }
         Some(Expected { start, nodes: Some(nodes.into()), is_forecast: false })
@@ -221,7 +222,14 @@ impl<'a> Pass<'a> {
     pub(super) fn count_plan(&mut self, entry: Entry<'_>, case: &Case) {
         self.books.plans_made += 1;
         *self.plans_made_in(case) += 1;
-        *self.plans_of_users.entry(entry.job.spec.identity.uid).or_default() += 1;
+        self.count_plan_of(entry.job);
+    }
+
+    /// Counts a planned start of a user, where the budget limits these.
+    pub(super) fn count_plan_of(&mut self, job: &Job) {
+        if self.budget.reservations_per_user_max < u32::MAX {
+            *self.plans_of_users.entry(job.spec.identity.uid).or_default() += 1;
+        }
     }
 
     /// Planned starts that were made in the partition of `case`. Those of jobs that wait for licences are counted apart: they
@@ -233,22 +241,28 @@ impl<'a> Pass<'a> {
 
     /// Whether the budget allows a planned start. The first blocked job of each partition always gets one.
     pub(super) fn may_plan(&mut self, entry: Entry<'_>, case: &Case) -> bool {
-        if self.limits.reserves_nothing(entry.job) {
+        if self.has_planned_all(case) || self.limits.reserves_nothing(entry.job) {
             return false;
         }
         let budget = self.budget;
-        let made = *self.plans_made_in(case);
-        let of_user = self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0);
+        if *self.plans_made_in(case) < budget.reservations_per_partition_min {
+            return true;
+        }
         let waited = entry.job.eligible_time.map(|since| self.view.now.since(since)).unwrap_or_default();
         // Whether others have to make room is judged by what is planned exactly.
         let is_patient = waited >= budget.reservation_age_min || self.view.config.preemption.kind != PreemptType::None;
-        made < budget.reservations_per_partition_min
-            || (self.books.plans_made < budget.reservations_max
-                && made < budget.reservations_per_partition_max
-                && of_user < budget.reservations_per_user_max
-                && is_patient
-                && entry.job.priority >= budget.reservation_priority_min
-                && self.limits.may_reserve(entry.job, self.tables.fleet.partition(self.tables.partition_of(case.id))))
+        is_patient
+            && self.plans_of_users.get(&entry.job.spec.identity.uid).copied().unwrap_or(0)
+                < budget.reservations_per_user_max
+            && entry.job.priority >= budget.reservation_priority_min
+            && self.limits.may_reserve(entry.job, self.tables.fleet.partition(self.tables.partition_of(case.id)))
+    }
+
+    /// Whether as many starts are planned as the budget allows, whoever comes next.
+    pub(super) fn has_planned_all(&mut self, case: &Case) -> bool {
+        let (made, budget) = (*self.plans_made_in(case), self.budget);
+        made >= budget.reservations_per_partition_min
+            && (made >= budget.reservations_per_partition_max || self.books.plans_made >= budget.reservations_max)
     }
 
     /// When the job fits beside what runs and what is planned, and what it would take of each node: in the reservation in
@@ -363,51 +377,5 @@ impl<'a> Pass<'a> {
         let until = start + case.duration;
         let parts = self.parts(ask, &choices, start, until, &entry.rank(), &free_then, open)?;
         Some((start, parts))
-    }
-
-    /// What a job takes of the pools of nodes, in one partition.
-    fn footprints_of(&mut self, case: &Case, ask: &Ask) -> Arc<[Footprint]> {
-        let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
-        let footprints =
-            self.footprints.entry(case.id).or_insert_with(|| forecast::footprints(fleet, classes, ask).into());
-        Arc::clone(footprints)
-    }
-
-    /// The pools as they are at this point of the pass.
-    fn pools(&mut self) -> &mut Forecast {
-        let (fleet, classes) = (&self.tables.fleet, &self.tables.classes);
-        let (books, reservations, now) = (&*self.books, &self.reservations, self.view.now);
-        self.forecast.get_or_insert_with(|| Forecast::of(fleet, classes, books, &reservations.closings(), now))
-    }
-
-    /// About when a job would start that comes next; nothing is booked for it.
-    pub(super) fn forecast_of(&mut self, case: &Case, ask: &Ask) -> Option<Timestamp> {
-        let footprints = self.footprints_of(case, ask);
-        self.pools().first(&footprints, case.duration)
-    }
-
-    /// About when a job starts for which nothing is planned exactly.
-    pub(super) fn forecast_start(&mut self, entry: Entry<'_>, cases: &[Case]) -> Option<Expected> {
-        let mut best: Option<Timestamp> = None;
-        for case in cases {
-            let Verdict::Possible(ask) = &*case.verdict else {
-                continue;
-            };
-            // The forecast knows nothing of licences, and would tell a start too early; of reservations it knows only when they
-            // close nodes to those outside.
-            if case.lack != Lack::Busy || !ask.licenses.is_empty() || self.is_out_of_service(entry, case, ask) {
-                continue;
-            }
-            let footprints = self.footprints_of(case, ask);
-            let mut frontier = *self.standings.frontier(case.id, case.duration);
-            let start = self.pools().book(&footprints, &mut frontier, case.duration);
-            *self.standings.frontier(case.id, case.duration) = frontier;
-            best = best.into_iter().chain(start).min();
-            if best.is_some() {
-                // A job of several partitions is counted where it would come first, or it would count several times.
-                break;
-            }
-        }
-        best.map(|start| Expected { start, nodes: None, is_forecast: true })
     }
 }

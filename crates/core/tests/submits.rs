@@ -8,7 +8,7 @@ use muster_model::array::{ArraySpec, TaskSet};
 use muster_model::config::ClusterConfig;
 use muster_model::fact::{Fact, StoredState};
 use muster_model::ids::{JobId, SubmitToken};
-use muster_model::job::{Job, JobSpec};
+use muster_model::job::{Hold, Job, JobSpec};
 use muster_model::partition::Partition;
 use muster_model::request::{Answer, Cancel, Command, JobTarget};
 use muster_model::resources::ResourceRequest;
@@ -192,4 +192,12 @@ fn of_arrays_and_heterogeneous_jobs_the_number_that_was_told_is_told_again() {
     assert_eq!(stage.in_memory(), [1, 2, 3, 4]);
     let tokens = stage.jobs.values().filter_map(|job| job.submit_token.map(|token| (job.id.0, token.to_string())));
     assert_eq!(tokens.collect::<Vec<_>>(), [(1, "01".repeat(16)), (3, "02".repeat(16))]);
+}
+
+/// The owner may release it, whoever has submitted it for him: real behaviour of `sbatch --uid`.
+#[test]
+fn a_job_that_root_submits_held_for_somebody_is_held_by_its_owner() {
+    let mut stage = Stage::new();
+    let id = stage.say(0, 1, submit(USER)).unwrap();
+    assert_eq!(stage.jobs[&JobId(id)].hold, Some(Hold::User));
 }

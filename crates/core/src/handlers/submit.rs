@@ -195,7 +195,8 @@ fn new_job(
     let (spec_id, spec) = cluster.share_spec(spec, out);
     let set = spec.run.is_none() && spec.priority.is_some() && identity.is_operator();
     let row = Job {
-        hold: spec.hold.then(|| hold_by(identity, &spec)),
+        // Whoever submits it: its owner may release it (real behaviour).
+        hold: spec.hold.then_some(Hold::User),
         // Found when it enters the queue: then it is known from when it may start.
         priority: spec.priority.filter(|_| set).unwrap_or(0),
         priority_set: set,
@@ -310,11 +311,6 @@ fn check_place(
     let applicant = Applicant::of(spec, &partition.name).charged(charge.account.as_ref(), charge.qos.as_ref());
     reservations::access::may_ask(cluster, now, spec, &applicant)?;
     check_array(cluster, spec)
-}
-
-/// Who holds a job that is submitted held.
-fn hold_by(identity: &Identity, spec: &JobSpec) -> Hold {
-    if identity.is_operator() && identity.uid != spec.identity.uid { Hold::Admin } else { Hold::User }
 }
 
 fn check_array(cluster: &Cluster, spec: &JobSpec) -> Result<(), Refusal> {

@@ -57,7 +57,7 @@ fn nodes_named(entry: Entry<'_>, case: &Case) -> Option<NodeSet> {
 impl<'a> Pass<'a> {
     /// A job for which resources are lacking in these partitions: gives it a reason, and says when it is to start.
     pub(super) fn block(&mut self, entry: Entry<'a>, cases: &Arc<[Case]>) -> Wait {
-        let mut wait = cases.iter().find_map(|case| case.lack.wait()).unwrap_or(Reason::Priority.into());
+        let mut wait = cases.iter().find_map(|case| self.lacks(entry, case)).unwrap_or(Reason::Priority.into());
         for case in cases.iter() {
             let partition = self.tables.partition_of(case.id);
             if let Lack::BusyInside(inside) = case.lack {
@@ -94,6 +94,21 @@ impl<'a> Pass<'a> {
         wait
     }
 
+    /// The reason that a job has of its own for what it lacks. One that reservations keep back is told first of the nodes that it could
+    /// not have without them either, as in Slurm.
+    fn lacks(&mut self, entry: Entry<'_>, case: &Case) -> Option<Wait> {
+        let own = case.lack.wait();
+        let (Lack::Reserved { maintenance: false }, Verdict::Possible(ask)) = (case.lack, &*case.verdict) else {
+            return own;
+        };
+        let left = self.left_of_partition(ask);
+        if left.len() < entry.job.spec.request.nodes_min {
+            return Some(Wait { reason: Reason::Resources, detail: Some(NODES_WITHHELD.into()), expected: None });
+        }
+        let detail = Some(self.missing_of_partition(ask, &left));
+        own.map(|wait| Wait { detail, ..wait })
+    }
+
     /// Jobs behind one that waits for resources wait with it: those that want the nodes that it names, or all of its partition.
     /// With one that could not run on what is left of the partition, these do not.
     fn keep_from_others(&mut self, entry: Entry<'_>, case: &Case, partition: u32, reason: Reason) {
@@ -126,10 +141,7 @@ impl<'a> Pass<'a> {
     }
 
     fn withheld_now(&mut self, entry: Entry<'_>, ask: &Ask) -> Withheld {
-        let of_partition = &self.tables.fleet.partition_nodes[ask.partition as usize];
-        let mut left = of_partition.clone();
-        left.intersect(&self.books.in_service);
-        left.subtract(&self.contended);
+        let left = self.left_of_partition(ask);
         if left.len() < entry.job.spec.request.nodes_min {
             return Withheld::TooMany;
         }
@@ -139,15 +151,28 @@ impl<'a> Pass<'a> {
         {
             return Withheld::Nothing;
         }
-        let mut missing = of_partition.clone();
-        missing.subtract(&left);
+        Withheld::Needed(self.missing_of_partition(ask, &left))
+    }
+
+    /// Nodes of the partition that are in service and for which no job of another partition waits.
+    fn left_of_partition(&self, ask: &Ask) -> NodeSet {
+        let mut left = self.tables.fleet.partition_nodes[ask.partition as usize].clone();
+        left.intersect(&self.books.in_service);
+        left.subtract(&self.contended);
+        left
+    }
+
+    /// What is told of the other nodes of the partition, or of those among them that the job names.
+    fn missing_of_partition(&self, ask: &Ask, left: &NodeSet) -> Name {
+        let mut missing = self.tables.fleet.partition_nodes[ask.partition as usize].clone();
+        missing.subtract(left);
         if !ask.required.is_empty() {
             missing.intersect(&ask.required.iter().copied().collect());
         }
         if missing.len() == 0 {
-            return Withheld::Needed("ReqNodeNotAvail, May be reserved for other job".into());
+            return "ReqNodeNotAvail, May be reserved for other job".into();
         }
-        Withheld::Needed(format!("ReqNodeNotAvail, UnavailableNodes:{}", self.node_list(missing.iter())).into())
+        format!("ReqNodeNotAvail, UnavailableNodes:{}", self.node_list(missing.iter())).into()
     }
 
     /// Whether the nodes in service could not hold the job even when nothing else ran.

@@ -47,3 +47,33 @@ fn what_is_told_of_nodes_that_cannot_be_had() {
          7 waits Priority",
     );
 }
+
+/// As real Slurm 22.05 tells it of jobs that reservations keep back: first of what they could not have without those either, whether or
+/// not they want it; of reservations where that is nothing, or nothing that they name.
+#[test]
+fn what_is_told_of_nodes_beside_reservations() {
+    let reserved = "nodes n[1-2] cpus=16
+         nodes n3 cpus=16 state=drain
+         nodes n4 cpus=16
+         partition main nodes=n[1-4]
+         partition cd nodes=n[3-4]
+         reservation later nodes=n[1-2] from=40 until=100
+         reservation now nodes=n4 from=0 until=200";
+    check(
+        &format!(
+            "{reserved}
+         job 1 n=16 t=60
+         job 2 N=2 t=60 x=n3
+         job 3 N=4 t=60
+         job 4 w=n4 t=60
+         job 5 part=cd N=2 t=60
+         job 6 part=cd n=1 t=60"
+        ),
+        "1 waits ReqNodeNotAvail, UnavailableNodes:n3, +100m on n1
+         2 waits ReqNodeNotAvail, UnavailableNodes:n3, +160m on n[1-2]
+         3 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions
+         4 waits ReqNodeNotAvail, May be reserved for other job, +200m on n4
+         5 waits Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions
+         6 waits ReqNodeNotAvail, UnavailableNodes:n3, +200m on n4",
+    );
+}

@@ -39,6 +39,7 @@ fn config() -> ClusterConfig {
             decay_half_life: Span::ZERO,
             weight_age: 100_000,
             weight_fair_share: 1000,
+            weight_association: 1000,
             weight_job_size: 77,
             ..PriorityConfig::default()
         },
@@ -248,6 +249,27 @@ fn who_used_more_waits_longer_and_a_reset_forgives() {
     stage.wait(1);
     assert!(stage.used(3) < 1000.0, "only what ran since counts");
     assert!(stage.used(1) < 1000.0, "accounts above it lose it too");
+}
+
+#[test]
+fn the_priority_of_an_account_is_that_of_all_below_it_that_have_none() {
+    let mut stage = Stage::new();
+    for row in stage.documents.values_mut() {
+        if let Document::Association(association) = row {
+            let priority = match association.id.0 {
+                2 => 50,
+                4 => 100,
+                _ => continue,
+            };
+            *association = Arc::new(Association { priority, ..(**association).clone() });
+        }
+    }
+    stage.restart();
+    let jobs = [stage.submit(1001, 1), stage.submit(1002, 1)];
+    let report = stage.cluster.read_view().priority_report(stage.now());
+    let factors =
+        jobs.map(|job| report.rows.iter().find(|row| row.ledger.job_id == job).unwrap().ledger.association.factor);
+    assert_eq!(factors, [0.5, 1.0]);
 }
 
 #[test]

@@ -52,6 +52,11 @@ fn sacctmgr_prints_what_slurm_prints() {
     replay(&cluster(), include_str!("sacctmgr.txt"), 100);
 }
 
+#[test]
+fn sacctmgr_prints_what_slurm_prints_of_its_cluster() {
+    replay(&cluster(), include_str!("clusters.txt"), 30);
+}
+
 /// Different here: a resource of which nothing is allotted can be changed, too; its server cannot; names of fields may be
 /// cut to a letter.
 #[test]

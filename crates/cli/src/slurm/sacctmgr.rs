@@ -1,7 +1,7 @@
 //! `sacctmgr`.
 
 use std::ffi::OsString;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use muster_client::{Client, ClientError};
@@ -80,11 +80,17 @@ fn confirmed(question: &str) -> bool {
         let mut line = String::new();
         match std::io::stdin().lock().read_line(&mut line) {
             Ok(0) | Err(_) => return false,
-            Ok(_) => match line.trim().chars().next().map(|c| c.to_ascii_lowercase()) {
-                Some('y') => return true,
-                Some('n') => return false,
-                _ => question = "Y or N please\n(N/y): ".to_owned(),
-            },
+            Ok(_) => {
+                // Whoever types has ended the line.
+                if !std::io::stdin().is_terminal() {
+                    let _ = stdout.write_all(b"\n");
+                }
+                match line.trim().chars().next().map(|c| c.to_ascii_lowercase()) {
+                    Some('y') => return true,
+                    Some('n') | None => return false,
+                    Some(_) => question = "Y or N please\n(N/y): ".to_owned(),
+                }
+            }
         }
     }
 }

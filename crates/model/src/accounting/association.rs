@@ -70,7 +70,7 @@ pub struct Association {
     pub parent: Option<AssociationId>,
     /// Claim relative to its siblings.
     pub shares: Shares,
-    /// Priority, compared with the greatest of all associations.
+    /// Priority, compared with the greatest of all associations; 0 takes that of its parent.
     #[serde(default)]
     pub priority: u32,
     /// QOS that its jobs may use; `None` takes those of its parent.

@@ -49,6 +49,11 @@ impl AccountingPolicy {
         found.unwrap_or_default()
     }
 
+    /// Priority of an association: its own, or that of the nearest above it with one.
+    pub fn association_priority(&self, association: &Association) -> u32 {
+        self.lineage(association.id).map(|association| association.priority).find(|own| *own > 0).unwrap_or(0)
+    }
+
     /// QOS of jobs of `association` that name none, if one is set for it or above it.
     pub fn qos_default(&self, association: &Association) -> Option<Name> {
         self.lineage(association.id).find_map(|association| association.qos_default.clone())

@@ -242,7 +242,7 @@ fn age(job: &Job, at: Timestamp, config: &PriorityConfig) -> f64 {
 }
 
 fn association(standing: &Standing<'_>, snapshot: &PrioritySnapshot, config: &PriorityConfig) -> PriorityTerm {
-    let priority = standing.association.map_or(0, |row| row.priority);
+    let priority = standing.association.map_or(0, |row| snapshot.accounting.association_priority(row));
     let raw = config.has(PriorityFlag::NoNormalAssoc);
     normalised(config.weight_association, priority, snapshot.association_priority_max, raw)
 }

@@ -4,6 +4,7 @@ use muster_model::accounting::{AssociationChanges, LimitChanges, ListChange, Qos
 use muster_model::preemption::PreemptMode;
 use muster_model::time::{Span, parse_seconds};
 
+use super::super::job_text::NULL;
 use super::Scene;
 use super::limits_text;
 use super::words::{self, Complaint, Setting};
@@ -121,26 +122,46 @@ fn preempt_mode(text: &str) -> Option<Option<PreemptMode>> {
     }
 }
 
-/// What `add` announces of limits and shares: `  MaxJobs       = 3`.
+/// What is announced of limits and shares that are set: `  MaxJobs       = 3`.
 pub(super) fn announce_association(changes: &AssociationChanges) -> String {
     let mut lines = Vec::new();
-    let mut line = |name: &str, value: String| lines.push(format!("  {name:<13} = {value}\n"));
+    let mut line = |name: &str, value: String| lines.push(format!("  {name:<14}= {value}\n"));
     if let Some(shares) = changes.shares {
         line("Fairshare", shares_text(shares));
     }
-    for (name, value) in limit_lines(&changes.limits) {
-        line(name, value);
+    let mut limits = limit_lines(&changes.limits);
+    // In Slurm's order this one stands before the minutes.
+    limits.sort_by_key(|(name, _)| if *name == "MaxTRESPerNode" { "MaxTRESM" } else { name });
+    for (name, value) in limits {
+        line(announced(name), value);
     }
     if let Some(priority) = changes.priority {
-        line("Priority", priority.to_string());
+        line("Priority", if priority == 0 { "NONE".to_owned() } else { priority.to_string() });
     }
     if let Some(list) = &changes.qos_allowed {
-        line("QOS", list.items().join(","));
+        let sign = match list {
+            ListChange::Set(_) => "",
+            ListChange::Add(_) => "+",
+            ListChange::Remove(_) => "-",
+        };
+        let mut names: Vec<String> = list.items().iter().map(|name| format!("{sign}{name}")).collect();
+        names.sort();
+        line("QOS", names.join(","));
     }
-    if let Some(Some(name)) = &changes.qos_default {
-        line("DefQOS", name.to_string());
+    if let Some(default) = &changes.qos_default {
+        line("DefQOS", default.as_deref().unwrap_or(NULL).to_owned());
     }
     lines.concat()
+}
+
+/// What a limit of an association is called there.
+fn announced(name: &str) -> &str {
+    match name {
+        "GrpJobsAccrue" => "GrpJobsAccrue            ",
+        "MaxJobsAccrue" => "MaxJobsPrioAcc",
+        "MinPrioThreshold" => "MinPrioThresh",
+        other => other,
+    }
 }
 
 /// Limits with the names that announcements use.

@@ -32,12 +32,12 @@ pub(super) fn amounts(amounts: &TresAmounts) -> String {
     join(amounts.0.iter().map(|(name, amount)| (name, Some(*amount))))
 }
 
-/// The same where an amount may be taken away (`-1`).
+/// The same where an amount may be taken away.
 pub(super) fn join<'a>(amounts: impl Iterator<Item = (&'a Name, Option<u64>)>) -> String {
     let mut all: Vec<_> = amounts.collect();
     all.sort_by_key(|(name, _)| (TresClass::of(name), (*name).clone()));
     let texts = all.into_iter().map(|(name, amount)| match amount {
-        None => format!("{name}=-1"),
+        None => format!("{name}=NONE"),
         Some(amount) if **name == *"mem" => format!("{name}={}", units::megabytes(amount)),
         Some(amount) => format!("{name}={amount}"),
     });

@@ -40,10 +40,10 @@ pub(super) fn modify(entity: Entity, settings: &[Setting], scene: &Scene<'_>) ->
 
 /// Complaints of all settings that mean nothing, as they are told.
 #[derive(Default)]
-struct Complaints(String);
+pub(super) struct Complaints(pub(super) String);
 
 impl Complaints {
-    fn note(&mut self, setting: &Setting, result: Result<bool, String>) {
+    pub(super) fn note(&mut self, setting: &Setting, result: Result<bool, String>) {
         if let Err(complaint) = &result {
             self.0.push_str(complaint);
         }
@@ -53,7 +53,7 @@ impl Complaints {
     }
 }
 
-fn nothing_modified() -> Outcome {
+pub(super) fn nothing_modified() -> Outcome {
     Outcome { stdout: " Nothing modified\n".to_owned(), stderr: String::new(), code: 1 }
 }
 
@@ -168,7 +168,7 @@ fn place(row: &Association, scene: &Scene<'_>, width: usize) -> String {
     text
 }
 
-/// An account, and all below it that take from it what changes.
+/// An account, and all users below it that take from it what changes.
 fn listed_with_heirs(row: &Association, changes: &AssociationChanges, scene: &Scene<'_>) -> String {
     let above = row.parent.and_then(|id| scene.policy.associations.get(&id));
     let mut text = format!("  C = {:<10} A = {}", scene.cluster, row.key.account);
@@ -176,12 +176,14 @@ fn listed_with_heirs(row: &Association, changes: &AssociationChanges, scene: &Sc
         text.push_str(&format!(" of {}", above.key.account));
     }
     text.push('\n');
-    for heir in below(scene.policy, row.id) {
-        if inherits(&heir, row.id, changes, scene) {
-            text.push_str(&format!("  {}\n", place(&heir, scene, 20)));
-        }
-    }
-    text
+    text + &heirs_listed(row, changes, scene)
+}
+
+/// The users below an account that take from it what changes; of accounts between them nothing is told, as in Slurm.
+pub(super) fn heirs_listed(row: &Association, changes: &AssociationChanges, scene: &Scene<'_>) -> String {
+    let users = below(scene.policy, row.id).into_iter().filter(|heir| !heir.key.user.is_empty());
+    let heirs = users.filter(|heir| inherits(heir, row.id, changes, scene));
+    heirs.map(|heir| format!("  {}\n", place(&heir, scene, 20))).collect()
 }
 
 /// Whether something of `changes` in `from` changes what holds for `heir`.
@@ -201,7 +203,8 @@ fn inherits(heir: &Association, from: AssociationId, changes: &AssociationChange
     });
     let qos = changes.qos_allowed.is_some() && between.iter().all(|line| line.qos_allowed.is_none());
     let default = changes.qos_default.is_some() && between.iter().all(|line| line.qos_default.is_none());
-    count || tres || qos || default
+    let priority = changes.priority.is_some() && between.iter().all(|line| line.priority == 0);
+    count || tres || qos || default || priority
 }
 
 fn users(mut found: Conditions, settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Outcome> {

@@ -76,6 +76,7 @@ struct AssociationRow {
     /// Its own `Grp…` limits, and the others that hold for it.
     limits: Limits,
     parent: String,
+    priority: u32,
     qos: String,
     qos_default: String,
     account_text: String,
@@ -102,6 +103,7 @@ impl AssociationRow {
         AssociationRow {
             limits,
             parent: parent.map(|parent| parent.key.account.to_string()).unwrap_or_default(),
+            priority: policy.association_priority(row),
             qos: qos.join(","),
             qos_default: policy.qos_default(row).map(|name| name.to_string()).unwrap_or_default(),
             account_text: format!("{}{}", " ".repeat(indent.unwrap_or(0)), row.key.account),
@@ -136,7 +138,7 @@ static COLUMNS: &[Column<Row>] = &[
     column("Partition", &[], 10, |row| of(row, |found| found.row.key.partition.to_string())),
     column("Share", &["Fairshare", "Shares"], 9, |row| of(row, |found| fields::shares_text(found.row.shares))),
     column("Priority", &[], 10, |row| {
-        of(row, |found| if found.row.priority == 0 { String::new() } else { found.row.priority.to_string() })
+        of(row, |found| if found.priority == 0 { String::new() } else { found.priority.to_string() })
     }),
     column("GrpJobs", &[], 7, |row| count(row, CountLimit::GrpJobs)),
     column("GrpJobsAccrue", &[], 13, |row| count(row, CountLimit::GrpJobsAccrue)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::accounting::{CountLimit, Qos, QosFlag, TresLimit};
+use muster_model::ids::Name;
 use muster_model::preemption::PreemptMode;
 use muster_model::time::{Span, TimeLimit};
 
@@ -180,11 +181,16 @@ fn clusters(found: &Conditions, options: &Options, scene: &Scene<'_>) -> Result<
             tres(limits, TresLimit::MaxTresPerJob),
             count(limits, CountLimit::MaxSubmitJobs),
             count(limits, CountLimit::MaxWall),
-            scene.policy.qos_allowed(root).join(","),
+            sorted(scene.policy.qos_allowed(root)).join(","),
             scene.policy.qos_default(root).map(|name| name.to_string()).unwrap_or_default(),
         ]]
     });
     print(&rows, CLUSTER, CLUSTER_FORMAT, options, scene)
+}
+
+fn sorted(mut names: Vec<Name>) -> Vec<Name> {
+    names.sort();
+    names
 }
 
 static TRES: &[Column<Texts>] = &[

@@ -160,10 +160,12 @@ pub(super) fn limit(
         COUNTS.iter().find(|(name, least, limit)| fits(name, *least) && (for_qos || !is_of_qos(limit.as_str())));
     if let Some((name, _, limit)) = count {
         let value = match limit {
-            CountLimit::GrpWall | CountLimit::MaxWall => minutes(&setting.value),
-            _ => number(&setting.value),
+            CountLimit::GrpWall | CountLimit::MaxWall => {
+                minutes(&setting.value).ok_or_else(|| format!(" Bad {limit} time format: {}\n", setting.text))
+            }
+            _ => number(&setting.value).ok_or_else(|| invalid(name, &setting.value)),
         };
-        changes.counts.insert(*limit, value.ok_or_else(|| invalid(name, &setting.value))?);
+        changes.counts.insert(*limit, value?);
         return Ok(true);
     }
     let amounts =

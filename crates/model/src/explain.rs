@@ -284,6 +284,9 @@ pub struct Census {
     pub too_small: Vec<Shortage>,
     /// Have it, and others use it; with what is in use.
     pub in_use: Vec<Shortage>,
+    /// Have it free, reserved while the job would run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<Reserved>,
     /// Have it free, kept for planned starts of jobs before it.
     pub kept: u32,
     /// Could take part of it now.
@@ -299,6 +302,17 @@ pub struct Missing {
     pub state: String,
     /// The reason that was given, or empty.
     pub reason: String,
+}
+
+/// Nodes that one reservation keeps from the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Which reservation.
+    pub reservation: Name,
+    /// How long until it begins; nothing for one that has begun.
+    pub wait: Span,
+    /// How many nodes.
+    pub nodes: u32,
 }
 
 /// Nodes that lack one thing.
@@ -366,6 +380,10 @@ impl fmt::Display for Census {
         }
         for shortage in &self.in_use {
             part(shortage.nodes, &format!("in use ({})", shortage.resource));
+        }
+        for Reserved { reservation, wait, nodes } in &self.reserved {
+            let begins = if wait.0 > 0 { format!(" {}", distance(*wait)) } else { String::new() };
+            part(*nodes, &format!("reserved ({reservation}{begins})"));
         }
         part(self.kept, "kept for jobs before it");
         part(self.able, "could take part now");

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use muster_model::explain::{Census, Missing, Shortage};
-use muster_model::ids::Name;
+use muster_model::explain::{Census, Missing, Reserved, Shortage};
+use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::{Node, NodeHealth};
+use muster_model::reservation::Reservation;
 
 use super::{Case, Entry, Pass};
 use crate::ask::Ask;
 use crate::capacity::{self, Offer};
 use crate::choose;
 use crate::free::Amounts;
+use crate::reservation::{Inside, Open};
 
 impl Pass<'_> {
     /// Counts the nodes of a partition by what keeps them from taking part now.
@@ -26,6 +28,12 @@ impl Pass<'_> {
         };
         let (mut too_small, mut in_use): (BTreeMap<String, u32>, BTreeMap<String, u32>) = Default::default();
         let mut missing: BTreeMap<(&'static str, Name), Vec<u32>> = BTreeMap::new();
+        let mut reserved: BTreeMap<Name, Reserved> = BTreeMap::new();
+        let ways = self.reservations.ways(entry.job, &fleet.partition(at).name);
+        let opens: Vec<(Inside, Open)> = ways
+            .into_iter()
+            .filter_map(|inside| Some((inside, self.open_now(entry, ask, inside, case.duration)?)))
+            .collect();
         for node in nodes.iter() {
             if !self.books.in_service.contains(node) {
                 census.out_of_service += 1;
@@ -38,6 +46,8 @@ impl Pass<'_> {
                 *too_small.entry(what).or_default() += 1;
             } else if let Some(what) = self.shortage(ask, node, &self.books.free.of(node), &fleet.total_of(node)) {
                 *in_use.entry(what).or_default() += 1;
+            } else if let Some(found) = self.reserved_by(case, ask, node, &opens) {
+                reserved.entry(found.reservation.clone()).or_insert(found).nodes += 1;
             } else {
                 let until = self.view.now + case.duration;
                 let left = self.available(node, &self.books.free, self.view.now, until, &entry.rank());
@@ -48,6 +58,7 @@ impl Pass<'_> {
             counts.into_iter().map(|(resource, nodes)| Shortage { resource, nodes }).collect()
         };
         (census.too_small, census.in_use) = (list(too_small), list(in_use));
+        census.reserved = reserved.into_values().collect();
         // Many first.
         let mut missing: Vec<_> = missing.into_iter().collect();
         missing.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
@@ -58,6 +69,26 @@ impl Pass<'_> {
         };
         census.missing = missing.into_iter().map(one).collect();
         census
+    }
+
+    /// The reservation that keeps a node from a job, where that is free and would hold a part of it.
+    fn reserved_by(&self, case: &Case, ask: &Ask, node: u32, opens: &[(Inside, Open)]) -> Option<Reserved> {
+        let (now, until) = (self.view.now, self.view.now + case.duration);
+        let is_open = opens.iter().any(|(_, open)| {
+            let mut left = self.books.free.of(node);
+            self.reservations.lower(open, node, now, &mut left);
+            open.admits(node) && self.fits_on(ask, node, &left)
+        });
+        if is_open {
+            return None;
+        }
+        let is_own = |row: &Reservation| {
+            opens.iter().any(|(inside, _)| self.reservations.get(*inside).is_some_and(|own| own.name == row.name))
+        };
+        let rows = || self.view.reservations.values().filter(|row| row.on(NodeIndex(node)).is_some() && !is_own(row));
+        // Of one that comes again and again only the next time is known here.
+        let row = rows().find(|row| row.start < until && row.end > now).or_else(|| rows().next())?;
+        Some(Reserved { reservation: row.name.clone(), wait: row.start.since(now), nodes: 0 })
     }
 
     /// Whether so much of a node holds a part of the job, or all of it where it may not be cut.

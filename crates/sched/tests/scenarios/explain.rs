@@ -311,6 +311,25 @@ fn nodes_out_of_service_are_named_and_nobody_is_waited_for_in_their_place() {
     );
 }
 
+/// Nodes that are free but reserved while a job would run are told apart from those that it could have.
+#[test]
+fn reserved_nodes_are_told_with_their_reservation() {
+    let text = "nodes n[1-2] cpus=4
+         nodes n3 cpus=4
+         nodes n4 cpus=4 state=drain
+         reservation later nodes=n[1-2] from=40 until=100
+         reservation now nodes=n3 from=0 until=200
+         job 1 n=4 t=60
+         job 2 N=2 n=2 t=30 x=n1";
+    let counted = "partition main: needs 1 of 4 nodes; 1 out of service (n4 drained), 2 reserved (later in 40 min), 1 reserved (now)";
+    let told =
+        format!("ReqNodeNotAvail, UnavailableNodes:n4\n{counted}\nstarts in 1 h 40 min\nwith --time=00:30:00: now");
+    check(text, 1, &told);
+    let counted = "partition main: needs 2 of 4 nodes; 1 out of service (n4 drained), 1 not matching, 1 reserved (now), 1 could take part now";
+    let told = format!("ReqNodeNotAvail, UnavailableNodes:n4\n{counted}\nstarts in 3 h 20 min\nwithout --exclude: now");
+    check(text, 2, &told);
+}
+
 #[test]
 fn what_a_partition_allows_is_told_with_what_is_asked() {
     let text = "nodes n[1-2] cpus=4

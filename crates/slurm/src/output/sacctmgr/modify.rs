@@ -13,11 +13,9 @@ use super::words::Setting;
 use super::{Entity, Scene, Step, add, fields, reset_usage};
 
 pub(super) fn modify(entity: Entity, settings: &[Setting], scene: &Scene<'_>) -> Result<Step, Outcome> {
-    let is_word = |setting: &&Setting, word: &str| setting.key.is_empty() && setting.value.eq_ignore_ascii_case(word);
-    let at = settings.iter().position(|setting| is_word(&setting, "set"));
-    let (conditions, changes) = at.map_or((settings, &[][..]), |at| (&settings[..at], &settings[at + 1..]));
+    let (conditions, changes) = sides(settings);
     let mut found = Conditions::default();
-    for setting in conditions.iter().filter(|setting| !is_word(setting, "where")) {
+    for setting in conditions {
         if !found.take(setting) {
             return Err(Outcome::failure(
                 format!(" Unknown condition: {}\n Use keyword 'set' to modify value\n", setting.text),
@@ -28,14 +26,29 @@ pub(super) fn modify(entity: Entity, settings: &[Setting], scene: &Scene<'_>) ->
     if changes.is_empty() {
         return Err(Outcome::failure(" You didn't give me anything to set\n", 1));
     }
-    if reset_usage::is_wanted(changes)? {
-        return reset_usage::reset(entity, found, changes, scene);
+    if reset_usage::is_wanted(&changes)? {
+        return reset_usage::reset(entity, found, &changes, scene);
     }
     match entity {
-        Entity::Account => accounts(found, changes, scene),
-        Entity::User => users(found, changes, scene),
-        _ => qos(&found, changes, scene),
+        Entity::Account => accounts(found, &changes, scene),
+        Entity::User => users(found, &changes, scene),
+        _ => qos(&found, &changes, scene),
     }
+}
+
+/// What stands behind `where` or behind neither word, and what behind `set`: in whichever order, and again and again.
+fn sides(settings: &[Setting]) -> (Vec<&Setting>, Vec<Setting>) {
+    let (mut conditions, mut changes, mut sets) = (Vec::new(), Vec::new(), false);
+    for setting in settings {
+        let is_word = |word: &str| setting.key.is_empty() && setting.value.eq_ignore_ascii_case(word);
+        match setting {
+            _ if is_word("set") => sets = true,
+            _ if is_word("where") => sets = false,
+            change if sets => changes.push(change.clone()),
+            condition => conditions.push(condition),
+        }
+    }
+    (conditions, changes)
 }
 
 /// Complaints of all settings that mean nothing, as they are told.

@@ -113,7 +113,7 @@ const LAWS: &[Law] = &[
     },
     Law {
         name: "otherwise",
-        says: "when a job would start otherwise is when it starts in a replay, to the second",
+        says: "a job starts when it is told to, and otherwise when that is told: in a replay, to the second",
         package: "muster-sched",
         file: Some("scenarios"),
         test: "explain::other_starts",

@@ -153,6 +153,14 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Shows `value` as what the configuration says of `key`; nothing where it is empty.
+    pub fn show_as(&mut self, key: &str, value: &str) {
+        self.others.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
+        if !value.is_empty() {
+            self.others.push((key.into(), value.into()));
+        }
+    }
+
     /// A partition of these nodes, without limits.
     pub fn new(name: Name, nodes: Vec<NodeIndex>) -> Partition {
         Partition {

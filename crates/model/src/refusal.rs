@@ -145,6 +145,8 @@ refusals! {
     InvalidBatchFeature = 2114 "Job --batch option is invalid or not a subset of --constraints",
     /// A list of trackable resources that names nothing.
     InvalidTres = 2115 "Invalid Trackable RESource (TRES) specification",
+    /// Weights of resources that are not counted.
+    InvalidBillingWeights = 2116 "Invalid TRESBillingWeights specification",
     /// Negative nice value of an ordinary user.
     InvalidNice = 2123 "Invalid --nice value",
     /// `--time-min` above the time limit.

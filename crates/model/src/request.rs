@@ -21,7 +21,7 @@ use crate::state::{ExitStatus, JobState, Reason};
 use crate::step::{Step, StepLaunch, StepPart, StepRequest};
 use crate::time::{Span, TimeLimit, Timestamp};
 
-pub use self::partition_changes::PartitionChanges;
+pub use self::partition_changes::{BillingWeights, JobDefaults, PartitionChanges};
 pub use crate::refusal::{Refusal, RefusalCode};
 
 /// Names one job, a whole array, some tasks of an array, or a step.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use muster_model::hostlist;
 use muster_model::ids::{Identity, Name, NodeIndex};
 use muster_model::partition::{Partition, PartitionState};
+use muster_model::priority::Weight;
 use muster_model::request::{PartitionChanges, Refusal, RefusalCode};
 use muster_model::time::Timestamp;
 
@@ -45,6 +46,12 @@ pub(super) fn change(
     {
         return Err(Refusal::new(RefusalCode::InvalidQos, format!("no QOS {qos}")));
     }
+    if let Some(billing) = &changes.billing {
+        let tracked = &cluster.config.priority.tracked;
+        if let Some((name, _)) = billing.weights.iter().find(|(name, _)| !tracked.contains(name)) {
+            return Err(Refusal::new(RefusalCode::InvalidBillingWeights, format!("{name} is not counted")));
+        }
+    }
     let nodes = changes.nodes.as_ref().map(|list| find_nodes(cluster, list)).transpose()?;
     let mut partition = match at.and_then(|at| cluster.partitions.get(at)) {
         Some(partition) => (**partition).clone(),
@@ -60,6 +67,9 @@ pub(super) fn change(
     }
     let moves_jobs = changes.priority_tier.is_some();
     let charges_anew = changes.qos.is_some();
+    if let Some(billing) = &changes.billing {
+        set_billing(cluster, name, &billing.weights);
+    }
     match at {
         Some(at) => drop(cluster.partitions.set(at, Arc::new(partition))),
         None => {
@@ -95,6 +105,7 @@ pub(super) fn delete(
         return Err(RefusalCode::PartitionInUse.into());
     }
     cluster.partitions.remove(at);
+    set_billing(cluster, name, &[]);
     cluster.partition_index =
         cluster.partitions.iter().enumerate().map(|(at, partition)| (partition.name.clone(), at)).collect();
     priority::policy_changed(cluster, now);
@@ -135,6 +146,19 @@ fn clear_default(cluster: &mut Cluster) {
     }
 }
 
+/// By which weights jobs in a partition are billed that start from now on; by their CPUs where there are none.
+fn set_billing(cluster: &mut Cluster, partition: &Name, weights: &[(Name, Weight)]) {
+    if weights.is_empty() && !cluster.config.priority.billing.contains_key(partition) {
+        return;
+    }
+    let billing = &mut Arc::make_mut(&mut cluster.config).priority.billing;
+    if weights.is_empty() {
+        billing.remove(partition);
+    } else {
+        billing.insert(partition.clone(), weights.to_vec());
+    }
+}
+
 /// A partition as the configuration makes it when it says nothing but its name.
 fn apply(partition: &mut Partition, changes: &PartitionChanges) {
     fn set<T: Clone>(place: &mut T, change: &Option<T>) {
@@ -152,6 +176,14 @@ fn apply(partition: &mut Partition, changes: &PartitionChanges) {
     set(&mut partition.priority_tier, &changes.priority_tier);
     set(&mut partition.priority_job_factor, &changes.priority_job_factor);
     set(&mut partition.over_subscribe, &changes.over_subscribe);
+    set(&mut partition.memory_default, &changes.memory_default);
+    set(&mut partition.memory_max, &changes.memory_max);
+    set(&mut partition.least_loaded, &changes.least_loaded);
+    set(&mut partition.exclusive_user, &changes.exclusive_user);
+    set(&mut partition.preempt_mode, &changes.preempt_mode.map(Some));
+    set(&mut partition.grace_time, &changes.grace_time);
+    set(&mut partition.reservation_required, &changes.reservation_required);
+    set(&mut partition.over_time_limit, &changes.over_time_limit.map(Some));
     set(&mut partition.hidden, &changes.hidden);
     set(&mut partition.root_only, &changes.root_only);
     set(&mut partition.groups_allowed, &changes.groups_allowed);
@@ -160,4 +192,14 @@ fn apply(partition: &mut Partition, changes: &PartitionChanges) {
     set(&mut partition.qos_allowed, &changes.qos_allowed);
     set(&mut partition.qos_denied, &changes.qos_denied);
     set(&mut partition.qos, &changes.qos);
+    if let Some(defaults) = changes.job_defaults {
+        partition.cpus_per_gpu_default = defaults.cpus_per_gpu;
+        partition.memory_per_gpu_default = defaults.memory_per_gpu;
+        let text = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+        partition.show_as("DefCPUPerGPU", &text(defaults.cpus_per_gpu.map(u64::from)));
+        partition.show_as("DefMemPerGPU", &text(defaults.memory_per_gpu.map(|memory| memory.0)));
+    }
+    if let Some(billing) = &changes.billing {
+        partition.show_as("TRESBillingWeights", &billing.text);
+    }
 }

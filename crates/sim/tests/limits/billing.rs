@@ -1,6 +1,7 @@
 //! Limits on billing, where partitions bill by weights.
 
 use muster_model::priority::Weight;
+use muster_model::request::BillingWeights;
 
 use super::*;
 
@@ -49,4 +50,28 @@ fn limits_on_billing_are_on_what_the_partition_bills() {
     };
     assert_eq!(submit(&mut stage, "main"), Err(()));
     assert!(submit(&mut stage, "plain").is_ok());
+}
+
+/// As with Slurm 22.05, where an operator changes the weights of a partition that works.
+#[test]
+fn other_weights_hold_for_jobs_that_start_afterwards() {
+    let mut stage = Stage::new(config(builders::partition("main", 0..4)));
+    stage.limit_qos("high", tres(TresLimit::MaxTresPerJob, "billing", Some(10)));
+    let weigh = |name: &str, weight: f64| {
+        let billing =
+            BillingWeights { text: format!("{name}={weight}").into(), weights: vec![(name.into(), Weight(weight))] };
+        PartitionChanges { billing: Some(billing), ..PartitionChanges::default() }
+    };
+    let change = |changes| Command::ChangePartition { name: "main".into(), changes: Box::new(changes), create: false };
+    let wanted = Submit { cpus: 6, qos: Some("high"), ..ONE };
+    stage.ask("root", change(weigh("cpu", 2.0))).expect("an operator may");
+    stage.submit("alice", wanted).expect("accepted");
+    stage.plan();
+    assert_eq!(stage.shown(), "1 PD QOSMaxBillingPerJob");
+    let none = PartitionChanges { billing: Some(BillingWeights::default()), ..PartitionChanges::default() };
+    stage.ask("root", change(none)).expect("an operator may");
+    stage.plan();
+    assert_eq!(stage.shown(), "1 R None");
+    let refused = stage.ask("root", change(weigh("gres/gpu", 2.0)));
+    assert!(refused.is_err_and(|text| text.starts_with("Invalid TRESBillingWeights specification")));
 }

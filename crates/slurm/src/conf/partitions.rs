@@ -143,7 +143,7 @@ pub(super) fn read(
         hidden: yes(line, get("Hidden"), "Hidden")?,
         root_only: yes(line, get("RootOnly"), "RootOnly")?,
         reservation_required: yes(line, get("ReqResv"), "ReqResv")?,
-        over_time_limit: get("OverTimeLimit").map(|text| over_time_limit(line, text)).transpose()?,
+        over_time_limit: get("OverTimeLimit").map(|text| extra_minutes(line, text)).transpose()?,
         groups_allowed: list("AllowGroups"),
         accounts_allowed: list("AllowAccounts"),
         accounts_denied: list("DenyAccounts"),
@@ -157,16 +157,7 @@ pub(super) fn read(
 
 /// Values that are shown as they are written; most of them are only shown.
 fn others(line: &Line, default: &Line) -> Vec<(Name, Name)> {
-    const SHOWN_TOO: &[&str] = &[
-        "DefCPUPerGPU",
-        "DefMemPerGPU",
-        "ExclusiveUser",
-        "LLN",
-        "MaxCPUsPerSocket",
-        "OverTimeLimit",
-        "ReqResv",
-        "TRESBillingWeights",
-    ];
+    const SHOWN_TOO: &[&str] = &["DefCPUPerGPU", "DefMemPerGPU", "MaxCPUsPerSocket", "TRESBillingWeights"];
     let unused = KEYS.iter().filter(|(key, used)| !used || SHOWN_TOO.contains(key));
     unused.filter_map(|(key, _)| Some(((*key).into(), line.get(key).or_else(|| default.get(key))?.into()))).collect()
 }
@@ -198,13 +189,19 @@ pub(super) fn yes(line: &Line, text: Option<&str>, key: &str) -> Result<bool, Co
     }
 }
 
-/// Minutes; without an end as many as Slurm counts.
-fn over_time_limit(line: &Line, text: &str) -> Result<Span, ConfError> {
+/// An `OverTimeLimit` without an end: as many minutes as Slurm counts.
+pub(crate) const OVER_TIME_UNLIMITED: Span = Span::from_minutes(u16::MAX as i64);
+
+/// `OverTimeLimit`: minutes, or without an end.
+pub(crate) fn over_time_limit(text: &str) -> Option<Span> {
     if ["unlimited", "infinite"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
-        return Ok(Span::from_minutes(i64::from(u16::MAX)));
+        return Some(OVER_TIME_UNLIMITED);
     }
-    let minutes: u16 = text.parse().map_err(|_| line.error(format!("Bad value \"{text}\" for OverTimeLimit")))?;
-    Ok(Span::from_minutes(minutes.into()))
+    text.parse::<u16>().ok().map(|minutes| Span::from_minutes(minutes.into()))
+}
+
+fn extra_minutes(line: &Line, text: &str) -> Result<Span, ConfError> {
+    over_time_limit(text).ok_or_else(|| line.error(format!("Bad value \"{text}\" for OverTimeLimit")))
 }
 
 fn count(line: &Line, text: Option<&str>, key: &str) -> Result<Option<u32>, ConfError> {

@@ -71,12 +71,18 @@ pub(super) fn word(mode: PreemptMode) -> &'static str {
 
 /// One of the modes.
 pub(super) fn mode(line: &Line, word: &str) -> Result<PreemptMode, ConfError> {
+    let unknown = || line.error(format!("PreemptMode \"{word}\" is unknown: OFF, CANCEL, REQUEUE or SUSPEND"));
+    mode_of(word).ok_or_else(unknown)
+}
+
+/// The mode that `word` stands for.
+pub(crate) fn mode_of(word: &str) -> Option<PreemptMode> {
     match word.to_ascii_uppercase().as_str() {
-        "OFF" => Ok(PreemptMode::Off),
-        "CANCEL" => Ok(PreemptMode::Cancel),
-        "REQUEUE" => Ok(PreemptMode::Requeue),
-        "SUSPEND" => Ok(PreemptMode::Suspend),
-        _ => Err(line.error(format!("PreemptMode \"{word}\" is unknown: OFF, CANCEL, REQUEUE or SUSPEND"))),
+        "OFF" => Some(PreemptMode::Off),
+        "CANCEL" => Some(PreemptMode::Cancel),
+        "REQUEUE" => Some(PreemptMode::Requeue),
+        "SUSPEND" => Some(PreemptMode::Suspend),
+        _ => None,
     }
 }
 

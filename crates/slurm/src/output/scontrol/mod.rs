@@ -9,6 +9,7 @@ mod explain;
 mod incomplete;
 mod options;
 mod partition;
+mod partition_policy;
 mod pids;
 mod record;
 mod reservation;
@@ -36,7 +37,7 @@ pub use options::{Flags, Start, start};
 pub use pids::{Pids, Told};
 pub use resize::{ShellFile, shell_files};
 pub use show::{Show, compress as host_list_of_text, down};
-pub use show_partition::{over_subscribe_word, partition_line, state_word as partition_state_word};
+pub use show_partition::{over_subscribe_word, partition_line, preempt_mode_word, state_word as partition_state_word};
 pub use show_reservation::{in_order as reservations_in_order, state_word as reservation_state_word};
 
 /// What to do.

@@ -8,9 +8,9 @@ use muster_model::time::TimeLimit;
 use super::super::context::{Context, Outcome};
 use super::Action;
 use super::changes::{Change, Changes, What};
-use super::reservation;
 use super::show::is;
 use super::update::{Setting, no_changes, not_a_setting, one};
+use super::{partition_policy, reservation};
 
 /// What the words behind `update` mean, of which one names a partition.
 pub(super) fn update(words: &[String]) -> Action {
@@ -82,7 +82,10 @@ fn read(words: &[String]) -> Result<(Name, PartitionChanges), Action> {
         let setting = Setting::read(word).ok_or_else(|| not_a_setting(word))?;
         if setting.is("PartitionName", 4) {
             name = setting.value.into();
-        } else if !apply_limit(&mut changes, &setting)? && !apply_access(&mut changes, &setting)? {
+        } else if !apply_limit(&mut changes, &setting)?
+            && !apply_access(&mut changes, &setting)?
+            && !partition_policy::apply(&mut changes, &setting)?
+        {
             return Err(Action::complain(&format!(
                 "scontrol: error: Update of this parameter is not supported: {word}\n\nscontrol: error: Request aborted\nslurm_update error: No error\n"
             )));
@@ -139,7 +142,7 @@ fn apply_access(changes: &mut PartitionChanges, setting: &Setting<'_>) -> Result
     Ok(true)
 }
 
-fn invalid(setting: &Setting<'_>, acceptable: &str) -> Action {
+pub(super) fn invalid(setting: &Setting<'_>, acceptable: &str) -> Action {
     let word = setting.word;
     Action::Print(Outcome::failure(
         format!(
@@ -156,7 +159,7 @@ fn time(setting: &Setting<'_>) -> Result<TimeLimit, Action> {
     })
 }
 
-fn number<T: std::str::FromStr>(setting: &Setting<'_>, key: &str) -> Result<T, Action> {
+pub(super) fn number<T: std::str::FromStr>(setting: &Setting<'_>, key: &str) -> Result<T, Action> {
     let value = setting.value;
     let complaint = || Action::complain(&format!("scontrol: error: Invalid numeric value \"{value}\" for {key}.\n"));
     value.parse().map_err(|_| complaint())
@@ -180,7 +183,7 @@ fn state(setting: &Setting<'_>) -> Result<PartitionState, Action> {
     }
 }
 
-fn yes(setting: &Setting<'_>) -> Result<bool, Action> {
+pub(super) fn yes(setting: &Setting<'_>) -> Result<bool, Action> {
     match () {
         () if is(setting.value, "yes", 1) => Ok(true),
         () if is(setting.value, "no", 1) => Ok(false),

@@ -3,13 +3,16 @@
 use muster_model::ids::Name;
 use muster_model::licenses;
 use muster_model::partition::{MemoryDefault, OverSubscribe, Partition, PartitionState};
+use muster_model::preemption::PreemptMode;
 use muster_model::resources::Megabytes;
+use muster_model::time::Span;
 
 use super::super::billing;
 use super::super::context::Cluster;
 use super::super::job_text::NULL;
 use super::super::tres::Amounts;
 use super::record::Record;
+use crate::conf::partitions::OVER_TIME_UNLIMITED;
 
 /// The records of all partitions, or of the one called `name`; with whether it was found.
 pub fn print(cluster: &Cluster, name: Option<&str>, one_line: bool, all: bool) -> (String, bool) {
@@ -46,6 +49,27 @@ pub fn over_subscribe_word(value: OverSubscribe) -> String {
     }
 }
 
+/// The words of `PreemptMode=`: of a partition that has none of its own those of the cluster, if that is known.
+pub fn preempt_mode_word(partition: &Partition, cluster: Option<&Cluster>) -> String {
+    let of_cluster =
+        || cluster.and_then(|cluster| cluster.parameter("PreemptMode")).unwrap_or("OFF").to_ascii_uppercase();
+    match partition.preempt_mode {
+        None => of_cluster(),
+        Some(PreemptMode::Off) => "OFF".to_owned(),
+        Some(PreemptMode::Cancel) => "CANCEL".to_owned(),
+        Some(PreemptMode::Requeue) => "REQUEUE".to_owned(),
+        Some(PreemptMode::Suspend) => "SUSPEND".to_owned(),
+    }
+}
+
+fn over_time_limit(limit: Option<Span>) -> String {
+    match limit {
+        None => "NONE".to_owned(),
+        Some(limit) if limit >= OVER_TIME_UNLIMITED => "UNLIMITED".to_owned(),
+        Some(limit) => limit.minutes_rounded_up().to_string(),
+    }
+}
+
 fn yes(value: bool) -> &'static str {
     if value { "YES" } else { "NO" }
 }
@@ -69,7 +93,7 @@ pub fn partition_line(partition: &Partition, nodes: &str) -> String {
     record.line(format!("PartitionName={} Nodes={nodes}", partition.name));
     access(&mut record, partition);
     limits(&mut record, partition);
-    policy(&mut record, partition);
+    policy(&mut record, partition, None);
     record.line(format!("State={}", state_word(partition.state)));
     record.line(memory("Def", partition.memory_default));
     record.line(memory("Max", partition.memory_max));
@@ -95,7 +119,7 @@ fn record(cluster: &Cluster, partition: &Partition, one_line: bool) -> String {
     limits(&mut record, partition);
     let nodes = if partition.node_list.is_empty() { NULL } else { &partition.node_list };
     record.line(format!("Nodes={nodes}"));
-    policy(&mut record, partition);
+    policy(&mut record, partition, Some(cluster));
     let amounts = amounts(cluster, partition);
     record.line(format!(
         "State={} TotalCPUs={} TotalNodes={} SelectTypeParameters={}",
@@ -139,8 +163,8 @@ fn limits(record: &mut Record, partition: &Partition) {
         "DefaultTime={} DisableRootJobs={} ExclusiveUser={} GraceTime={} Hidden={}",
         partition.time_default.map_or("NONE".to_owned(), |limit| limit.to_string()),
         other_word(partition, "DisableRootJobs", "NO"),
-        other_word(partition, "ExclusiveUser", "NO"),
-        other(partition, "GraceTime", "0"),
+        yes(partition.exclusive_user),
+        partition.grace_time.seconds(),
         yes(partition.hidden)
     ));
     let count = |count: Option<u32>| count.map_or("UNLIMITED".to_owned(), |count| count.to_string());
@@ -149,24 +173,24 @@ fn limits(record: &mut Record, partition: &Partition) {
         count(partition.nodes_max),
         partition.time_max,
         partition.nodes_min,
-        other_word(partition, "LLN", "NO"),
+        yes(partition.least_loaded),
         count(partition.cpus_per_node_max)
     ));
 }
 
-fn policy(record: &mut Record, partition: &Partition) {
+fn policy(record: &mut Record, partition: &Partition, cluster: Option<&Cluster>) {
     record.line(format!(
         "PriorityJobFactor={} PriorityTier={} RootOnly={} ReqResv={} OverSubscribe={}",
         partition.priority_job_factor,
         partition.priority_tier,
         yes(partition.root_only),
-        other_word(partition, "ReqResv", "NO"),
+        yes(partition.reservation_required),
         over_subscribe_word(partition.over_subscribe)
     ));
     record.line(format!(
         "OverTimeLimit={} PreemptMode={}",
-        other(partition, "OverTimeLimit", "NONE"),
-        other_word(partition, "PreemptMode", "OFF")
+        over_time_limit(partition.over_time_limit),
+        preempt_mode_word(partition, cluster)
     ));
 }
 
@@ -205,4 +229,42 @@ fn amounts(cluster: &Cluster, partition: &Partition) -> Amounts {
     }
     amounts.billing = billing::in_partition(&amounts, &partition.name, cluster);
     amounts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Slurm 22.05 shows what `scontrol update PartitionName=` has changed.
+    #[test]
+    fn what_is_in_force_is_shown_however_it_came_about() {
+        let shown = |change: &dyn Fn(&mut Partition)| {
+            let mut partition = Partition::new("p".into(), Vec::new());
+            change(&mut partition);
+            let parameters = vec![("PreemptMode".to_owned(), "REQUEUE".to_owned())];
+            let cluster = Cluster { parameters, partitions: vec![partition.into()], ..Cluster::default() };
+            let text = print(&cluster, Some("p"), true, false).0;
+            let of = |key: &str| text.split_whitespace().find(|word| word.starts_with(key)).unwrap_or("").to_owned();
+            ["LLN=", "ReqResv=", "ExclusiveUser=", "GraceTime=", "OverTimeLimit=", "PreemptMode=", "JobDefaults="]
+                .map(of)
+                .join(" ")
+        };
+        assert_eq!(
+            shown(&|_| ()),
+            "LLN=NO ReqResv=NO ExclusiveUser=NO GraceTime=0 OverTimeLimit=NONE PreemptMode=REQUEUE JobDefaults=(null)"
+        );
+        let changed = shown(&|partition| {
+            (partition.least_loaded, partition.reservation_required, partition.exclusive_user) = (true, true, true);
+            partition.grace_time = Span::from_seconds(30);
+            partition.over_time_limit = Some(Span::from_minutes(5));
+            partition.preempt_mode = Some(PreemptMode::Off);
+            partition.show_as("DefCPUPerGPU", "2");
+        });
+        assert_eq!(
+            changed,
+            "LLN=YES ReqResv=YES ExclusiveUser=YES GraceTime=30 OverTimeLimit=5 PreemptMode=OFF JobDefaults=DefCpuPerGPU=2"
+        );
+        let unlimited = shown(&|partition| partition.over_time_limit = Some(OVER_TIME_UNLIMITED));
+        assert!(unlimited.contains("OverTimeLimit=UNLIMITED"), "{unlimited}");
+    }
 }

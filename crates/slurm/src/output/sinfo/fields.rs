@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_model::hostlist;
+use muster_model::ids::Name;
 use muster_model::node::Node;
 use muster_model::partition::{Partition, PartitionState};
 use muster_model::time::{TimeLimit, format_short};
@@ -21,6 +22,8 @@ pub struct Group {
     pub partition: Arc<Partition>,
     /// Its place in the configuration.
     pub partition_index: usize,
+    /// What becomes of its jobs when they are preempted, in Slurm's word.
+    pub preempt_mode: Name,
     /// The nodes; empty for a partition without nodes to show.
     pub nodes: Vec<Arc<Node>>,
 }
@@ -194,7 +197,7 @@ pub static FIELDS: &[Field<Group>] = &[
     field('I', &["priorityjobfactor"], "PRIO_JOB_FACTOR", |group, _| group.partition.priority_job_factor.to_string()),
     field('l', &["time"], "TIMELIMIT", |group, _| limit(Some(group.partition.time_max))),
     field('L', &["defaulttime"], "DEFAULTTIME", |group, _| limit(group.partition.time_default)),
-    field('M', &["preemptmode"], "PREEMPT_MODE", |group, _| other(group, "PreemptMode", "OFF").to_ascii_uppercase()),
+    field('M', &["preemptmode"], "PREEMPT_MODE", |group, _| group.preempt_mode.to_string()),
     field('p', &["prioritytier"], "PRIO_TIER", |group, _| group.partition.priority_tier.to_string()),
     star_field('P', &["partition"], "PARTITION", |group, _| name_with_star(group)),
     field('r', &["root"], "ROOT", |group, _| if group.partition.root_only { "yes" } else { "no" }.to_owned()),

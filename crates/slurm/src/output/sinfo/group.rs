@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::hostlist;
-use muster_model::ids::NodeIndex;
+use muster_model::ids::{Name, NodeIndex};
 use muster_model::node::Node;
 use muster_model::partition::Partition;
 
 use super::super::context::{Cluster, Context};
 use super::super::format::{Format, Piece};
 use super::super::node_text::NodeState;
+use super::super::scontrol::preempt_mode_word;
 use super::fields::{FIELDS, Group, is_distinct, is_of_partition};
 use super::options::Options;
 
@@ -25,6 +26,13 @@ pub fn groups(cluster: &Cluster, options: &Options, format: &Format<Group>, cont
         if !partition_wanted(partition, options) {
             continue;
         }
+        let preempt_mode: Name = preempt_mode_word(partition, Some(cluster)).into();
+        let group = |nodes| Group {
+            partition: partition.clone(),
+            partition_index: index,
+            preempt_mode: preempt_mode.clone(),
+            nodes,
+        };
         let mut any = false;
         for node_index in &partition.nodes {
             let Some(node) = cluster.nodes.get(node_index.0 as usize) else {
@@ -34,7 +42,7 @@ pub fn groups(cluster: &Cluster, options: &Options, format: &Format<Group>, cont
                 continue;
             }
             any = true;
-            let single = Group { partition: partition.clone(), partition_index: index, nodes: vec![node.clone()] };
+            let single = group(vec![node.clone()]);
             let place = *places.entry(key(&single, options, format, context)).or_insert_with(|| {
                 groups.push(Group { nodes: Vec::new(), ..single.clone() });
                 members.push(BTreeSet::new());
@@ -48,7 +56,7 @@ pub fn groups(cluster: &Cluster, options: &Options, format: &Format<Group>, cont
             }
         }
         if !any && shows_partition && !options.node_centric && !options.reasons {
-            groups.push(Group { partition: partition.clone(), partition_index: index, nodes: Vec::new() });
+            groups.push(group(Vec::new()));
             members.push(BTreeSet::new());
         }
     }

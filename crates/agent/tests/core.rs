@@ -15,7 +15,7 @@ fn key(job: u32, restart: u32, step: StepId) -> UnitKey {
 }
 
 /// Reads `+7 5.0.batch` (launch 7), `+7! 5.0.batch` (a launch that ends the job), `-5.0`, `-5.0.3` (clean), `ack
-/// 5.0.batch`, `started …`, `ended … CODE`, `signal 5.0 steps`, `pause 5.0`, `resume 5.0`, `connected`, `supervisor
+/// 5.0.batch`, `started …`, `ended … CODE`, `signal 5.0 steps`, `pause 5.0`, `resume 5.0`, `say 5.0`, `connected`, `supervisor
 /// RUNNING,… / ENDED,…  / LOST,…`.
 fn event(line: &str) -> TestEvent {
     let unit = |text: &str| text.parse::<UnitKey>().unwrap();
@@ -58,6 +58,10 @@ fn event(line: &str) -> TestEvent {
             let (job_id, restart) = start(rest);
             Event::Pause { job_id, restart, resume: verb == "resume" }
         }
+        "say" => {
+            let (job_id, restart) = start(rest);
+            Event::Say { job_id, restart, line: "hello".into() }
+        }
         "supervisor" => {
             let lists: Vec<Vec<UnitKey>> =
                 rest.split('/').map(|list| list.split_whitespace().map(unit).collect()).collect();
@@ -82,6 +86,7 @@ fn text(action: &TestAction) -> String {
         Action::Signal { key, signal, reach: Reach::Tasks } => format!("signal {key} {signal} tasks"),
         Action::Terminate { key, .. } => format!("terminate {key}"),
         Action::Pause { key, resume } => format!("{} {key}", if *resume { "resume" } else { "pause" }),
+        Action::Say { key, line } => format!("say {key} {line}"),
         Action::Forget(key) => format!("forget {key}"),
         Action::Unknown(key) => format!("unknown {key}"),
         Action::Reconnect => "reconnect".to_owned(),
@@ -117,6 +122,19 @@ fn a_batch_job_runs_and_is_reported() {
          ack 5.0.batch      => forget 5.0.batch
          ack 5.0.batch      =>
          connected          =>",
+    );
+}
+
+#[test]
+fn what_is_said_to_a_job_goes_to_its_main_unit_while_it_runs() {
+    check(
+        "say 5.0            =>
+         +1! 5.0.batch      => start 5.0.batch
+         +2 5.0.0           => start 5.0.0
+         say 5.0            => say 5.0.batch hello
+         say 5.1            =>
+         ended 5.0.batch 7  => end 5.0.batch 7
+         say 5.0            =>",
     );
 }
 
@@ -463,6 +481,8 @@ impl World {
                 self.is_clean(job_id, restart);
             }
             Action::Signal { .. } | Action::Pause { .. } => {}
+            // What is said changes nothing.
+            Action::Say { .. } => {}
             Action::Reconnect => panic!("nothing is ever lost here"),
         }
     }

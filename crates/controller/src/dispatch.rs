@@ -44,6 +44,7 @@ impl Dispatch {
                     self.sessions.send(&nodes, command);
                 }
                 Effect::News(job) => self.watchers.tell(&job),
+                Effect::Message { job, text } => self.watchers.say(&job, &text),
                 // They end only with the controller.
                 Effect::Mail(mail) => drop(self.mails.as_ref().map(|mails| mails.send(*mail))),
                 Effect::RunHook { moment, job } => {

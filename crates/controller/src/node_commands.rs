@@ -175,6 +175,11 @@ impl Writer {
             NodeCommand::Pause { job_id, restart, resume } => {
                 to_agent::Message::Pause(wire::Pause { job_id: job_id.0, restart: restart.0, resume })
             }
+            NodeCommand::Say { job_id, restart, ref text } => to_agent::Message::Say(wire::Say {
+                job_id: job_id.0,
+                restart: restart.0,
+                line: format!("slurmstepd: error: {text}"),
+            }),
             NodeCommand::Acknowledge(ref key) => to_agent::Message::Acknowledge(wire::UnitKey {
                 job_id: key.job_id.0,
                 restart: key.restart.0,

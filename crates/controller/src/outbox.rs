@@ -120,7 +120,7 @@ fn kind(outgoing: &Outgoing) -> usize {
         NodeCommand::Signal { .. } => 2,
         NodeCommand::Clean { .. } => 3,
         NodeCommand::Pause { .. } => 4,
-        NodeCommand::Acknowledge(_) | NodeCommand::Reconfigure => 5,
+        NodeCommand::Acknowledge(_) | NodeCommand::Reconfigure | NodeCommand::Say { .. } => 5,
     }
 }
 

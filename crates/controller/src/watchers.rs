@@ -7,7 +7,16 @@ use muster_model::ids::JobId;
 use muster_model::job::Job;
 use tokio::sync::mpsc;
 
-type Listeners = HashMap<JobId, Vec<mpsc::UnboundedSender<Arc<Job>>>>;
+type Listeners = HashMap<JobId, Vec<mpsc::UnboundedSender<Heard>>>;
+
+/// What those who listen hear.
+#[derive(Debug, Clone)]
+pub(crate) enum Heard {
+    /// The job has changed.
+    Changed(Arc<Job>),
+    /// Somebody says something to who holds the job.
+    Said(Arc<Job>, Arc<str>),
+}
 
 /// Listeners by job, or by array for all its tasks.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +26,7 @@ pub(crate) struct Watchers {
 
 impl Watchers {
     /// Listens to news about a job, or about all tasks of an array, from now on. News hold one pointer each.
-    pub(crate) fn listen(&self, job_id: JobId) -> mpsc::UnboundedReceiver<Arc<Job>> {
+    pub(crate) fn listen(&self, job_id: JobId) -> mpsc::UnboundedReceiver<Heard> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().entry(job_id).or_default().push(sender);
         receiver
@@ -25,6 +34,15 @@ impl Watchers {
 
     /// Tells all who listen; those who have gone are taken off the list.
     pub(crate) fn tell(&self, job: &Arc<Job>) {
+        self.spread(job, &Heard::Changed(job.clone()));
+    }
+
+    /// Tells all who listen what somebody says to the job.
+    pub(crate) fn say(&self, job: &Arc<Job>, text: &Arc<str>) {
+        self.spread(job, &Heard::Said(job.clone(), text.clone()));
+    }
+
+    fn spread(&self, job: &Job, heard: &Heard) {
         let mut listeners = self.lock();
         if listeners.is_empty() {
             return;
@@ -32,7 +50,7 @@ impl Watchers {
         let array = job.array_job_id().filter(|array| *array != job.id);
         for id in std::iter::once(job.id).chain(array) {
             if let Some(waiting) = listeners.get_mut(&id) {
-                waiting.retain(|listener| listener.send(job.clone()).is_ok());
+                waiting.retain(|listener| listener.send(heard.clone()).is_ok());
                 if waiting.is_empty() {
                     listeners.remove(&id);
                 }

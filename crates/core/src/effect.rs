@@ -31,6 +31,13 @@ pub enum Effect {
     },
     /// Tell those who wait for news about this job.
     News(Arc<Job>),
+    /// Tell the client that holds this job what somebody says to it.
+    Message {
+        /// The job; of a heterogeneous one the leader.
+        job: Arc<Job>,
+        /// What, as it was written.
+        text: Arc<str>,
+    },
     /// Write a mail to the user of a job. One that is lost with the controller is not written again.
     Mail(Box<Mail>),
     /// Run what the site has for this moment where the controller is. The end of a prolog comes back as
@@ -93,6 +100,15 @@ pub enum NodeCommand {
         restart: RestartCount,
         /// Continue rather than stop.
         resume: bool,
+    },
+    /// Write what somebody says to a job into the error stream of its main unit.
+    Say {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// What, as it was written.
+        text: Arc<str>,
     },
     /// The end of this unit is durable; forget it.
     Acknowledge(UnitKey),

@@ -93,6 +93,14 @@ pub enum Command {
     ResetUsage(UsageOf),
     /// Put jobs of a user before the user's others, in this order (`scontrol top`).
     Top(Vec<JobId>),
+    /// Tell a job something (`scontrol notify`): on the terminal of the `salloc` or `srun` that holds it, or in the error file of
+    /// its batch script.
+    Notify {
+        /// The job.
+        job_id: JobId,
+        /// What.
+        message: String,
+    },
     /// Stop the processes of a running job.
     Suspend(JobTarget),
     /// Continue a suspended job.
@@ -515,6 +523,9 @@ pub struct JobNews {
     pub exit: ExitStatus,
     /// Present reason, for convenience.
     pub reason: Reason,
+    /// What somebody says to the client that holds the job (`scontrol notify`); then nothing else has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 #[cfg(test)]

@@ -76,6 +76,13 @@ pub enum Request {
         /// Which.
         key: UnitKey,
     },
+    /// Write a line into the error stream of a unit. Only for a supervisor whose hello tells that it does so.
+    Say {
+        /// Which.
+        key: UnitKey,
+        /// The line, without its end.
+        line: String,
+    },
     /// What do these units use now? Answered by [`Notice::Sampled`], later than what is asked behind it.
     Sample {
         /// Given back with the answer.
@@ -206,6 +213,9 @@ pub struct Hello {
     /// Jobs that have something to themselves here; `None` from a supervisor that knows of no such thing.
     #[serde(default)]
     pub spaces: Option<Vec<SpaceKey>>,
+    /// Whether it does [`Request::Say`].
+    #[serde(default)]
+    pub says: bool,
     /// The greatest number of a launch that this supervisor has taken in: what has a greater one was never started. `None` from one
     /// that does not count them, or has not seen any yet.
     #[serde(default)]

@@ -204,7 +204,9 @@ impl World {
         }
         self.controller.release_planned = false;
         while let Some(effect) = self.controller.committed.pop_front() {
-            if !matches!(effect, Effect::News(_) | Effect::Mail(_)) && self.controller_may_die() {
+            if !matches!(effect, Effect::News(_) | Effect::Message { .. } | Effect::Mail(_))
+                && self.controller_may_die()
+            {
                 return;
             }
             match effect {
@@ -215,7 +217,7 @@ impl World {
                 }
                 Effect::Reply { request, result } => self.reply_arrives(request, result),
                 // No configuration of a simulated cluster has any.
-                Effect::News(_) | Effect::Mail(_) | Effect::RunHook { .. } => {}
+                Effect::News(_) | Effect::Message { .. } | Effect::Mail(_) | Effect::RunHook { .. } => {}
             }
         }
     }

@@ -63,7 +63,10 @@ impl World {
     }
 
     pub(crate) fn send_to_agent(&mut self, id: ConnectionId, message: ToAgent) {
-        let doubled = self.is_doubled(!matches!(message, NodeCommand::Signal { .. } | NodeCommand::Pause { .. }));
+        let doubled = self.is_doubled(!matches!(
+            message,
+            NodeCommand::Signal { .. } | NodeCommand::Pause { .. } | NodeCommand::Say { .. }
+        ));
         for message in std::iter::repeat_n(message, doubled) {
             let delay = self.message_delay();
             let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.works) else {

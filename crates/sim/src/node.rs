@@ -253,6 +253,8 @@ impl World {
             }
             Action::Signal { key, signal, .. } => self.supervisor_signals(node, key, signal),
             Action::Terminate { key, kill_wait_ms, .. } => self.supervisor_terminates(node, key, kill_wait_ms),
+            // Nothing here writes.
+            Action::Say { .. } => {}
             Action::Pause { key, resume } => self.supervisor_pauses(node, key, resume),
             Action::Forget(key) => self.node(node).supervisor.forget(key),
             Action::Unknown(key) => {
@@ -338,6 +340,7 @@ fn agent_event(command: NodeCommand) -> Option<Event<Launch, UnitReport>> {
             Event::Clean { job_id, restart, step, kill_wait_ms: kill_wait_ms.into(), message: None, epilog: None }
         }
         NodeCommand::Pause { job_id, restart, resume } => Event::Pause { job_id, restart, resume },
+        NodeCommand::Say { job_id, restart, text } => Event::Say { job_id, restart, line: text.to_string() },
         NodeCommand::Acknowledge(key) => {
             Event::Acknowledge(UnitKey { job_id: key.job_id, restart: key.restart, step: key.step })
         }

@@ -81,6 +81,15 @@ pub enum Event<L, E> {
         /// Continue rather than stop.
         resume: bool,
     },
+    /// The controller wants a line written into the error stream of a job's main unit.
+    Say {
+        /// The job.
+        job_id: JobId,
+        /// Which start of it.
+        restart: RestartCount,
+        /// The line, without its end.
+        line: String,
+    },
     /// The controller has made this end durable.
     Acknowledge(UnitKey),
     /// A connection to the supervisor was made: this is all it has.
@@ -127,6 +136,13 @@ pub enum Action<L, E> {
         key: UnitKey,
         /// Continue rather than stop.
         resume: bool,
+    },
+    /// Write a line into the error stream of a unit.
+    Say {
+        /// Which.
+        key: UnitKey,
+        /// The line, without its end.
+        line: String,
     },
     /// The supervisor may forget the end of this unit.
     Forget(UnitKey),

@@ -89,6 +89,10 @@ impl<L: Clone, E: Clone> Machine<L, E> {
                 self.clean_step(UnitKey { job_id, restart, step }, kill_wait_ms, message, out);
             }
             Event::Pause { job_id, restart, resume } => self.pause(job_id, restart, resume, out),
+            Event::Say { job_id, restart, line } => {
+                let key = UnitKey { job_id, restart, step: StepId::Batch };
+                out.extend(self.is_live(&key).then_some(Action::Say { key, line }));
+            }
             Event::Acknowledge(key) => self.acknowledge(key, out),
             Event::Supervisor { running, ends, lost } => self.compare(running, ends, &lost, out),
             Event::Started(key) => self.started(key, out),

@@ -35,6 +35,10 @@ impl Engine {
             Action::Terminate { key, kill_wait_ms, message } => self.terminate(key, kill_wait_ms, message),
             Action::Pause { key, resume: false } => self.requests.push(Request::Suspend { key }),
             Action::Pause { key, resume: true } => self.requests.push(Request::Resume { key }),
+            Action::Say { key, line } if self.supervisor_says => self.requests.push(Request::Say { key, line }),
+            Action::Say { key, .. } => {
+                tracing::warn!(unit = %key, "a message for a job is lost: the supervisor is of a release that takes none");
+            }
             Action::Forget(key) => self.forget(key),
             Action::Unknown(key) => self.ended(key, report::not_started(key, "the node knows nothing of it", false)),
             Action::Reconnect => self.reconnect(),

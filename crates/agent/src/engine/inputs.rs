@@ -96,6 +96,11 @@ impl Engine {
                 restart: RestartCount(pause.restart),
                 resume: pause.resume,
             }),
+            to_agent::Message::Say(say) => self.events.push_back(Event::Say {
+                job_id: JobId(say.job_id),
+                restart: RestartCount(say.restart),
+                line: say.line,
+            }),
             to_agent::Message::Blob(blob) => self.content(&BlobId(blob.id.into()), &blob.content),
             to_agent::Message::OutputWanted(wanted) => self.output_wanted(wanted),
             to_agent::Message::Reconfigure(_) => self.reconfigure(),
@@ -185,6 +190,7 @@ impl Engine {
             self.machine.none_launched_after(launched);
         }
         self.spaces = hello.spaces.as_ref().map(|spaces| spaces.iter().copied().collect());
+        self.supervisor_says = hello.says;
         let mut lost = Vec::new();
         let mut ends = Vec::new();
         for end in &hello.ends {

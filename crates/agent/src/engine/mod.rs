@@ -111,6 +111,7 @@ impl EngineHandle {
             supervisor: None,
             requests: Vec::new(),
             spaces: None,
+            supervisor_says: false,
             measuring: BTreeMap::new(),
             samples_asked: 0,
             unsent: Vec::new(),
@@ -174,6 +175,8 @@ struct Engine {
     requests: Vec<Request>,
     /// Jobs that have something to themselves here; `None` while the supervisor is one that knows of no such thing.
     spaces: Option<BTreeSet<SpaceKey>>,
+    /// The supervisor is one that writes lines into the error streams of units.
+    supervisor_says: bool,
     /// Clients that are called as soon as the supervisor has said what units use, by the number of the question.
     measuring: BTreeMap<u64, Calling>,
     samples_asked: u64,

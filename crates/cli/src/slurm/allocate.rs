@@ -12,7 +12,7 @@ use muster_model::time::Span;
 use muster_slurm::options;
 use muster_slurm::submit::{CliExit, refused};
 
-use super::waiting::Patient;
+use super::waiting::{Holder, Patient};
 use super::{ask, end};
 
 /// How long an allocation may take before the user is told that it waits. On a free cluster it takes milliseconds.
@@ -96,7 +96,8 @@ impl Wanted<'_> {
                 return Err(end::error(self.program(), &format!("unexpected answer of the controller: {other:?}")));
             }
         };
-        let news = Patient::listen(client, job_id, true).await.map_err(|error| self.failed(&error))?;
+        let holder = Holder { program: self.program(), quiet: self.quiet };
+        let news = Patient::listen(client, job_id, Some(holder)).await.map_err(|error| self.failed(&error))?;
         Ok((job_id, news))
     }
 

@@ -57,7 +57,7 @@ async fn wait(client: &Client, job_id: JobId) -> Result<ExitCode, CliExit> {
     // The number is needed now by whoever reads our output.
     drop(std::io::Write::flush(&mut std::io::stdout()));
     let lost = |error: ClientError| end::error("sbatch", &format!("waiting for job {job_id}: {}", ask::reason(&error)));
-    let mut news = Patient::listen(client, job_id, false).await.map_err(lost)?;
+    let mut news = Patient::listen(client, job_id, None).await.map_err(lost)?;
     let mut exit = muster_model::state::ExitStatus::SUCCESS;
     let mut cancelled = false;
     while let Some(piece) = news.next().await.map_err(lost)? {

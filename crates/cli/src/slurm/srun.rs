@@ -69,7 +69,7 @@ async fn launch(plan: SrunPlan, gathered: &Gathered, address: &str) -> Result<u8
                 .filter_map(|part| part.job.as_deref())
                 .filter(|_| is_verbose)
                 .for_each(verbose::tell_allocation);
-            let news = Patient::listen(&client, job_id, false).await.map_err(|error| unable(&error))?;
+            let news = Patient::listen(&client, job_id, None).await.map_err(|error| unable(&error))?;
             let around = Around { job_id, gathered, address };
             run_step(&client, parts, &around, news).await.map(|step| step.exit_code())
         }

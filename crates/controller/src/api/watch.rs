@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::{Answers, ApiService};
 use crate::inbox::Inbox;
 use crate::published::Published;
+use crate::watchers::Heard;
 
 /// News that may wait for a slow client.
 const NEWS_WAITING_MAX: usize = 64;
@@ -72,26 +73,32 @@ fn present_state(published: &Published, job_id: JobId) -> (bool, Vec<Arc<Job>>) 
 
 async fn tell(
     present: Vec<Arc<Job>>,
-    mut news: mpsc::UnboundedReceiver<Arc<Job>>,
+    mut news: mpsc::UnboundedReceiver<Heard>,
     sender: mpsc::Sender<Result<wire::News, Status>>,
     holder: Option<Holder>,
 ) {
     let mut progress = Progress::default();
     let mut queue = present.into_iter();
     loop {
-        let job = match queue.next() {
-            Some(job) => job,
+        let heard = match queue.next() {
+            Some(job) => Heard::Changed(job),
             None => tokio::select! {
-                job = news.recv() => match job {
-                    Some(job) => job,
+                heard = news.recv() => match heard {
+                    Some(heard) => heard,
                     None => return,
                 },
                 () = sender.closed() => return,
             },
         };
-        let last = progress.note(&job);
-        let message = JobNews { last, exit: progress.exit, reason: job.reason, job };
-        if sender.send(Ok(wire::News { news_json: encode(&message).into() })).await.is_err() || last {
+        let (job, message, last) = match heard {
+            Heard::Changed(job) => {
+                let last = progress.note(&job);
+                (job, None, last)
+            }
+            Heard::Said(job, text) => (job, Some(text.to_string()), false),
+        };
+        let piece = JobNews { last, exit: progress.exit, reason: job.reason, job, message };
+        if sender.send(Ok(wire::News { news_json: encode(&piece).into() })).await.is_err() || last {
             break;
         }
     }

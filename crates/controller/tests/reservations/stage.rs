@@ -101,7 +101,11 @@ impl Stage {
                     Effect::Send { node, command: NodeCommand::Clean { job_id, restart, step: None, .. } } => {
                         events.push(Event::Agent(node, AgentReport::JobCleaned { job_id, restart, epilog: None }));
                     }
-                    Effect::Send { .. } | Effect::News(_) | Effect::Mail(_) | Effect::RunHook { .. } => {}
+                    Effect::Send { .. }
+                    | Effect::News(_)
+                    | Effect::Message { .. }
+                    | Effect::Mail(_)
+                    | Effect::RunHook { .. } => {}
                 }
             }
             if out.plan_needed && events.is_empty() {

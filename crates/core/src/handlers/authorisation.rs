@@ -10,7 +10,7 @@ pub(super) fn may_control_job(identity: &Identity, job: &Job) -> Result<(), Refu
     if owns(identity, job) { Ok(()) } else { Err(RefusalCode::AccessDenied.into()) }
 }
 
-/// Owners and operators may hold, release and update a job. Slurm tells others so in its own words.
+/// Owners and operators may hold, release and update a job, and say something to it. Slurm tells others so in its own words.
 pub(super) fn may_change_job(identity: &Identity, job: &Job) -> Result<(), Refusal> {
     if owns(identity, job) { Ok(()) } else { Err(RefusalCode::InvalidUser.into()) }
 }

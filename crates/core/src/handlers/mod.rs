@@ -15,6 +15,7 @@ pub(crate) mod holder;
 pub(crate) mod hooks;
 mod least_time;
 mod nodes;
+mod notify;
 mod partitions;
 pub(crate) mod plan;
 pub(crate) mod priority;
@@ -91,6 +92,7 @@ pub(crate) fn command(
         Command::Reconfigure { config } => done(reconfigure::reconfigure(cluster, now, identity, config, out)),
         Command::ResetUsage(of) => done(priority::reset(cluster, now, identity, &of, out)),
         Command::Top(jobs) => done(priority::top(cluster, now, identity, &jobs, out)),
+        Command::Notify { job_id, message } => done(notify::notify(cluster, identity, job_id, &message, out)),
         Command::Suspend(target) => done(suspend::suspend(cluster, now, identity, &target, out)),
         Command::Resume(target) => done(suspend::resume(cluster, now, identity, &target, out)),
         Command::UpdateJob { target, changes } => {

@@ -93,6 +93,18 @@ impl Server {
         }
     }
 
+    /// [`crate::protocol::Request::Say`].
+    pub(crate) fn say_to(&mut self, key: UnitKey, line: String) {
+        let Some(unit) = self.units.get_mut(&key) else {
+            return;
+        };
+        if unit.phase == Phase::Launching {
+            unit.wishes.push(Wish::Say(line));
+        } else if !unit.is_over() {
+            self.say(key, format!("{line}\n").into_bytes());
+        }
+    }
+
     /// Says into a unit's error stream that the kernel has killed a process of it for a limit of memory.
     pub(crate) fn tell_oom(&mut self, key: UnitKey) {
         let Some(unit) = self.units.get_mut(&key) else {
@@ -152,6 +164,7 @@ impl Server {
                 // What has not begun has nothing to get ready.
                 Wish::Suspend(true) => self.units.get_mut(&key).into_iter().for_each(stop),
                 Wish::Suspend(false) => self.suspend(key, false),
+                Wish::Say(line) => self.say_to(key, line),
                 Wish::Attach(client) => self.attach(key, client),
             }
         }

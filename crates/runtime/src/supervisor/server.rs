@@ -451,6 +451,7 @@ impl Server {
             }
             Request::Suspend { key } => self.suspend(key, true),
             Request::Resume { key } => self.suspend(key, false),
+            Request::Say { key, line } => self.say_to(key, line),
             Request::Sample { number, keys } => self.sample(number, &keys),
             Request::Attach { key, client } => self.attach(key, client),
             Request::Acknowledge { keys } => keys.into_iter().for_each(|key| self.acknowledge(key)),
@@ -591,6 +592,7 @@ impl Server {
             running,
             ends: ends.collect(),
             spaces: Some(self.spaces.keys()),
+            says: true,
             launched: self.state.launched,
         }
     }

@@ -86,6 +86,7 @@ pub(crate) enum Wish {
     Terminate(Duration, Option<String>),
     Suspend(bool),
     Attach(ClientLink),
+    Say(String),
 }
 
 /// One unit that has not ended.

@@ -242,6 +242,22 @@ fn signals_reach_those_who_are_meant() {
 }
 
 #[test]
+fn lines_are_written_into_the_error_file_also_during_the_launch() {
+    for cgroup in BOTH {
+        let mut node = Node::start(cgroup);
+        node.launch(node.unit(1, &["sleep", "1000"]));
+        let say = |job, line: &str| Request::Say { key: key(job), line: line.to_owned() };
+        node.send(say(1, "first"));
+        node.wait_started(key(1));
+        node.send(say(2, "to nobody"));
+        node.send(say(1, "second"));
+        wait_until("both", || node.read("out") == "first\nsecond\n");
+        node.send(Request::Terminate { key: key(1), kill_wait_ms: 0, message: None });
+        node.wait_end(key(1));
+    }
+}
+
+#[test]
 fn suspended_units_stand_still() {
     for cgroup in BOTH {
         let mut node = Node::start(cgroup);

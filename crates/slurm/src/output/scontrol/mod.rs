@@ -7,6 +7,7 @@ mod changes;
 mod daemon;
 mod explain;
 mod incomplete;
+mod notify;
 mod options;
 mod partition;
 mod partition_policy;
@@ -219,6 +220,7 @@ pub fn parse(words: &[String], flags: Flags, environment: &Environment, context:
         _ if is("suspend", 2) => jobs(keyword, arguments, Verb::Suspend),
         _ if is("resume", 3) => jobs(keyword, arguments, Verb::Resume),
         _ if is("explain", 3) => explain::parse(arguments),
+        _ if is("notify", 1) => notify::parse(arguments),
         _ if is("top", 3) => top::parse(arguments),
         _ if is("ping", 3) => match arguments {
             [] => Action::Show(Show::Ping),
@@ -295,7 +297,6 @@ fn not_here(keyword: &str) -> Action {
         "cancel_reboot",
         "cluster",
         "fsdampeningfactor",
-        "notify",
         "reboot",
         "schedloglevel",
         "setdebug",

@@ -13,7 +13,7 @@ use muster_model::job::Job;
 use muster_model::node::{Node, NodeHealth};
 use muster_model::partition::Partition;
 use muster_model::request::{Refusal, RefusalCode};
-use muster_model::reservation::{Reservation, ReservationChanges, ReservationFlag, ReservedNode};
+use muster_model::reservation::{Reservation, ReservationChanges, ReservationFlag, ReservedNode, SetOperation};
 use muster_model::resources::{GresShare, IndexSet};
 use muster_model::time::Timestamp;
 
@@ -41,7 +41,12 @@ pub(super) fn settle(
     let named = changes.nodes.as_ref().filter(|list| !list.is_empty());
     let chooser = Chooser { cluster, now };
     if let Some(list) = named {
-        chooser.take_named(&mut reservation, list)?;
+        chooser.take_named(&mut reservation, list, adds_part_nodes(changes), occasion)?;
+    } else if occasion == Occasion::Update && adds_part_nodes(changes) {
+        // The flag only tells how to read `Nodes=ALL`.
+        let lacks =
+            if reservation.partition.is_some() { RefusalCode::InvalidNodeName } else { RefusalCode::InvalidPartition };
+        return Err(lacks.into());
     } else if occasion == Occasion::Create {
         if let Some(count) = changes.node_count {
             reservation.nodes_wanted = Some(count);
@@ -50,8 +55,9 @@ pub(super) fn settle(
     } else if changes.nodes.is_some() {
         // `Nodes=`: any others will do.
         reservation.nodes_wanted = Some(changes.node_count.unwrap_or(reservation.nodes.len() as u32));
-        reservation.set(ReservationFlag::SpecNodes, false);
-        reservation.set(ReservationFlag::AllNodes, false);
+        for flag in [ReservationFlag::SpecNodes, ReservationFlag::AllNodes, ReservationFlag::PartNodes] {
+            reservation.set(flag, false);
+        }
         reservation.nodes.clear();
         chooser.take_counted(&mut reservation)?;
     }
@@ -65,6 +71,12 @@ pub(super) fn settle(
     }
     chooser.note_names(&mut reservation);
     Ok(reservation)
+}
+
+/// Whether `Flags=PART_NODES` is asked for.
+fn adds_part_nodes(changes: &ReservationChanges) -> bool {
+    let flags = changes.flags.as_ref().filter(|change| change.operation != SetOperation::Remove);
+    flags.is_some_and(|change| change.flags.contains(&ReservationFlag::PartNodes))
 }
 
 /// `Features=`: words joined by `&` (all of them) or by `|` (any of them).
@@ -116,16 +128,31 @@ impl Chooser<'_> {
         }
     }
 
-    /// Nodes that were named.
-    fn take_named(&self, reservation: &mut Reservation, list: &Name) -> Result<(), Refusal> {
-        let all = list.eq_ignore_ascii_case("all");
-        let nodes: BTreeSet<NodeIndex> = if all {
-            let of_partition = reservation.has(ReservationFlag::PartNodes);
-            reservation.set(ReservationFlag::AllNodes, !of_partition);
-            let partition = reservation.partition.as_ref().filter(|_| of_partition);
-            nodes_of(self.cluster, partition.and_then(|name| self.cluster.partition(name)).map(Arc::as_ref))
+    /// Nodes that were named. All of a partition are the whole of a new reservation of one, and of an old one with `PART_NODES`.
+    fn take_named(
+        &self,
+        reservation: &mut Reservation,
+        list: &Name,
+        adds_part_nodes: bool,
+        occasion: Occasion,
+    ) -> Result<(), Refusal> {
+        if adds_part_nodes && reservation.partition.is_none() {
+            return Err(RefusalCode::InvalidPartition.into());
+        }
+        let nodes: BTreeSet<NodeIndex> = if list.eq_ignore_ascii_case("all") {
+            let is_new = occasion == Occasion::Create;
+            let partition = reservation.partition.as_ref();
+            let partition = partition.filter(|_| is_new || reservation.has(ReservationFlag::PartNodes));
+            let partition = partition.and_then(|name| self.cluster.partition(name));
+            let flag = if partition.is_some() { ReservationFlag::PartNodes } else { ReservationFlag::AllNodes };
+            reservation.set(flag, true);
+            nodes_of(self.cluster, partition.map(Arc::as_ref))
         } else {
+            if adds_part_nodes {
+                return Err(RefusalCode::InvalidNodeName.into());
+            }
             reservation.set(ReservationFlag::AllNodes, false);
+            reservation.set(ReservationFlag::PartNodes, false);
             let names = hostlist::expand(list)
                 .map_err(|error| Refusal::new(RefusalCode::InvalidNodeName, error.to_string()))?;
             let index = |name: &String| {
@@ -189,6 +216,8 @@ impl Chooser<'_> {
     fn take_without_count(&self, reservation: &mut Reservation) -> Result<(), Refusal> {
         if let Some(partition) = reservation.partition.as_ref().and_then(|name| self.cluster.partition(name)) {
             reservation.nodes = partition.nodes.iter().copied().map(ReservedNode::whole).collect();
+            reservation.set(ReservationFlag::SpecNodes, true);
+            reservation.set(ReservationFlag::PartNodes, true);
             return Ok(());
         }
         if reservation.has(ReservationFlag::AnyNodes) { Ok(()) } else { Err(RefusalCode::InvalidNodeName.into()) }

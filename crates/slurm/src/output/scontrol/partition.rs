@@ -82,9 +82,11 @@ fn read(words: &[String]) -> Result<(Name, PartitionChanges), Action> {
         let setting = Setting::read(word).ok_or_else(|| not_a_setting(word))?;
         if setting.is("PartitionName", 4) {
             name = setting.value.into();
-        } else if !apply_limit(&mut changes, &setting)?
-            && !apply_access(&mut changes, &setting)?
-            && !partition_policy::apply(&mut changes, &setting)?
+        // Nothing of a partition is added to or taken from: real behaviour of Slurm 22.05.
+        } else if setting.operator.is_some()
+            || !apply_limit(&mut changes, &setting)?
+                && !apply_access(&mut changes, &setting)?
+                && !partition_policy::apply(&mut changes, &setting)?
         {
             return Err(Action::complain(&format!(
                 "scontrol: error: Update of this parameter is not supported: {word}\n\nscontrol: error: Request aborted\nslurm_update error: No error\n"
@@ -280,6 +282,17 @@ mod tests {
             "partitionname=p oversubscribe=bad",
             "scontrol: error: Invalid input: oversubscribe=bad\nscontrol: error: Acceptable OverSubscribe values are NO, EXCLUSIVE, YES:#, and FORCE:#\nslurm_update error: No error\n",
         );
+    }
+
+    /// As Slurm 22.05 says it; the setting must not be taken for the whole list.
+    #[test]
+    fn lists_are_set_as_a_whole() {
+        for word in ["Nodes+=n1", "nodes-=n1", "AllowAccounts+=x", "foo=1"] {
+            let expected = format!(
+                "scontrol: error: Update of this parameter is not supported: {word}\n\nscontrol: error: Request aborted\nslurm_update error: No error\n"
+            );
+            assert_eq!(complaint(&update(&words(&format!("partitionname=p {word}")))), expected);
+        }
     }
 
     #[test]

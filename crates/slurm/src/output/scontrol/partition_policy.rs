@@ -83,14 +83,18 @@ fn memory(setting: &Setting<'_>, key: &str) -> Result<Option<Megabytes>, Action>
     Ok((amount > 0).then_some(Megabytes(amount)))
 }
 
-/// `DefCpuPerGPU=2,DefMemPerGPU=100`; what is not named is taken away.
+/// `DefCpuPerGPU=2,DefMemPerGPU=100`; what is not named, or 0, is taken away.
 fn job_defaults(text: &str) -> Option<JobDefaults> {
     let mut defaults = JobDefaults::default();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=')?;
         match () {
-            () if is(key, "DefCpuPerGPU", 12) => defaults.cpus_per_gpu = Some(value.parse().ok()?),
-            () if is(key, "DefMemPerGPU", 12) => defaults.memory_per_gpu = Some(Megabytes(value.parse().ok()?)),
+            () if is(key, "DefCpuPerGPU", 12) => {
+                defaults.cpus_per_gpu = Some(value.parse().ok()?).filter(|cpus| *cpus > 0);
+            }
+            () if is(key, "DefMemPerGPU", 12) => {
+                defaults.memory_per_gpu = Some(Megabytes(value.parse().ok()?)).filter(|memory| memory.0 > 0);
+            }
             () => return None,
         }
     }
@@ -131,6 +135,8 @@ mod tests {
         let defaults = JobDefaults { cpus_per_gpu: Some(2), memory_per_gpu: Some(Megabytes(100)) };
         let word = "JobDefaults=DefCpuPerGPU=2,DefMemPerGPU=100";
         check(word, PartitionChanges { job_defaults: Some(defaults), ..none() });
+        let word = "JobDefaults=DefCpuPerGPU=0";
+        check(word, PartitionChanges { job_defaults: Some(JobDefaults::default()), ..none() });
         check("JobDefaults=", PartitionChanges { job_defaults: Some(JobDefaults::default()), ..none() });
         let weights = vec![("cpu".into(), Weight(1.0)), ("mem".into(), Weight(-0.5 / 1024.0))];
         let billing = BillingWeights { text: "cPu=1,mem=-0.5G".into(), weights };
